@@ -1,0 +1,23 @@
+# Table 6: the colour augmentation of the target frame alone (the second of the pair)
+color_target = dict(
+    type='vicmae_mm.PerFrame',
+    frames=[1],
+    transforms=[
+        dict(
+            type='mmpretrain.RandomApply',
+            transforms=[
+                dict(
+                    type='mmpretrain.ColorJitter',
+                    brightness=0.4,
+                    contrast=0.4,
+                    saturation=0.2,
+                    hue=0.1)
+            ],
+            prob=0.8),
+        dict(type='mmpretrain.RandomGrayscale', prob=0.2, keep_channels=True),
+        dict(
+            type='mmpretrain.GaussianBlur',
+            magnitude_range=(0.1, 2.0),
+            magnitude_std='inf',
+            prob=0.5),
+    ])

@@ -1,0 +1,26 @@
+default_scope = 'mmpretrain'
+custom_imports = dict(imports=['vicmae_mm'], allow_failed_imports=False)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=20),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_last=True),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    bad_videos=dict(type='vicmae_mm.BadVideoHook'),
+    reconstruction=dict(type='vicmae_mm.ReconstructionHook', interval=20),
+    curves=dict(type='vicmae_mm.CurvesHook'))
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'))  # tools/dist_train.sh picks gloo where there is no GPU
+
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
+
+# Ranks draw different masks; the order of the videos and their frames follow the one seed.
+randomness = dict(seed=0, diff_rank_seed=True)
+log_level = 'INFO'
+load_from = None
+resume = False

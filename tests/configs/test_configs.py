@@ -1,0 +1,50 @@
+"""Every config builds and trains one step on real (tiny) videos."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from tests.helpers.models import shrink
+from tests.helpers.videos import make_video
+
+REPO = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(
+    path.relative_to(REPO / 'configs') for path in (REPO / 'configs').rglob('*.py')
+    if '_base_' not in path.parts and 'quickstart' not in path.parts)
+
+
+@pytest.fixture(scope='module')
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('videos')
+    for index in range(4):
+        make_video(folder / f'{index}.mp4', num_frames=12)
+    return folder
+
+
+@pytest.mark.parametrize('name', CONFIGS, ids=str)
+def test_config_trains_a_step(name, videos, tmp_path):
+    cfg = shrink(Config.fromfile(REPO / 'configs' / name), videos, tmp_path)
+    cfg.experiment_name = str(name).replace('/', '_')
+    runner = Runner.from_cfg(cfg)
+    before = {key: value.clone() for key, value in runner.model.state_dict().items()}
+    runner.train()
+    after = runner.model.state_dict()
+    # The learning rate starts at 1e-9 of its value: one step moves weights by next to nothing,
+    # but BatchNorm's statistics and the optimizer's state tell that it was taken.
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    assert runner.iter == 1
+    log = runner.message_hub.log_scalars
+    assert log['train/loss'].current() > 0
+
+
+def test_paper_table_7():
+    cfg = Config.fromfile(REPO / 'configs/vicmae_vit-b16_k400.py')
+    assert cfg.auto_scale_lr.base_batch_size == 4096 == 8 * cfg.train_dataloader.batch_size
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.lr == pytest.approx(2.4e-3)
+    assert tuple(optimizer.betas) == (0.9, 0.95) and optimizer.weight_decay == 0.05
+    assert cfg.train_cfg.max_epochs == 800
+    assert cfg.default_hooks.contrast_weight.begin_ratio * 800 == 200
+    assert cfg.model.contrast_weight == 0.025

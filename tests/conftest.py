@@ -1,0 +1,48 @@
+"""Shared fixtures: one default scope a test, GPU tests skipped without a GPU."""
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+import vicmae_mm  # noqa: F401  (compat first)
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` where there is no CUDA device."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if 'gpu' in item.keywords:
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+
+
+@pytest.fixture(autouse=True)
+def mmpretrain_scope():
+    """Build unqualified types as pre-training configs do."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Give every test the same randomness."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def repo() -> Path:
+    """Root of the checkout."""
+    return REPO
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder of real clips, named by ``VICMAE_TEST_DATA``."""
+    folder = os.environ.get('VICMAE_TEST_DATA')
+    if not folder:
+        pytest.skip('set VICMAE_TEST_DATA to a folder with videos.txt and videos/')
+    return Path(folder)

@@ -1,0 +1,77 @@
+"""A ViC-MAE small enough for a test, and full configs shrunk to it."""
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from vicmae_mm.models import ViCMAE
+from vicmae_mm.registry import MODELS
+
+IMG_SIZE, PATCH, WIDTH = 32, 8, 32
+TINY_ARCH = dict(embed_dims=WIDTH, num_layers=2, num_heads=2, feedforward_channels=64)
+
+
+def tiny_config(**overrides: Any) -> ConfigDict:
+    """Config of a two-layer ViC-MAE on 32 px images; overrides merge into it."""
+    cfg = Config(
+        dict(
+            model=dict(
+                type='vicmae_mm.ViCMAE',
+                backbone=dict(
+                    type='vicmae_mm.ViCMAEViT', arch=TINY_ARCH, img_size=IMG_SIZE,
+                    patch_size=PATCH),
+                decoder=dict(
+                    type='vicmae_mm.MAEDecoder', num_patches=(IMG_SIZE // PATCH)**2,
+                    patch_size=PATCH, embed_dim=WIDTH, decoder_embed_dim=16, decoder_depth=1,
+                    decoder_num_heads=2),
+                head=dict(
+                    type='mmpretrain.MAEPretrainHead', norm_pix=True, patch_size=PATCH,
+                    loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2')),
+                pooling=dict(type='vicmae_mm.TokenPooling', mode='mean'),
+                projector=dict(type='vicmae_mm.Projector', in_channels=WIDTH),
+                contrast_head=dict(type='vicmae_mm.InfoNCEHead'),
+                init_cfg=[
+                    dict(type='Xavier', layer='Linear', distribution='uniform'),
+                    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0)
+                ])))
+    cfg.merge_from_dict(dict(model=overrides))
+    return cfg.model
+
+
+def tiny_vicmae(**overrides: Any) -> ViCMAE:
+    """Build and initialise the model of :func:`tiny_config`."""
+    model = MODELS.build(tiny_config(**overrides))
+    model.init_weights()
+    return model
+
+
+def shrink(cfg: Config, videos: Path, work_dir: Path) -> Config:
+    """Cut a pre-training config down to one step on a folder of tiny videos."""
+    model = cfg.model
+    if 'ViCMAEViT' in model.backbone.type:
+        model.backbone.update(arch=TINY_ARCH, img_size=IMG_SIZE, patch_size=PATCH)
+        if model.get('projector'):
+            model.projector.in_channels = WIDTH
+    elif 'img_size' in model.backbone:
+        model.backbone.update(img_size=IMG_SIZE, pad_small_map=True)
+    if model.get('decoder'):
+        model.decoder.update(
+            num_patches=(IMG_SIZE // PATCH)**2, patch_size=PATCH, embed_dim=WIDTH,
+            decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2)
+        model.head.patch_size = PATCH
+    _shrink_crops(cfg.train_dataloader.dataset.pipeline)
+    cfg.train_dataloader.dataset.update(
+        data_root='', ann_file='', data_prefix=dict(video=str(videos)))
+    cfg.train_dataloader.update(
+        batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False)
+    cfg.train_cfg.max_epochs = 1
+    cfg.work_dir = str(work_dir)
+    return cfg
+
+
+def _shrink_crops(pipeline: list[ConfigDict]) -> None:
+    for step in pipeline:
+        _shrink_crops(step.get('transforms', []))
+        for key in ('scale', 'crop_size'):
+            if key in step:
+                step[key] = IMG_SIZE

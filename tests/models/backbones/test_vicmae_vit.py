@@ -1,0 +1,106 @@
+"""The masked encoder: masks, initialisation, pretrained weights."""
+import numpy as np
+import pytest
+import torch
+from mmpretrain.models import MAEViT
+
+from vicmae_mm.models.backbones import ViCMAEViT
+from vicmae_mm.models.utils.position import sincos_position_table
+from vicmae_mm.registry import MODELS
+
+TINY = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
+
+
+def tiny_vit(**kwargs) -> ViCMAEViT:
+    vit = MODELS.build(
+        dict(type='vicmae_mm.ViCMAEViT', arch=TINY, img_size=32, patch_size=8, **kwargs))
+    vit.init_weights()
+    return vit.eval()
+
+
+@pytest.mark.parametrize('ratio, keep', [(0.75, 4), (0.5, 8), (0.9, 1), (0.0, 16)])
+def test_visible_patches_are_those_of_smallest_noise(ratio, keep):
+    vit = tiny_vit(mask_ratio=ratio)
+    noise = torch.rand(3, 16)
+    latent, mask, ids_restore = vit(torch.rand(3, 3, 32, 32), noise=noise)
+    assert latent.shape == (3, 1 + keep, 32)
+    expected = torch.ones(3, 16)
+    expected.scatter_(1, noise.topk(keep, largest=False).indices, 0)
+    assert torch.equal(mask, expected)
+    assert torch.equal(ids_restore.sort(dim=1).values, torch.arange(16).expand(3, -1))
+
+
+def test_same_weights_and_noise_give_mmpretrains_output():
+    vit, stock = tiny_vit(), MAEViT(arch=TINY, img_size=32, patch_size=8)
+    stock.load_state_dict(vit.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    torch.manual_seed(5)
+    ours = vit(images)
+    torch.manual_seed(5)
+    for a, b in zip(ours, stock(images), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_two_images_get_different_masks():
+    _, mask, _ = tiny_vit()(torch.rand(2, 3, 32, 32))
+    assert not torch.equal(mask[0], mask[1])
+
+
+@pytest.mark.parametrize('mask', [False, None])
+def test_unmasked_pass_returns_all_tokens(mask):
+    (tokens, ) = tiny_vit()(torch.rand(2, 3, 32, 32), mask=mask)
+    assert tokens.shape == (2, 17, 32)
+
+
+def test_position_table_is_sine_and_cosine_of_columns_then_rows():
+    table = sincos_position_table(3, 8)[0]
+    assert torch.equal(table[0], torch.zeros(8))
+    frequencies = 1 / 10000**(np.arange(2) / 2)
+    for row in range(3):
+        for column in range(3):
+            parts = [f(x * frequencies) for x in (column, row) for f in (np.sin, np.cos)]
+            expected = torch.from_numpy(np.concatenate(parts)).float()
+            torch.testing.assert_close(table[1 + 3 * row + column], expected)
+
+
+def test_initialisation_is_the_authors():
+    vit = tiny_vit()
+    assert not vit.pos_embed.requires_grad
+    torch.testing.assert_close(vit.pos_embed.data, sincos_position_table(4, 32))
+    for layer in vit.layers:
+        for name, parameter in layer.ffn.named_parameters():
+            if name.endswith('bias'):
+                assert not parameter.any()
+    fan_sum = 32 + 3 * 8 * 8  # xavier over the flattened patch
+    assert vit.patch_embed.projection.weight.abs().max() <= (6 / fan_sum)**0.5
+
+
+def test_pretrained_weights_are_not_overwritten(tmp_path):
+    source = tiny_vit()
+    for parameter in source.parameters():
+        parameter.data.normal_()
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'vit.pth')
+    loaded = tiny_vit(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth')))
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def test_mode_switches_return_the_module():
+    vit = tiny_vit()
+    assert vit.train() is vit and vit.eval() is vit
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(img_size=30), 'not divisible by patch_size=8: use 24 or 32'),
+    (dict(img_size=(32, 64)), 'square'),
+    (dict(mask_ratio=1.0), 'mask_ratio=1.0'),
+    (dict(mask_ratio=0.99), 'at least one'),
+])
+def test_wrong_geometry_is_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ViCMAEViT(**{**dict(arch=TINY, img_size=32, patch_size=8), **kwargs})
+
+
+def test_wrong_crop_size_is_named():
+    with pytest.raises(ValueError, match='built for 32 x 32 px but got 40 x 40'):
+        tiny_vit()(torch.rand(1, 3, 40, 40))

@@ -1,0 +1,97 @@
+"""Which videos of a dataset are bad, and when there are too many."""
+import logging
+
+from mmengine.logging import print_log
+
+from .bad_video_ledger import BadVideoLedger, file_state
+
+
+class TooManyBadVideosError(RuntimeError):
+    """The share of videos that can't be read has passed the dataset's limit."""
+
+
+class BadVideos:
+    """The bad videos of one dataset.
+
+    Each process remembers those it met. With a ledger (:meth:`share`) it also learns
+    those of the other workers and ranks, so that counts are over all processes; without
+    one, a process counts its own.
+
+    Args:
+        dataset (str): The list or folder the dataset comes from, as named in messages.
+        max_share (float): Limit of bad / all videos, in [0, 1].
+    """
+
+    def __init__(self, dataset: str, max_share: float) -> None:
+        self.dataset = dataset
+        self.max_share = max_share
+        self.ledger: BadVideoLedger | None = None
+        self._reasons: dict[str, str] = {}
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._reasons
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def share(self, ledger_path: str, videos: set[str]) -> None:
+        """Use a ledger, and take over what an earlier run wrote there.
+
+        A video it names counts as bad only if it is one of ``videos`` and its file is still
+        the same (size and modification time): repaired ones are tried again.
+
+        Args:
+            ledger_path (str): Path of the jsonl file.
+            videos (set[str]): Paths of the dataset's videos.
+        """
+        self.ledger = BadVideoLedger(ledger_path)
+        last = {entry['path']: entry for entry in self.ledger.read_new()}
+        for path, entry in last.items():
+            if path in videos and file_state(path) == (entry['size'], entry['mtime_ns']):
+                self._reasons[path] = entry['reason']
+
+    def refresh(self) -> None:
+        """Learn what the other processes have found since."""
+        if self.ledger is not None:
+            self._learn(self.ledger.read_new())
+
+    def add(self, path: str, reason: str) -> None:
+        """Remember a bad video and write it down, once over all processes."""
+        self._reasons[path] = reason
+        is_new = True
+        if self.ledger is not None:
+            try:
+                entries, is_new = self.ledger.add(path, reason, self.dataset)
+                self._learn(entries)
+            except OSError as error:
+                print_log(f'{self.ledger.path} can not be written ({error}): bad videos are '
+                          'counted in each process alone.', 'current', logging.WARNING)
+        if is_new:
+            print_log(f'Skipped a bad video, another is drawn in its place: {path}: {reason}',
+                      'current', logging.WARNING)
+
+    def check(self, num_videos: int) -> None:
+        """Stop when there are too many.
+
+        Args:
+            num_videos (int): Size of the dataset.
+
+        Raises:
+            TooManyBadVideosError: ``len(self) / num_videos`` is over the limit.
+        """
+        if len(self) <= self.max_share * num_videos:
+            return
+        examples = '\n'.join(f'  {path}: {reason}'
+                             for path, reason in list(self._reasons.items())[:3])
+        written = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
+        raise TooManyBadVideosError(
+            f'Too many bad videos: {len(self):,} of {num_videos:,} '
+            f'({len(self) / num_videos:.1%}) of {self.dataset!r} can not be opened or decoded, '
+            f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{written}'
+            'Check data_root and data_prefix if files are missing; find and remove or replace '
+            'the bad files (tools/data/check_videos.py); or raise max_bad_share of the dataset.')
+
+    def _learn(self, entries: list[dict]) -> None:
+        for entry in entries:
+            if entry['dataset'] == self.dataset:
+                self._reasons.setdefault(entry['path'], entry['reason'])

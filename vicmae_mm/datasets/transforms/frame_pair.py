@@ -1,0 +1,136 @@
+"""Which frames of a video make a pair."""
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from vicmae_mm.registry import TRANSFORMS
+
+MODES = ('distant', 'continuous')
+
+
+@TRANSFORMS.register_module()
+class SampleFramePair(BaseTransform):
+    """Draw pairs of frame indices ``i <= j`` from a video of T frames.
+
+    ``mode='distant'`` (section 5.3 of the paper, "D" in Table 4) cuts the video
+    into n sections, section k being the frames ``floor(kT/n) ..
+    floor((k+1)T/n) - 1``, and draws one frame uniformly from each of two
+    sections. With n = 2 these are the two halves; with n > 2 the model still
+    takes pairs, so two different sections are drawn first. A video with fewer
+    frames than sections is cut into T sections.
+
+    ``mode='continuous'`` draws ``d = min(delta, T - 1)``, i uniformly from
+    ``0 .. T-1-d``, j uniformly from ``i+1 .. i+d``. ``delta=0`` is the same frame
+    twice, drawn from the whole video.
+
+    Unless ``delta=0``, the two frames differ whenever T >= 2; T = 1 gives (0, 0).
+
+    Required Keys: ``total_frames`` (int, >= 1), ``start_index`` (optional).
+
+    Added Keys: ``frame_inds`` (int64 array: ``[i_0, j_0, i_1, j_1, ...]`` of
+    ``2 * num_pairs`` entries, or one), ``clip_len`` (= num_frames), ``num_clips``
+    (= num_pairs) and ``frame_interval`` (1), as mmaction2's ``SampleFrames`` sets them.
+
+    Args:
+        mode (str): 'distant' or 'continuous'.
+        num_sections (int, optional): Sections of the distant mode, >= 2. Defaults to 2.
+        delta (int, optional): Largest gap of the continuous mode in frames, >= 0.
+        max_gap (int, optional): Largest ``j - i`` allowed, in frames, >= 1. A distant pair
+            is then drawn from a window of ``max_gap + 1`` frames whose place in the video is
+            uniform. Defaults to None, no limit.
+        num_frames (int): 2, or 1 for one uniformly drawn frame (the MAE baseline), whatever
+            the mode. Defaults to 2.
+        num_pairs (int): Independent pairs to draw from one opened video. Defaults to 1.
+
+    Raises:
+        ValueError: An argument is out of its range, or belongs to the other mode.
+    """
+
+    def __init__(self,
+                 mode: str = 'distant',
+                 num_sections: int | None = None,
+                 delta: int | None = None,
+                 max_gap: int | None = None,
+                 num_frames: int = 2,
+                 num_pairs: int = 1) -> None:
+        if mode not in MODES:
+            raise ValueError(f'SampleFramePair: mode={mode!r} is none of {MODES}.')
+        if mode == 'distant' and delta is not None:
+            raise ValueError(
+                f"SampleFramePair: delta={delta!r} has no meaning for mode='distant'. Leave it "
+                "out, limit the gap by max_gap, or set mode='continuous'.")
+        if mode == 'continuous' and num_sections is not None:
+            raise ValueError(
+                f"SampleFramePair: num_sections={num_sections!r} has no meaning for "
+                "mode='continuous'. Leave it out, or set mode='distant'.")
+        if mode == 'continuous' and delta is None:
+            raise ValueError("SampleFramePair: mode='continuous' needs delta, the largest gap "
+                             'in frames (0 = the same frame; the paper tries 0, 2, 4 and 8).')
+        if num_frames not in (1, 2):
+            raise ValueError(f'SampleFramePair: num_frames={num_frames!r} should be 2 (a pair) '
+                             'or 1 (the MAE baseline). For more frames raise num_pairs.')
+        self.mode = mode
+        self.num_sections = _at_least(2, num_sections=2 if num_sections is None else num_sections)
+        self.delta = None if delta is None else _at_least(0, delta=delta)
+        self.max_gap = None if max_gap is None else _at_least(1, max_gap=max_gap)
+        self.num_frames = num_frames
+        self.num_pairs = _at_least(1, num_pairs=num_pairs)
+        if num_frames == 1 and num_pairs > 1:
+            raise ValueError(f'SampleFramePair: num_pairs={num_pairs} needs num_frames=2, got 1.')
+
+    def transform(self, results: dict) -> dict:
+        """Add ``frame_inds`` and the keys that describe their layout."""
+        total = int(results['total_frames'])
+        if total < 1:
+            raise ValueError(f'SampleFramePair: total_frames={total}, a video has at least one.')
+        if self.num_frames == 1:
+            picks = [np.random.randint(total)]
+        else:
+            picks = [index for _ in range(self.num_pairs) for index in self._pair(total)]
+        start = results.get('start_index', 0)
+        results['frame_inds'] = np.array(picks, dtype=np.int64) + start
+        results['clip_len'] = self.num_frames
+        results['num_clips'] = self.num_pairs
+        results['frame_interval'] = 1
+        return results
+
+    def _pair(self, total: int) -> tuple[int, int]:
+        if self.mode == 'continuous':
+            return self._continuous_pair(total)
+        window = total if self.max_gap is None else min(total, self.max_gap + 1)
+        start = np.random.randint(total - window + 1)
+        i, j = self._distant_pair(window)
+        return start + i, start + j
+
+    def _distant_pair(self, total: int) -> tuple[int, int]:
+        sections = min(self.num_sections, total)
+        if sections == 1:
+            return 0, 0
+        first, second = 0, 1
+        if sections > 2:
+            first, second = np.sort(np.random.choice(sections, 2, replace=False)).tolist()
+        i, j = (np.random.randint(k * total // sections, (k + 1) * total // sections)
+                for k in (first, second))
+        return i, j
+
+    def _continuous_pair(self, total: int) -> tuple[int, int]:
+        assert self.delta is not None  # __init__ has seen to it
+        gap = min(self.delta, total - 1)
+        if self.max_gap is not None:
+            gap = min(gap, self.max_gap)
+        i = np.random.randint(total - gap)
+        j = i if gap == 0 else np.random.randint(i + 1, i + gap + 1)
+        return i, j
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(mode={self.mode!r}, num_sections={self.num_sections}, '
+                f'delta={self.delta}, max_gap={self.max_gap}, num_frames={self.num_frames}, '
+                f'num_pairs={self.num_pairs})')
+
+
+def _at_least(minimum: int, **argument: int) -> int:
+    """The one keyword's value, refused unless it is an integer >= ``minimum``."""
+    (name, value), = argument.items()
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(
+            f'SampleFramePair: {name}={value!r} should be an integer of at least {minimum}.')
+    return value

@@ -1,0 +1,191 @@
+"""A dataset of videos that survives bad ones."""
+import logging
+import os.path as osp
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from vicmae_mm.registry import DATASETS
+
+from .annotations import find_missing, read_annotations, scan_folder
+from .bad_videos import BadVideos
+from .readers import VideoError
+from .samplers import SampleIndex
+
+
+@DATASETS.register_module()
+class VideoPairDataset(BaseDataset):
+    """Videos, from a list, a csv file or a folder; labels optional.
+
+    A record has the keys of mmaction2's ``VideoDataset``: ``filename``, ``label`` (-1 if there
+    is none), ``modality`` ('RGB'), ``start_index`` (0), ``sample_idx``; mmaction2's transforms
+    work on it, and the pipeline decides what becomes of it.
+
+    **Bad videos.** In training, a video for which the pipeline raises :class:`VideoError` (it
+    can't be opened or decoded) is skipped, remembered and another is drawn in its place. Any
+    other exception is a fault of the program and passes. A bad file is written once to
+    ``bad_videos.jsonl`` (``vicmae_mm.BadVideoHook`` says where) with its reason, and not opened
+    again while it stays the same file. When their share passes ``max_bad_share``, training
+    stops. With ``test_mode=True`` nothing is ever swapped: VideoError passes.
+
+    **Randomness.** Given a :class:`SampleIndex` (``vicmae_mm.EpochSampler``), frames, augmentations
+    and the replacement of a bad video are functions of (seed, epoch, index). Given an ``int``,
+    they come from the process's generators as in any mmengine dataset.
+
+    Args:
+        ann_file (str): Text list or ``.csv`` (:func:`read_annotations` has the format), relative
+            to ``data_root``. Empty: every video below the folder ``data_prefix['video']``.
+        data_root (str): Root of ``ann_file`` and ``data_prefix``. Defaults to ''.
+        data_prefix (dict): ``dict(video=...)``, the folder the videos' paths are relative to.
+        pipeline (Sequence): Transforms.
+        labels_from_folders (bool): Without ``ann_file``: label videos by their top-level folder;
+            ``metainfo['classes']`` has the names. Defaults to False.
+        max_bad_share (float): Share of bad videos at which training stops, in [0, 1].
+            Defaults to 0.05.
+        test_mode (bool): Raise on a bad video. Defaults to False.
+        metainfo, indices, serialize_data, lazy_init, max_refetch: As in
+            ``mmengine.dataset.BaseDataset``.
+
+    Raises:
+        FileNotFoundError: The list, the folder, or every video looked at is missing.
+        ValueError: The list or folder holds no video, a label is no integer, or an argument
+            is out of range.
+        TooManyBadVideosError: While reading samples, see above.
+        RuntimeError: ``max_refetch`` draws gave no usable video.
+    """
+
+    METAINFO = dict(modality='RGB')
+
+    def __init__(self,
+                 ann_file: str = '',
+                 data_root: str = '',
+                 data_prefix: Mapping[str, str] | None = None,
+                 pipeline: Sequence[dict | Callable] = (),
+                 labels_from_folders: bool = False,
+                 max_bad_share: float = 0.05,
+                 test_mode: bool = False,
+                 **kwargs: Any) -> None:
+        if not 0 <= max_bad_share <= 1:
+            raise ValueError(f'max_bad_share={max_bad_share!r} is a share and should lie in [0, 1].')
+        if ann_file and labels_from_folders:
+            raise ValueError('labels_from_folders=True labels the videos of a folder, but ann_file '
+                             f'is {ann_file!r}: a list brings its own labels. Leave one out.')
+        self.labels_from_folders = labels_from_folders
+        self.max_bad_share = max_bad_share
+        super().__init__(
+            ann_file=ann_file, data_root=data_root,
+            data_prefix=dict(video='') if data_prefix is None else dict(data_prefix),
+            pipeline=list(pipeline), test_mode=test_mode, **kwargs)
+
+    @property
+    def source(self) -> str:
+        """The list or folder the videos come from."""
+        return self.ann_file or self.data_prefix['video']
+
+    def load_data_list(self) -> list[dict]:
+        """Read the list or scan the folder, and see that the files are there."""
+        folder = self.data_prefix['video']
+        if self.ann_file:
+            videos = read_annotations(self.ann_file)
+        elif folder:
+            videos, classes = scan_folder(folder, self.labels_from_folders)
+            if classes:
+                self._metainfo['classes'] = classes
+        else:
+            raise ValueError('VideoPairDataset has nothing to read: set ann_file to a list of '
+                             "videos, or data_prefix=dict(video=...) to a folder of them.")
+        records = [dict(filename=osp.join(folder, path), label=label) for path, label in videos]
+        if self.ann_file:
+            self._check_files([record['filename'] for record in records])
+        self.bad_videos = BadVideos(self.source, self.max_bad_share)
+        return records
+
+    def _check_files(self, paths: list[str]) -> None:
+        missing, checked = find_missing(paths)
+        if not missing:
+            return
+        of = f'{checked:,}' if checked == len(paths) else f'{checked:,} checked (of {len(paths):,})'
+        if len(missing) == checked:
+            raise FileNotFoundError(
+                f'None of the {of} videos listed in {self.ann_file} exists, for example '
+                f'{missing[0]!r}. Paths are taken relative to data_prefix, which makes '
+                f'{self.data_prefix["video"]!r} with data_root={self.data_root!r}: correct these, '
+                'or the list.')
+        then = ('reading one is an error in test mode.' if self.test_mode else
+                'they will be skipped and counted as bad.')
+        print_log(f'{len(missing):,} of the {of} videos listed in {self.ann_file} do not exist, '
+                  f'for example {missing[0]!r}: {then}', 'current', logging.WARNING)
+
+    def get_data_info(self, idx: int) -> dict:
+        """The record of one video."""
+        info = super().get_data_info(int(idx))
+        info.update(modality='RGB', start_index=0)
+        return info
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """The label, for mmengine's ``ClassBalancedDataset``."""
+        return [self.get_data_info(idx)['label']]
+
+    def __getitem__(self, idx: int) -> dict:
+        """One sample; in training, of another video if this one is bad.
+
+        Args:
+            idx (int): Index, or :class:`SampleIndex`.
+
+        Returns:
+            dict: What the pipeline makes of the record.
+        """
+        if not self._fully_initialized:
+            self.full_init()
+        for attempt in range(1 if self.test_mode else self.max_refetch + 1):
+            # A stream of its own for each attempt: a sample must not depend on how far
+            # the pipeline got with a bad video, or on whether it was known already.
+            with _random_stream(idx, attempt):
+                candidate = int(idx) if attempt == 0 else int(self._rand_another())
+                sample = self._read(candidate)
+            if sample is not None:
+                return sample
+        raise RuntimeError(
+            f'{self.source}: no usable video for index {int(idx)} in {attempt + 1} draws '
+            f'({len(self.bad_videos):,} of {len(self):,} videos are known to be bad). If the '
+            'videos are good, a transform of the pipeline returns None too often.')
+
+    def _read(self, idx: int) -> dict | None:
+        """The sample of exactly this video; None if it is bad or the pipeline rejects it."""
+        info = self.get_data_info(idx)
+        path = info['filename']
+        if self.test_mode:
+            return self.pipeline(info)
+        if path in self.bad_videos:
+            return None
+        try:
+            return self.pipeline(info)
+        except VideoError as error:
+            self.bad_videos.add(path, error.reason)
+        self.bad_videos.check(len(self))
+        return None
+
+    def share_bad_videos(self, ledger_path: str) -> None:
+        """Write bad videos to a file all processes share; call it before workers start.
+
+        Args:
+            ledger_path (str): ``bad_videos.jsonl`` of the run; its entries of an earlier run
+                count as well while the files they name are unchanged.
+
+        Raises:
+            TooManyBadVideosError: Those alone are over the limit.
+        """
+        if not self._fully_initialized:
+            self.full_init()
+        videos = set()
+        if osp.exists(ledger_path):  # a walk through all records, so only if there is a use
+            videos = {self.get_data_info(idx)['filename'] for idx in range(len(self))}
+        self.bad_videos.share(ledger_path, videos)
+        self.bad_videos.check(len(self))
+
+
+def _random_stream(idx: int, attempt: int) -> Any:
+    return idx.random_stream(attempt) if isinstance(idx, SampleIndex) else nullcontext()

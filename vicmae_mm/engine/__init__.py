@@ -1,0 +1,3 @@
+"""Hooks and optimizer wrappers for mmengine's Runner."""
+from .hooks import *  # noqa: F403
+from .optimizers import *  # noqa: F403

@@ -1,0 +1,79 @@
+"""The schedule that introduces the contrastive loss (paper section 3.3, Table 7)."""
+import math
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from vicmae_mm.registry import HOOKS
+
+SCHEDULES = ('step', 'linear', 'cosine', 'constant')
+
+
+def contrast_scale(epoch: int, schedule: str, begin: int, ramp_epochs: int) -> float:
+    """Share of lambda in force during an epoch.
+
+    Args:
+        epoch: 0-based epoch.
+        schedule: ``'step'``, ``'linear'``, ``'cosine'`` or ``'constant'``.
+        begin: First epoch in which the loss takes part.
+        ramp_epochs: Epochs a linear or cosine ramp takes to reach 1.
+
+    Returns:
+        A value in [0, 1].
+    """
+    if schedule == 'constant':
+        return 1.0
+    if epoch < begin:
+        return 0.0
+    if schedule == 'step':
+        return 1.0
+    progress = min((epoch - begin + 1) / ramp_epochs, 1.0)
+    return progress if schedule == 'linear' else 0.5 * (1 - math.cos(math.pi * progress))
+
+
+@HOOKS.register_module()
+class ContrastWeightHook(Hook):
+    """Set the model's ``contrast_scale`` from the epoch alone, so a resumed run is right.
+
+    Args:
+        schedule: ``'step'`` (Table 7), ``'linear'``, ``'cosine'`` or ``'constant'``.
+        begin_ratio: First epoch with contrast, as a share of all epochs:
+            0.25 is epoch 200 of 800 and stays sensible in shorter runs.
+        begin: First epoch with contrast (0-based), instead of ``begin_ratio``.
+        ramp_epochs: Length of a linear or cosine ramp.
+
+    Raises:
+        ValueError: If a value is unknown or out of range.
+    """
+
+    def __init__(self,
+                 schedule: str = 'step',
+                 begin_ratio: float = 0.25,
+                 begin: int | None = None,
+                 ramp_epochs: int = 0) -> None:
+        if schedule not in SCHEDULES:
+            raise ValueError(f'schedule={schedule!r} is unknown: choose one of {SCHEDULES}.')
+        if not 0 <= begin_ratio <= 1:
+            raise ValueError(f'begin_ratio={begin_ratio} must be a share of the epochs in [0, 1].')
+        if begin is not None and begin < 0:
+            raise ValueError(f'begin={begin} must be an epoch, 0 or later.')
+        if schedule in ('linear', 'cosine') and ramp_epochs < 1:
+            raise ValueError(
+                f'A {schedule} schedule needs ramp_epochs >= 1, but got {ramp_epochs}.')
+        self.schedule = schedule
+        self.begin_ratio = begin_ratio
+        self.begin = begin
+        self.ramp_epochs = ramp_epochs
+
+    def before_train_iter(self,
+                          runner: Runner,
+                          batch_idx: int,
+                          data_batch: dict | tuple | list | None = None) -> None:
+        """Set the scale of the current epoch."""
+        begin = self.begin
+        if begin is None:
+            begin = round(self.begin_ratio * runner.max_epochs)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.contrast_scale = contrast_scale(
+            runner.epoch, self.schedule, begin, self.ramp_epochs)

@@ -1,0 +1,36 @@
+"""bf16 automatic mixed precision that degrades to full precision."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from vicmae_mm.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class BF16OptimWrapper(OptimWrapper):
+    """Run the forward pass in bfloat16 where the GPU computes in it.
+
+    bfloat16 has float32's range, so no loss scaling is needed. On a CPU, or
+    a GPU without native bfloat16, everything stays in float32 and one log line says so
+    (on such a GPU mmengine's ``AmpOptimWrapper`` offers float16).
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Enter autocast around the forward pass."""
+        enabled = self._has_bf16(next(model.parameters()).device)
+        with super().optim_context(model), torch.autocast(
+                'cuda', dtype=torch.bfloat16, enabled=enabled):
+            yield
+
+    def _has_bf16(self, device: torch.device) -> bool:
+        if not hasattr(self, '_bf16'):
+            self._bf16 = device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)
+            if not self._bf16:
+                print_log(
+                    f'No native bfloat16 on {device}: training in float32.', logger='current')
+        return self._bf16

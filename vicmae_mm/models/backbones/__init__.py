@@ -1,0 +1,4 @@
+"""Backbones."""
+from .vicmae_vit import ViCMAEViT
+
+__all__ = ['ViCMAEViT']

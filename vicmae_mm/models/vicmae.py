@@ -1,0 +1,202 @@
+"""ViC-MAE (arXiv 2303.12001): masked image modelling within frames, contrast between them."""
+import torch
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from mmpretrain.models.selfsup.mae import MAEViT
+from torch import Tensor, nn
+
+from vicmae_mm.models.utils.monitors import embedding_std, pair_accuracy
+from vicmae_mm.registry import MODELS
+
+RECON_FRAMES = ('both', 'first', 'random')
+
+
+@MODELS.register_module()
+class ViCMAE(BaseSelfSupervisor):
+    r"""The method of section 3.3, and by config the baselines of section 3.2.
+
+    .. math:: \mathcal{L} = w \mathcal{L}^{MASK} + \lambda s \mathcal{L}^{NEG}
+
+    where :math:`s` is the scale that ``ContrastWeightHook`` sets by epoch.
+
+    ===================  ==============  ============  ===============
+    method               ``decoder``     ``pooling``   ``contrast_head``
+    ===================  ==============  ============  ===============
+    ViC-MAE              MAEDecoder      mean          InfoNCEHead
+    MAE                  MAEDecoder      --            --
+    MAE + SimSiam        MAEDecoder      cls           SimSiamHead
+    MAE + VICReg         MAEDecoder      cls           VICRegHead
+    contrast only        --              any           any
+    ===================  ==============  ============  ===============
+
+    Args:
+        backbone: The encoder :math:`f_\theta`: a ``ViCMAEViT``, or without a
+            decoder any 2-D backbone of mmpretrain or mmaction2.
+        decoder: The decoder :math:`d_\phi`; None trains on contrast alone.
+        head: The reconstruction head, required with a decoder.
+        pooling: The pooling operator :math:`\Omega`.
+        projector: The predictor encoder :math:`\mathcal{P}`.
+        target_projector: The target encoder :math:`\mathcal{T}`; None shares
+            the weights of ``projector``.
+        contrast_head: The contrastive loss; None trains on reconstruction alone.
+        recon_weight: Weight :math:`w` of the reconstruction, 1 in the paper.
+        contrast_weight: :math:`\lambda`, 0.025 in Table 7.
+        recon_frames: Which frame of a pair is reconstructed: ``'both'`` (the mean
+            of the two losses), ``'first'`` or ``'random'``.
+        joint_bn: Whether both views share the batch statistics of one
+            projector pass. By default each view has its own.
+        data_preprocessor: Normalises frames on the device.
+        init_cfg: Initialisation of all layers.
+
+    Raises:
+        ValueError: If the parts do not make up a method.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 decoder: dict | None = None,
+                 head: dict | None = None,
+                 pooling: dict | None = None,
+                 projector: dict | None = None,
+                 target_projector: dict | None = None,
+                 contrast_head: dict | None = None,
+                 recon_weight: float = 1.0,
+                 contrast_weight: float = 0.025,
+                 recon_frames: str = 'both',
+                 joint_bn: bool = False,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(
+            backbone=backbone,
+            neck=decoder,
+            head=head,
+            data_preprocessor=data_preprocessor or dict(type='mmpretrain.SelfSupDataPreprocessor'),
+            init_cfg=init_cfg)
+        self.pooling = _build(pooling)
+        self.projector = _build(projector)
+        self.target_projector = _build(target_projector)
+        self.contrast_head = _build(contrast_head)
+        self.recon_weight = recon_weight
+        self.contrast_weight = contrast_weight
+        self.contrast_scale = 1.0
+        self.recon_frames = recon_frames
+        self.joint_bn = joint_bn
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        if self.recon_frames not in RECON_FRAMES:
+            raise ValueError(
+                f'recon_frames={self.recon_frames!r} is unknown: choose one of {RECON_FRAMES}.')
+        if self.with_neck != self.with_head:
+            raise ValueError('decoder and head go together: give both, or neither to train on '
+                             'contrast alone.')
+        if not self.with_neck and self.contrast_head is None:
+            raise ValueError('Nothing to train: give a decoder and a head (reconstruction), a '
+                             'contrast_head, or both.')
+        if self.with_neck and not isinstance(self.backbone, MAEViT):
+            raise ValueError(
+                f'A decoder needs a masked encoder such as vicmae_mm.ViCMAEViT, but the backbone '
+                f'is {type(self.backbone).__name__}: leave decoder and head out to train it on '
+                'contrast alone.')
+        if self.contrast_head is not None and (self.pooling is None or self.projector is None):
+            raise ValueError('A contrast_head needs a pooling and a projector.')
+        if self.joint_bn and self.target_projector is not None:
+            raise ValueError('joint_bn passes both views through one projector: it cannot be '
+                             'used with a target_projector.')
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Encode whole, unmasked images (B, 3, H, W) with the backbone."""
+        if isinstance(self.backbone, MAEViT):
+            return self.backbone(inputs, mask=None)
+        return self.backbone(inputs)
+
+    def loss(self, inputs: list[Tensor], data_samples: list | None = None) -> dict[str, Tensor]:
+        """Compute the losses of a batch.
+
+        Args:
+            inputs: Views (B, 3, H, W): the frames ``[i, j]`` of each video's
+                pair, ``[i_0, j_0, i_1, j_1, ...]`` for several pairs of one
+                video, or one frame where there is no contrast head.
+            data_samples: Ignored: training needs no labels.
+
+        Returns:
+            ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon``
+            and ``contrast`` without their weights, and the monitors
+            ``contrast_weight``, ``embedding_std`` and ``pair_accuracy``.
+        """
+        frames, videos = self._stack_pairs(inputs)
+        weight = self.contrast_weight * self.contrast_scale
+        losses: dict[str, Tensor] = {}
+        if isinstance(self.backbone, MAEViT):
+            features, mask, ids_restore = self.backbone(frames)
+        else:
+            features = self.backbone(frames)
+        if self.with_neck:
+            recon = self._reconstruction_loss(features, ids_restore, frames, mask)
+            losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach())
+        if self.contrast_head is not None:
+            # Before the schedule starts, the projector is not run at all: with
+            # zero gradients AdamW would only shrink it.
+            if weight > 0:
+                losses.update(self._contrast_loss(features, videos, weight))
+            losses['contrast_weight'] = frames.new_tensor(weight)
+        if not any(name.startswith('loss') for name in losses):
+            raise ValueError('The contrast weight is 0 and there is no decoder, so there is nothing '
+                             "to train: use ContrastWeightHook with schedule='constant'.")
+        return losses
+
+    def _stack_pairs(self, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Stack all first frames before all second ones, for one encoder pass.
+
+        Returns:
+            Frames (2N, 3, H, W) and the number of each pair's video (N,).
+        """
+        if self.contrast_head is not None and len(inputs) % 2:
+            raise ValueError(
+                f'Contrast needs frame pairs but got {len(inputs)} frame(s) a sample: use '
+                'SampleFramePair with num_frames=2.')
+        videos = torch.arange(len(inputs[0]), device=inputs[0].device)
+        return torch.cat((*inputs[0::2], *inputs[1::2])), videos.repeat(max(len(inputs) // 2, 1))
+
+    def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor,
+                             mask: Tensor) -> Tensor:
+        """Mean squared error on the hidden patches (eq. 6)."""
+        rows = self._rows_to_reconstruct(len(frames), frames.device)
+        prediction = self.neck(latent[rows], ids_restore[rows])
+        return self.head.loss(prediction, frames[rows], mask[rows])
+
+    def _rows_to_reconstruct(self, num_frames: int, device: torch.device) -> slice | Tensor:
+        num_pairs = num_frames // 2
+        if self.recon_frames == 'first':
+            return slice(0, num_pairs)
+        if self.recon_frames == 'random':
+            second = torch.randint(2, (num_pairs, ), device=device)
+            return torch.arange(num_pairs, device=device) + num_pairs * second
+        return slice(None)
+
+    def _contrast_loss(self, features: Tensor | tuple[Tensor, ...], videos: Tensor,
+                       weight: float) -> dict[str, Tensor]:
+        """Contrast of the pooled and projected frames (eq. 7)."""
+        online, target = self._project(self._pool(features))
+        contrast = self.contrast_head.loss(online, target, videos)
+        return dict(
+            loss_contrast=weight * contrast,
+            contrast=contrast.detach(),
+            embedding_std=embedding_std(torch.cat((online, target))),
+            pair_accuracy=pair_accuracy(online, target))
+
+    def _pool(self, features: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """Global representations (2N, C) of tokens or of a feature map."""
+        pooled = self.pooling(features)
+        return pooled[-1] if isinstance(pooled, tuple) else pooled
+
+    def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings p_i and z_j, (N, D) each, before l2 normalisation."""
+        if self.joint_bn:
+            online, target = self.projector(pooled).chunk(2)
+            return online, target
+        first, second = pooled.chunk(2)
+        return self.projector(first), (self.target_projector or self.projector)(second)
+
+
+def _build(cfg: dict | None) -> nn.Module | None:
+    return None if cfg is None else MODELS.build(cfg)

@@ -1,0 +1,25 @@
+"""Child registries of mmengine's, under the scope ``vicmae_mm``.
+
+A config names our components as ``type='vicmae_mm.ViCMAE'``; mmengine then
+imports the packages in ``locations``, so nothing heavy is loaded before use.
+"""
+from mmengine import registry as mmengine_registry
+from mmengine.registry import Registry
+
+SCOPE = 'vicmae_mm'
+
+MODELS = Registry(
+    'model', parent=mmengine_registry.MODELS, scope=SCOPE, locations=['vicmae_mm.models'])
+DATASETS = Registry(
+    'dataset', parent=mmengine_registry.DATASETS, scope=SCOPE, locations=['vicmae_mm.datasets'])
+TRANSFORMS = Registry(
+    'transform', parent=mmengine_registry.TRANSFORMS, scope=SCOPE,
+    locations=['vicmae_mm.datasets'])
+DATA_SAMPLERS = Registry(
+    'data sampler', parent=mmengine_registry.DATA_SAMPLERS, scope=SCOPE,
+    locations=['vicmae_mm.datasets'])
+HOOKS = Registry(
+    'hook', parent=mmengine_registry.HOOKS, scope=SCOPE, locations=['vicmae_mm.engine'])
+OPTIM_WRAPPERS = Registry(
+    'optimizer wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, scope=SCOPE,
+    locations=['vicmae_mm.engine'])
