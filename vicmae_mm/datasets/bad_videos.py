@@ -1,5 +1,6 @@
 """Which videos of a dataset are bad, and when there are too many."""
 import logging
+from collections.abc import Callable
 
 from mmengine.logging import print_log
 
@@ -34,20 +35,24 @@ class BadVideos:
     def __len__(self) -> int:
         return len(self._reasons)
 
-    def share(self, ledger_path: str, videos: set[str]) -> None:
+    def share(self, ledger_path: str, filenames: Callable[[], set[str]]) -> None:
         """Use a ledger, and take over what an earlier run wrote there.
 
-        A video it names counts as bad only if it is one of ``videos`` and its file is still
+        A video it names counts as bad only if it is one of this dataset and its file is still
         the same (size and modification time): repaired ones are tried again.
 
         Args:
             ledger_path (str): Path of the jsonl file.
-            videos (set[str]): Paths of the dataset's videos.
+            filenames (Callable): Returns the paths of the dataset's videos; called only if there
+                are entries (it reads every record).
         """
         self.ledger = BadVideoLedger(ledger_path)
         last = {entry['path']: entry for entry in self.ledger.read_new()}
+        if not last:
+            return
+        ours = filenames()
         for path, entry in last.items():
-            if path in videos and file_state(path) == (entry['size'], entry['mtime_ns']):
+            if path in ours and file_state(path) == (entry['size'], entry['mtime_ns']):
                 self._reasons[path] = entry['reason']
 
     def refresh(self) -> None:

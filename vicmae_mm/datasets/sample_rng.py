@@ -17,7 +17,7 @@ def get_rng_states() -> RngStates:
         tuple: those of python's ``random``, of ``np.random`` and of torch's
         CPU generator.
     """
-    return (random.getstate(), np.random.get_state(legacy=False),  # type: ignore[return-value]
+    return (random.getstate(), np.random.get_state(legacy=False),
             torch.random.default_generator.get_state())
 
 

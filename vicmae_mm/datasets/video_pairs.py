@@ -2,7 +2,7 @@
 import logging
 import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mmengine.dataset import BaseDataset
@@ -57,8 +57,6 @@ class VideoPairDataset(BaseDataset):
         RuntimeError: ``max_refetch`` draws gave no usable video.
     """
 
-    METAINFO = dict(modality='RGB')
-
     def __init__(self,
                  ann_file: str = '',
                  data_root: str = '',
@@ -69,7 +67,7 @@ class VideoPairDataset(BaseDataset):
                  test_mode: bool = False,
                  **kwargs: Any) -> None:
         if not 0 <= max_bad_share <= 1:
-            raise ValueError(f'max_bad_share={max_bad_share!r} is a share and should lie in [0, 1].')
+            raise ValueError(f'max_bad_share={max_bad_share!r} is a share, it should lie in [0, 1].')
         if ann_file and labels_from_folders:
             raise ValueError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}: a list brings its own labels. Leave one out.')
@@ -97,11 +95,11 @@ class VideoPairDataset(BaseDataset):
         else:
             raise ValueError('VideoPairDataset has nothing to read: set ann_file to a list of '
                              "videos, or data_prefix=dict(video=...) to a folder of them.")
-        records = [dict(filename=osp.join(folder, path), label=label) for path, label in videos]
+        videos = [(osp.join(folder, path), label) for path, label in videos]
         if self.ann_file:
-            self._check_files([record['filename'] for record in records])
+            self._check_files([path for path, _ in videos])
         self.bad_videos = BadVideos(self.source, self.max_bad_share)
-        return records
+        return [dict(filename=path, label=label) for path, label in videos]
 
     def _check_files(self, paths: list[str]) -> None:
         missing, checked = find_missing(paths)
@@ -180,12 +178,12 @@ class VideoPairDataset(BaseDataset):
         """
         if not self._fully_initialized:
             self.full_init()
-        videos = set()
-        if osp.exists(ledger_path):  # a walk through all records, so only if there is a use
-            videos = {self.get_data_info(idx)['filename'] for idx in range(len(self))}
-        self.bad_videos.share(ledger_path, videos)
+        self.bad_videos.share(ledger_path, self._filenames)
         self.bad_videos.check(len(self))
 
+    def _filenames(self) -> set[str]:
+        return {self.get_data_info(idx)['filename'] for idx in range(len(self))}
 
-def _random_stream(idx: int, attempt: int) -> Any:
+
+def _random_stream(idx: int, attempt: int) -> AbstractContextManager[None]:
     return idx.random_stream(attempt) if isinstance(idx, SampleIndex) else nullcontext()

@@ -1,4 +1,6 @@
 """ViC-MAE (arXiv 2303.12001): masked image modelling within frames, contrast between them."""
+from typing import Any
+
 import torch
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.models.selfsup.mae import MAEViT
@@ -50,6 +52,15 @@ class ViCMAE(BaseSelfSupervisor):
     Raises:
         ValueError: If the parts do not make up a method.
     """
+
+    # Built from config, or None: what they take and return is said above.
+    backbone: Any
+    neck: Any
+    head: Any
+    pooling: Any
+    projector: Any
+    target_projector: Any
+    contrast_head: Any
 
     def __init__(self,
                  backbone: dict,
@@ -140,8 +151,8 @@ class ViCMAE(BaseSelfSupervisor):
                 losses.update(self._contrast_loss(features, videos, weight))
             losses['contrast_weight'] = frames.new_tensor(weight)
         if not any(name.startswith('loss') for name in losses):
-            raise ValueError('The contrast weight is 0 and there is no decoder, so there is nothing '
-                             "to train: use ContrastWeightHook with schedule='constant'.")
+            raise ValueError('The contrast weight is 0 and there is no decoder, so there is '
+                             "nothing to train: use ContrastWeightHook with schedule='constant'.")
         return losses
 
     def _stack_pairs(self, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,8 @@ class BF16OptimWrapper(OptimWrapper):
 
     def _has_bf16(self, device: torch.device) -> bool:
         if not hasattr(self, '_bf16'):
-            self._bf16 = device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)
+            self._bf16 = (
+                device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0))
             if not self._bf16:
                 print_log(
                     f'No native bfloat16 on {device}: training in float32.', logger='current')

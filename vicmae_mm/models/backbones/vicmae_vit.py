@@ -1,4 +1,6 @@
 """The masked image encoder f_theta of ViC-MAE (paper section 3.1 and 3.3)."""
+from typing import Any
+
 import torch
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class ViCMAEViT(MAEViT):
                  img_size: int = 224,
                  patch_size: int = 16,
                  mask_ratio: float = 0.75,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         side = check_patch_grid(img_size, patch_size)
         if not 0 <= mask_ratio < 1 or int(side**2 * (1 - mask_ratio)) < 1:
             raise ValueError(

@@ -1,0 +1,142 @@
+"""Run a function in several processes joined by gloo, and compare what comes out."""
+import multiprocessing
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import DefaultScope
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+# What every process would import for itself, some seconds each: the fork server
+# imports it once for the whole test session.
+_PRELOAD = ['tests.helpers.distributed', 'mmpretrain.models', 'vicmae_mm.models']
+
+
+def run_distributed(fn: Callable, world_size: int, *args: Any, timeout: float = 120.) -> list[Any]:
+    """Call ``fn(*args)`` in ``world_size`` processes of one gloo group.
+
+    Args:
+        fn (Callable): A function of a module (pickled by name). It may return
+            tensors, numbers and strings in dicts and lists.
+        world_size (int): Number of processes.
+        *args: Passed on to every process, pickled.
+        timeout (float): Seconds after which hanging processes are ended.
+
+    Returns:
+        list: What each rank returned.
+
+    Raises:
+        RuntimeError: With the traceback of each rank that failed.
+    """
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(_PRELOAD)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        processes = [
+            context.Process(
+                target=_process, args=(folder, rank, world_size, timeout, fn, args), daemon=True)
+            for rank in range(world_size)
+        ]
+        for process in processes:
+            process.start()
+        hung = _join(processes, timeout)
+        problems = [path.read_text() for path in sorted(folder.glob('*.error'))]
+        if hung:
+            problems.append(f'ranks {hung} still ran after {timeout} s, or after a rank had failed')
+        missing = [r for r in range(world_size) if not (folder / f'{r}.pt').exists()]
+        if problems or missing:
+            raise RuntimeError('\n'.join([f'ranks {missing} returned nothing', *problems]))
+        return [torch.load(folder / f'{r}.pt', weights_only=True) for r in range(world_size)]
+
+
+def _join(processes: list, timeout: float) -> list[int]:
+    """Wait for all; once one fails, the others get 10 s more. Returns who had to be ended."""
+    deadline = time.monotonic() + timeout
+    while any(p.is_alive() for p in processes) and time.monotonic() < deadline:
+        if any(p.exitcode for p in processes):
+            deadline = min(deadline, time.monotonic() + 10)
+        time.sleep(0.02)
+    hung = [rank for rank, p in enumerate(processes) if p.is_alive()]
+    for process in processes:
+        process.terminate()
+        process.join()
+    return hung
+
+
+def _process(folder: Path, rank: int, world_size: int, timeout: float, fn: Callable,
+             args: tuple) -> None:
+    torch.set_num_threads(1)
+    try:
+        distributed.init_process_group(
+            'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size,
+            timeout=timedelta(seconds=timeout))
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            result = fn(*args)
+        torch.save(result, folder / f'{rank}.tmp')
+        (folder / f'{rank}.tmp').rename(folder / f'{rank}.pt')
+        distributed.destroy_process_group()
+    except BaseException:
+        (folder / f'{rank}.error').write_text(f'rank {rank}:\n{traceback.format_exc()}')
+        raise
+
+
+def step(model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
+    """One forward and backward of ``model(*batch)``, a scalar loss, as training does it.
+
+    Without a process group, on the whole batch. In one, on this rank's slice and
+    through DistributedDataParallel; then the loss and the gradients of the inputs
+    are put together over the ranks as those of the mean loss.
+
+    Returns:
+        dict: ``'loss'``, ``'input.<n>'`` for the gradient of each floating batch
+        tensor, and the gradient of each parameter and the final value of each
+        buffer under their names.
+    """
+    world = distributed.get_world_size() if distributed.is_initialized() else 1
+    rank = distributed.get_rank() if distributed.is_initialized() else 0
+    local = [x.chunk(world)[rank].clone() for x in batch]
+    leaves = [x.requires_grad_() for x in local if x.is_floating_point()]
+    wrapped = model
+    if distributed.is_initialized():
+        wrapped = DistributedDataParallel(model, broadcast_buffers=False)
+    loss = wrapped(*local)
+    loss.backward()
+    out = {'loss': _over_ranks(loss.detach()[None], world).mean()}
+    for n, leaf in enumerate(leaves):
+        out[f'input.{n}'] = _over_ranks(leaf.grad, world) / world
+    out.update({name: p.grad for name, p in model.named_parameters()})
+    out.update(dict(model.named_buffers()))
+    return out
+
+
+def _over_ranks(x: Tensor, world: int) -> Tensor:
+    if world == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(world)]
+    distributed.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+def worst_difference(got: dict[str, Tensor], want: dict[str, Tensor]) -> tuple[float, str]:
+    """Largest relative difference |got - want| / |want| of two :func:`step`s, and its name.
+
+    A tensor that is zero but for rounding (the gradient of a bias right before a
+    BatchNorm) is measured by the largest norm of all instead of its own.
+    """
+    if got.keys() != want.keys():
+        raise ValueError(f'only one of the steps has {sorted(got.keys() ^ want.keys())}')
+    norms = {name: float(x.double().norm()) for name, x in want.items()}
+    largest = max(norms.values())
+    differences = []
+    for name, norm in norms.items():
+        difference = float((got[name].double() - want[name].double()).norm())
+        difference /= norm if norm > 1e-5 * largest else largest
+        # NaN must not pass for small
+        differences.append((difference if difference == difference else float('inf'), name))
+    return max(differences)
