@@ -1,4 +1,5 @@
 """Run a function in several processes joined by gloo, and compare what comes out."""
+import math
 import multiprocessing
 import tempfile
 import time
@@ -94,9 +95,9 @@ def step(model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
     are put together over the ranks as those of the mean loss.
 
     Returns:
-        dict: ``'loss'``, ``'input.<n>'`` for the gradient of each floating batch
-        tensor, and the gradient of each parameter and the final value of each
-        buffer under their names.
+        dict: ``'loss'``, ``'input <n>'`` for the gradient of the n-th floating
+        batch tensor, ``'grad.<name>'`` for that of each parameter and
+        ``'buffer.<name>'`` for the new value of each buffer.
     """
     world = distributed.get_world_size() if distributed.is_initialized() else 1
     rank = distributed.get_rank() if distributed.is_initialized() else 0
@@ -109,9 +110,9 @@ def step(model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
     loss.backward()
     out = {'loss': _over_ranks(loss.detach()[None], world).mean()}
     for n, leaf in enumerate(leaves):
-        out[f'input.{n}'] = _over_ranks(leaf.grad, world) / world
-    out.update({name: p.grad for name, p in model.named_parameters()})
-    out.update(dict(model.named_buffers()))
+        out[f'input {n}'] = _over_ranks(leaf.grad, world) / world
+    out.update({f'grad.{name}': p.grad for name, p in model.named_parameters()})
+    out.update({f'buffer.{name}': b for name, b in model.named_buffers()})
     return out
 
 
@@ -124,19 +125,23 @@ def _over_ranks(x: Tensor, world: int) -> Tensor:
 
 
 def worst_difference(got: dict[str, Tensor], want: dict[str, Tensor]) -> tuple[float, str]:
-    """Largest relative difference |got - want| / |want| of two :func:`step`s, and its name.
+    """Largest relative difference |got - want| / |want| of two :func:`step`s, and where.
 
-    A tensor that is zero but for rounding (the gradient of a bias right before a
-    BatchNorm) is measured by the largest norm of all instead of its own.
+    Taken layer by layer, the gradients of weight and bias together: a bias right
+    before a BatchNorm has a gradient of zero, and so no scale of its own.
     """
     if got.keys() != want.keys():
         raise ValueError(f'only one of the steps has {sorted(got.keys() ^ want.keys())}')
-    norms = {name: float(x.double().norm()) for name, x in want.items()}
-    largest = max(norms.values())
-    differences = []
-    for name, norm in norms.items():
-        difference = float((got[name].double() - want[name].double()).norm())
-        difference /= norm if norm > 1e-5 * largest else largest
-        # NaN must not pass for small
-        differences.append((difference if difference == difference else float('inf'), name))
-    return max(differences)
+    squares: dict[str, list[float]] = {}
+    for name, expected in want.items():
+        layer = name.rpartition('.')[0] if name.startswith(('grad.', 'buffer.')) else name
+        difference, scale = squares.setdefault(layer, [0., 0.])
+        squares[layer] = [difference + _square_norm(got[name].double() - expected.double()),
+                          scale + _square_norm(expected)]
+    # max() would pass over a NaN
+    return max((math.sqrt(d / s) if d == d else math.inf, layer)
+               for layer, (d, s) in squares.items())
+
+
+def _square_norm(x: Tensor) -> float:
+    return float(x.double().square().sum())

@@ -150,8 +150,8 @@ def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Vide
     if not labels_from_folders:
         return [(path, NO_LABEL) for path in paths], []
     tops = [path.split(os.sep)[0] for path in paths]
-    if tops[0] == paths[0] or any(top == path for top, path in zip(tops, paths, strict=True)):
-        loose = next(path for top, path in zip(tops, paths, strict=True) if top == path)
+    loose = next((path for path in paths if os.sep not in path), None)
+    if loose is not None:
         raise ValueError(f'{loose!r} lies directly in {root!r}, so labels_from_folders=True has '
                          'no class for it. Move it into a subfolder named after its class.')
     classes = sorted(set(tops))

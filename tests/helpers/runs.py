@@ -1,0 +1,58 @@
+"""Short training runs of a tiny model on frames drawn in memory."""
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.runner import Runner
+
+from tests.helpers.models import IMG_SIZE, tiny_config
+
+PREPROCESSOR = dict(
+    type='mmpretrain.SelfSupDataPreprocessor', mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375], to_rgb=False)
+
+
+class RandomPairs:
+    """Pairs of frames that draw from numpy's and torch's global generators."""
+
+    def __init__(self, length: int = 8, size: int = IMG_SIZE) -> None:
+        self.length = length
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        if index >= self.length:
+            raise IndexError(index)
+        ramp = torch.arange(self.size).expand(3, self.size, -1) * 4 + 8 * index
+        noise = np.random.randint(0, 16) + torch.randint(0, 16, (2, 3, self.size, self.size))
+        return dict(inputs=list((ramp + noise).byte()))
+
+
+def tiny_runner(work_dir: Path,
+                hooks: list,
+                epochs: int = 2,
+                dataset: Any = None,
+                model: dict | None = None,
+                backends: tuple[str, ...] = ('LocalVisBackend', ),
+                **kwargs: Any) -> Runner:
+    """A runner of two iterations an epoch, on the CPU, without checkpoints."""
+    settings = dict(
+        model=model or tiny_config(data_preprocessor=PREPROCESSOR),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=4, num_workers=0, dataset=dataset or RandomPairs(),
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type='default_collate')),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-2)),
+        default_hooks=dict(checkpoint=None, logger=dict(type='LoggerHook', interval=1)),
+        custom_hooks=hooks,
+        visualizer=dict(
+            type='Visualizer', vis_backends=[dict(type=backend) for backend in backends]),
+        randomness=dict(seed=0),
+        default_scope='mmpretrain',
+        experiment_name=str(work_dir).replace('/', '_'))
+    return Runner(**{**settings, **kwargs})

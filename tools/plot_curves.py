@@ -1,0 +1,36 @@
+"""Draw the curves of a pre-training run, as CurvesHook does while it trains.
+
+    python tools/plot_curves.py work_dirs/run
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import vicmae_mm  # noqa: F401  (mends of upstream faults)
+from vicmae_mm.visualization import find_scalars, plot_curves
+
+
+def main() -> None:
+    """Draw the curves and say where they are."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'run', type=Path, help="a work dir (resumed runs are joined), or one run's scalars.json")
+    parser.add_argument(
+        '--out', type=Path, help='picture file (default: curves.png in the work dir, or next to '
+        'the json)')
+    args = parser.parse_args()
+    out = args.out or (args.run if args.run.is_dir() else args.run.parent) / 'curves.png'
+    try:
+        scalars = find_scalars(args.run) if args.run.is_dir() else [args.run]
+        if not scalars:
+            raise ValueError(f'{args.run} is not the work dir of a run: it has no '
+                             '<timestamp>/vis_data/scalars.json.')
+        plot_curves(scalars, out)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    print(f'Wrote {out}')
+
+
+if __name__ == '__main__':
+    main()

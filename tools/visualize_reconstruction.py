@@ -1,0 +1,73 @@
+"""Draw what a checkpoint reconstructs of videos and images.
+
+    python tools/visualize_reconstruction.py work_dirs/run/latest.pth clip.mp4 photo.jpg
+
+A video gives two rows, the frames at 1/4 and 3/4 of it; an image gives one. The
+columns are the frame, what is left of it after masking, the reconstruction, and
+the reconstruction with the visible patches pasted in.
+"""
+import argparse
+import pickle
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+import vicmae_mm  # noqa: F401  (mends of upstream faults)
+from vicmae_mm.apis import load_model, reconstruction_picture
+
+PICTURES = ('.png', '.jpg', '.jpeg')
+
+
+def usable_device(name: str) -> str:
+    """Return the name if torch can put a tensor there."""
+    try:
+        torch.empty(0, device=name)
+    except (AssertionError, RuntimeError) as error:
+        raise argparse.ArgumentTypeError(f'{name!r} can not be used: {error}') from error
+    return name
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help='a .pth file of a pre-training run')
+    parser.add_argument('inputs', nargs='+', metavar='VIDEO_OR_IMAGE')
+    parser.add_argument(
+        '--config', help='its config; by default the one in the work dir of the checkpoint')
+    parser.add_argument(
+        '--out', default='reconstruction.png', type=Path,
+        help='a .png or .jpg file, or a folder for reconstruction.png (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the masks (default: %(default)s)')
+    parser.add_argument(
+        '--mask-ratio', type=float, help="share of hidden patches (default: the model's own)")
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', type=usable_device,
+        help='default: %(default)s')
+    return parser.parse_args()
+
+
+def picture_file(out: Path) -> Path:
+    """The file to write, in an existing folder."""
+    if out.is_dir() or out.suffix.lower() not in PICTURES:
+        out = out / 'reconstruction.png'
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def main() -> None:
+    """Draw the picture and say where it is."""
+    args = parse_args()
+    try:
+        model = load_model(args.checkpoint, args.config, args.device)
+        picture = reconstruction_picture(model, args.inputs, args.seed, args.mask_ratio)
+        out = picture_file(args.out)
+        Image.fromarray(picture).save(out)
+    except (ImportError, OSError, ValueError, pickle.UnpicklingError) as error:
+        sys.exit(f'error: {error}')
+    print(f'Wrote {out}')
+
+
+if __name__ == '__main__':
+    main()

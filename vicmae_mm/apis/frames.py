@@ -1,0 +1,90 @@
+"""Frames of videos and images, prepared as for validation."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from vicmae_mm.datasets.readers import VideoError, open_video
+
+if TYPE_CHECKING:
+    from vicmae_mm.models import ViCMAE
+
+
+def read_frames(path: str | Path) -> tuple[str, list[np.ndarray]]:
+    """Read an image, or a pair of frames of a video.
+
+    The pair stands for what training draws: the frames at one and three quarters
+    of the video, one from each half. A video of one frame gives that frame.
+
+    Args:
+        path: An image or video file.
+
+    Returns:
+        A caption, and one or two frames, uint8 (H, W, 3) RGB.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is neither an image nor a video that can be decoded.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = 'a folder; name the files in it' if path.is_dir() else 'missing'
+        raise FileNotFoundError(f'{path} is {what}.')
+    image = _read_image(path)
+    if image is not None:
+        return path.name, [image]
+    try:
+        with open_video(str(path)) as video:
+            total = video.num_frames
+            indices = sorted({total // 4, 3 * total // 4})
+            frames = video.get_frames(indices)
+    except VideoError as error:
+        raise ValueError(
+            f'{path} is neither an image nor a readable video: {error.reason}') from error
+    numbers = ' and '.join(map(str, indices))
+    return f'{path.name}: frame{"s" * (len(indices) > 1)} {numbers} of {total}', frames
+
+
+def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
+    """Resize the short side and crop the centre, as for validation.
+
+    A square of 256 / 224 times the model's input is cropped to 224 / 224, the
+    ImageNet protocol of MAE.
+
+    Args:
+        model: The model the frames are for.
+        frames: uint8 (H, W, 3) RGB.
+
+    Returns:
+        uint8 (3, S, S) in the channel order the model's data preprocessor
+        takes.
+    """
+    from mmpretrain.datasets import CenterCrop, ResizeEdge
+    size = model.backbone.img_size[0]
+    transform = Compose([
+        ResizeEdge(round(size * 256 / 224), backend='pillow', interpolation='bicubic'),
+        CenterCrop(size),
+    ])
+    # data for preprocessors that convert to RGB is BGR
+    order = -1 if model.data_preprocessor._channel_conversion else 1
+    return [
+        torch.from_numpy(transform(dict(img=frame))['img'][..., ::order].transpose(2, 0, 1).copy())
+        for frame in frames
+    ]
+
+
+def _read_image(path: Path) -> np.ndarray | None:
+    """The picture, upright and in RGB; None if the file is no image."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+    except UnidentifiedImageError:
+        return None
+    except OSError as error:
+        raise ValueError(f'{path} is a damaged image: {error}') from error

@@ -1,0 +1,119 @@
+"""Load a trained model from a checkpoint and the config of its work directory."""
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor
+
+from vicmae_mm.registry import MODELS
+
+from .checkpoint_family import describe_family
+from .config_search import find_config
+
+if TYPE_CHECKING:
+    from vicmae_mm.models import ViCMAE
+
+
+def load_model(checkpoint: str | Path,
+               config: str | Path | None = None,
+               device: str | torch.device = 'cpu') -> ViCMAE:
+    """Load a pre-trained model, in eval mode.
+
+    Args:
+        checkpoint: A ``.pth`` file of a training run.
+        config: The config it was trained with. By default the one that
+            mmengine wrote into the work directory, see :func:`find_config`.
+        device: Where to put the model.
+
+    Returns:
+        The model; its weights are the checkpoint's, all of them.
+
+    Raises:
+        FileNotFoundError: If the checkpoint or its config does not exist.
+        ValueError: If the checkpoint can not be read, does not fit the
+            model, or the config is not one of ViC-MAE pre-training.
+        UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
+    """
+    weights = read_weights(checkpoint)
+    try:
+        config = find_config(checkpoint) if config is None else config
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{error} It looks like {describe_family(weights)}.') from None
+    model = _build_model(config)
+    _check_fit(weights, model.state_dict(), checkpoint, config)
+    model.load_state_dict(weights)
+    return model.to(device).eval()
+
+
+def read_weights(checkpoint: str | Path) -> dict[str, Tensor]:
+    """Read the state dict of a checkpoint, executing nothing.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no checkpoint, or holds no weights.
+        UnpicklingError: If it contains more than data (torch >= 2.6).
+    """
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'There is no checkpoint {checkpoint}.')
+    try:
+        # vicmae_mm.compat makes this loader read data only
+        content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+    except (pickle.UnpicklingError, ValueError):
+        raise
+    except Exception as error:  # zip, pickle and OS errors of many kinds
+        raise ValueError(f'{checkpoint} is not a checkpoint, or is damaged: {error}') from error
+    for name in ('state_dict', 'model'):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    weights = {key: value for key, value in content.items()
+               if isinstance(value, Tensor)} if isinstance(content, dict) else {}
+    if not weights:
+        raise ValueError(f'{checkpoint} holds no weights: a checkpoint has them under '
+                         "'state_dict'.")
+    return weights
+
+
+def _build_model(config: str | Path) -> ViCMAE:
+    from vicmae_mm.models import ViCMAE
+    if not Path(config).is_file():
+        raise FileNotFoundError(f'There is no config {config}.')
+    cfg = Config.fromfile(config)
+    if 'model' not in cfg:
+        raise ValueError(f"{config} has no 'model': it is not a training config.")
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        model = MODELS.build(cfg.model)
+    if not isinstance(model, ViCMAE):
+        raise ValueError(f'The model of {config} is a {type(model).__name__}: what is wanted is a '
+                         'pre-training config of this package (vicmae_mm.ViCMAE).')
+    return model
+
+
+def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor], checkpoint: str | Path,
+               config: str | Path) -> None:
+    """Refuse a checkpoint unless names and shapes are exactly the model's."""
+    missing = [key for key in wanted if key not in found]
+    unknown = [key for key in found if key not in wanted]
+    reshaped = [key for key in wanted if key in found and found[key].shape != wanted[key].shape]
+    if not (missing or unknown or reshaped):
+        return
+    fitting = len(wanted) - len(missing) - len(reshaped)
+    details = []
+    if reshaped:
+        key = reshaped[0]
+        details.append(f'{key} has shape {tuple(found[key].shape)} in the file and '
+                       f'{tuple(wanted[key].shape)} in the model')
+    if missing:
+        details.append(f'{len(missing)} are missing, such as {missing[0]}')
+    if unknown:
+        details.append(f'{len(unknown)} of the file are not in the model, such as {unknown[0]}')
+    raise ValueError(
+        f'{checkpoint} does not fit the model of {config}: {fitting} of its {len(wanted)} '
+        f'parameters match; {"; ".join(details)}. The file looks like '
+        f'{describe_family(found)}. Use it with the config it was trained with (--config).')

@@ -1,0 +1,62 @@
+"""The reconstruction picture of files."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vicmae_mm.visualization.reconstruction import check_can_reconstruct, draw_reconstruction
+
+from .frames import prepare_frames, read_frames
+
+if TYPE_CHECKING:
+    from vicmae_mm.models import ViCMAE
+    from vicmae_mm.models.backbones import ViCMAEViT
+
+
+def reconstruction_picture(model: ViCMAE,
+                           paths: Sequence[str | Path],
+                           seed: int = 0,
+                           mask_ratio: float | None = None) -> np.ndarray:
+    """Draw what a model makes of images and of both frames of videos.
+
+    Args:
+        model: A model with a decoder, see :func:`load_model`.
+        paths: Image and video files.
+        seed: Seed of the masks. The same seed gives the same picture.
+        mask_ratio: Share of hidden patches; by default the model's own.
+
+    Returns:
+        The picture, uint8 (height, width, 3) RGB.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If a file can not be read, the model has no decoder or
+            the mask ratio is out of range.
+    """
+    check_can_reconstruct(model)
+    inputs = []
+    for path in paths:
+        caption, frames = read_frames(path)
+        inputs.append((caption, prepare_frames(model, frames)))
+    with _masking(model.backbone, mask_ratio):
+        return draw_reconstruction(model, inputs, seed)
+
+
+@contextmanager
+def _masking(backbone: ViCMAEViT, mask_ratio: float | None) -> Iterator[None]:
+    """Mask another share of the patches for a while."""
+    before = backbone.mask_ratio
+    ratio = before if mask_ratio is None else mask_ratio
+    num_patches = backbone.patch_resolution[0] * backbone.patch_resolution[1]
+    if not 0 <= ratio < 1 or int(num_patches * (1 - ratio)) < 1:
+        raise ValueError(f'mask_ratio={ratio} must lie in [0, 1) and leave at least one of the '
+                         f'{num_patches} patches visible.')
+    backbone.mask_ratio = ratio
+    try:
+        yield
+    finally:
+        backbone.mask_ratio = before

@@ -1,0 +1,164 @@
+"""Checkpoints are data: nothing in one is ever executed.
+
+From torch 2.6 on, :func:`torch.load` builds only what it is allowed to. This module
+allows exactly what mmengine's training state consists of, closes the ways around it, and
+words the refusal for people. torch before 2.6 has no safe way to load a training
+checkpoint (and its ``weights_only=True`` could be broken out of, CVE-2025-32434): there,
+load only files that you trust; a warning says so once.
+"""
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
+_STATISTICS = ('min', 'max', 'current', 'mean')
+_STATE = ('max_length', '_log_history', '_count_history')
+_FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+
+
+class UnsafeCheckpointError(pickle.UnpicklingError):
+    """A checkpoint asks for more than data."""
+
+
+def allow_training_state(history_buffer: type) -> None:
+    """Allow what mmengine writes besides tensors: log histories and numeric numpy values.
+
+    numpy's two private names of each function are both listed, so checkpoints
+    written under numpy 1 load under numpy 2 and the other way round. Of dtypes only
+    numeric ones are: an object array could carry anything.
+    """
+    if not CAN_LOAD_SAFELY:
+        return
+    multiarray = (getattr(np, '_core', None) or np.core).multiarray
+    allowed: list[Any] = [
+        history_buffer, np.ndarray, np.dtype, (_statistic_of_history_buffer, 'builtins.getattr')
+    ]
+    for core in ('numpy._core', 'numpy.core'):
+        for name in ('_reconstruct', 'scalar'):
+            allowed.append((getattr(multiarray, name), f'{core}.multiarray.{name}'))
+    allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefd'}
+    torch.serialization.add_safe_globals(allowed)
+
+
+def _statistic_of_history_buffer(owner: object, name: str) -> Callable:
+    """What a checkpoint gets for ``getattr``: the four methods that mmengine pickles so."""
+    from mmengine.logging import HistoryBuffer
+    if owner is HistoryBuffer and name in _STATISTICS:
+        return getattr(HistoryBuffer, name)
+    raise pickle.UnpicklingError(
+        f'GLOBAL builtins.getattr was not an allowed global: {owner!r}, {name!r}')
+
+
+def slim_history_buffer(history_buffer: type) -> None:
+    """Save of a ``HistoryBuffer`` its numbers, not its methods.
+
+    New checkpoints then need no ``getattr`` (any mmengine reads them), and loading
+    one can't replace methods.
+    """
+
+    def get_state(self: Any) -> dict:
+        return {name: getattr(self, name) for name in _STATE}
+
+    def set_state(self: Any, state: dict) -> None:
+        self.__dict__.update({name: state[name] for name in _STATE})
+
+    history_buffer()  # registers the default statistics, as loading did
+    setattr(history_buffer, '__getstate__', get_state)  # noqa: B010
+    setattr(history_buffer, '__setstate__', set_state)  # noqa: B010
+
+
+def guard_loader(loader: Any) -> None:
+    """Make mmengine's ``CheckpointLoader`` read data only, from any place.
+
+    Local files, URLs (``torch.hub`` passes ``weights_only=False``) and object stores all
+    pass through ``load_checkpoint``.
+    """
+    stock = loader.load_checkpoint.__func__
+
+    def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint as data; see the class."""
+        try:
+            with _data_only():
+                checkpoint = stock(cls, filename, *args, **kwargs)
+        except pickle.UnpicklingError as error:
+            raise _for_people(filename, error) from None
+        _drop_config_text(checkpoint)
+        return checkpoint
+
+    loader.load_checkpoint = classmethod(load_checkpoint)
+
+
+@contextmanager
+def _data_only() -> Iterator[None]:
+    """Have every ``torch.load`` inside read data only, whatever it or the user's shell says."""
+    if not CAN_LOAD_SAFELY:
+        warnings.warn(
+            f'torch {torch.__version__} runs any code that a checkpoint contains: load only '
+            'files that you trust, or use torch 2.6 or newer.', stacklevel=4)
+        yield
+        return
+    before = {name: os.environ.pop(name, None) for name in (_FORCE, _FORCE_NOT)}
+    os.environ[_FORCE] = '1'
+    try:
+        yield
+    finally:
+        del os.environ[_FORCE]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+def _for_people(filename: str, error: pickle.UnpicklingError) -> Exception:
+    """Say what torch refused without its advice to set ``weights_only=False``."""
+    reason = str(error)
+    refused = re.search(r'GLOBAL ([\w.<>]+)(?: was not an allowed global: (.*))?', reason)
+    if refused is None and 'function' not in reason:
+        return ValueError(
+            f'{filename} is not a checkpoint, or is damaged: it can not be read as one.')
+    what = f'{refused[1]}' if refused else 'a function'
+    detail = f' ({refused[2]})' if refused and refused[2] else ''
+    return UnsafeCheckpointError(
+        f'{filename} was refused: it asks to load {what}{detail}, which is code and not data. '
+        'Nothing in it was executed. Ask whoever made it for a file with weights alone. If it '
+        'is your own and holds an object of a class of yours, name that class in '
+        'torch.serialization.add_safe_globals([...]) in a module that the config imports '
+        'through custom_imports.')
+
+
+def _drop_config_text(checkpoint: Any) -> None:
+    """Remove the config text that ``Runner.resume`` would execute or carry on.
+
+    ``meta['config']`` is executed by ``Runner.resume`` (``Config.fromstring``). The message
+    hub's would replace the text of the config in use. ``meta['cfg']`` stays to be read.
+    """
+    if not isinstance(checkpoint, dict):
+        return
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    hub = checkpoint.get('message_hub')
+    for part in ('runtime_info', 'resumed_keys'):
+        if isinstance(hub, dict) and isinstance(hub.get(part), dict):
+            hub[part].pop('cfg', None)
+
+
+def refuse_config_of_checkpoint(inferencer: Any) -> None:
+    """Make mmengine's ``BaseInferencer`` ask for a config.
+
+    Without one it would execute the text in the checkpoint. Parsing that text as plain data
+    would not help: a config names what to call (``type='os.system'``).
+    """
+    stock = inferencer._init_model
+
+    def init_model(self: Any, cfg: Any, weights: str | None, *args: Any, **kwargs: Any) -> Any:
+        if not cfg:
+            raise ValueError(
+                f'The config in {weights} is not used: a config can call any code, and that of '
+                "a checkpoint is not yours. Name the config: model='path/to/config.py'.")
+        return stock(self, cfg, weights, *args, **kwargs)
+
+    inferencer._init_model = init_model

@@ -1,0 +1,115 @@
+"""Opening video files with PyAV, with one plain reason for each way that this can fail."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import VideoError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# What libavformat opens as a "video" though it is text, a picture or a list of other files.
+NOT_VIDEOS = ('tty', 'image2', 'hls', 'dash', 'concat', 'sdp')
+
+
+def open_container(path: str) -> InputContainer:
+    """Open a local file.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        VideoError: It isn't there, is not a regular file, is empty, or is not a video.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError('reading videos needs PyAV: pip install av') from error
+    _check_file(path)
+    try:
+        # "file:", or a name such as "a:b.mp4" would be taken for a network address
+        container = av.open(f'file:{path}', metadata_errors='ignore',
+                            options={'protocol_whitelist': 'file'})
+    except (av.FFmpegError, UnicodeError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise VideoError(path, f'is not a video, or its header is damaged ({reason})') from error
+    name = container.format.name
+    if name in NOT_VIDEOS or name.endswith('_pipe'):
+        container.close()
+        raise VideoError(path, f'is not a video (its content is of the kind "{name}")')
+    return container
+
+
+def video_stream(container: InputContainer, path: str) -> VideoStream:
+    """The first video stream that is not a cover picture; the others are not read any more.
+
+    Raises:
+        VideoError: There is none, or PyAV has no decoder for it.
+    """
+    from av.stream import Discard, Disposition
+    streams = [stream for stream in container.streams.video
+               if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = ', '.join(sorted({stream.type for stream in container.streams})) or 'nothing'
+        raise VideoError(path, f'has no video in it, only {kinds}')
+    if streams[0].codec_context is None:
+        raise VideoError(path, 'is coded in a way that PyAV has no decoder for')
+    for other in container.streams:
+        if other is not streams[0]:
+            other.discard = Discard.all
+    return streams[0]
+
+
+def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator[Packet]:
+    """All packets of ``stream``, up to where the file is cut off or damaged.
+
+    Raises:
+        VideoError: The file can't be read (an error of the disk or network, not of its content).
+    """
+    import av
+    try:
+        for packet in container.demux(stream):
+            if packet.size:  # the last one is empty and only flushes
+                yield packet
+    except (av.error.InvalidDataError, av.error.EOFError):
+        return
+    except av.FFmpegError as error:
+        raise VideoError(path, f'cannot be read ({error.strerror})') from error
+
+
+def upright(frame: VideoFrame) -> np.ndarray:
+    """The HxWx3 uint8 RGB picture of a frame, turned and mirrored as its file asks."""
+    image = frame.to_ndarray(format='rgb24')
+    matrix = frame.side_data.get('DISPLAYMATRIX')
+    if matrix is None:
+        return image
+    # [x' y'] = [x y] @ [[a, b], [c, d]], y downwards, 16.16 fixed point (ISO 14496-12, 6.2.2)
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if a == d == 0:
+        image, a, d = image.swapaxes(0, 1), c, b
+    elif b or c:
+        return image  # not a multiple of 90 degrees
+    return np.ascontiguousarray(image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1])
+
+
+def file_identity(path: str) -> tuple[str, int, int]:
+    """What tells one state of a file from another: path, size in bytes, time of change in ns."""
+    status = os.stat(path)
+    return path, status.st_size, status.st_mtime_ns
+
+
+def _check_file(path: str) -> None:
+    """Tell apart what libavformat would all call an input/output error."""
+    if os.path.isdir(path):
+        raise VideoError(path, 'is a folder')
+    if not os.path.exists(path):
+        raise VideoError(path, 'does not exist')
+    if not os.path.isfile(path):
+        raise VideoError(path, 'is not a regular file')
+    if not os.path.getsize(path):
+        raise VideoError(path, 'is empty (0 bytes)')

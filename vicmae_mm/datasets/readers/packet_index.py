@@ -1,0 +1,84 @@
+"""Which coded packet of a video holds which of its frames, found without decoding any."""
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+# Where a packet holds exactly one shown frame, and its time stamp is the one a muxer knew and
+# wrote down. Elsewhere (avi has no time stamps, a VP8 packet may show nothing, a program
+# stream stamps some frames only) libavformat guesses, and guesses wrong with B-frames.
+TRUSTED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
+TRUSTED_CODECS = ('h264', 'hevc', 'vp9', 'av1', 'mpeg4', 'mjpeg')
+
+
+@dataclass
+class PacketIndex:
+    """The packets of one video stream, in decoding order, and the frames they hold.
+
+    Attributes:
+        pts: Time stamp of each packet, in ticks of the stream.
+        keyframes: Packets that decoding can start at, ascending; those that an edit list
+            hides are among them.
+        shown: The packet of each frame, in the order the frames are shown.
+        edited: Whether an edit list hides some packets.
+        doubt: Why all this cannot be trusted, so that frames must be counted; '' if it can.
+    """
+    pts: list[int] = field(default_factory=list)
+    keyframes: list[int] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
+    edited: bool = False
+    doubt: str = ''
+
+    @classmethod
+    def of(cls, packets: list[Packet], stream: VideoStream) -> PacketIndex:
+        """Build the index from all packets of ``stream``."""
+        pts = [packet.pts for packet in packets]
+        index = cls(pts=pts, keyframes=[i for i, packet in enumerate(packets)
+                                        if packet.is_keyframe])
+        visible = [i for i, packet in enumerate(packets) if not packet.is_discard]
+        index.edited = len(visible) < len(packets)
+        index.doubt = _doubt(index, visible, stream)
+        index.shown = visible if index.doubt else sorted(visible, key=pts.__getitem__)
+        return index
+
+    @property
+    def closed_gops(self) -> bool:
+        """Whether no frame is decoded after a keyframe but shown before it."""
+        ends = [*self.keyframes[1:], len(self.pts)]
+        return all(min(self.pts[key:end]) == self.pts[key]
+                   for key, end in zip(self.keyframes, ends, strict=True))
+
+    def start_of(self, packet: int) -> int:
+        """The keyframe from which decoding reaches ``packet`` with all that it refers to.
+
+        A frame shown before a keyframe but decoded after it (open GOP) may refer to what
+        comes before the keyframe, and so needs the keyframe before that one.
+        """
+        k = bisect_right(self.keyframes, packet) - 1
+        while self.pts[self.keyframes[k]] > self.pts[packet]:
+            k -= 1
+        return self.keyframes[k]
+
+
+def _doubt(index: PacketIndex, visible: list[int], stream: VideoStream) -> str:
+    """Why the time stamps don't tell the order of the frames, or ''."""
+    context = stream.codec_context
+    pts = [index.pts[i] for i in visible]
+    if stream.container.format.name not in TRUSTED_CONTAINERS:
+        return f'{stream.container.format.name} files have no reliable time stamps'
+    if context.name.removeprefix('lib') not in TRUSTED_CODECS:
+        return f'packets of {context.name} video may hold no frame or several'
+    if None in index.pts:
+        return 'time stamps are missing'
+    if len(set(pts)) < len(pts):
+        return 'time stamps occur twice'
+    if not index.keyframes or index.keyframes[0] or min(pts) < index.pts[0]:
+        return 'the video starts with frames that refer to what was cut off'
+    if context.has_b_frames and len(pts) > 1 and pts == sorted(pts):
+        return 'time stamps follow the decoding order although frames may be reordered'
+    return ''

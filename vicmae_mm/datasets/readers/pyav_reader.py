@@ -1,0 +1,175 @@
+"""Frame-accurate reading with PyAV: an index of the packets, then only what is needed."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import VideoError, VideoReader
+from .container import demux, file_identity, open_container, upright, video_stream
+from .messages import warn_once
+from .packet_index import PacketIndex
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+
+# Coded bytes kept in memory between indexing and decoding: a minute at 40 Mbit/s. Of a larger
+# file only the index is kept, and the file is read again to decode.
+HELD_BYTES = 300 * 2**20
+
+
+class _NotAsIndexed(Exception):
+    """What came out of the decoder is not what the index promised."""
+
+
+class PyAVReader(VideoReader):
+    """Reads single frames out of a video with PyAV, decoding only what they need.
+
+    The packets are read once, without decoding, which tells the frames apart by their time
+    stamps. Frames are then decoded from the keyframe they need, leaving out those that no other
+    frame refers to (H.264). Where the time stamps can't be trusted, or the decoder contradicts
+    them, frames are counted from the start instead: slower, and right by definition.
+
+    Args:
+        path: A video file.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        VideoError: The file can't be opened as a video or holds no frame.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, 0, 0.0)
+        self._container = open_container(path)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        stream = video_stream(self._container, self.path)
+        self.fps = float(stream.average_rate or stream.guessed_rate or 0)
+        self._decoder = stream.codec_context
+        self._decoder.thread_count = 1  # threads cost a loader CPU time and delay skip_frame
+        packets = list(demux(self._container, stream, self.path))
+        if not packets:
+            raise VideoError(self.path, 'holds no frames')
+        self.index = PacketIndex.of(packets, stream)
+        self._packets = packets if sum(p.size for p in packets) <= HELD_BYTES else None
+        self.num_frames = len(self.index.shown)
+        if self.index.doubt:
+            warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
+            self.num_frames = count_frames(*file_identity(self.path))
+        if not self.num_frames:
+            raise VideoError(self.path, 'none of its frames decodes')
+
+    def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        from av import FFmpegError
+        if not self.index.doubt:
+            try:
+                return self._decode_indexed(wanted)
+            except (_NotAsIndexed, FFmpegError) as error:
+                warn_once('the decoder contradicts the time stamps of the file '
+                          f'({error}), so frames are counted from the start', self.path)
+        return self._decode_counting(wanted)
+
+    def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        """Decode from keyframes, telling frames by their time stamps."""
+        index = self.index
+        number_of = {index.pts[index.shown[i]]: i for i in wanted}
+        frames: dict[int, np.ndarray] = {}
+        for first, last, targets in self._spans(wanted):
+            latest: int | None = None
+            for frame in self._decode_packets(first, last, targets):
+                if frame.pts is None or (latest is not None and frame.pts <= latest):
+                    raise _NotAsIndexed('frames came out of order')
+                latest = frame.pts
+                if latest in number_of:
+                    if frame.is_corrupt:
+                        raise _NotAsIndexed('a frame came out damaged')
+                    frames[number_of[latest]] = upright(frame)
+        if len(frames) < len(wanted):
+            raise _NotAsIndexed(f'{len(wanted) - len(frames)} frames did not come out')
+        return frames
+
+    def _spans(self, wanted: list[int]) -> list[tuple[int, int, set[int]]]:
+        """Runs of packets to decode: (first packet, last packet, packets of wanted frames)."""
+        spans: list[tuple[int, int, set[int]]] = []
+        for packet in sorted(self.index.shown[i] for i in wanted):
+            start = self.index.start_of(packet)
+            if spans and start <= spans[-1][1]:
+                first, _, targets = spans.pop()
+                spans.append((min(first, start), packet, targets | {packet}))
+            else:
+                spans.append((start, packet, {packet}))
+        return spans
+
+    def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        """Decode everything from the start up to the last frame wanted."""
+        from av import FFmpegError
+        frames: dict[int, np.ndarray] = {}
+        decoded, problem = 0, ''
+        try:
+            for frame in self._decode_packets(0, None, None):
+                if decoded in wanted:
+                    frames[decoded] = upright(frame)
+                decoded += 1
+                if decoded > wanted[-1]:
+                    return frames
+        except FFmpegError as error:
+            problem = f' ({error.strerror})'
+        raise VideoError(self.path, f'frame {wanted[-1]} was asked for, but only {decoded} '
+                                    f'frames decode{problem}')
+
+    def _decode_packets(self, first: int, last: int | None,
+                        needed: set[int] | None) -> Iterator[VideoFrame]:
+        """Decode the packets ``first`` to ``last`` (the end if None), yield what comes out.
+
+        Frames that nothing refers to are left out, but those of the packets in ``needed``.
+        """
+        decoder = self._decoder
+        if decoder.is_open:
+            decoder.flush_buffers()
+        leave_out = 'NONREF' if needed is not None and decoder.name == 'h264' else 'DEFAULT'
+        decoder.skip_frame = skipping = 'DEFAULT'
+        for i, packet in enumerate(self._read_packets(first, last), first):
+            skip = 'DEFAULT' if needed is None or i in needed else leave_out
+            if skip != skipping:
+                decoder.skip_frame = skipping = skip
+            yield from decoder.decode(packet)
+        yield from decoder.decode(None)
+
+    def _read_packets(self, first: int, last: int | None) -> Iterator[Packet]:
+        end = None if last is None else last + 1
+        if self._packets is not None:
+            yield from self._packets[first:end]
+            return
+        with open_container(self.path) as container:
+            stream = video_stream(container, self.path)
+            yield from islice(demux(container, stream, self.path), first, end)
+
+    def close(self) -> None:
+        self._packets = None
+        self._container.close()
+
+
+@lru_cache(maxsize=4096)
+def count_frames(path: str, size: int, mtime_ns: int) -> int:
+    """How many frames decode, by decoding all; remembered as long as the file is the same."""
+    from av import FFmpegError
+    decoded = 0
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        stream.codec_context.thread_count = 1
+        try:
+            for packet in demux(container, stream, path):
+                decoded += len(stream.codec_context.decode(packet))
+            decoded += len(stream.codec_context.decode(None))
+        except FFmpegError:
+            pass  # the frames before the damage are there
+    return decoded

@@ -1,0 +1,132 @@
+"""Curves of a pre-training run, from the scalars mmengine writes to disk."""
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Record = dict[str, float]
+
+# panel title, scalars drawn in it, limits of the y axis
+PANELS: tuple[tuple[str, tuple[str, ...], tuple[float, float] | None], ...] = (
+    ('reconstruction loss', ('recon', ), None),
+    ('contrastive loss', ('contrast', ), None),
+    ('total loss and its weighted parts', ('loss', 'loss_recon', 'loss_contrast'), None),
+    ('embedding std (0 = collapse)', ('embedding_std', ), (0, 1.1)),
+    ('pair accuracy', ('pair_accuracy', ), (0, 1.05)),
+)
+
+
+def find_scalars(work_dir: str | Path) -> list[Path]:
+    """Scalar files of all runs in a work directory, the oldest first."""
+    return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+
+
+def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
+    """Read the training records of a run and of the runs that resumed it.
+
+    Args:
+        paths: Files of one JSON object a line, the oldest first. A later
+            file replaces what earlier ones say from its first step on.
+
+    Returns:
+        The records, each with its ``step``, in order.
+
+    Raises:
+        ValueError: If a line is no JSON object.
+    """
+    records: list[Record] = []
+    for path in paths:
+        new = [record for record in _read_lines(Path(path)) if 'loss' in record]
+        if new:
+            records = [record for record in records if record['step'] < new[0]['step']] + new
+    return records
+
+
+def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
+    """Draw losses, collapse monitors and schedules of one run.
+
+    Reconstruction and contrast have panels of their own. A panel without
+    data (contrast in an MAE run) is left out.
+
+    Args:
+        paths: As in :func:`read_train_scalars`, or mmengine's
+            ``<timestamp>/vis_data/<timestamp>.json``.
+        png: Where to write the picture.
+
+    Raises:
+        ValueError: If the files hold no training record.
+    """
+    records = read_train_scalars(paths)
+    if not records:
+        raise ValueError(f'There is no training record in {", ".join(map(str, paths)) or "no file"}'
+                         ': it is written every LoggerHook.interval iterations.')
+    panels = [panel for panel in PANELS
+              if any(name in record for record in records for name in panel[1])]
+    columns = min(3, len(panels) + 1)
+    figure = Figure(figsize=(4.6 * columns, 3.2 * -(-(len(panels) + 1) // columns)),
+                    layout='constrained')
+    axes = figure.subplots(-(-(len(panels) + 1) // columns), columns, squeeze=False).flatten()
+    for axis, (title, names, limits) in zip(axes, panels):  # noqa: B905 (a panel less than axes)
+        _draw_panel(axis, records, title, names, limits)
+    _draw_schedules(axes[len(panels)], records)
+    for axis in axes[len(panels) + 1:]:
+        axis.set_axis_off()
+    figure.savefig(png, dpi=110)
+
+
+def _read_lines(path: Path) -> list[Record]:
+    records = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f'{path}, line {number}: expected one JSON object a line, as '
+                f"LocalVisBackend's scalars.json holds them ({error}).") from error
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def _series(records: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a scalar, where it was logged."""
+    points = [(record['step'], record[name]) for record in records if name in record]
+    steps, values = np.array(points, dtype=float).reshape(-1, 2).T
+    return steps, values
+
+
+def _draw_panel(axis: Axes, records: list[Record], title: str, names: Sequence[str],
+                limits: tuple[float, float] | None) -> None:
+    for name in names:
+        steps, values = _series(records, name)
+        if len(steps):
+            axis.plot(steps, values, label=name, marker='.' if len(steps) < 30 else None)
+    if len(names) > 1:
+        axis.legend()
+    if limits:
+        axis.set_ylim(*limits)
+    _label(axis, title, records)
+
+
+def _draw_schedules(axis: Axes, records: list[Record]) -> None:
+    """Learning rate, and on an axis of its own the contrast weight."""
+    axis.plot(*_series(records, 'lr'), color='C0', label='lr')
+    axis.set_ylabel('lr', color='C0')
+    axis.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))
+    steps, weights = _series(records, 'contrast_weight')
+    if len(steps):
+        right = axis.twinx()
+        right.plot(steps, weights, color='C1')
+        right.set_ylabel('contrast weight', color='C1')
+        right.set_ylim(bottom=0)
+    _label(axis, 'schedules', records)
+
+
+def _label(axis: Axes, title: str, records: list[Record]) -> None:
+    axis.set_title(title)
+    axis.set_xlabel('iteration')
+    axis.set_xlim(0, records[-1]['step'])
+    axis.grid(alpha=0.3)

@@ -1,0 +1,144 @@
+"""What a masked autoencoder sees of a frame and what it makes of it."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .grid import draw_grid
+
+if TYPE_CHECKING:
+    from vicmae_mm.models import ViCMAE
+
+TITLES = ('frame', 'masked', 'reconstruction', 'reconstruction + visible')
+NORM_PIX_NOTE = ('The network predicts patches of mean 0 and variance 1 (norm_pix): '
+                 "mean and contrast of each patch are the original's.")
+GREY = 127.
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Pictures of B frames, each array uint8 (B, H, W, 3) RGB.
+
+    Args:
+        frame: What the network was given.
+        masked: The same with the hidden patches in grey.
+        prediction: All patches as predicted, visible ones too.
+        completed: The predicted patches where they were hidden, else the frame.
+    """
+
+    frame: np.ndarray
+    masked: np.ndarray
+    prediction: np.ndarray
+    completed: np.ndarray
+
+
+def check_can_reconstruct(model: nn.Module) -> None:
+    """Raise ValueError if the model has no decoder."""
+    if not getattr(model, 'with_neck', False):
+        raise ValueError('This model has no decoder (it was trained on contrast alone), so there '
+                         'is no reconstruction to draw.')
+
+
+def mask_noise(num_frames: int, num_patches: int, seed: int) -> Tensor:
+    """Masking noise (num_frames, num_patches) that depends on the seed alone.
+
+    It comes from a generator of its own: training's random state is not
+    touched. The first rows are the same for any ``num_frames``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(num_frames, num_patches, generator=generator)
+
+
+@torch.no_grad()
+def reconstruct(model: ViCMAE, frames: Tensor, noise: Tensor) -> Reconstruction:
+    """Mask frames, encode what is left and decode the whole.
+
+    The model is in eval mode meanwhile; every module's own mode is restored.
+
+    Args:
+        model: A model with a decoder, not in a DDP wrapper.
+        frames: (B, 3, H, W), 0 to 255, as the data pipeline delivers them to
+            the model's ``data_preprocessor``.
+        noise: Masking noise (B, L): the smallest stay visible.
+
+    Returns:
+        The pictures, in 8-bit RGB.
+
+    Raises:
+        ValueError: If the model has no decoder.
+    """
+    check_can_reconstruct(model)
+    with _evaluating(model):
+        images = model.data_preprocessor(dict(inputs=[frames], data_samples=None))['inputs'][0]
+        latent, mask, ids_restore = model.backbone(images, noise=noise.to(images.device))
+        patches = model.neck(latent, ids_restore).float()
+    head = model.head
+    if head.norm_pix:
+        target = head.patchify(images)
+        # the inverse of MAEPretrainHead.construct_target
+        patches = patches * (target.var(-1, keepdim=True) + 1e-6).sqrt() + target.mean(
+            -1, keepdim=True)
+    hidden = head.unpatchify(mask[..., None].expand_as(patches))
+    frame = _to_pixels(model, images)
+    prediction = _to_pixels(model, head.unpatchify(patches))
+    return Reconstruction(
+        frame=_to_uint8(frame),
+        masked=_to_uint8(torch.where(hidden > 0, GREY, frame)),
+        prediction=_to_uint8(prediction),
+        completed=_to_uint8(torch.where(hidden > 0, prediction, frame)))
+
+
+def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tensor]]],
+                        seed: int) -> np.ndarray:
+    """Draw the picture grid of several inputs: a row a frame, a column a stage.
+
+    Args:
+        model: As in :func:`reconstruct`.
+        inputs: Caption and frames (3, H, W) of each input, all of one size.
+        seed: Seed of the masks.
+
+    Returns:
+        The picture, uint8 (H, W, 3) RGB.
+
+    Raises:
+        ValueError: If the model has no decoder.
+    """
+    check_can_reconstruct(model)
+    frames = torch.stack([frame for _, frames in inputs for frame in frames])
+    grid = model.backbone.patch_resolution
+    result = reconstruct(model, frames, mask_noise(len(frames), grid[0] * grid[1], seed))
+    rows = iter(zip(result.frame, result.masked, result.prediction, result.completed, strict=True))
+    return draw_grid(
+        TITLES, [(caption, [next(rows) for _ in frames]) for caption, frames in inputs],
+        footnote=NORM_PIX_NOTE if model.head.norm_pix else '')
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluate, then give each module its own mode back (a frozen part may differ)."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _to_pixels(model: ViCMAE, images: Tensor) -> Tensor:
+    """Undo the normalisation of the model's data preprocessor."""
+    preprocessor = model.data_preprocessor
+    if not hasattr(preprocessor, 'mean'):
+        return images
+    return images * preprocessor.std + preprocessor.mean
+
+
+def _to_uint8(images: Tensor) -> np.ndarray:
+    """(B, 3, H, W) in 0 to 255 -> uint8 (B, H, W, 3)."""
+    return images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
