@@ -6,9 +6,11 @@ words the refusal for people. torch before 2.6 has no safe way to load a trainin
 checkpoint (and its ``weights_only=True`` could be broken out of, CVE-2025-32434): there,
 load only files that you trust; a warning says so once.
 """
+import errno
 import os
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,9 @@ import torch
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')
 _STATE = ('max_length', '_log_history', '_count_history')
+# What torch raises over files that are cut off, empty or something else.
+_UNREADABLE = (pickle.UnpicklingError, EOFError, struct.error, RuntimeError, OSError)
+_REFUSED = re.compile(r"GLOBAL (\S+)(?: of (.+))?|(?:but got|function) <?(?:class )?'?([\w.]+)")
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 
 
@@ -52,8 +57,7 @@ def _statistic_of_history_buffer(owner: object, name: str) -> Callable:
     from mmengine.logging import HistoryBuffer
     if owner is HistoryBuffer and name in _STATISTICS:
         return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(
-        f'GLOBAL builtins.getattr was not an allowed global: {owner!r}, {name!r}')
+    raise pickle.UnpicklingError(f'GLOBAL getattr({name!r}) of {owner!r}')
 
 
 def slim_history_buffer(history_buffer: type) -> None:
@@ -87,7 +91,9 @@ def guard_loader(loader: Any) -> None:
         try:
             with _data_only():
                 checkpoint = stock(cls, filename, *args, **kwargs)
-        except pickle.UnpicklingError as error:
+        except _UNREADABLE as error:
+            if not _is_refusal_or_damage(error):
+                raise
             raise _for_people(filename, error) from None
         _drop_config_text(checkpoint)
         return checkpoint
@@ -113,21 +119,32 @@ def _data_only() -> Iterator[None]:
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
-def _for_people(filename: str, error: pickle.UnpicklingError) -> Exception:
+def _for_people(filename: str, error: Exception) -> Exception:
     """Say what torch refused without its advice to set ``weights_only=False``."""
-    reason = str(error)
-    refused = re.search(r'GLOBAL ([\w.<>]+)(?: was not an allowed global: (.*))?', reason)
-    if refused is None and 'function' not in reason:
+    refused = _REFUSED.search(str(error))
+    if refused is None:
         return ValueError(
-            f'{filename} is not a checkpoint, or is damaged: it can not be read as one.')
-    what = f'{refused[1]}' if refused else 'a function'
-    detail = f' ({refused[2]})' if refused and refused[2] else ''
+            f'{filename} is not a checkpoint, or is damaged (cut off?): {_reason(error)}')
+    what, of = refused[1] or refused[3], f' of {refused[2]}' if refused[2] else ''
     return UnsafeCheckpointError(
-        f'{filename} was refused: it asks to load {what}{detail}, which is code and not data. '
+        f'{filename} was refused: it asks for {what}{of}, which is code and not data. '
         'Nothing in it was executed. Ask whoever made it for a file with weights alone. If it '
         'is your own and holds an object of a class of yours, name that class in '
         'torch.serialization.add_safe_globals([...]) in a module that the config imports '
         'through custom_imports.')
+
+
+def _is_refusal_or_damage(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.EINVAL  # torch's reader, over a file cut short
+    if isinstance(error, RuntimeError):
+        return 'PytorchStreamReader' in str(error) or 'corrupt' in str(error)
+    return True
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).rpartition('WeightsUnpickler error: ')[2].strip() or 'it ends too early'
+    return text.splitlines()[0]
 
 
 def _drop_config_text(checkpoint: Any) -> None:

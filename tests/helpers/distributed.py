@@ -96,8 +96,8 @@ def step(model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
 
     Returns:
         dict: ``'loss'``, ``'input <n>'`` for the gradient of the n-th floating
-        batch tensor, ``'grad.<name>'`` for that of each parameter and
-        ``'buffer.<name>'`` for the new value of each buffer.
+        batch tensor and ``'grad.<name>'`` for that of each parameter, where there
+        is one, and ``'buffer.<name>'`` for the new value of each buffer.
     """
     world = distributed.get_world_size() if distributed.is_initialized() else 1
     rank = distributed.get_rank() if distributed.is_initialized() else 0
@@ -110,8 +110,11 @@ def step(model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
     loss.backward()
     out = {'loss': _over_ranks(loss.detach()[None], world).mean()}
     for n, leaf in enumerate(leaves):
-        out[f'input {n}'] = _over_ranks(leaf.grad, world) / world
-    out.update({f'grad.{name}': p.grad for name, p in model.named_parameters()})
+        if leaf.grad is not None:
+            out[f'input {n}'] = _over_ranks(leaf.grad, world) / world
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            out[f'grad.{name}'] = parameter.grad
     out.update({f'buffer.{name}': b for name, b in model.named_buffers()})
     return out
 

@@ -28,7 +28,7 @@ class RandomPairs:
             raise IndexError(index)
         ramp = torch.arange(self.size).expand(3, self.size, -1) * 4 + 8 * index
         noise = np.random.randint(0, 16) + torch.randint(0, 16, (2, 3, self.size, self.size))
-        return dict(inputs=list((ramp + noise).byte()))
+        return dict(inputs=list((ramp + noise).byte()), data_samples=index)
 
 
 def tiny_runner(work_dir: Path,

@@ -67,7 +67,7 @@ class VideoPairDataset(BaseDataset):
                  test_mode: bool = False,
                  **kwargs: Any) -> None:
         if not 0 <= max_bad_share <= 1:
-            raise ValueError(f'max_bad_share={max_bad_share!r} is a share, it should lie in [0, 1].')
+            raise ValueError(f'max_bad_share={max_bad_share!r} should lie in [0, 1].')
         if ann_file and labels_from_folders:
             raise ValueError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}: a list brings its own labels. Leave one out.')

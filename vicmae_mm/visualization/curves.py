@@ -78,11 +78,14 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
 
 
 def _read_lines(path: Path) -> list[Record]:
+    lines = path.read_text().splitlines()
     records = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
+            if number == len(lines) > 1:  # a killed run may leave half a line
+                break
             raise ValueError(
                 f'{path}, line {number}: expected one JSON object a line, as '
                 f"LocalVisBackend's scalars.json holds them ({error}).") from error

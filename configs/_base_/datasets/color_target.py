@@ -4,7 +4,7 @@ color_target = dict(
     frames=[1],
     transforms=[
         dict(
-            type='mmpretrain.RandomApply',
+            type='mmengine.RandomApply',
             transforms=[
                 dict(
                     type='mmpretrain.ColorJitter',

@@ -1,7 +1,7 @@
 """Supports and distributions of SampleFramePair against brute force."""
 from collections import Counter
 from fractions import Fraction
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -24,8 +24,7 @@ def draw(total: int, draws: int = DRAWS, **kwargs) -> Counter:
 def sections(total: int, n: int) -> list[list[int]]:
     """Which frames lie in each of n equal sections (frame f at f/total, exactly)."""
     edges = [Fraction(k * total, n) // 1 for k in range(n + 1)]
-    parts = [[f for f in range(total) if a <= f < b] for a, b in zip(edges, edges[1:])]
-    return parts
+    return [[f for f in range(total) if a <= f < b] for a, b in pairwise(edges)]
 
 
 def distant(total: int, n: int = 2) -> dict[tuple[int, int], float]:

@@ -58,7 +58,8 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
         kinds = ', '.join(sorted({stream.type for stream in container.streams})) or 'nothing'
         raise VideoError(path, f'has no video in it, only {kinds}')
     if streams[0].codec_context is None:
-        raise VideoError(path, 'is coded in a way that PyAV has no decoder for')
+        raise VideoError(path, 'has a damaged header, or is coded in a way unknown to PyAV')
+    streams[0].codec_context.thread_count = 1  # more cost a data loader's worker CPU time
     for other in container.streams:
         if other is not streams[0]:
             other.discard = Discard.all
@@ -66,7 +67,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
 
 
 def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator[Packet]:
-    """All packets of ``stream``, up to where the file is cut off or damaged.
+    """All whole packets of ``stream``, up to where the file is cut off or damaged.
 
     Raises:
         VideoError: The file can't be read (an error of the disk or network, not of its content).
@@ -74,12 +75,28 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
     import av
     try:
         for packet in container.demux(stream):
+            if packet.is_corrupt and container.format.name != 'mpegts':
+                return  # what is left of the last one; in MPEG-TS any packet may be marked
             if packet.size:  # the last one is empty and only flushes
                 yield packet
     except (av.error.InvalidDataError, av.error.EOFError):
         return
     except av.FFmpegError as error:
         raise VideoError(path, f'cannot be read ({error.strerror})') from error
+
+
+def decode_all(path: str) -> Iterator[VideoFrame]:
+    """All frames of a video in their order, from a fresh decoder: what a reader must equal.
+
+    Raises:
+        VideoError: As for :func:`open_container` and :func:`video_stream`.
+        av.FFmpegError: The decoder refuses a packet; the frames before it have been yielded.
+    """
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        for packet in demux(container, stream, path):
+            yield from stream.codec_context.decode(packet)
+        yield from stream.codec_context.decode(None)
 
 
 def upright(frame: VideoFrame) -> np.ndarray:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 TRUSTED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 TRUSTED_CODECS = ('h264', 'hevc', 'vp9', 'av1', 'mpeg4', 'mjpeg')
 
+IDR_SLICE = 5  # nal_unit_type (ITU-T H.264, table 7-1)
+
 
 @dataclass
 class PacketIndex:
@@ -42,16 +44,9 @@ class PacketIndex:
                                         if packet.is_keyframe])
         visible = [i for i, packet in enumerate(packets) if not packet.is_discard]
         index.edited = len(visible) < len(packets)
-        index.doubt = _doubt(index, visible, stream)
+        index.doubt = _doubt(index, visible, packets, stream)
         index.shown = visible if index.doubt else sorted(visible, key=pts.__getitem__)
         return index
-
-    @property
-    def closed_gops(self) -> bool:
-        """Whether no frame is decoded after a keyframe but shown before it."""
-        ends = [*self.keyframes[1:], len(self.pts)]
-        return all(min(self.pts[key:end]) == self.pts[key]
-                   for key, end in zip(self.keyframes, ends, strict=True))
 
     def start_of(self, packet: int) -> int:
         """The keyframe from which decoding reaches ``packet`` with all that it refers to.
@@ -65,20 +60,42 @@ class PacketIndex:
         return self.keyframes[k]
 
 
-def _doubt(index: PacketIndex, visible: list[int], stream: VideoStream) -> str:
+def _doubt(index: PacketIndex, visible: list[int], packets: list[Packet],
+           stream: VideoStream) -> str:
     """Why the time stamps don't tell the order of the frames, or ''."""
     context = stream.codec_context
     pts = [index.pts[i] for i in visible]
     if stream.container.format.name not in TRUSTED_CONTAINERS:
         return f'{stream.container.format.name} files have no reliable time stamps'
-    if context.name.removeprefix('lib') not in TRUSTED_CODECS:
-        return f'packets of {context.name} video may hold no frame or several'
+    if context.codec.canonical_name not in TRUSTED_CODECS:
+        return f'packets of {context.codec.canonical_name} video may hold no frame or several'
     if None in index.pts:
         return 'time stamps are missing'
     if len(set(pts)) < len(pts):
         return 'time stamps occur twice'
-    if not index.keyframes or index.keyframes[0] or min(pts) < index.pts[0]:
+    if (not index.keyframes or index.keyframes[0] or min(pts) < index.pts[0]
+            or not is_instant_refresh(packets[0])):
         return 'the video starts with frames that refer to what was cut off'
     if context.has_b_frames and len(pts) > 1 and pts == sorted(pts):
         return 'time stamps follow the decoding order although frames may be reordered'
     return ''
+
+
+def is_instant_refresh(packet: Packet) -> bool:
+    """Whether an H.264 keyframe is an IDR picture; packets of other codecs are not looked into.
+
+    Nothing after an IDR picture refers to anything before it. After other keyframes (an open
+    GOP, or a refresh spread over several frames) something may.
+    """
+    context = packet.stream.codec_context
+    header = context.extradata
+    if context.codec.canonical_name != 'h264' or not header or header[0] != 1:
+        return True
+    size = (header[4] & 3) + 1  # of the length before each NAL unit (ISO 14496-15, 5.3.3)
+    data = memoryview(packet)
+    at = 0
+    while at + size < len(data):
+        if data[at + size] & 31 == IDR_SLICE:
+            return True
+        at += size + int.from_bytes(data[at:at + size], 'big')
+    return False

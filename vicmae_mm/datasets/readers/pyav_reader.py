@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .base import VideoError, VideoReader
-from .container import demux, file_identity, open_container, upright, video_stream
+from .container import decode_all, demux, file_identity, open_container, upright, video_stream
 from .messages import warn_once
 from .packet_index import PacketIndex
 
@@ -37,6 +37,10 @@ class PyAVReader(VideoReader):
     Args:
         path: A video file.
 
+    Attributes:
+        index: The packets and the frames they hold.
+        codec: Name of the video's codec, such as ``'h264'``.
+
     Raises:
         ImportError: PyAV is not installed.
         VideoError: The file can't be opened as a video or holds no frame.
@@ -55,12 +59,12 @@ class PyAVReader(VideoReader):
         stream = video_stream(self._container, self.path)
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
         self._decoder = stream.codec_context
-        self._decoder.thread_count = 1  # threads cost a loader CPU time and delay skip_frame
+        self.codec = self._decoder.codec.canonical_name
         packets = list(demux(self._container, stream, self.path))
         if not packets:
             raise VideoError(self.path, 'holds no frames')
-        self.index = PacketIndex.of(packets, stream)
         self._packets = packets if sum(p.size for p in packets) <= HELD_BYTES else None
+        self.index = PacketIndex.of(packets, stream)
         self.num_frames = len(self.index.shown)
         if self.index.doubt:
             warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
@@ -68,15 +72,52 @@ class PyAVReader(VideoReader):
         if not self.num_frames:
             raise VideoError(self.path, 'none of its frames decodes')
 
+    @property
+    def turned(self) -> bool:
+        """Whether the file asks for its frames to be turned or mirrored."""
+        frame = next(decode_all(self.path), None)
+        return frame is not None and 'DISPLAYMATRIX' in frame.side_data
+
+    def read_packets(self, first: int = 0, last: int | None = None) -> Iterator[Packet]:
+        """The coded packets ``first`` to ``last`` (the end if None), in decoding order."""
+        end = None if last is None else last + 1
+        if self._packets is not None:
+            yield from self._packets[first:end]
+            return
+        with open_container(self.path) as container:
+            stream = video_stream(container, self.path)
+            yield from islice(demux(container, stream, self.path), first, end)
+
+    def close(self) -> None:
+        self._packets = None
+        self._container.close()
+
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
         from av import FFmpegError
         if not self.index.doubt:
             try:
                 return self._decode_indexed(wanted)
             except (_NotAsIndexed, FFmpegError) as error:
-                warn_once('the decoder contradicts the time stamps of the file '
-                          f'({error}), so frames are counted from the start', self.path)
+                self.index.doubt = f'the decoder contradicts the time stamps ({error})'
+                warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
         return self._decode_counting(wanted)
+
+    def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        """Decode everything from the start up to the last frame wanted."""
+        from av import FFmpegError
+        frames: dict[int, np.ndarray] = {}
+        targets, decoded, problem = set(wanted), 0, ''
+        try:
+            for frame in decode_all(self.path):
+                if decoded in targets:
+                    frames[decoded] = upright(frame)
+                decoded += 1
+                if decoded > wanted[-1]:
+                    return frames
+        except FFmpegError as error:
+            problem = f' ({error.strerror})'
+        raise VideoError(self.path, f'frame {wanted[-1]} was asked for, but only {decoded} '
+                                    f'frames decode{problem}')
 
     def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
         """Decode from keyframes, telling frames by their time stamps."""
@@ -85,16 +126,16 @@ class PyAVReader(VideoReader):
         frames: dict[int, np.ndarray] = {}
         for first, last, targets in self._spans(wanted):
             latest: int | None = None
-            for frame in self._decode_packets(first, last, targets):
+            for frame in self._decode_span(first, last, targets):
                 if frame.pts is None or (latest is not None and frame.pts <= latest):
-                    raise _NotAsIndexed('frames came out of order')
+                    raise _NotAsIndexed('frames come out in another order')
+                if frame.is_corrupt:
+                    raise _NotAsIndexed('frames come out damaged')
                 latest = frame.pts
                 if latest in number_of:
-                    if frame.is_corrupt:
-                        raise _NotAsIndexed('a frame came out damaged')
                     frames[number_of[latest]] = upright(frame)
         if len(frames) < len(wanted):
-            raise _NotAsIndexed(f'{len(wanted) - len(frames)} frames did not come out')
+            raise _NotAsIndexed('frames do not come out')
         return frames
 
     def _spans(self, wanted: list[int]) -> list[tuple[int, int, set[int]]]:
@@ -109,53 +150,21 @@ class PyAVReader(VideoReader):
                 spans.append((start, packet, {packet}))
         return spans
 
-    def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        """Decode everything from the start up to the last frame wanted."""
-        from av import FFmpegError
-        frames: dict[int, np.ndarray] = {}
-        decoded, problem = 0, ''
-        try:
-            for frame in self._decode_packets(0, None, None):
-                if decoded in wanted:
-                    frames[decoded] = upright(frame)
-                decoded += 1
-                if decoded > wanted[-1]:
-                    return frames
-        except FFmpegError as error:
-            problem = f' ({error.strerror})'
-        raise VideoError(self.path, f'frame {wanted[-1]} was asked for, but only {decoded} '
-                                    f'frames decode{problem}')
-
-    def _decode_packets(self, first: int, last: int | None,
-                        needed: set[int] | None) -> Iterator[VideoFrame]:
-        """Decode the packets ``first`` to ``last`` (the end if None), yield what comes out.
-
-        Frames that nothing refers to are left out, but those of the packets in ``needed``.
-        """
+    def _decode_span(self, first: int, last: int, targets: set[int]) -> Iterator[VideoFrame]:
+        """Decode the packets ``first`` to ``last``; may leave out frames not in ``targets``."""
         decoder = self._decoder
         if decoder.is_open:
             decoder.flush_buffers()
-        leave_out = 'NONREF' if needed is not None and decoder.name == 'h264' else 'DEFAULT'
-        decoder.skip_frame = skipping = 'DEFAULT'
-        for i, packet in enumerate(self._read_packets(first, last), first):
-            skip = 'DEFAULT' if needed is None or i in needed else leave_out
+        # A frame that no other refers to changes nothing by being left out. This is what
+        # nal_ref_idc = 0 says in H.264; other codecs' marks mean less (HEVC) or save little.
+        others = 'NONREF' if self.codec == 'h264' else 'DEFAULT'
+        skipping = ''
+        for i, packet in enumerate(self.read_packets(first, last), first):
+            skip = 'DEFAULT' if i in targets else others
             if skip != skipping:
                 decoder.skip_frame = skipping = skip
             yield from decoder.decode(packet)
         yield from decoder.decode(None)
-
-    def _read_packets(self, first: int, last: int | None) -> Iterator[Packet]:
-        end = None if last is None else last + 1
-        if self._packets is not None:
-            yield from self._packets[first:end]
-            return
-        with open_container(self.path) as container:
-            stream = video_stream(container, self.path)
-            yield from islice(demux(container, stream, self.path), first, end)
-
-    def close(self) -> None:
-        self._packets = None
-        self._container.close()
 
 
 @lru_cache(maxsize=4096)
@@ -163,13 +172,9 @@ def count_frames(path: str, size: int, mtime_ns: int) -> int:
     """How many frames decode, by decoding all; remembered as long as the file is the same."""
     from av import FFmpegError
     decoded = 0
-    with open_container(path) as container:
-        stream = video_stream(container, path)
-        stream.codec_context.thread_count = 1
-        try:
-            for packet in demux(container, stream, path):
-                decoded += len(stream.codec_context.decode(packet))
-            decoded += len(stream.codec_context.decode(None))
-        except FFmpegError:
-            pass  # the frames before the damage are there
+    try:
+        for _ in decode_all(path):
+            decoded += 1
+    except FFmpegError:
+        pass  # the frames before the damage are there
     return decoded

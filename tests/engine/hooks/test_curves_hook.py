@@ -1,0 +1,55 @@
+"""curves.png in the work dir: when it is drawn, and that it costs no training."""
+import pytest
+
+from tests.helpers.runs import tiny_runner
+from vicmae_mm.engine.hooks import curves_hook
+from vicmae_mm.engine.hooks.curves_hook import CurvesHook
+from vicmae_mm.visualization.curves import read_train_scalars
+
+HOOK = dict(type='vicmae_mm.CurvesHook')
+
+
+@pytest.fixture
+def steps_drawn(monkeypatch) -> list[int]:
+    """The last step in each picture drawn."""
+    drawn = []
+    monkeypatch.setattr(curves_hook, 'plot_curves', lambda paths, png: drawn.append(
+        int(read_train_scalars(paths)[-1]['step'])))
+    return drawn
+
+
+@pytest.mark.parametrize('interval, steps', [(1, [2, 4, 6]), (2, [4, 6]), (9, [6])])
+def test_drawn_at_interval_and_end_with_the_latest_scalars(tmp_path, steps_drawn, interval, steps):
+    tiny_runner(tmp_path, [HOOK | dict(interval=interval)], epochs=3).train()
+    assert steps_drawn == steps
+
+
+def test_iteration_based_loop(tmp_path, steps_drawn):
+    tiny_runner(tmp_path, [HOOK], train_cfg=dict(by_epoch=False, max_iters=3)).train()
+    assert steps_drawn[-1] == 3
+
+
+def test_picture(tmp_path):
+    tiny_runner(tmp_path, [HOOK]).train()
+    assert (tmp_path / 'curves.png').stat().st_size > 10_000
+
+
+def test_without_local_backend_nothing_is_drawn(tmp_path, steps_drawn):
+    tiny_runner(tmp_path, [HOOK], epochs=1, backends=('TensorboardVisBackend', )).train()
+    assert steps_drawn == []
+
+
+def test_failure_costs_no_training(tmp_path, monkeypatch):
+    def full_disk(*args) -> None:
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(curves_hook, 'plot_curves', full_disk)
+    runner = tiny_runner(tmp_path, [HOOK])
+    runner.train()
+    assert runner.iter == 4
+    assert 'curves.png could not be drawn' in next(tmp_path.glob('*/*.log')).read_text()
+
+
+def test_wrong_interval_is_refused():
+    with pytest.raises(ValueError, match='interval=0 should be at least 1'):
+        CurvesHook(interval=0)

@@ -1,0 +1,101 @@
+"""Curves: which records, joined how, in which panels."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vicmae_mm.visualization.curves import find_scalars, plot_curves, read_train_scalars
+
+
+def record(step: int, **scalars: float) -> dict:
+    return dict(lr=1e-3, loss=1. / step, recon=0.9 / step, epoch=1, step=step) | scalars
+
+
+def write(path: Path, records: list[dict]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    return path
+
+
+@pytest.fixture
+def figures(monkeypatch) -> list[Figure]:
+    """The figures saved by the test, drawn for real."""
+    saved = []
+    savefig = Figure.savefig
+
+    def save(self: Figure, *args, **kwargs) -> None:
+        saved.append(self)
+        savefig(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, 'savefig', save)
+    return saved
+
+
+def curves(figure: Figure) -> dict[str, dict[str, np.ndarray]]:
+    """Panel title -> legend label or number -> y values."""
+    return {axis.get_title(): {line.get_label(): line.get_ydata() for line in axis.get_lines()}
+            for axis in figure.axes}
+
+
+def test_every_scalar_has_its_panel(tmp_path, figures):
+    full = dict(loss_recon=0.5, loss_contrast=0.2, contrast=8., contrast_weight=0.025,
+                embedding_std=0.9, pair_accuracy=0.6)
+    path = write(tmp_path / 'scalars.json', [record(1, contrast_weight=0.), record(2, **full)])
+    plot_curves([path], tmp_path / 'curves.png')
+    drawn = curves(figures[0])
+    assert drawn['reconstruction loss']['recon'].tolist() == [0.9, 0.45]
+    assert drawn['contrastive loss']['contrast'].tolist() == [8.]
+    assert drawn['total loss and its weighted parts'].keys() == {
+        'loss', 'loss_recon', 'loss_contrast'}
+    assert drawn['embedding std (0 = collapse)']['embedding_std'].tolist() == [0.9]
+    assert drawn['pair accuracy']['pair_accuracy'].tolist() == [0.6]
+    assert drawn['schedules']['lr'].tolist() == [1e-3, 1e-3]
+    weight = figures[0].axes[-1]
+    assert weight.get_ylabel() == 'contrast weight'
+    assert weight.get_lines()[0].get_ydata().tolist() == [0., 0.025]
+    assert np.asarray(Image.open(tmp_path / 'curves.png')).std() > 0
+
+
+def test_mae_has_no_empty_panels(tmp_path, figures):
+    plot_curves([write(tmp_path / 'scalars.json', [record(1), record(2)])], tmp_path / 'c.png')
+    titles = {axis.get_title() for axis in figures[0].axes if axis.axison}
+    assert titles == {'reconstruction loss', 'total loss and its weighted parts', 'schedules'}
+
+
+def test_resumed_run_continues_where_it_began(tmp_path):
+    first = write(tmp_path / '20260101_000000/vis_data/scalars.json',
+                  [record(step) for step in (10, 20, 30)])
+    second = write(tmp_path / '20260102_000000/vis_data/scalars.json',
+                   [record(step, recon=7.) for step in (25, 35)])
+    assert find_scalars(tmp_path) == [first, second]
+    records = read_train_scalars([first, second])
+    assert [(r['step'], r['recon'] == 7.) for r in records] == [
+        (10, False), (20, False), (25, True), (35, True)]
+
+
+def test_validation_records_are_left_out(tmp_path):
+    path = write(tmp_path / 's.json', [record(1), {'accuracy/top1': 50., 'step': 1}])
+    assert [r['step'] for r in read_train_scalars([path])] == [1]
+
+
+def test_loss_that_broke_still_plots(tmp_path):
+    path = write(tmp_path / 's.json', [record(1), record(2, loss=float('nan'), recon=float('inf'))])
+    plot_curves([path], tmp_path / 'curves.png')
+
+
+def test_line_cut_by_a_kill_is_left_out(tmp_path):
+    path = write(tmp_path / 's.json', [record(1), record(2)])
+    path.write_text(path.read_text()[:-10])
+    assert [r['step'] for r in read_train_scalars([path])] == [1]
+
+
+def test_wrong_files_are_named(tmp_path):
+    text = tmp_path / 'log.txt'
+    text.write_text('hello\nworld\n')
+    with pytest.raises(ValueError, match=r'log\.txt, line 1: expected one JSON object a line'):
+        plot_curves([text], tmp_path / 'curves.png')
+    with pytest.raises(ValueError, match=r'no training record in .*empty\.json'):
+        plot_curves([write(tmp_path / 'empty.json', [])], tmp_path / 'curves.png')

@@ -1,0 +1,63 @@
+"""Test a model: python tools/test.py CONFIG CHECKPOINT [--out FILE] ..."""
+import argparse
+
+from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+import mmengine
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; the options are those of mmpretrain's ``test.py``."""
+    parser = argparse.ArgumentParser(description='Test (and evaluate) a model.')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path or URL of the checkpoint')
+    parser.add_argument(
+        '--out', '--dump', metavar='FILE',
+        help='write the predictions to FILE.pkl, or the metrics to FILE.json (see --out-item)')
+    parser.add_argument(
+        '--out-item', choices=['pred', 'metrics'], default='pred', help='what --out writes')
+    cli.add_options(parser)
+    return parser.parse_args()
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the options into the config.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: The config has no test, or --out a wrong ending.
+    """
+    if cfg.get('test_dataloader') is None:
+        raise ValueError(f'{args.config} has no test_dataloader: there is nothing to test. '
+                         'Pre-trained models are tested by the configs in configs/transfer.')
+    cli.check_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    cli.merge_options(cfg, args, ['test_dataloader'])
+    if args.out:
+        endings = ('.pkl', '.pickle') if args.out_item == 'pred' else ('.json', '.yaml', '.yml')
+        if not args.out.endswith(endings):
+            raise ValueError(f'--out {args.out}: must end in {" or ".join(endings)}')
+        if args.out_item == 'pred':
+            metrics = cfg.test_evaluator
+            cfg.test_evaluator = [
+                *(metrics if isinstance(metrics, list | tuple) else [metrics]),
+                dict(type='mmengine.DumpResults', out_file_path=args.out)
+            ]
+
+
+def main() -> None:
+    """Test as the command line says."""
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    merge_args(cfg, args)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,145 @@
+"""What train.py and test.py share: options, and errors in one line."""
+import argparse
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config.utils import ConfigParsingError
+from mmengine.logging import MMLogger
+
+from .checkpoint_safety import UnsafeCheckpointError
+
+# Mended by the user wherever they come from: files, installation, config, checkpoint.
+_USERS = (OSError, ImportError, SyntaxError, ConfigParsingError, UnsafeCheckpointError)
+_USERS_NAMES = {'FileNotFoundError', 'PermissionError', *(kind.__name__ for kind in _USERS)}
+_PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+_BUILDING = os.path.join('mmengine', 'registry', 'build_functions.py')
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what training and testing both know; names as in mmpretrain's tools."""
+    parser.add_argument(
+        '--work-dir', help='folder for logs and checkpoints; default: the one in the config, '
+        'else work_dirs/NAME_OF_THE_CONFIG')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='settings to replace in the config, e.g. train_dataloader.batch_size=64 '
+        'model.head.temperature=0.2 train_cfg.max_epochs=100; lists as KEY="[1,2]"')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+        help='what started the processes; set by dist_train.sh and slurm_train.sh')
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help="do not pin the batches' memory")
+    parser.add_argument(
+        '--no-persistent-workers', action='store_true',
+        help='start new data-loading workers every epoch')
+    # torch.distributed.launch passes it; torchrun sets the variable.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> None:
+    """Write the options of :func:`add_options` into the config.
+
+    Data loaders get the defaults of the library whose scope the config names, so that a
+    config means the same under that library's own tools.
+
+    Args:
+        cfg (Config): Changed in place.
+        args (argparse.Namespace): From a parser with :func:`add_options` and ``config``.
+        loaders (list[str]): Names of the data loaders in use.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join(
+        'work_dirs', Path(args.config).stem)
+    found = [name for name in loaders if cfg.get(name) is not None]
+    if cfg.get('default_scope') == 'mmpretrain':
+        defaults = dict(
+            pin_memory=True, persistent_workers=True, collate_fn=dict(type='default_collate'))
+        for name in found:
+            cfg[name] = ConfigDict({**defaults, **cfg[name]})
+    cfg.merge_from_dict(args.cfg_options or {})
+    for name in found:
+        if args.no_pin_memory:
+            cfg[name].pin_memory = False
+        if args.no_persistent_workers or not cfg[name].get('num_workers'):
+            cfg[name].persistent_workers = False  # torch refuses them without workers
+
+
+def check_checkpoint(path: str) -> None:
+    """Fail at once rather than after everything is built.
+
+    Raises:
+        FileNotFoundError: A path (not a URL) that names no file.
+    """
+    if '://' not in path and not os.path.isfile(os.path.expanduser(path)):
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run a tool; end with ``error: ...`` and exit status 1 over what the user can mend.
+
+    Bugs keep their traceback. That of a one-line error goes to the run's log file, if
+    there is one yet, and to the terminal instead with ``VICMAE_TRACEBACK=1``.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell reports Ctrl-C
+    except Exception as error:
+        words = words_for_user(error)
+        if words is None or os.environ.get('VICMAE_TRACEBACK') == '1':
+            raise
+        _log_traceback()
+        rank = f' (rank {os.environ["RANK"]})' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
+        sys.exit(f'error{rank}: {words}')
+
+
+def words_for_user(error: Exception) -> str | None:
+    """Message of an error that the user can mend; None for one that looks like a bug.
+
+    For the user are errors over files, imports, configs and checkpoints, those that our code
+    raises on purpose, and those over a type or argument that a config names.
+    """
+    if 'in DataLoader worker process' in str(error):
+        return _words_from_worker(str(error))
+    frames = traceback.extract_tb(error.__traceback__)
+    name, last = type(error).__name__, frames[-1]
+    if not isinstance(error, _USERS) and not _on_purpose(name, last.filename, last.line or ''):
+        return None
+    if isinstance(error, SyntaxError):
+        return f'{error.filename}, line {error.lineno}: {error.msg}'
+    if isinstance(error, KeyError):
+        return str(error.args[0])  # str(error) is in quotes
+    return str(error) or name
+
+
+def _words_from_worker(text: str) -> str | None:
+    """The same for an error from a worker, which arrives as the text of its traceback."""
+    name = text.split()[1]  # "Caught NAME in DataLoader worker process ..."
+    *_, raised = re.finditer(rf'^(?:[\w.]+\.)?{name}: ', text, re.MULTILINE)
+    frames = re.findall(r'^ +File "(.+?)", line \d+, in .+\n +(.*)$', text[:raised.start()], re.M)
+    if name in _USERS_NAMES or (frames and _on_purpose(name, *frames[-1])):
+        return text[raised.end():].strip()
+    return None
+
+
+def _on_purpose(name: str, file: str, line: str) -> bool:
+    if file.endswith(_BUILDING):
+        return name in ('KeyError', 'TypeError')
+    return os.path.realpath(file).startswith(_PACKAGE) and line.startswith('raise ')
+
+
+def _log_traceback() -> None:
+    logger = MMLogger.get_current_instance()
+    record = logger.makeRecord(
+        logger.name, logging.ERROR, __file__, 0, traceback.format_exc(), (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

@@ -1,0 +1,52 @@
+"""Reading with decord, of the files that decord seeks in rightly."""
+from types import ModuleType
+
+import numpy as np
+
+from .base import VideoError, VideoReader
+
+
+class DecordReader(VideoReader):
+    """Reads single frames with decord, in its accurate mode (never ``efficient``).
+
+    Only for files in which :func:`~vicmae_mm.datasets.readers.seekability.seek_problem` finds
+    nothing; :func:`~vicmae_mm.datasets.readers.open_video` sees to that.
+
+    Raises:
+        ImportError: decord is not installed.
+        VideoError: decord can't open the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._decord = self.library()
+        try:
+            self._video = self._decord.VideoReader(path, num_threads=1)
+        except (self._decord.DECORDError, RuntimeError) as error:
+            raise VideoError(path, f'decord cannot open it ({_first_line(error)})') from error
+        super().__init__(path, len(self._video), float(self._video.get_avg_fps()))
+
+    @staticmethod
+    def library() -> ModuleType:
+        """The module, or an ImportError that says what to install."""
+        try:
+            import decord
+        except ImportError as error:
+            raise ImportError("the video backend 'decord' needs decord: pip install decord"
+                              ) from error
+        return decord
+
+    def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        try:
+            frames = self._video.get_batch(wanted).asnumpy()
+        except (self._decord.DECORDError, RuntimeError) as error:
+            raise VideoError(
+                self.path, f'decord cannot decode it ({_first_line(error)})') from error
+        return dict(zip(wanted, frames, strict=True))
+
+    def close(self) -> None:
+        self._video = None
+
+
+def _first_line(error: Exception) -> str:
+    """decord's messages carry a C++ stack trace."""
+    return str(error).strip().split('\n')[0]
