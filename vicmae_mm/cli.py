@@ -115,6 +115,8 @@ def words_for_user(error: Exception) -> str | None:
         return None
     if isinstance(error, SyntaxError):
         return f'{error.filename}, line {error.lineno}: {error.msg}'
+    if isinstance(error, OSError) and error.filename is not None:
+        return f'{error.filename}: {error.strerror}'
     if isinstance(error, KeyError):
         return str(error.args[0])  # str(error) is in quotes
     return str(error) or name

@@ -1,6 +1,7 @@
 """The file of bad videos, written by several processes."""
 import json
 import multiprocessing
+import time
 from collections import Counter
 from unittest.mock import patch
 
@@ -78,13 +79,20 @@ def test_file_system_without_locks(path):
 
 def _add_all(path, videos, barrier) -> None:
     ledger = BadVideoLedger(path)
+    newline = ledger._newline
+
+    def slow_newline(file):
+        time.sleep(0.005)  # between reading what is there and writing: time for a race
+        return newline(file)
+
+    ledger._newline = slow_newline
     for video in videos:
         barrier.wait()  # all processes meet each video at the same moment
         ledger.add(video, 'gone', 'list')
 
 
 def test_processes_at_once_write_each_video_once(path):
-    videos = [f'/x/{i}.mp4' for i in range(60)]
+    videos = [f'/x/{i}.mp4' for i in range(30)]
     context = multiprocessing.get_context('fork')
     barrier = context.Barrier(3)
     processes = [context.Process(target=_add_all, args=(str(path), videos, barrier))

@@ -16,6 +16,12 @@ def _cut(folder: Path, suffix: str = '.mp4', first_packet: int = 12, start_frame
     return remux(source, folder / f'cut{suffix}', first_packet, start_frame)
 
 
+def _with_decoding_times_only(folder: Path) -> Path:
+    """B-frames in an mp4 whose muxer knew only the decoding order, as of an old recorder."""
+    source = make_video(folder / 'whole.mp4', 40)
+    return remux(source, folder / 'dts.mp4', lose_pts=True)
+
+
 def _without_length(folder: Path) -> Path:
     """A matroska file as a live recorder leaves it: no duration, no frame count, no cues."""
     return make_video(folder / 'live.mkv', 40, muxer_options={'live': '1'})
@@ -42,6 +48,7 @@ CASES: dict[str, Callable[[Path], Path]] = {
     'cut_leading_frames': lambda d: _cut(d, '.mkv', 11, 10, options=OPEN_GOP),
     'hevc': lambda d: make_video(d / 'hevc.mp4', 40, codec='libx265', bframes=3),
     'hevc_open_cut': lambda d: _cut(d, '.mkv', 10, 7, codec='libx265'),
+    'mpeg4': lambda d: make_video(d / 'mpeg4.mp4', 40, codec='mpeg4'),
     'mpeg4_avi': lambda d: make_video(d / 'mpeg4.avi', 40, codec='mpeg4'),
     'h264_avi': lambda d: make_video(d / 'h264.avi', 40),
     'raw_h264': lambda d: make_video(d / 'raw.264', 40, container_format='h264'),
@@ -49,6 +56,12 @@ CASES: dict[str, Callable[[Path], Path]] = {
     'mkv': lambda d: make_video(d / 'a.mkv', 40),
     'mkv_without_length': _without_length,
     'webm_vp9': lambda d: make_video(d / 'vp9.webm', 40, codec='libvpx-vp9'),
+    'webm_vp8_hidden': lambda d: make_video(d / 'vp8.webm', 40, codec='libvpx', options={
+        'auto-alt-ref': '1', 'lag-in-frames': '16', 'b': '60000', 'deadline': 'good',
+        'cpu-used': '4'}),
+    'av1': lambda d: make_video(d / 'av1.mp4', 20, codec='libsvtav1', options={'preset': '12'}),
+    'decoding_times_only': _with_decoding_times_only,
+    'equal_times': lambda d: make_video(d / 'fast.mkv', 40, fps=5000),
     'flv': lambda d: make_video(d / 'a.flv', 40),
     'fragmented': lambda d: make_video(d / 'fragmented.mp4', 40, muxer_options={
         'movflags': 'frag_keyframe+empty_moov+default_base_moof'}),

@@ -98,6 +98,7 @@ def remux(source: str | Path,
           path: str | Path,
           first_packet: int = 0,
           start_frame: int = 0,
+          lose_pts: bool = False,
           muxer_options: dict[str, str] | None = None) -> Path:
     """Copy the coded video, without decoding it, to another file or container.
 
@@ -106,6 +107,7 @@ def remux(source: str | Path,
         start_frame: The frame of ``source`` that becomes time 0. What is shown earlier gets
             negative times, which the mp4 muxer hides behind an edit list: with a keyframe as
             ``first_packet`` this is what ``ffmpeg -ss T -i ... -c copy`` writes.
+        lose_pts: Write the decoding times as if they were the times to show the frames.
     """
     with av.open(str(source)) as inp, \
             av.open(str(path), 'w', options=muxer_options or {}) as out:
@@ -114,8 +116,8 @@ def remux(source: str | Path,
         shift = sorted(packet.pts for packet in packets)[start_frame]
         copy = out.add_stream_from_template(stream)
         for packet in packets[first_packet:]:
-            packet.pts -= shift
             packet.dts -= shift
+            packet.pts = packet.dts if lose_pts else packet.pts - shift
             packet.stream = copy
             out.mux(packet)
     return Path(path)

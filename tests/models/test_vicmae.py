@@ -154,6 +154,16 @@ def test_contrast_alone_with_other_backbones(backbone, channels):
     assert all(p.grad is not None for p in model.backbone.parameters() if p.requires_grad)
 
 
+def test_without_a_projector_the_pooled_tokens_are_contrasted():
+    model = tiny_vicmae(projector=None, pooling=dict(mode='cls'))
+    (seen, inputs), noise = ({}, pair()), torch.rand(8, 16)
+    fix_masks(model, noise)
+    model.contrast_head.loss = lambda p, z, videos: seen.update(p=p, z=z) or p.sum()
+    model.loss(inputs)
+    torch.testing.assert_close(
+        torch.cat((seen['p'], seen['z'])), model.backbone(torch.cat(inputs))[0][:, 0])
+
+
 def test_keys_are_mmpretrains():
     keys = set(tiny_vicmae().state_dict())
     for key in ('backbone.cls_token', 'backbone.layers.0.ln1.weight', 'backbone.ln1.weight',
@@ -193,7 +203,7 @@ def test_linear_layers_start_as_the_authors():
     (dict(recon_frames='second'), "recon_frames='second' is unknown"),
     (dict(decoder=None), 'decoder and head go together'),
     (dict(decoder=None, head=None, contrast_head=None), 'Nothing to train'),
-    (dict(projector=None), 'needs a pooling and a projector'),
+    (dict(pooling=None), 'needs a pooling'),
     (dict(backbone=dict(_delete_=True, type='mmpretrain.ResNet', depth=18)), 'masked encoder'),
     (dict(pooling=dict(mode='median')), 'median'),
     (dict(joint_bn=True, target_projector=dict(type='vicmae_mm.Projector', in_channels=32)),

@@ -33,7 +33,8 @@ class VideoPairDataset(BaseDataset):
 
     **Randomness.** Given a :class:`SampleIndex` (``vicmae_mm.EpochSampler``), frames, augmentations
     and the replacement of a bad video are functions of (seed, epoch, index). Given an ``int``,
-    they come from the process's generators as in any mmengine dataset.
+    they come from the process's generators as in any mmengine dataset. (One exception: a file of
+    which only some frames decode is skipped from its first failure on, by the process that met it.)
 
     Args:
         ann_file (str): Text list or ``.csv`` (:func:`read_annotations` has the format), relative

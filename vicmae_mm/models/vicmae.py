@@ -36,7 +36,7 @@ class ViCMAE(BaseSelfSupervisor):
         decoder: The decoder :math:`d_\phi`; None trains on contrast alone.
         head: The reconstruction head, required with a decoder.
         pooling: The pooling operator :math:`\Omega`.
-        projector: The predictor encoder :math:`\mathcal{P}`.
+        projector: The predictor encoder :math:`\mathcal{P}`; None contrasts pooled tokens.
         target_projector: The target encoder :math:`\mathcal{T}`; None shares
             the weights of ``projector``.
         contrast_head: The contrastive loss; None trains on reconstruction alone.
@@ -83,7 +83,7 @@ class ViCMAE(BaseSelfSupervisor):
             data_preprocessor=data_preprocessor or dict(type='mmpretrain.SelfSupDataPreprocessor'),
             init_cfg=init_cfg)
         self.pooling = _build(pooling)
-        self.projector = _build(projector)
+        self.projector = _build(projector) or nn.Identity()
         self.target_projector = _build(target_projector)
         self.contrast_head = _build(contrast_head)
         self.recon_weight = recon_weight
@@ -108,8 +108,8 @@ class ViCMAE(BaseSelfSupervisor):
                 f'A decoder needs a masked encoder such as vicmae_mm.ViCMAEViT, but the backbone '
                 f'is {type(self.backbone).__name__}: leave decoder and head out to train it on '
                 'contrast alone.')
-        if self.contrast_head is not None and (self.pooling is None or self.projector is None):
-            raise ValueError('A contrast_head needs a pooling and a projector.')
+        if self.contrast_head is not None and self.pooling is None:
+            raise ValueError('A contrast_head needs a pooling, which makes one vector of a frame.')
         if self.joint_bn and self.target_projector is not None:
             raise ValueError('joint_bn passes both views through one projector: it cannot be '
                              'used with a target_projector.')

@@ -1,4 +1,4 @@
-"""InfoNCE against loops, closed forms and the numbers of spec.md row 8."""
+"""InfoNCE against loops, closed forms and the numbers of docs/decisions.md, row 8."""
 import math
 
 import pytest

@@ -1,5 +1,6 @@
 """Kinetics-400, 600 and 700: the official csv files and the clips on disk."""
 import csv
+import os
 import os.path as osp
 import re
 from collections import defaultdict
@@ -30,7 +31,7 @@ Rows = dict[str, dict[Clip, str]]  # class name ('' if not told) of each clip, b
 def find_csv_files(root: str) -> list[str]:
     """The official csv files in ``root`` or its ``annotations`` folder, by name."""
     folders = [folder for folder in (root, osp.join(root, 'annotations')) if osp.isdir(folder)]
-    return [osp.join(folder, name) for folder in folders for name in sorted(_names(folder))
+    return [osp.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))
             if CSV_NAME.fullmatch(name)]
 
 
@@ -100,7 +101,7 @@ def find_folders(root: str, given: Mapping[str, str | None]) -> dict[str, str]:
     folders = {}
     for split, names in FOLDERS.items():
         name = given.get(split)
-        folder = osp.join(root, name) if name else find_folder(root, names, f'--{split}')
+        folder = osp.join(root, name) if name else find_folder(root, names, f'say which with --{split}')
         if name and not osp.isdir(osp.join(root, name)):
             raise FileNotFoundError(f'--{split}: there is no folder {osp.join(root, name)!r}.')
         if folder:
@@ -202,7 +203,3 @@ def _replacements(root: str, folder: str) -> list[str]:
 def _seconds(clips: Iterable[Clip | None]) -> float:
     return float(sum(clip[2] - clip[1] for clip in clips if clip))
 
-
-def _names(folder: str) -> list[str]:
-    import os
-    return os.listdir(folder)

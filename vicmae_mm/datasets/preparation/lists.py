@@ -4,7 +4,7 @@ import os.path as osp
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vicmae_mm.datasets.annotations import NO_LABEL, Video
+from vicmae_mm.datasets.annotations import Video
 
 EXAMPLES = 3  # how many file names a message shows
 
@@ -45,21 +45,20 @@ class SplitList:
         return '\n    '.join([*parts, *self.remarks])
 
 
-def find_folder(root: str, names: Sequence[str], option: str) -> str | None:
+def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
     """The one folder below ``root`` that goes by one of ``names``, or None.
 
     Args:
         root (str): Root of the dataset.
         names (Sequence[str]): Paths relative to it.
-        option (str): The command line option to name in a message.
+        remedy (str): What to do if there are several, for the message.
 
     Raises:
         ValueError: There are several.
     """
     found = [name for name in names if osp.isdir(osp.join(root, name))]
     if len(found) > 1:
-        raise ValueError(f'{root!r} has {" and ".join(map(repr, found))}: say which to list '
-                         f'with {option}.')
+        raise ValueError(f'{root!r} has {" and ".join(map(repr, found))}: {remedy}.')
     return osp.join(root, found[0]) if found else None
 
 
@@ -153,11 +152,6 @@ def describe_use(item: SplitList, root: str) -> str:
         text += (f'\n    {spaces:,} paths have spaces: this project reads them, but '
                  "mmaction2's own VideoDataset does not")
     return text
-
-
-def unlabelled(paths: Iterable[str]) -> list[Video]:
-    """Videos without a label."""
-    return [(path, NO_LABEL) for path in paths]
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -89,7 +89,7 @@ def build_lists(root: str) -> tuple[list[str], list[SplitList]]:
     categories = read_categories(file)
     lists = []
     for split, names in FOLDERS.items():
-        folder = find_folder(root, names, 'another root')
+        folder = find_folder(root, names, 'give the folder that holds one of them')
         table = find_annotations(root, CSV_NAMES[split])
         if folder and table:
             lists.append(_list_split(split, folder, read_rows(table, categories)))

@@ -21,7 +21,7 @@ class DecordReader(VideoReader):
         self._decord = self.library()
         try:
             self._video = self._decord.VideoReader(path, num_threads=1)
-        except (self._decord.DECORDError, RuntimeError) as error:
+        except (self._decord.DECORDError, RuntimeError, UnicodeError) as error:
             raise VideoError(path, f'decord cannot open it ({_first_line(error)})') from error
         super().__init__(path, len(self._video), float(self._video.get_avg_fps()))
 

@@ -33,7 +33,7 @@ class InfoNCEHead(BaseModule):
     processes must bring equal batches. Computed in fp32 at least.
 
     Args:
-        temperature (float): t above, > 0. Defaults to 0.1 (spec.md row 9).
+        temperature (float): t above, > 0. Defaults to 0.1 (docs/decisions.md, row 9).
         symmetric (bool): Take both frames as anchors, not ``online`` alone.
             Defaults to True.
         negatives (str): ``'both'`` or ``'target'``: candidates are both frames

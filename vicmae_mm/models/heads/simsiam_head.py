@@ -25,7 +25,7 @@ class SimSiamHead(BaseModule):
     """Negative-free baseline: 2 (1 - p.z), the mean over both directions.
 
     p is the predictor's output for one frame, z the other frame's embedding,
-    both l2-normalised: ||p - z||^2 of eq. 2 (spec.md row 31). The default is
+    both l2-normalised: ||p - z||^2 of eq. 2 (docs/decisions.md, row 31). The default is
     SimSiam's own predictor, to follow ``Projector(variant='simsiam')``. The
     paper's literal section 3.2, whose z is the plain class token, is a model
     without projector and a predictor as wide as the backbone.

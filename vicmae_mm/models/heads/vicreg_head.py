@@ -25,7 +25,7 @@ class VICRegHead(BaseModule):
 
     The paper gives no weights and normalises P and Z; with normalised
     embeddings the hinge of eq. 3 can never be met (a channel's deviation is
-    1/sqrt(D) at most), so the defaults are VICReg's own (spec.md row 32;
+    1/sqrt(D) at most), so the defaults are VICReg's own (docs/decisions.md, row 32;
     Bardes et al., arXiv 2105.04906).
 
     Variance and covariance are those of the batch of all processes. The mean

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from vicmae_mm.registry import MODELS
 
 # L: Linear, B: BatchNorm1d, R: ReLU, W: twice the backbone's width. Every source
-# says "following VICReg" and means something else (spec.md row 11).
+# says "following VICReg" and means something else (docs/decisions.md, row 11).
 VARIANTS: dict[str, dict[str, Any]] = {
     # L(C,W) B R, L(W,W) B R, L(W,W): what the sources have in common
     'default': dict(num_layers=3, with_bias=True, with_last_bn=False, with_last_bias=True),

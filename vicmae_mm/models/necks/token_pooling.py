@@ -18,7 +18,7 @@ class TokenPooling(BaseModule):
     ``'gem'`` is the generalised mean (mean of x^p)^(1/p) of each channel, with
     x clamped to at least ``eps`` (about half of a LayerNorm's output is
     negative) and p to at least 1 (the mean); p grows towards the maximum.
-    It runs in fp32, where eps^p does not underflow (spec.md rows 14, 15).
+    It runs in fp32, where eps^p does not underflow (docs/decisions.md, rows 14, 15).
 
     Args:
         mode (str): ``'mean'``, ``'max'``, ``'gem'``, or ``'cls'`` for the class

@@ -18,7 +18,7 @@ def gather_with_grad(x: Tensor) -> Tensor:
     of processes, which DistributedDataParallel does to the parameters' gradients,
     that is the gradient of the mean loss, as on one process with the whole batch.
     (mmpretrain's ``SimCLR.GatherLayer`` leaves the sum out, which scales the
-    gradient by 1/processes; spec.md row 13.)
+    gradient by 1/processes; docs/decisions.md, row 13.)
 
     Args:
         x (Tensor): Shape (N, ...), the same on every process.

@@ -1,0 +1,180 @@
+"""Random access equals a decode from the start, for every kind of file and every backend."""
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.helpers.video_cases import CASES
+from tests.helpers.videos import draw_frame, make_video, read_frame_number
+from vicmae_mm.datasets.readers import VideoReader, open_video
+from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
+
+# What each case must contain to be a case: a wrong build would test nothing.
+COUNTED = {
+    'cut_inside_gop', 'cut_leading_frames', 'hevc_open_cut', 'edit_list_open_gop', 'mpeg4_avi',
+    'h264_avi', 'raw_h264', 'mpeg2_ps', 'webm_vp8_hidden', 'decoding_times_only', 'equal_times',
+    'flv', 'mpeg_ts', 'two_frames'
+}
+NOT_FOR_OTHERS = COUNTED | {
+    'edit_list', 'open_gop', 'hevc', 'intra_refresh', 'rotated_90', 'rotated_180', 'rotated_270'
+}
+TURNS = {'rotated_90': -1, 'rotated_180': 2, 'rotated_270': 1}  # counter-clockwise quarters
+
+
+def decode_from_start(path: Path, turns: int = 0) -> list[np.ndarray]:
+    """The truth: PyAV's own sequential decode, turned by what the test wrote into the file."""
+    with av.open(str(path)) as container:
+        return [np.rot90(frame.to_ndarray(format='rgb24'), turns)
+                for frame in container.decode(video=0)]
+
+
+@pytest.fixture(scope='module')
+def case(tmp_path_factory: pytest.TempPathFactory):
+    """Build a case once: name -> (path, frames of a decode from the start)."""
+    @lru_cache(maxsize=None)
+    def build(name: str) -> tuple[Path, list[np.ndarray]]:
+        try:
+            path = CASES[name](tmp_path_factory.mktemp(name))
+        except av.codec.codec.UnknownCodecError as error:
+            pytest.skip(f'this PyAV has no encoder {error}')
+        return path, decode_from_start(path, TURNS.get(name, 0))
+
+    return build
+
+
+def wrong_frames(reader: VideoReader, truth: list[np.ndarray]) -> list[int]:
+    """Every frame alone in random order, then random groups: those that differ in any bit."""
+    rng = np.random.default_rng(0)
+    groups = [[i] for i in rng.permutation(len(truth))]
+    groups += [rng.integers(0, len(truth), rng.integers(2, 6)) for _ in range(15)]
+    return [int(i) for group in groups
+            for i, frame in zip(group, reader.get_frames(group), strict=True)
+            if not np.array_equal(frame, truth[i])]
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_pyav_equals_a_decode_from_the_start(case, name):
+    path, truth = case(name)
+    with open_video(str(path)) as reader:
+        assert reader.num_frames == len(truth)
+        assert wrong_frames(reader, truth) == []
+        counts = bool(reader.index.doubt) and name != 'intra_refresh'  # found while decoding
+        assert counts == (name in COUNTED)
+
+
+@pytest.mark.parametrize('name', sorted(set(CASES) - NOT_FOR_OTHERS))
+def test_decord_equals_its_own_decode_from_the_start(case, name):
+    decord = pytest.importorskip('decord')
+    path, truth = case(name)
+    if name in ('mkv_without_length', 'av1', 'mpeg4'):
+        pytest.skip('decord may not read this: see test_another_backend_hands_over')
+    video = decord.VideoReader(str(path), num_threads=1)
+    own = [video.next().asnumpy() for _ in truth]
+    with open_video(str(path), 'decord') as reader:
+        assert not isinstance(reader, PyAVReader)
+        assert reader.num_frames == len(truth)
+        assert wrong_frames(reader, own) == []
+    assert same_pictures(own, truth)
+
+
+@pytest.mark.parametrize('name', sorted(set(CASES) - NOT_FOR_OTHERS))
+def test_torchcodec_equals_its_own_decode_in_order(case, name):
+    decoders = torchcodec_or_skip()
+    path, truth = case(name)
+    own = list(decoders.VideoDecoder(str(path), seek_mode='exact', dimension_order='NHWC')
+               .get_frames_in_range(0, len(truth)).data.numpy())
+    with open_video(str(path), 'torchcodec') as reader:
+        assert not isinstance(reader, PyAVReader)
+        assert reader.num_frames == len(truth)
+        assert wrong_frames(reader, own) == []
+    assert same_pictures(own, truth)
+
+
+@pytest.mark.parametrize('backend', ['decord', 'torchcodec'])
+@pytest.mark.parametrize('name', sorted(NOT_FOR_OTHERS) + ['mkv_without_length', 'mpeg4'])
+def test_another_backend_hands_over_what_it_would_get_wrong(case, name, backend):
+    torchcodec_or_skip() if backend == 'torchcodec' else pytest.importorskip('decord')
+    path, truth = case(name)
+    with open_video(str(path), backend) as reader:
+        assert isinstance(reader, PyAVReader) or name not in NOT_FOR_OTHERS
+        assert reader.num_frames == len(truth)
+        frames = reader.get_frames(range(len(truth))[::-1])
+    assert same_pictures(frames[::-1], truth)
+
+
+def same_pictures(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    """Whether two libraries decoded the same frames, which may differ by the chroma's rounding."""
+    return (len(one) == len(other) and [f.shape for f in one] == [f.shape for f in other]
+            and [read_frame_number(f) for f in one] == [read_frame_number(f) for f in other])
+
+
+def torchcodec_or_skip():
+    try:
+        from torchcodec import decoders
+    except (ImportError, RuntimeError, OSError) as error:
+        pytest.skip(f'torchcodec does not load: {str(error).strip().splitlines()[0]}')
+    return decoders
+
+
+def test_cases_are_what_they_claim(case):
+    def packets(name: str) -> list[av.Packet]:
+        with av.open(str(case(name)[0])) as container:
+            return [packet for packet in container.demux(video=0) if packet.size]
+
+    for name in ('edit_list', 'edit_list_open_gop', 'cut_inside_gop'):
+        assert b'elst' in case(name)[0].read_bytes()
+        assert any(packet.is_discard for packet in packets(name))
+        assert len(packets(name)) > len(case(name)[1])
+    for name in ('open_gop', 'hevc', 'cut_leading_frames', 'hevc_open_cut'):
+        found = packets(name)
+        assert any(before.is_keyframe and packet.pts < before.pts
+                   for before, packet in zip(found, found[1:], strict=False))
+    assert not packets('cut_inside_gop')[0].is_keyframe
+    assert len(packets('webm_vp8_hidden')) > len(case('webm_vp8_hidden')[1])
+    steps = np.diff(sorted(packet.pts for packet in packets('vfr')))
+    assert steps.max() >= 4 * steps.min()
+    with av.open(str(case('h264_avi')[0])) as container:  # stamps, but not the true ones
+        times = [frame.pts for frame in container.decode(video=0)]
+    assert times != sorted(times)
+    with av.open(str(case('mkv_without_length')[0])) as container:
+        assert not container.streams.video[0].frames and not container.duration
+    assert case('rotated_90')[1][0].shape == (64, 48, 3)
+
+
+def test_turned_video_is_upright(tmp_path):
+    """Frames stored lying on their side, with the note how to turn them, come out as drawn."""
+    for degrees in (90, 180, 270):
+        path = make_video(tmp_path / f'{degrees}.mp4', 3, rotation=degrees)
+        drawn = np.rot90(draw_frame(2), -degrees // 90)
+        with open_video(str(path)) as reader:
+            frame = reader.get_frames([2])[0]
+        assert frame.shape == drawn.shape and frame.flags.c_contiguous
+        assert np.abs(frame[::8, ::8].astype(int) - drawn[::8, ::8]).mean() < 40
+
+
+def test_mirrored_video_is_upright(tmp_path):
+    path = make_video(tmp_path / 'mirror.mp4', 1, rotation=180)
+    data = path.read_bytes()
+    identity = data.index(b'\xff\xff\x00\x00' + bytes(12) + b'\xff\xff\x00\x00')
+    path.write_bytes(data[:identity + 16] + b'\x00\x01\x00\x00' + data[identity + 20:])
+    stored = decode_from_start(path)[0]
+    with open_video(str(path)) as reader:
+        assert np.array_equal(reader.get_frames([0])[0], stored[:, ::-1])
+
+
+REAL_CLIPS = os.environ.get('VICMAE_TEST_DATA')
+
+
+@pytest.mark.skipif(not REAL_CLIPS, reason='VICMAE_TEST_DATA does not name a folder of clips')
+def test_real_clips():
+    lines = Path(REAL_CLIPS, 'videos.txt').read_text().splitlines()
+    paths = [Path(REAL_CLIPS, 'videos', line.rsplit(maxsplit=1)[0]) for line in lines]
+    for path in sorted(paths, key=os.path.getsize)[:12]:
+        truth = decode_from_start(path)
+        with open_video(str(path)) as reader:
+            assert reader.num_frames == len(truth), path
+            for i in np.random.default_rng(0).permutation(len(truth))[:10]:
+                assert np.array_equal(reader.get_frames([i])[0], truth[i]), (path, i)

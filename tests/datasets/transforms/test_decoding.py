@@ -1,0 +1,81 @@
+"""VideoInit and VideoDecode, alone and in mmaction2's pipelines."""
+import numpy as np
+import pytest
+from mmaction.datasets.transforms import (DecordDecode, DecordInit, FormatShape, Resize,
+                                          SampleFrames, ThreeCrop)
+from mmcv.transforms import Compose
+
+from tests.helpers.videos import make_video, read_frame_number
+from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.transforms.decoding import VideoDecode, VideoInit
+from vicmae_mm.registry import TRANSFORMS
+
+
+@pytest.fixture
+def video(tmp_path) -> str:
+    return str(make_video(tmp_path / 'a b.mp4', 48, size=(96, 64), fps=25))
+
+
+def test_frames_come_in_the_order_asked_for_any_shape(video):
+    results = VideoInit().transform(dict(filename=video))
+    assert results['total_frames'] == 48 and results['avg_fps'] == pytest.approx(25)
+    reader = results['video_reader']
+    results['frame_inds'] = np.array([[30, 3], [3, 47]])
+    results = VideoDecode().transform(results)
+    assert [read_frame_number(image) for image in results['imgs']] == [30, 3, 3, 47]
+    assert results['frame_inds'].tolist() == [30, 3, 3, 47]
+    assert results['original_shape'] == results['img_shape'] == (64, 96)
+    assert results['video_reader'] is None
+    with pytest.raises(AssertionError):
+        reader._container.seek(0)  # PyAV's word for a closed file
+
+
+def test_reader_is_closed_when_a_frame_does_not_decode(video):
+    results = VideoInit().transform(dict(filename=video))
+    reader = results['video_reader']
+    results['frame_inds'] = np.array([100])
+    with pytest.raises(IndexError, match='0 to 47'):
+        VideoDecode().transform(results)
+    with pytest.raises(AssertionError):
+        reader._container.seek(0)
+
+
+def test_errors(tmp_path):
+    with pytest.raises(ValueError, match='no video backend'):
+        VideoInit(backend='cv2')
+    with pytest.raises(VideoError, match='does not exist'):
+        VideoInit().transform(dict(filename=str(tmp_path / 'none.mp4')))
+
+
+def test_registered():
+    init = TRANSFORMS.build(dict(type='vicmae_mm.VideoInit', backend='decord'))
+    assert repr(init) == "VideoInit(backend='decord')"
+    assert repr(TRANSFORMS.build(dict(type='vicmae_mm.VideoDecode'))) == 'VideoDecode()'
+
+
+@pytest.mark.parametrize('backend', ['pyav', 'decord'])
+def test_mmaction2_sample_frames_for_training(video, backend):
+    if backend == 'decord':
+        pytest.importorskip('decord')
+    pipeline = Compose([VideoInit(backend), SampleFrames(clip_len=4, frame_interval=3,
+                                                         num_clips=2), VideoDecode()])
+    results = pipeline(dict(filename=video, start_index=0))
+    assert len(results['imgs']) == 8
+    assert [read_frame_number(i) for i in results['imgs']] == results['frame_inds'].tolist()
+
+
+def test_k_times_three_views_as_with_mmaction2s_own_decoding(video):
+    """7 clips x 3 crops for testing; the same keys and, but for rounding, the same numbers."""
+    pytest.importorskip('decord')
+    between = SampleFrames(clip_len=4, frame_interval=2, num_clips=7, test_mode=True)
+    after = [Resize(scale=(-1, 48)), ThreeCrop(crop_size=48), FormatShape('NCTHW')]
+    results = {}
+    for init, decode in ((VideoInit(), VideoDecode()), (DecordInit(), DecordDecode())):
+        results[type(init)] = Compose([init, between, decode, *after])(
+            dict(filename=video, start_index=0))
+    ours, theirs = results[VideoInit], results[DecordInit]
+    assert set(ours) == set(theirs)
+    assert ours['imgs'].shape == (21, 3, 4, 48, 48)
+    assert np.abs(ours['imgs'].astype(int) - theirs['imgs']).mean() < 1
+    for key in ('total_frames', 'frame_inds', 'img_shape', 'original_shape', 'input_shape'):
+        assert np.array_equal(ours[key], theirs[key]), key

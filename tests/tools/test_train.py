@@ -1,0 +1,255 @@
+"""tools/train.py and tools/test.py: options, resuming, and errors in one line."""
+import json
+import logging
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
+
+from tests.conftest import REPO
+from tests.helpers.tiny_configs import write_mae, write_recognizer
+from vicmae_mm import cli
+from vicmae_mm.datasets import TooManyBadVideosError
+from vicmae_mm.datasets.bad_videos import BadVideos
+from vicmae_mm.datasets.readers import VideoError, open_video
+
+CONFIG = str(REPO / 'configs/vicmae_vit-b16_k400.py')
+
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path):
+    """Runs a tool in this process as its command line would; returns its globals."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+
+    def run(name: str, *args: object, run_name: str = '__main__') -> dict:
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        return runpy.run_path(str(REPO / 'tools' / name), run_name=run_name)
+
+    return run
+
+
+@pytest.fixture
+def merged(tool):
+    """Config that train.py or test.py would run, without running it."""
+
+    def merge(name: str, *args: object) -> Config:
+        functions = tool(name, *args, run_name='imported')
+        options = functions['parse_args']()
+        cfg = Config.fromfile(options.config)
+        functions['merge_args'](cfg, options)
+        return cfg
+
+    return merge
+
+
+# --- Runs ---------------------------------------------------------------------------------
+
+def test_train_and_resume(tool, tmp_path):
+    config = write_mae(tmp_path)
+    tool('train.py', config)
+    work_dir = tmp_path / 'work_dirs/mae'  # from the config's name
+    tool('train.py', config, '--resume', '--cfg-options', 'train_cfg.max_epochs=2')
+    assert torch.load(work_dir / 'epoch_2.pth')['meta']['iter'] == 4
+    tool('train.py', config, '--resume', work_dir / 'epoch_1.pth', '--work-dir', 'other',
+         '--cfg-options', 'train_cfg.max_epochs=2', 'train_dataloader.num_workers=1')
+    a, b = (torch.load(f / 'epoch_2.pth')['state_dict'] for f in (work_dir, tmp_path / 'other'))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_test_writes_predictions_and_metrics(tool, tmp_path):
+    config = write_recognizer(tmp_path)
+    tool('train.py', config)
+    checkpoint = 'work_dirs/recognizer/epoch_1.pth'
+    tool('test.py', config, checkpoint, '--out', 'out.pkl')
+    assert len(pickle.loads(Path('out.pkl').read_bytes())) == 4
+    tool('test.py', config, checkpoint, '--out', 'out.json', '--out-item', 'metrics')
+    assert 'acc/top1' in json.loads(Path('out.json').read_text())
+
+
+# --- Options ------------------------------------------------------------------------------
+
+def test_loaders_get_the_defaults_of_their_library(merged, tmp_path):
+    mae = merged('train.py', write_mae(tmp_path), '--cfg-options',
+                 'train_dataloader.num_workers=2').train_dataloader
+    assert mae.pin_memory and mae.collate_fn.type == 'default_collate'
+    assert not mae.persistent_workers  # the config says so
+    loader = merged('train.py', CONFIG).train_dataloader
+    assert loader.persistent_workers and loader.num_workers
+    assert not merged('train.py', CONFIG, '--no-persistent-workers', '--no-pin-memory'
+                      ).train_dataloader.pin_memory
+    (tmp_path / 'b').mkdir()
+    recognizer = merged('train.py', write_recognizer(tmp_path / 'b')).train_dataloader
+    assert 'collate_fn' not in recognizer and 'pin_memory' not in recognizer
+
+
+def test_no_workers_are_not_persistent(merged):
+    cfg = merged('train.py', CONFIG, '--cfg-options', 'train_dataloader.num_workers=0')
+    assert not cfg.train_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize('kind, after', [
+    ('OptimWrapper', 'vicmae_mm.BF16OptimWrapper'), (None, 'vicmae_mm.BF16OptimWrapper'),
+    ('AmpOptimWrapper', 'AmpOptimWrapper'),
+    ('vicmae_mm.BF16OptimWrapper', 'vicmae_mm.BF16OptimWrapper')])
+def test_amp(kind, after, merged, tmp_path):
+    config = tmp_path / 'a.py'
+    config.write_text(f'optim_wrapper = dict(type={kind!r})' if kind else 'optim_wrapper = dict()')
+    assert merged('train.py', config, '--amp').optim_wrapper.type == after
+    from mmengine.registry import OPTIM_WRAPPERS
+    assert OPTIM_WRAPPERS.get(after) is not None
+
+
+def test_amp_refuses_other_wrappers(merged, tmp_path):
+    (tmp_path / 'a.py').write_text("optim_wrapper = dict(type='ApexOptimWrapper')")
+    with pytest.raises(ValueError, match='the config has "ApexOptimWrapper"'):
+        merged('train.py', tmp_path / 'a.py', '--amp')
+
+
+def test_switches(merged, tmp_path):
+    cfg = merged('train.py', CONFIG, '--auto-scale-lr', '--launcher', 'pytorch', '--no-validate',
+                 '--work-dir', 'w', '--local-rank', '3')
+    assert cfg.auto_scale_lr.enable and cfg.launcher == 'pytorch' and cfg.work_dir == 'w'
+    assert cfg.val_cfg is cfg.val_dataloader is None
+    assert cli.os.environ['LOCAL_RANK'] == '3'
+    with pytest.raises(ValueError, match='auto_scale_lr = dict'):
+        merged('train.py', write_mae(tmp_path), '--auto-scale-lr')
+
+
+# --- Errors -------------------------------------------------------------------------------
+
+def broken_config(change: str):
+    def write(folder: Path) -> list:
+        config = write_mae(folder)
+        config.write_text(config.read_text() + change)
+        return [config]
+
+    return write
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (lambda folder: ['none.py'], 'none.py: No such file or directory'),
+    (lambda folder: [CONFIG, '--resume', 'none.pth'], 'checkpoint none.pth does not exist'),
+    (broken_config('x = (\n'), "'(' was never closed"),
+    (broken_config("model['type'] = 'Nonsense'\n"), 'Nonsense is not in the mmpretrain::model'),
+    (broken_config("model['nonsense'] = 1\n"), "unexpected keyword argument 'nonsense'"),
+    (broken_config("custom_imports = dict(imports=['no_such_module'])\n"), 'no_such_module'),
+    (broken_config("load_from = 'none.pth'\n"), 'none.pth can not be found'),
+    (broken_config("model.update(type='vicmae_mm.TokenPooling', mode='median')\n"), 'median'),
+])
+def test_wrong_input_is_one_line(arguments, words, tool, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.CRITICAL)
+    with pytest.raises(SystemExit) as caught:
+        tool('train.py', *arguments(tmp_path))
+    message = caught.value.code  # printed to stderr, exit status 1
+    assert message.startswith('error: ') and words in message
+    assert 'Traceback' not in message and '\n' not in message
+    monkeypatch.setenv('VICMAE_TRACEBACK', '1')
+    with pytest.raises(Exception) as raw:  # noqa: B017
+        tool('train.py', *arguments(Path(tmp_path.joinpath('b').mkdir() or tmp_path / 'b')))
+    assert not isinstance(raw.value, SystemExit)
+
+
+def test_refused_checkpoint_is_one_line(tool, tmp_path):
+    torch.save(dict(x=Path), tmp_path / 'evil.pth')
+    with pytest.raises(SystemExit) as caught:
+        tool('train.py', write_mae(tmp_path), '--resume', 'evil.pth')
+    assert caught.value.code.startswith('error: evil.pth was refused')
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['none.pth'], 'checkpoint none.pth does not exist'),
+    ([__file__, '--out', 'a.txt'], '--out a.txt: must end in .pkl or .pickle'),
+])
+def test_wrong_input_to_test(arguments, words, tool, tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        tool('test.py', write_recognizer(tmp_path), *arguments)
+    assert words in caught.value.code
+
+
+def test_pretraining_config_has_nothing_to_test(tool):
+    with pytest.raises(SystemExit) as caught:
+        tool('test.py', CONFIG, __file__)
+    assert 'has no test_dataloader' in caught.value.code
+
+
+class Failing(torch.utils.data.Dataset):
+    """Raises in the worker: what our code raises, and what looks like a bug."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        if self.kind == 'too many':
+            bad = BadVideos('list.txt', 0.1)
+            bad.add('a b.mp4', 'is empty')
+            bad.check(2)
+        if self.kind == 'video':
+            open_video('none.mp4')
+        if self.kind == 'file':
+            open('none.txt')
+        if self.kind == 'torch':
+            torch.zeros(2).view(3)
+        raise ValueError('in somebody else\'s code')
+
+
+def from_worker(kind: str) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: B017
+        next(iter(DataLoader(Failing(kind), num_workers=1)))
+    return caught.value
+
+
+def test_errors_from_workers():
+    error = from_worker('too many')
+    assert isinstance(error, TooManyBadVideosError)
+    words = cli.words_for_user(error)
+    assert words.startswith('Too many bad videos: 1 of 2') and 'a b.mp4: is empty' in words
+    assert words.endswith('raise max_bad_share of the dataset.') and 'Traceback' not in words
+    with pytest.raises(VideoError) as direct:
+        open_video('none.mp4')
+    assert cli.words_for_user(from_worker('video')) == str(direct.value)
+    assert 'none.txt' in cli.words_for_user(from_worker('file'))
+    assert cli.words_for_user(from_worker('torch')) is None
+    assert cli.words_for_user(from_worker('other')) is None
+
+
+@pytest.mark.parametrize('bug', [
+    lambda: torch.zeros(2).view(3), lambda: {}['x'], lambda: int('x'), lambda: None.x,
+    lambda: cli.check_checkpoint(None)])
+def test_bugs_keep_their_traceback(bug):
+    with pytest.raises(Exception) as direct:  # noqa: B017
+        bug()
+    with pytest.raises(type(direct.value)):
+        cli.run(bug)
+
+
+def test_traceback_goes_to_the_log_file(tmp_path):
+    MMLogger.get_instance('cli_test', log_file=str(tmp_path / 'run.log'))
+    with pytest.raises(SystemExit):
+        cli.run(lambda: open('none.txt'))
+    assert 'Traceback (most recent call last)' in (tmp_path / 'run.log').read_text()
+
+
+def test_rank_is_named(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '1')
+    with pytest.raises(SystemExit, match=r'^error \(rank 1\): none\.txt: No such file'):
+        cli.run(lambda: open('none.txt'))
+
+
+def test_ctrl_c_is_quiet():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(interrupted)
+    assert caught.value.code == 130

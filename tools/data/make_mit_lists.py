@@ -1,0 +1,41 @@
+"""Make the annotation lists of Moments in Time from what is on disk.
+
+    python tools/data/make_mit_lists.py data/mit
+
+Expects the folders training/ and validation/ (or videos/training/, videos/validation/) with
+class/file.mp4 in them, and the files of the dataset trainingSet.csv, validationSet.csv and
+moments_categories.txt, these in the root or in annotations/.
+
+Writes mit_train_list_videos.txt and mit_val_list_videos.txt ("path label" a line, as
+mmaction2's), and mit_label_map.txt (the classes in the order of their labels).
+"""
+import argparse
+import sys
+
+from vicmae_mm.datasets.preparation import moments
+from vicmae_mm.datasets.preparation.lists import describe_use, write_lists
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', help='folder of the dataset')
+    parser.add_argument('--out', metavar='FOLDER', help='where to write (default: ROOT)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the lists and say what they hold."""
+    args = parse_args()
+    try:
+        classes, lists = moments.build_lists(args.root)
+        files = write_lists(args.out or args.root, 'mit', classes, lists)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    for item, file in zip(lists, files, strict=False):
+        print(f'{item.summary()}\n    -> {file}: {describe_use(item, args.root)}')
+    print(f'{len(classes)} classes -> {files[-1]}')
+
+
+if __name__ == '__main__':
+    main()
