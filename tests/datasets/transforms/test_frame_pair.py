@@ -51,7 +51,7 @@ def distant_within(total: int, gap: int) -> dict[tuple[int, int], float]:
 
 
 def continuous(total: int, delta: int) -> dict[tuple[int, int], float]:
-    """Probability of each pair under continuous sampling (spec.md 27)."""
+    """Probability of each pair under continuous sampling (decisions, row 27)."""
     delta = min(delta, total - 1)
     if delta == 0:
         return {(i, i): 1 / total for i in range(total)}

@@ -39,7 +39,7 @@ def test_equals_the_equations(normalize: bool, reduction: str) -> None:
 
 
 def test_defaults_are_vicregs() -> None:
-    """25 mse + 25 (hinge + hinge) / 2 + covariances, gamma 1, eps 1e-4 (docs/decisions.md, row 32)."""
+    """25 mse + 25 (hinge + hinge) / 2 + covariances, gamma 1, eps 1e-4 (decisions, row 32)."""
     p, z = pair()
     (v_p, c_p), (v_z, c_z) = (regularisers(x, 1., 1e-4) for x in (p, z))
     want = 25 * float(F.mse_loss(p, z)) + 25 * (v_p + v_z) / 2 + c_p + c_z

@@ -24,7 +24,7 @@ class InfoNCEHead(BaseModule):
 
     By default the sum runs over both frames of all pairs but p_n itself (2N-1
     terms), and the loss is the mean over both frames as anchors: NT-Xent, the
-    reading in which the equation's 2N and its indicator make sense (spec.md
+    reading in which the equation's 2N and its indicator make sense (docs/decisions.md,
     row 8).
 
     Each process takes its own rows as anchors and everybody's as candidates.

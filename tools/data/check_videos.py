@@ -1,0 +1,127 @@
+"""Find the videos of a folder or list that can't be read, before training does.
+
+    python tools/data/check_videos.py data/kinetics400/videos_train
+    python tools/data/check_videos.py data/kinetics400/kinetics400_train_list_videos.txt \\
+        --prefix data/kinetics400/videos_train --clean-list data/kinetics400/train_clean.txt
+
+Opens every video as training does and decodes its first, middle and last frame, in parallel.
+A file that crashes or hangs the decoder costs only itself. Stopped and started again, it goes on:
+files that have not changed are not checked twice.
+
+Writes bad_videos.jsonl (path and reason of each bad file; put into the work dir of a training
+run before it starts, it makes training skip them unseen) and checked_videos.jsonl (progress).
+
+Exit status: 0 no bad videos, 1 some, 2 an error, 130 stopped with Ctrl-C.
+"""
+import argparse
+import os
+import os.path as osp
+import sys
+from contextlib import closing
+
+from vicmae_mm.datasets.annotations import Video, find_missing, read_annotations, scan_folder
+from vicmae_mm.datasets.bad_video_ledger import file_state
+from vicmae_mm.datasets.preparation.check import (CheckRecord, check_video, check_whole_video,
+                                                  summarize, write_bad_videos)
+from vicmae_mm.datasets.preparation.lists import write_lines
+from vicmae_mm.datasets.preparation.progress import FileProgress
+from vicmae_mm.datasets.preparation.workers import (Lost, WorkerError, default_workers,
+                                                    run_isolated)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', metavar='FOLDER_OR_LIST', help='a folder, a list ("path label" '
+                        'or "path" a line) or a csv file')
+    parser.add_argument('--prefix', default='', metavar='FOLDER',
+                        help='what the paths of a list are relative to (default: where you are)')
+    parser.add_argument('--full', action='store_true', help='decode every frame')
+    parser.add_argument('--work-dir', metavar='FOLDER', help='where to write (default: '
+                        'work_dirs/check_videos/<name of the folder or list>)')
+    parser.add_argument('--clean-list', metavar='FILE', help='write a list without the bad videos')
+    parser.add_argument('--workers', type=int, default=default_workers(),
+                        help='processes (default: %(default)s)')
+    parser.add_argument('--timeout', type=float, metavar='SECONDS',
+                        help='longest a file may take (default: 60, with --full 600)')
+    args = parser.parse_args()
+    if args.workers < 1 or (args.timeout is not None and args.timeout <= 0):
+        parser.error('--workers and --timeout must be positive')
+    args.timeout = args.timeout or (600. if args.full else 60.)
+    name = osp.splitext(osp.basename(osp.abspath(args.source)))[0]
+    args.work_dir = args.work_dir or osp.join('work_dirs', 'check_videos', name)
+    return args
+
+
+def read_source(source: str, prefix: str) -> tuple[str, list[Video]]:
+    """The folder that paths are relative to, and the videos."""
+    if osp.isdir(source):
+        return source, scan_folder(source)[0]
+    videos = read_annotations(source)
+    paths = [osp.join(prefix, path) for path, _ in videos]
+    missing, checked = find_missing(paths)
+    if len(missing) == checked:
+        raise FileNotFoundError(f'None of the videos listed in {source} exists, for example '
+                                f'{missing[0]!r}: set --prefix to the folder their paths are '
+                                'relative to.')
+    return prefix, videos
+
+
+def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
+          bad: dict[str, str]) -> None:
+    """Check the videos that are not on record, and add the bad ones to ``bad``."""
+    todo = []
+    for path in dict.fromkeys(paths):
+        if not record.is_current(path, args.full):
+            todo.append(path)
+        elif (reason := record.reason(path)) is not None:
+            bad[path] = reason
+    if len(todo) < len(paths):
+        print(f'{len(paths) - len(todo):,} of {len(paths):,} videos were checked before.')
+    function = check_whole_video if args.full else check_video
+    workers = min(args.workers, len(todo))
+    with FileProgress(len(todo), 'Checking') as progress, \
+            closing(run_isolated(function, todo, workers, args.timeout)) as results:
+        for path, result in results:
+            reason = result.reason if isinstance(result, Lost) else result
+            if reason is not None:
+                bad[path] = reason
+            if not isinstance(result, Lost):  # a crash or time-out may be the machine's fault
+                record.add(path, file_state(path), args.full, reason)
+            progress.advance(reason is not None)
+
+
+def main() -> int:
+    """Check, write the results, and return the exit status."""
+    args = parse_args()
+    bad: dict[str, str] = {}
+    stopped = False
+    try:
+        folder, videos = read_source(args.source, args.prefix)
+        os.makedirs(args.work_dir, exist_ok=True)
+        record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
+        with closing(record):
+            try:
+                check([osp.join(folder, path) for path, _ in videos], record, args, bad)
+            except KeyboardInterrupt:
+                stopped = True
+        bad_file = osp.join(args.work_dir, 'bad_videos.jsonl')
+        write_bad_videos(bad_file, bad, args.source)
+        if args.clean_list and not stopped:
+            write_lines(args.clean_list, (f'{path} {label}' for path, label in videos
+                                          if osp.join(folder, path) not in bad))
+            print(f'List without them: {args.clean_list}')
+    except (OSError, ValueError, WorkerError, ImportError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'{len(bad):,} of {len(videos):,} videos are bad -> {bad_file}')
+    if bad:
+        print(summarize(bad.values()))
+    if stopped:
+        print('Stopped before all were checked. Run the same command to go on.')
+        return 130
+    return 1 if bad else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
