@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.config.utils import ConfigParsingError
+from mmengine.device import get_device
 from mmengine.logging import MMLogger
 
 from .checkpoint_safety import UnsafeCheckpointError
@@ -66,8 +67,8 @@ def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> 
             cfg[name] = ConfigDict({**defaults, **cfg[name]})
     cfg.merge_from_dict(args.cfg_options or {})
     for name in found:
-        if args.no_pin_memory:
-            cfg[name].pin_memory = False
+        if args.no_pin_memory or get_device() == 'cpu':
+            cfg[name].pin_memory = False  # torch warns about it where there is no accelerator
         if args.no_persistent_workers or not cfg[name].get('num_workers'):
             cfg[name].persistent_workers = False  # torch refuses them without workers
 
@@ -117,6 +118,8 @@ def words_for_user(error: Exception) -> str | None:
         return f'{error.filename}, line {error.lineno}: {error.msg}'
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror}'
+    if isinstance(error, ImportError) and isinstance(error.__context__, ImportError):
+        return str(error.__context__)  # mmengine wraps it in pages of paths
     if isinstance(error, KeyError):
         return str(error.args[0])  # str(error) is in quotes
     return str(error) or name
@@ -135,7 +138,9 @@ def _words_from_worker(text: str) -> str | None:
 def _on_purpose(name: str, file: str, line: str) -> bool:
     if file.endswith(_BUILDING):
         return name in ('KeyError', 'TypeError')
-    return os.path.realpath(file).startswith(_PACKAGE) and line.startswith('raise ')
+    tool = getattr(sys.modules['__main__'], '__file__', None)
+    ours = os.path.realpath(file).startswith(_PACKAGE) or file == tool
+    return ours and line.startswith('raise ')
 
 
 def _log_traceback() -> None:

@@ -21,12 +21,16 @@ from contextlib import closing
 
 from vicmae_mm.datasets.annotations import Video, find_missing, read_annotations, scan_folder
 from vicmae_mm.datasets.bad_video_ledger import file_state
-from vicmae_mm.datasets.preparation.check import (CheckRecord, check_video, check_whole_video,
-                                                  summarize, write_bad_videos)
+from vicmae_mm.datasets.preparation.check import (
+    CheckRecord,
+    check_video,
+    check_whole_video,
+    summarize,
+    write_bad_videos,
+)
 from vicmae_mm.datasets.preparation.lists import write_lines
 from vicmae_mm.datasets.preparation.progress import FileProgress
-from vicmae_mm.datasets.preparation.workers import (Lost, WorkerError, default_workers,
-                                                    run_isolated)
+from vicmae_mm.datasets.preparation.workers import Lost, WorkerError, default_workers, run_isolated
 
 
 def parse_args() -> argparse.Namespace:

@@ -51,8 +51,9 @@ def main() -> None:
     for item, file in zip(lists, files, strict=False):
         print(f'{item.summary()}\n    -> {file}: {describe_use(item, args.root)}')
     expected = int(re.sub(r'\D', '', args.name))
-    hint = '' if len(classes) == expected else f' (all of {args.name} has {expected}: labels differ)'
-    print(f'{len(classes)} classes{hint} -> {files[-1]}')
+    print(f'{len(classes)} classes -> {files[-1]}')
+    if len(classes) != expected:
+        print(f'WARNING: {args.name} has {expected} classes, so these labels are not its own')
 
 
 if __name__ == '__main__':

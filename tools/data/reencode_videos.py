@@ -20,11 +20,16 @@ from contextlib import closing
 from vicmae_mm.datasets.preparation.check import summarize, write_bad_videos
 from vicmae_mm.datasets.preparation.progress import FileProgress
 from vicmae_mm.datasets.preparation.reencode import Done, Job, Settings, reencode
-from vicmae_mm.datasets.preparation.reencode_plan import (check_settings, estimate, human_size,
-                                                          human_time, plan_jobs, sample_first,
-                                                          total_size)
-from vicmae_mm.datasets.preparation.workers import (Lost, WorkerError, default_workers,
-                                                    run_isolated)
+from vicmae_mm.datasets.preparation.reencode_plan import (
+    check_settings,
+    estimate,
+    human_size,
+    human_time,
+    plan_jobs,
+    sample_first,
+    total_size,
+)
+from vicmae_mm.datasets.preparation.workers import Lost, WorkerError, default_workers, run_isolated
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
            'veryslow')
@@ -62,20 +67,21 @@ def parse_args() -> argparse.Namespace:
 def convert(jobs: list[Job], args: argparse.Namespace, bad: dict[str, str]) -> None:
     """Run the jobs, and add videos that can't be read to ``bad``."""
     workers = min(args.workers, len(jobs))
-    jobs = sample_first(jobs, SAMPLE_PER_WORKER * workers)
-    waiting = set(jobs[:SAMPLE_PER_WORKER * workers])
+    count = SAMPLE_PER_WORKER * workers
+    jobs = sample_first(jobs, count)
+    waiting = set(jobs[:count]) if len(jobs) > count else set()
     sample: dict[Job, Done] = {}
     with FileProgress(len(jobs), 'Encoding') as progress, \
             closing(run_isolated(reencode, jobs, workers, args.timeout)) as results:
         for job, result in results:
-            problem = result.reason if isinstance(result, Lost) else result.problem
-            if problem:
-                bad[job.source] = problem
-            elif waiting:
-                sample[job] = result
-            progress.advance(bool(problem))
-            if waiting:
-                waiting.discard(job)
+            done = Done(result.reason) if isinstance(result, Lost) else result
+            progress.advance(bool(done.problem))
+            if done.problem:
+                bad[job.source] = done.problem
+            if job in waiting:
+                waiting.remove(job)
+                if not done.problem:
+                    sample[job] = done
                 if sample and not waiting:
                     progress.say(describe_estimate(sample, jobs, workers, args.target))
 

@@ -9,9 +9,11 @@ SIDE = 48  # px, of a clip and of a probe image
 GLYPH = 32  # px, of an enlarged digit before it is placed; the file holds 8 x 8 px
 HELD_OUT_SHARE = 0.4
 
-DIGIT_SIDE = (26.0, 38.0)  # px in the scene
-TURN = (-30.0, 30.0)  # degrees
+DIGIT_SIDE = (30.0, 40.0)  # px in the scene
+SHIFT = 5.0  # px, at most, from the middle of the scene
+TURN = 20.0  # degrees, at most, to either side
 WINDOW = (48.0, 110.0)  # px of the photograph that fill the scene
+LIGHT = 0.6  # of the photograph's brightness
 SHADOW = 0.75  # how much the surroundings of the ink darken
 
 
@@ -78,13 +80,11 @@ def load_worlds() -> tuple[World, World]:
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
-    """Draw a pose in which the digit is fully in the scene."""
-    side = rng.uniform(*DIGIT_SIDE)
-    margin = side / 2
+    """Draw a pose in which the digit is in the scene, all but the tip of a stroke."""
     return Pose(
-        centre=rng.uniform(margin, SIDE - margin, 2),
-        side=side,
-        angle=rng.uniform(*TURN),
+        centre=SIDE / 2 + rng.uniform(-SHIFT, SHIFT, 2),
+        side=rng.uniform(*DIGIT_SIDE),
+        angle=rng.uniform(-TURN, TURN),
         window_centre=rng.uniform(0, 1, 2),
         window_side=rng.uniform(*WINDOW))
 
@@ -105,7 +105,7 @@ def draw_scene(world: World, index: int, pose: Pose) -> np.ndarray:
     ink = _place(world.glyphs[index], pose)
     shadow = cv2.GaussianBlur(cv2.dilate(ink, np.ones((5, 5))), (0, 0), 2.0)
     ink, shadow = ink[..., None], shadow[..., None]
-    scene = _background(world.photo, pose) * (1 - SHADOW * shadow)
+    scene = LIGHT * _background(world.photo, pose) * (1 - SHADOW * shadow)
     return (scene * (1 - ink) + 255 * ink).round().clip(0, 255).astype(np.uint8)
 
 

@@ -1,8 +1,14 @@
 """VideoInit and VideoDecode, alone and in mmaction2's pipelines."""
 import numpy as np
 import pytest
-from mmaction.datasets.transforms import (DecordDecode, DecordInit, FormatShape, Resize,
-                                          SampleFrames, ThreeCrop)
+from mmaction.datasets.transforms import (
+    DecordDecode,
+    DecordInit,
+    FormatShape,
+    Resize,
+    SampleFrames,
+    ThreeCrop,
+)
 from mmcv.transforms import Compose
 
 from tests.helpers.videos import make_video, read_frame_number

@@ -5,10 +5,11 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from mmengine.model import MMDistributedDataParallel
 from PIL import Image
 
 from tests.helpers.distributed import run_distributed
-from tests.helpers.models import tiny_config
+from tests.helpers.models import tiny_config, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR, RandomPairs, tiny_runner
 from vicmae_mm.engine.hooks.reconstruction_hook import ReconstructionHook
 
@@ -111,11 +112,12 @@ def test_wrong_values_are_refused(kwargs):
 
 def train_in_processes(work_dir: str) -> int:
     """Train under DDP with bf16 autocast, and count the calls of add_image."""
+    model = MMDistributedDataParallel(tiny_vicmae(data_preprocessor=PREPROCESSOR))
     runner = tiny_runner(
-        Path(work_dir), [HOOK],
+        Path(work_dir), [HOOK], model=model,
         optim_wrapper=dict(
-            type='vicmae_mm.BF16OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2)),
-        cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)))
+            type='vicmae_mm.BF16OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2)))
+    assert runner.model is model
     draw = runner.visualizer.add_image = Mock(wraps=runner.visualizer.add_image)
     runner.train()
     return draw.call_count

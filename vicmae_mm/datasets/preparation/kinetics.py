@@ -8,8 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from vicmae_mm.datasets.annotations import NO_LABEL, scan_folder
 
-from .lists import (SplitList, class_index, class_key, find_folder, folder_classes,
-                    label_by_folder, match_rows)
+from .lists import (
+    SplitList,
+    class_index,
+    class_key,
+    find_folder,
+    folder_classes,
+    label_by_folder,
+    match_rows,
+)
 
 # As extracted by the CVDF's scripts, arranged by them, and as mmaction2 has them.
 FOLDERS = {
@@ -101,9 +108,9 @@ def find_folders(root: str, given: Mapping[str, str | None]) -> dict[str, str]:
     folders = {}
     for split, names in FOLDERS.items():
         name = given.get(split)
-        folder = osp.join(root, name) if name else find_folder(root, names, f'say which with --{split}')
         if name and not osp.isdir(osp.join(root, name)):
             raise FileNotFoundError(f'--{split}: there is no folder {osp.join(root, name)!r}.')
+        folder = find_folder(root, [name] if name else names, f'say which with --{split}')
         if folder:
             folders[split] = folder
     if not folders:

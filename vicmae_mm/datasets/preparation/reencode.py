@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -123,9 +123,10 @@ def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterat
     """All frames in the order they are shown, their times rising from 0."""
     import av
     stream.codec_context.thread_count = 1
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    step = max(1, round(1 / (rate * stream.time_base)))
-    begin, latest = 0, None
+    rate, time_base = _rates(stream)
+    step = max(1, round(1 / (rate * time_base)))
+    begin: int = 0
+    latest: int | None = None
     try:
         for packet in [*demux(container, stream, path), None]:
             for frame in stream.codec_context.decode(packet):
@@ -135,10 +136,17 @@ def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterat
                     latest += step  # as in avi, which has no times
                 else:
                     latest = frame.pts
-                frame.pts, frame.time_base = latest - begin, stream.time_base
+                frame.pts, frame.time_base = latest - begin, time_base
+                frame.pict_type = 0  # or x264 would repeat the source's choice of I, P and B
                 yield frame
     except av.FFmpegError as error:
         raise VideoError(path, f'does not decode to its end ({error.strerror})') from error
+
+
+def _rates(stream: VideoStream) -> tuple[Fraction, Fraction]:
+    """Frames a second, and seconds a tick of its clock."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return rate, stream.time_base or 1 / rate
 
 
 def _filter(frames: Iterator[VideoFrame], stream: VideoStream,
@@ -159,7 +167,7 @@ def _build_graph(frame: VideoFrame, stream: VideoStream, short_side: int) -> Gra
     graph.threads = 1
     nodes = [
         graph.add('buffer', video_size=f'{frame.width}x{frame.height}',
-                  pix_fmt=frame.format.name, time_base=str(stream.time_base),
+                  pix_fmt=frame.format.name, time_base=str(_rates(stream)[1]),
                   pixel_aspect=str(stream.sample_aspect_ratio or 1)),
         # The first filter, as it is the one that takes frames whose size changes midway.
         graph.add('scale', f'{width}:{height}:flags=bicubic'),
@@ -176,7 +184,7 @@ def _turn(frame: VideoFrame) -> list[tuple[str, str]]:
     if matrix is None:
         return []
     # [x' y'] = [x y] @ [[a, b], [c, d]], y downwards, 16.16 fixed point (ISO 14496-12, 6.2.2)
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(cast(Any, matrix), np.int32)[:5].tolist()
     filters = []
     if a == d == 0:
         filters.append(('transpose', '0'))  # mirrors at the diagonal: x becomes y
@@ -188,12 +196,12 @@ def _turn(frame: VideoFrame) -> list[tuple[str, str]]:
 
 def _add_encoder(out: OutputContainer, frame: VideoFrame, source: VideoStream,
                  settings: Settings) -> VideoStream:
-    rate = source.average_rate or source.guessed_rate or Fraction(25)
+    rate, time_base = _rates(source)
     stream = out.add_stream('libx264', rate=rate)
     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, 'yuv420p'
     stream.options = {'crf': str(settings.crf), 'preset': settings.preset}
     context, decoder = stream.codec_context, source.codec_context
-    context.time_base = source.time_base
+    context.time_base = time_base
     context.gop_size = settings.gop
     context.thread_count = settings.threads
     context.color_range, context.colorspace = frame.color_range, frame.colorspace

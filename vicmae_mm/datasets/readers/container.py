@@ -102,11 +102,10 @@ def decode_all(path: str) -> Iterator[VideoFrame]:
 def upright(frame: VideoFrame) -> np.ndarray:
     """The HxWx3 uint8 RGB picture of a frame, turned and mirrored as its file asks."""
     image = frame.to_ndarray(format='rgb24')
-    matrix = frame.side_data.get('DISPLAYMATRIX')
-    if matrix is None:
+    if 'DISPLAYMATRIX' not in frame.side_data:
         return image
     # [x' y'] = [x y] @ [[a, b], [c, d]], y downwards, 16.16 fixed point (ISO 14496-12, 6.2.2)
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(bytes(frame.side_data['DISPLAYMATRIX']), np.int32)[:5].tolist()
     if a == d == 0:
         image, a, d = image.swapaxes(0, 1), c, b
     elif b or c:

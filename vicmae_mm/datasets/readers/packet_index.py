@@ -39,13 +39,13 @@ class PacketIndex:
     @classmethod
     def of(cls, packets: list[Packet], stream: VideoStream) -> PacketIndex:
         """Build the index from all packets of ``stream``."""
-        pts = [packet.pts for packet in packets]
-        index = cls(pts=pts, keyframes=[i for i, packet in enumerate(packets)
-                                        if packet.is_keyframe])
-        visible = [i for i, packet in enumerate(packets) if not packet.is_discard]
-        index.edited = len(visible) < len(packets)
-        index.doubt = _doubt(index, visible, packets, stream)
-        index.shown = visible if index.doubt else sorted(visible, key=pts.__getitem__)
+        index = cls(
+            pts=[packet.pts or 0 for packet in packets],
+            keyframes=[i for i, packet in enumerate(packets) if packet.is_keyframe],
+            shown=[i for i, packet in enumerate(packets) if not packet.is_discard])
+        index.edited = len(index.shown) < len(packets)
+        index.doubt = _doubt(index, packets, stream)
+        index.shown.sort(key=index.pts.__getitem__)
         return index
 
     def start_of(self, packet: int) -> int:
@@ -60,16 +60,18 @@ class PacketIndex:
         return self.keyframes[k]
 
 
-def _doubt(index: PacketIndex, visible: list[int], packets: list[Packet],
-           stream: VideoStream) -> str:
+def _doubt(index: PacketIndex, packets: list[Packet], stream: VideoStream) -> str:
     """Why the time stamps don't tell the order of the frames, or ''."""
-    context = stream.codec_context
-    pts = [index.pts[i] for i in visible]
-    if stream.container.format.name not in TRUSTED_CONTAINERS:
-        return f'{stream.container.format.name} files have no reliable time stamps'
-    if context.codec.canonical_name not in TRUSTED_CODECS:
-        return f'packets of {context.codec.canonical_name} video may hold no frame or several'
-    if None in index.pts:
+    container, context = stream.container.format.name, stream.codec_context
+    codec = context.codec.canonical_name
+    pts = [index.pts[i] for i in index.shown]
+    if not pts:
+        return 'an edit list hides every frame'
+    if container not in TRUSTED_CONTAINERS:
+        return f'{container} files have no reliable time stamps'
+    if codec not in TRUSTED_CODECS:
+        return f'packets of {codec} video may hold no frame or several'
+    if any(packet.pts is None for packet in packets):
         return 'time stamps are missing'
     if len(set(pts)) < len(pts):
         return 'time stamps occur twice'

@@ -157,12 +157,13 @@ class PyAVReader(VideoReader):
             decoder.flush_buffers()
         # A frame that no other refers to changes nothing by being left out. This is what
         # nal_ref_idc = 0 says in H.264; other codecs' marks mean less (HEVC) or save little.
-        others = 'NONREF' if self.codec == 'h264' else 'DEFAULT'
-        skipping = ''
+        may_skip = self.codec == 'h264'
+        skips = False
+        decoder.skip_frame = 'DEFAULT'
         for i, packet in enumerate(self.read_packets(first, last), first):
-            skip = 'DEFAULT' if i in targets else others
-            if skip != skipping:
-                decoder.skip_frame = skipping = skip
+            if skips != (may_skip and i not in targets):
+                skips = not skips
+                decoder.skip_frame = 'NONREF' if skips else 'DEFAULT'
             yield from decoder.decode(packet)
         yield from decoder.decode(None)
 

@@ -24,8 +24,6 @@ class CurvesHook(Hook):
         ValueError: If ``interval`` is less than 1.
     """
 
-    priority = 'VERY_LOW'  # after LoggerHook has written the scalars
-
     def __init__(self, interval: int = 1) -> None:
         if interval < 1:
             raise ValueError(f'CurvesHook: interval={interval!r} should be at least 1.')

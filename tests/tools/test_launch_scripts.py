@@ -1,0 +1,139 @@
+"""The shell scripts that start several processes: arguments, messages, and one real run."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.tiny_configs import write_mae
+
+# Stands in for python and srun: says how many GPUs there are, else prints its arguments.
+STUB = '''#!{python}
+import os, sys
+if '-c' in sys.argv:
+    print(os.environ['GPUS_HERE'] if 'torch' in sys.argv[2] else 8)
+else:
+    print('\\n'.join(sys.argv[1:]))
+    print('OMP', os.environ.get('OMP_NUM_THREADS'), 'PATH', os.environ['PYTHONPATH'])
+'''
+AWKWARD = 'a  b$HOME`x`"\'*.py'
+
+
+@pytest.fixture
+def script(repo, tmp_path):
+    """Runs a script in a folder that holds a config, with stubs for python and srun."""
+    for name in ('python', 'srun'):
+        stub = tmp_path / 'bin' / name
+        stub.parent.mkdir(exist_ok=True)
+        stub.write_text(STUB.format(python=sys.executable))
+        stub.chmod(0o755)
+    (tmp_path / AWKWARD).touch()
+    (tmp_path / 'last.pth').touch()
+
+    def run(name: str, *args: str, status: int = 0, gpus: int = 8, **env: str) -> str:
+        keep = {k: os.environ[k] for k in ('HOME', 'LD_LIBRARY_PATH') if k in os.environ}
+        done = subprocess.run(
+            ['bash', str(repo / 'tools' / name), *args], cwd=tmp_path, text=True,
+            env=dict(keep, PATH=f'{tmp_path}/bin:{os.environ["PATH"]}', GPUS_HERE=str(gpus), **env),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        assert done.returncode == status, done.stdout
+        return done.stdout
+
+    return run
+
+
+def test_dist_train_starts_torchrun(script, repo):
+    out = script('dist_train.sh', AWKWARD, '4', '--resume', 'x y$z', '--cfg-options', 'a=[1, 2]')
+    assert out.splitlines() == [
+        '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '4',
+        f'{repo}/tools/train.py', AWKWARD, '--resume', 'x y$z', '--cfg-options', 'a=[1, 2]',
+        '--launcher', 'pytorch', f'OMP 2 PATH {repo}']
+
+
+def test_dist_test_starts_torchrun(script, repo):
+    out = script('dist_test.sh', AWKWARD, 'last.pth', '1', '--out', 'a.pkl')
+    assert out.splitlines()[-8:-1] == [
+        f'{repo}/tools/test.py', AWKWARD, 'last.pth', '--out', 'a.pkl', '--launcher', 'pytorch']
+    assert 'none.pth does not exist' in script('dist_test.sh', AWKWARD, 'none.pth', '1', status=1)
+    script('dist_test.sh', AWKWARD, 'https://example.invalid/a.pth', '1')
+
+
+def test_several_machines_meet_where_told(script):
+    out = script('dist_train.sh', AWKWARD, '8', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1')
+    assert out.splitlines()[2:10] == [
+        '--nnodes', '2', '--node-rank', '1', '--master-addr', '10.0.0.1', '--master-port', '29500']
+    assert '--master-port\n1234\n' in script('dist_train.sh', AWKWARD, '8', PORT='1234')
+    assert 'needs MASTER_ADDR' in script('dist_train.sh', AWKWARD, '8', status=1, NNODES='2')
+
+
+@pytest.mark.parametrize('processes, threads', [('1', 8), ('3', 2), ('16', 1)])
+def test_threads_share_the_cores(processes, threads, script):
+    out = script('dist_train.sh', AWKWARD, processes, gpus=0)
+    assert f'OMP {threads} ' in out
+    assert 'OMP 7 ' in script('dist_train.sh', AWKWARD, processes, gpus=0, OMP_NUM_THREADS='7')
+
+
+def test_gloo_is_announced_where_there_is_no_gpu(script):
+    assert 'No GPU: 2 processes on the CPU' in script('dist_train.sh', AWKWARD, '2', gpus=0)
+    assert 'No GPU' not in script('dist_train.sh', AWKWARD, '2', gpus=2)
+
+
+def test_more_processes_than_gpus(script):
+    out = script('dist_train.sh', AWKWARD, '2', gpus=1, status=1)
+    assert 'there are 1 GPUs' in out and 'CUDA_VISIBLE_DEVICES=' in out
+
+
+@pytest.mark.parametrize('name, args', [
+    ('dist_train.sh', []), ('dist_train.sh', ['a.py']), ('dist_train.sh', ['--help', '2']),
+    ('dist_test.sh', ['a.py', '2']), ('slurm_train.sh', ['gpu', 'job']),
+    ('slurm_train.sh', ['-h', 'a', 'b'])])
+def test_usage(name, args, script):
+    out = script(name, *args, status=2)
+    assert out.startswith(f'Usage: bash tools/{name} ')
+
+
+@pytest.mark.parametrize('count', ['two', '0', '-1', '1.5', '', '2; echo'])
+def test_number_of_processes(count, script):
+    out = script('dist_train.sh', AWKWARD, count, status=1)
+    assert out == ('error: the number of processes must be a whole number from 1 up, '
+                   f"not '{count}'\n")
+
+
+def test_missing_config(script):
+    for name, args in (('dist_train.sh', ['no.py', '2']), ('slurm_train.sh', ['p', 'j', 'no.py'])):
+        assert script(name, *args, status=1) == 'error: no.py does not exist\n'
+
+
+def test_slurm(script, repo):
+    out = script('slurm_train.sh', 'gpu', 'my job', AWKWARD, '--resume', 'x y',
+                 GPUS='4', SRUN_ARGS='--quotatype auto', MASTER_PORT='1')
+    assert out.splitlines()[:-1] == [
+        '--partition', 'gpu', '--job-name', 'my job', '--gres', 'gpu:4', '--ntasks', '4',
+        '--ntasks-per-node', '4', '--cpus-per-task', '5', '--kill-on-bad-exit=1',
+        '--quotatype', 'auto', 'python', '-u', f'{repo}/tools/train.py', AWKWARD,
+        '--resume', 'x y', '--launcher', 'slurm']
+
+
+def real_run(repo: Path, *args: object) -> subprocess.CompletedProcess:
+    path = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
+    return subprocess.run(
+        ['bash', str(repo / 'tools/dist_train.sh'), *map(str, args)], text=True, timeout=180,
+        env=dict(os.environ, CUDA_VISIBLE_DEVICES='', PATH=path), cwd='/',
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def test_two_processes_train_on_the_cpu(repo, tmp_path):
+    folder = tmp_path / 'a b$c'
+    folder.mkdir()
+    config = write_mae(folder)
+    done = real_run(repo, config, 2, '--work-dir', folder / 'work dir')
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert 'Epoch(train) [1][1/1]' in done.stdout  # four pictures / two processes of batch two
+    assert (folder / 'work dir/epoch_1.pth').exists()
+
+
+def test_an_error_of_a_process_ends_all(repo, tmp_path):
+    done = real_run(repo, write_mae(tmp_path), 2, '--resume', 'none.pth')
+    assert done.returncode != 0
+    assert 'error (rank 0): checkpoint none.pth does not exist' in done.stdout

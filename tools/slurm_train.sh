@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+set -euo pipefail
+
+if (($# < 3)) || [[ $1 == -* ]]; then
+  cat >&2 <<'END'
+Usage: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [OPTION...]
+
+Trains on a Slurm cluster. Options are those of tools/train.py. In the environment:
+  GPUS (8)           processes over all machines, one for each GPU
+  GPUS_PER_NODE (8)  at most that many on one machine
+  CPUS_PER_TASK (5)  cores for each process
+  SRUN_ARGS          more options for srun, separated by spaces
+  MASTER_PORT        port to meet at; drawn at random by default
+
+Example: GPUS=16 bash tools/slurm_train.sh gpu vicmae configs/vicmae_vit-b16_k400.py --resume
+END
+  exit 2
+fi
+
+[[ -f $3 ]] || { echo "error: $3 does not exist" >&2; exit 1; }
+command -v srun >/dev/null || { echo 'error: there is no srun here: is this a Slurm cluster?' >&2; exit 1; }
+
+tools=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+gpus=${GPUS:-8}
+per_node=${GPUS_PER_NODE:-8}
+((per_node <= gpus)) || per_node=$gpus
+export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}
+export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
+read -ra srun_args <<<"${SRUN_ARGS:-}"
+
+exec srun --partition "$1" --job-name "$2" --gres "gpu:$per_node" --ntasks "$gpus" \
+  --ntasks-per-node "$per_node" --cpus-per-task "${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+  "${srun_args[@]}" python -u "$tools/train.py" "${@:3}" --launcher slurm

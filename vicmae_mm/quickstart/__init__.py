@@ -1,0 +1,1 @@
+"""Pre-training in ten minutes on two CPU cores, from clips to a report."""

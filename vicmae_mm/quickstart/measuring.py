@@ -1,0 +1,67 @@
+"""What a network's frozen features tell about digits it has never seen."""
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vicmae_mm.evaluation import extract_features, knn_accuracy, linear_probe_accuracy
+from vicmae_mm.models import ViCMAE
+
+from .digit_scenes import World, draw_scene, random_pose
+
+POOLING = 'mean'  # of the patch tokens, for every network
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images.
+
+    Args:
+        images: (N, 3, H, W), uint8 RGB.
+        labels: Digits 0 to 9 (N,).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares (0 to 1) of test images classified rightly from one network's features."""
+
+    linear: float
+    knn: float
+
+
+def draw_images(world: World, per_digit: int, size: int, seed: int) -> ImageSet:
+    """Draw each digit of a world ``per_digit`` times, in random poses.
+
+    Args:
+        world: Digits and photograph.
+        per_digit: Images of each digit.
+        size: Side of an image in px.
+        seed: Of the poses.
+    """
+    rng = np.random.default_rng(seed)
+    numbers = np.tile(np.arange(len(world.labels)), per_digit)
+    images = np.stack([
+        cv2.resize(draw_scene(world, number, random_pose(rng)), (size, size),
+                   interpolation=cv2.INTER_AREA) for number in numbers
+    ])
+    return ImageSet(
+        torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(world.labels[numbers]))
+
+
+def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> Accuracy:
+    """Train a linear probe and a kNN classifier on one set's features, score them on the other's."""
+    train_features, features = (
+        extract_features(model, part.images, POOLING) for part in (train, test))
+    data = (train_features, train.labels, features, test.labels)
+    return Accuracy(linear=linear_probe_accuracy(*data), knn=knn_accuracy(*data))
+
+
+def majority_share(train: ImageSet, test: ImageSet) -> float:
+    """Accuracy without looking: always the class most frequent in training."""
+    return (test.labels == train.labels.mode().values).float().mean().item()
