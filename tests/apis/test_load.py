@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from tests.helpers.models import tiny_config, tiny_vicmae
-from tests.helpers.runs import tiny_runner
+from tests.helpers.runs import PREPROCESSOR, tiny_runner
 from vicmae_mm.apis import load_model
 from vicmae_mm.checkpoint_safety import CAN_LOAD_SAFELY
 
@@ -48,6 +48,12 @@ def test_checkpoint_of_a_real_run(tmp_path):
     model = load_model(tmp_path / 'epoch_1.pth')
     trained = runner.model.state_dict()
     assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
+
+
+def test_normalisation_of_the_config(tmp_path, checkpoint):
+    Config(dict(model=tiny_config(), data_preprocessor=PREPROCESSOR)).dump(tmp_path / 'tiny.py')
+    mean = load_model(checkpoint).data_preprocessor.mean
+    assert mean.flatten().tolist() == pytest.approx(PREPROCESSOR['mean'])
 
 
 def test_config_named_by_hand(tmp_path, checkpoint):

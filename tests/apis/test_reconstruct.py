@@ -48,3 +48,11 @@ def test_no_decoder(clip):
     model = tiny_vicmae(data_preprocessor=PREPROCESSOR, decoder=None, head=None)
     with pytest.raises(ValueError, match='has no decoder'):
         reconstruction_picture(model, [clip])
+
+
+def test_real_clips(model, real_data):
+    lines = (real_data / 'videos.txt').read_text().splitlines()
+    clips = [real_data / 'videos' / line.rsplit(maxsplit=1)[0] for line in lines]
+    picture = reconstruction_picture(model, clips)
+    rows, lines_of_text = 2 * len(clips), 1 + len(clips) + 2  # titles, captions, footnote
+    assert len(picture) == 28 * lines_of_text + 198 * rows + 6

@@ -50,6 +50,7 @@ CASES: dict[str, Callable[[Path], Path]] = {
         'x264-params': 'intra-refresh=1:bframes=0'}),
     'hevc': lambda d: make_video(d / 'hevc.mp4', 40, codec='libx265', bframes=3),
     'hevc_open_cut': lambda d: _cut(d, '.mkv', 10, 7, codec='libx265'),
+    'hevc_inside_gop': lambda d: _cut(d, '.mkv', 3, 7, codec='libx265'),
     'mpeg4': lambda d: make_video(d / 'mpeg4.mp4', 40, codec='mpeg4'),
     'mpeg4_avi': lambda d: make_video(d / 'mpeg4.avi', 40, codec='mpeg4'),
     'h264_avi': lambda d: make_video(d / 'h264.avi', 40),

@@ -43,15 +43,15 @@ def main() -> None:
         folders = kinetics.find_folders(args.root, vars(args))
         csv_files = args.csv or kinetics.find_csv_files(args.root)
         print('Official csv files:', ', '.join(csv_files) or 'none')
-        classes, lists = kinetics.build_lists(
+        classes, lists, left_out = kinetics.build_lists(
             args.root, folders, kinetics.read_csv_files(csv_files))
         files = write_lists(out, args.name, classes, lists)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     for item, file in zip(lists, files, strict=False):
-        print(f'{item.summary()}\n    -> {file}: {describe_use(item, args.root)}')
+        print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
     expected = int(re.sub(r'\D', '', args.name))
-    print(f'{len(classes)} classes -> {files[-1]}')
+    print(*left_out, f'{len(classes)} classes -> {files[-1]}', sep='\n')
     if len(classes) != expected:
         print(f'WARNING: {args.name} has {expected} classes, so these labels are not its own')
 

@@ -33,7 +33,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     for item, file in zip(lists, files, strict=False):
-        print(f'{item.summary()}\n    -> {file}: {describe_use(item, args.root)}')
+        print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
     print(f'{len(classes)} classes -> {files[-1]}')
 
 

@@ -87,6 +87,8 @@ def _build_model(config: str | Path) -> ViCMAE:
     cfg = Config.fromfile(config)
     if 'model' not in cfg:
         raise ValueError(f"{config} has no 'model': it is not a training config.")
+    if 'data_preprocessor' in cfg:  # at the top level of a config, the Runner moves it likewise
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model)
     if not isinstance(model, ViCMAE):

@@ -1,6 +1,7 @@
 """Progress of the quickstart in the terminal."""
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 WIDTH = 100  # columns of a line that is overwritten
@@ -13,25 +14,25 @@ class Progress:
     written every ``interval`` seconds.
 
     Args:
-        num_steps: Steps of the whole run.
+        steps: Titles of the steps.
         stream: Where to write; standard output if None.
         interval: Seconds between two lines where lines stay.
     """
 
-    def __init__(self, num_steps: int, stream: TextIO | None = None, interval: float = 15) -> None:
-        self.num_steps = num_steps
+    def __init__(self, steps: Sequence[str], stream: TextIO | None = None,
+                 interval: float = 15) -> None:
+        self.steps = steps
         self.stream = stream or sys.stdout
         self.interval = interval
-        self.seconds: dict[str, float] = {}
-        self._start = time.monotonic()
-        self._title: str | None = None
+        self._starts: list[float] = []
 
-    def step(self, title: str) -> None:
+    def next_step(self) -> None:
         """End the step before, if any, and begin the next."""
         self._end_step()
-        self._title = title
-        self._step_start = self._last_line = time.monotonic()
-        self._write(f'[{len(self.seconds) + 1}/{self.num_steps}] {title}\n')
+        self._starts.append(time.monotonic())
+        self._last_line = self._starts[-1]
+        number = len(self._starts)
+        self._write(f'[{number}/{len(self.steps)}] {self.steps[number - 1]}\n')
 
     def update(self, done: int, total: int, note: str = '') -> None:
         """Show that ``done`` of ``total`` parts of the step are done, and what is left to wait."""
@@ -40,7 +41,7 @@ class Progress:
         if now - self._last_line < (0.2 if overwrite else self.interval) and done < total:
             return
         self._last_line = now
-        left = (now - self._step_start) / done * (total - done)
+        left = (now - self._starts[-1]) / done * (total - done)
         line = f'      {done}/{total}  {duration(left)} left  {note}'
         self._write(f'\r{line[:WIDTH]:{WIDTH}}' if overwrite else f'{line.rstrip()}\n')
         if overwrite and done == total:
@@ -50,15 +51,16 @@ class Progress:
         """Write a line of the step."""
         self._write(f'      {text}\n')
 
-    def finish(self) -> None:
-        """End the last step and tell the time of all."""
+    def finish(self) -> dict[str, float]:
+        """End the last step and return the seconds that each has taken."""
         self._end_step()
-        self._write(f'Done in {duration(time.monotonic() - self._start)}.\n')
+        ends = [*self._starts[1:], time.monotonic()]
+        return {step: end - start
+                for step, start, end in zip(self.steps, self._starts, ends, strict=True)}
 
     def _end_step(self) -> None:
-        if self._title is not None:
-            self.seconds[self._title] = time.monotonic() - self._step_start
-            self.say(f'took {duration(self.seconds[self._title])}')
+        if self._starts:
+            self.say(f'took {duration(time.monotonic() - self._starts[-1])}')
 
     def _write(self, text: str) -> None:
         self.stream.write(text)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from .measuring import Accuracy
+from mmengine.runner import Runner
+
+from .measuring import Accuracy, ImageSet
 from .progress import duration
 
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
@@ -33,6 +35,15 @@ class Setting:
     num_train: int
     num_test: int
     seed: int
+
+    @classmethod
+    def of(cls, runner: Runner, train: ImageSet, test: ImageSet) -> 'Setting':
+        """The setting of a run and of the images that its network is measured on."""
+        loader = runner.train_dataloader
+        return cls(
+            num_clips=len(loader.dataset), num_epochs=runner.max_epochs,
+            num_steps=runner.max_iters, batch_size=loader.batch_size,
+            num_train=len(train.labels), num_test=len(test.labels), seed=runner.seed)
 
 
 def accuracy_table(accuracies: Mapping[str, Accuracy], chance: float) -> list[str]:

@@ -15,9 +15,9 @@ from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
 # What each case must contain to be a case: a wrong build would test nothing.
 COUNTED = {
-    'cut_inside_gop', 'cut_leading_frames', 'cut_intra_refresh', 'hevc_open_cut', 'edit_list_open_gop', 'mpeg4_avi',
-    'h264_avi', 'raw_h264', 'mpeg2_ps', 'webm_vp8', 'decoding_times_only', 'equal_times',
-    'flv', 'mpeg_ts', 'two_frames'
+    'cut_inside_gop', 'cut_leading_frames', 'cut_intra_refresh', 'edit_list_open_gop',
+    'hevc_open_cut', 'hevc_inside_gop', 'mpeg4_avi', 'h264_avi', 'raw_h264', 'mpeg2_ps',
+    'webm_vp8', 'decoding_times_only', 'equal_times', 'flv', 'mpeg_ts', 'two_frames'
 }
 NOT_FOR_OTHERS = COUNTED | {
     'edit_list', 'open_gop', 'hevc', 'mpeg4', 'intra_refresh', 'rotated_90', 'rotated_180',

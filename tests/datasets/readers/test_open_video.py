@@ -94,8 +94,10 @@ def test_any_file_name(tmp_path, monkeypatch, name, backend):
     folder = tmp_path / 'a folder'
     folder.mkdir()
     os.rename(make_video(tmp_path / 'a.mp4', 4), folder / name)
-    with open_video(str(folder / name), backend) as reader:
-        assert read_frame_number(reader.get_frames([3])[0]) == 3
+    monkeypatch.chdir(folder)
+    for path in (name, str(folder / name)):
+        with open_video(path, backend) as reader:
+            assert read_frame_number(reader.get_frames([3])[0]) == 3
 
 
 def test_decord_never_sees_mpeg_ts(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from vicmae_mm.datasets.annotations import NO_LABEL, scan_folder
+from vicmae_mm.datasets.annotations import NO_LABEL
 
 from .lists import (
     SplitList,
@@ -16,6 +16,7 @@ from .lists import (
     folder_classes,
     label_by_folder,
     match_rows,
+    videos_in,
 )
 
 # As extracted by the CVDF's scripts, arranged by them, and as mmaction2 has them.
@@ -121,7 +122,7 @@ def find_folders(root: str, given: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def build_lists(root: str, folders: Mapping[str, str],
-                rows: Rows) -> tuple[list[str], list[SplitList]]:
+                rows: Rows) -> tuple[list[str], list[SplitList], list[str]]:
     """List the videos of each split.
 
     Videos are looked for at any depth, so flat folders and one folder a class do alike, and
@@ -135,21 +136,23 @@ def build_lists(root: str, folders: Mapping[str, str],
         rows (dict): As :func:`read_csv_files` returns them; empty without csv files.
 
     Returns:
-        tuple: Class names in the order of their labels, and a list for each split.
+        tuple: Class names in the order of their labels, a list for each split, and why others
+        are left out.
 
     Raises:
-        ValueError: A folder holds no video, none of the annotated ones, or has neither
-            annotations nor class folders.
+        ValueError: None of the annotated videos is there, a class folder is none of the
+            classes, or no split can be listed.
     """
-    paths = {split: [path for path, _ in scan_folder(folder)[0]]
-             for split, folder in folders.items()}
+    paths = {split: videos_in(folder) for split, folder in folders.items()}
     names = {name for clips in rows.values() for name in clips.values() if name}
     if not names:
-        names = set().union(*(folder_classes(found) for found in paths.values()))
+        names = set().union(*map(folder_classes, paths.values()))
     index = class_index(names)
-    lists = []
+    lists, left_out = [], []
     for split, folder in folders.items():
-        if rows.get(split):
+        if not paths[split]:
+            left_out.append(f'{split}: left out, no video in {folder}')
+        elif rows.get(split):
             lists.append(_list_rows(split, folder, paths[split], rows[split], index, root))
         elif folder_classes(paths[split]):
             videos = label_by_folder(paths[split], index, folder)
@@ -157,13 +160,15 @@ def build_lists(root: str, folders: Mapping[str, str],
             lists.append(SplitList(split, folder, videos, seconds=seconds, remarks=[
                 'no csv file names this split: labelled by its folders']))
         else:
-            raise ValueError(
-                f'The videos in {folder!r} have no labels: no csv file for the {split} split, and '
-                'not each video lies in a folder named after its class. Give the official csv '
-                'files with --csv. (Pre-training needs neither labels nor a list: '
-                "data_prefix=dict(video='the/folder') reads the folder itself.)")
+            left_out.append(f'{split}: left out, no csv file names this split and not every video '
+                            f'of {folder} lies in a folder named after its class')
+    if not lists:
+        raise ValueError(
+            f'Nothing to list in {root!r}.\n' + '\n'.join(left_out) + '\nGive the official csv '
+            'files with --csv. (Pre-training needs neither labels nor a list: '
+            "data_prefix=dict(video='the/folder') reads a folder itself.)")
     by_key = {class_key(name): name for name in names}
-    return [by_key[key] for key in index], lists
+    return [by_key[key] for key in index], lists, left_out
 
 
 def _list_rows(split: str, folder: str, paths: Sequence[str], rows: Mapping[Clip, str],
@@ -201,10 +206,7 @@ def _find_clips(paths: Iterable[str],
 
 def _replacements(root: str, folder: str) -> list[str]:
     replacement = osp.join(root, 'replacement')
-    if not osp.isdir(replacement):
-        return []
-    return [osp.relpath(osp.join(replacement, path), folder)
-            for path, _ in scan_folder(replacement)[0]]
+    return [osp.relpath(osp.join(replacement, path), folder) for path in videos_in(replacement)]
 
 
 def _seconds(clips: Iterable[Clip | None]) -> float:

@@ -3,8 +3,11 @@ import os
 import os.path as osp
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from vicmae_mm.datasets.annotations import Video
+from vicmae_mm.datasets.annotations import Video, scan_folder
+
+Key = TypeVar('Key')
 
 EXAMPLES = 3  # how many file names a message shows
 
@@ -62,7 +65,15 @@ def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
     return osp.join(root, found[0]) if found else None
 
 
-def match_rows(split: str, folder: str, labels: Mapping, files: Mapping[object, str],
+def videos_in(folder: str) -> list[str]:
+    """Sorted paths of the videos below a folder, relative to it; [] if there are none."""
+    try:
+        return [path for path, _ in scan_folder(folder)[0]]
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+def match_rows(split: str, folder: str, labels: Mapping[Key, int], files: Mapping[Key, str],
                unlisted: list[str], expected_name: str) -> SplitList:
     """List the annotated videos that are on disk.
 
@@ -143,11 +154,11 @@ def write_lines(path: str, lines: Iterable[str]) -> None:
     os.replace(part, path)
 
 
-def describe_use(item: SplitList, root: str) -> str:
-    """The settings of VideoPairDataset that read the list."""
+def describe_use(item: SplitList, file: str, root: str) -> str:
+    """The settings of VideoPairDataset that read the list ``file``."""
     spaces = sum(' ' in path for path, _ in item.videos)
-    text = (f"data_root={root!r}, "
-            f"data_prefix=dict(video={osp.relpath(item.folder, root)!r})")
+    text = (f'{file}, read with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
+            f'data_prefix=dict(video={osp.relpath(item.folder, root)!r})')
     if spaces:
         text += (f'\n    {spaces:,} paths have spaces: this project reads them, but '
                  "mmaction2's own VideoDataset does not")

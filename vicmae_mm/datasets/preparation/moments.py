@@ -3,9 +3,7 @@ import csv
 import os.path as osp
 from collections.abc import Mapping
 
-from vicmae_mm.datasets.annotations import scan_folder
-
-from .lists import SplitList, find_folder, match_rows
+from .lists import SplitList, find_folder, match_rows, videos_in
 
 # As unpacked, and as mmaction2 has them.
 FOLDERS = {'train': ('training', 'videos/training'), 'val': ('validation', 'videos/validation')}
@@ -69,7 +67,7 @@ def find_annotations(root: str, name: str) -> str | None:
 
 
 def build_lists(root: str) -> tuple[list[str], list[SplitList]]:
-    """List the videos of each split that has both a folder and a csv file.
+    """List the videos of each split that has both a folder with videos and a csv file.
 
     Args:
         root (str): Holds ``training/`` and ``validation/`` (or these in ``videos/``), and the
@@ -91,7 +89,7 @@ def build_lists(root: str) -> tuple[list[str], list[SplitList]]:
     for split, names in FOLDERS.items():
         folder = find_folder(root, names, 'give the folder that holds one of them')
         table = find_annotations(root, CSV_NAMES[split])
-        if folder and table:
+        if folder and table and videos_in(folder):
             lists.append(_list_split(split, folder, read_rows(table, categories)))
     if not lists:
         raise FileNotFoundError(
@@ -102,6 +100,6 @@ def build_lists(root: str) -> tuple[list[str], list[SplitList]]:
 
 
 def _list_split(split: str, folder: str, labels: dict[str, int]) -> SplitList:
-    files = {osp.splitext(path)[0]: path for path, _ in scan_folder(folder)[0]}
+    files = {osp.splitext(path)[0]: path for path in videos_in(folder)}
     unlisted = [path for key, path in files.items() if key not in labels]
     return match_rows(split, folder, labels, files, unlisted, "'class/file.mp4'")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -94,7 +95,7 @@ def target_size(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 
 def _even(side: float) -> int:
-    return max(2, int(side / 2 + .25) * 2)  # an odd side that is not scaled loses one pixel
+    return max(2, ceil(side / 2 - .5) * 2)  # the nearest, of two the smaller
 
 
 def _encode(source: str, target: str, settings: Settings) -> None:
@@ -168,7 +169,8 @@ def _build_graph(frame: VideoFrame, stream: VideoStream, short_side: int) -> Gra
     nodes = [
         graph.add('buffer', video_size=f'{frame.width}x{frame.height}',
                   pix_fmt=frame.format.name, time_base=str(_rates(stream)[1]),
-                  pixel_aspect=str(stream.sample_aspect_ratio or 1)),
+                  pixel_aspect=str(stream.sample_aspect_ratio or 1),
+                  range=str(frame.color_range), colorspace=str(frame.colorspace)),
         # The first filter, as it is the one that takes frames whose size changes midway.
         graph.add('scale', f'{width}:{height}:flags=bicubic'),
         *(graph.add(name, args) for name, args in _turn(frame)),

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,8 +33,7 @@ def open_container(path: str) -> InputContainer:
     _check_file(path)
     try:
         # "file:", or a name such as "a:b.mp4" would be taken for a network address
-        container = av.open(f'file:{path}', metadata_errors='ignore',
-                            options={'protocol_whitelist': 'file'})
+        container = av.open(f'file:{path}', metadata_errors='ignore')
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise VideoError(path, f'is not a video, or its header is damaged ({reason})') from error
@@ -102,10 +101,11 @@ def decode_all(path: str) -> Iterator[VideoFrame]:
 def upright(frame: VideoFrame) -> np.ndarray:
     """The HxWx3 uint8 RGB picture of a frame, turned and mirrored as its file asks."""
     image = frame.to_ndarray(format='rgb24')
-    if 'DISPLAYMATRIX' not in frame.side_data:
+    matrix: Any = frame.side_data.get('DISPLAYMATRIX')
+    if matrix is None:
         return image
     # [x' y'] = [x y] @ [[a, b], [c, d]], y downwards, 16.16 fixed point (ISO 14496-12, 6.2.2)
-    a, b, _, c, d = np.frombuffer(bytes(frame.side_data['DISPLAYMATRIX']), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     if a == d == 0:
         image, a, d = image.swapaxes(0, 1), c, b
     elif b or c:

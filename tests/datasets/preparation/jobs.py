@@ -1,0 +1,23 @@
+"""Functions for worker processes, which import them by name."""
+import os
+import signal
+import time
+
+
+def behave(task: str) -> str:
+    """Do as told; ``hang <file>`` leaves a mark before."""
+    what, _, argument = task.partition(' ')
+    if what == 'crash':
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == 'exit':
+        os._exit(3)
+    if what == 'hang':
+        if argument:
+            with open(argument, 'w') as file:
+                file.write(str(os.getpid()))
+        time.sleep(120)
+    if what == 'fault':
+        raise KeyError('a fault of the program')
+    if what == 'disk':
+        raise OSError(28, 'No space left on device', argument)
+    return f'{task} done'

@@ -1,0 +1,62 @@
+"""One file costs only itself, whatever it does to its process."""
+import os
+import time
+from contextlib import closing
+
+import pytest
+
+from vicmae_mm.datasets.preparation.workers import Lost, WorkerError, run_isolated
+
+from .jobs import behave
+
+
+def run(tasks: list[str], num_workers: int = 2, timeout: float = 60.) -> dict[str, str | Lost]:
+    with closing(run_isolated(behave, tasks, num_workers, timeout)) as results:
+        return dict(results)
+
+
+def test_every_task_has_its_result():
+    tasks = [str(i) for i in range(50)]
+    assert run(tasks, 3) == {task: f'{task} done' for task in tasks}
+    assert run(['one'], 3) == {'one': 'one done'}
+    assert run([], 0) == {}
+
+
+def test_crash_and_hang_cost_only_their_task():
+    good = [str(i) for i in range(6)]
+    begin = time.monotonic()
+    results = run([*good[:2], 'crash', *good[2:4], 'hang', 'exit', *good[4:]], 2, timeout=3)
+    assert time.monotonic() - begin < 30
+    assert {task: results.pop(task) for task in good} == {task: f'{task} done' for task in good}
+    assert results['crash'] == Lost('crashed the process that read it (SIGSEGV)')
+    assert results['exit'] == Lost('crashed the process that read it (exit code 3)')
+    assert results['hang'] == Lost('took longer than 3 s')
+
+
+def test_every_process_may_crash():
+    assert len(run([f'crash {i}' for i in range(5)], 2)) == 5
+
+
+def test_a_fault_of_the_program_stops_all():
+    with pytest.raises(WorkerError, match="(?s)'fault':.*KeyError: 'a fault of the program'"):
+        run(['fault'])
+    with pytest.raises(OSError, match='No space left on device') as error:
+        run(['disk /there'])
+    assert error.value.errno == 28 and error.value.filename == '/there'
+
+
+def test_closing_ends_the_processes(tmp_path):
+    mark = tmp_path / 'pid'
+    with closing(run_isolated(behave, [f'hang {mark}', 'ok'], 2, 60)) as results:
+        assert next(results) == ('ok', 'ok done')
+        while not (mark.exists() and mark.read_text()):
+            time.sleep(.05)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_unused_processes_take_no_task_with_them():
+    """A function that can't be sent to a process is an error, not an endless wait."""
+    with pytest.raises((AttributeError, WorkerError)):
+        with closing(run_isolated(lambda task: task, ['a'], 1, 5)) as results:
+            list(results)

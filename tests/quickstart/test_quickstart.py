@@ -1,0 +1,78 @@
+"""The whole quickstart, in miniature."""
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+SMALL = (
+    'train_cfg.max_epochs=2', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=2')
+
+
+def quickstart(repo, work_dir, *args):
+    env = os.environ | dict(PYTHONPATH=str(repo), OMP_NUM_THREADS='1')
+    return subprocess.run(
+        [sys.executable, str(repo / 'tools' / 'quickstart.py'), '--work-dir', str(work_dir), *args],
+        cwd=work_dir.parent, env=env, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    from tests.conftest import REPO
+    work_dir = tmp_path_factory.mktemp('run') / 'quickstart'
+    result = quickstart(REPO, work_dir, '--clips', '16', '--cfg-options', *SMALL)
+    assert result.returncode == 0, result.stderr
+    return work_dir, result.stdout
+
+
+def table_of(text):
+    """Rows of the table: name -> the two accuracies."""
+    rows = re.findall(r'^\| (.+?) \| ([\d.]+)% \| ([\d.]+)% \|$', text, re.MULTILINE)
+    return {name: (float(linear), float(knn)) for name, linear, knn in rows}
+
+
+def test_every_step_is_shown_and_the_report_holds_what_was_printed(finished):
+    work_dir, output = finished
+    assert re.findall(r'^\[(\d)/5\]', output, re.MULTILINE) == list('12345')
+    report = (work_dir / 'report.md').read_text()
+    table = table_of(output)
+    assert table == table_of(report)
+    assert set(table) == {'ViC-MAE', 'MAE, equal budget', 'at random', 'always the same answer'}
+    assert '16 H.264 clips' in report and '2 epochs, 4 steps of 8 pairs' in report
+    assert 'mmengine - INFO' not in output, 'logs belong into files'
+
+
+def test_pictures_logs_and_checkpoints_are_there(finished):
+    work_dir, _ = finished
+    for picture in ('reconstruction.png', 'curves.png'):
+        assert (work_dir / picture).read_bytes().startswith(b'\x89PNG')
+        assert f']({picture})' in (work_dir / 'report.md').read_text()
+    for name in ('vicmae', 'mae'):
+        assert (work_dir / name / 'epoch_2.pth').is_file()
+        log, = (work_dir / name).glob('*/*.log')
+        assert 'mmengine - INFO' in log.read_text()
+
+
+def test_both_networks_saw_the_same_frames_and_only_one_the_contrast(finished):
+    work_dir, _ = finished
+    states = [torch.load(work_dir / name / 'epoch_2.pth', weights_only=False)['state_dict']
+              for name in ('vicmae', 'mae')]
+    assert any(key.startswith('projector') for key in states[0])
+    assert states[1].keys() == {key for key in states[0] if not key.startswith('projector')}
+
+
+def test_a_second_run_reuses_the_clips_and_measures_the_same(finished, repo):
+    work_dir, first = finished
+    again = quickstart(repo, work_dir, '--clips', '16', '--cfg-options', *SMALL)
+    assert 'holds them already' in again.stdout
+    assert table_of(again.stdout) == table_of(first)
+
+
+def test_too_many_clips_are_refused_in_a_line(repo, tmp_path):
+    result = quickstart(repo, tmp_path / 'quickstart', '--clips', '99999')
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith('error: num_clips=99999')
