@@ -21,6 +21,14 @@ visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
 
 # Ranks draw different masks; the order of the videos and their frames follow the one seed.
 randomness = dict(seed=0, diff_rank_seed=True)
+
+# mmengine averages over the interval what has "loss" in its name; these are to be averaged too
+log_processor = dict(
+    window_size=20,
+    custom_cfg=[
+        dict(data_src=name, method_name='mean', window_size=20)
+        for name in ('recon', 'contrast', 'embedding_std', 'pair_accuracy')
+    ])
 log_level = 'INFO'
 load_from = None
 resume = False

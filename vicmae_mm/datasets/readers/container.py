@@ -54,8 +54,9 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
     streams = [stream for stream in container.streams.video
                if not stream.disposition & Disposition.attached_pic]
     if not streams:
-        kinds = ', '.join(sorted({stream.type for stream in container.streams})) or 'nothing'
-        raise VideoError(path, f'has no video in it, only {kinds}')
+        kinds = sorted({stream.type.replace('video', 'a cover picture')
+                        for stream in container.streams})
+        raise VideoError(path, f'has no video in it, only {" and ".join(kinds) or "nothing"}')
     if streams[0].codec_context is None:
         raise VideoError(path, 'has a damaged header, or is coded in a way unknown to PyAV')
     streams[0].codec_context.thread_count = 1  # more cost a data loader's worker CPU time
@@ -78,7 +79,7 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
                 return  # what is left of the last one; in MPEG-TS any packet may be marked
             if packet.size:  # the last one is empty and only flushes
                 yield packet
-    except (av.error.InvalidDataError, av.error.EOFError):
+    except av.error.InvalidDataError:
         return
     except av.FFmpegError as error:
         raise VideoError(path, f'cannot be read ({error.strerror})') from error

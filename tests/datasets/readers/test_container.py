@@ -1,0 +1,76 @@
+"""Files that libavformat opens, up to a point."""
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from tests.helpers.videos import make_video
+from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.datasets.readers.container import demux
+
+
+def test_unknown_codec(tmp_path):
+    path = make_video(tmp_path / 'a.mp4', 3)
+    data = path.read_bytes()
+    at = data.index(b'avc1', data.index(b'stsd'))
+    path.write_bytes(data[:at] + b'zzzz' + data[at + 4:])
+    with pytest.raises(VideoError, match='damaged header, or is coded in a way unknown to PyAV'):
+        open_video(str(path))
+
+
+def test_metadata_that_is_not_utf8(tmp_path):
+    path = make_video(tmp_path / 'a.mp4', 3)
+    path.write_bytes(path.read_bytes().replace(b'VideoHandler', b'Video\xffandler'))
+    with pytest.raises(UnicodeDecodeError):
+        av.open(str(path))
+    with open_video(str(path)) as reader:
+        assert reader.num_frames == 3
+
+
+def test_cover_picture_is_not_a_video(tmp_path):
+    path = tmp_path / 'music.mp4'
+    with av.open(str(path), 'w') as out:
+        sound = out.add_stream('aac', rate=16000, layout='mono')
+        cover = out.add_stream('png', rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, 'rgb24'
+        cover.disposition = Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
+        silence = av.AudioFrame.from_ndarray(
+            np.zeros((1, 16000), np.float32), format='fltp', layout='mono')
+        silence.sample_rate, silence.pts, picture.pts = 16000, 0, 0
+        for stream, frame in ((cover, picture), (sound, silence)):
+            out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+    with pytest.raises(VideoError, match='has no video in it, only a cover picture and audio'):
+        open_video(str(path))
+
+
+def test_lost_piece_of_mpeg_ts_is_no_end(tmp_path):
+    path = make_video(tmp_path / 'a.ts', 40, size=(128, 96))
+    data = path.read_bytes()
+    path.write_bytes(data[:188 * 20] + data[188 * 21:])
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        assert any(packet.is_corrupt for packet in packets[:-1])
+    with av.open(str(path)) as container:
+        expected = sum(1 for _ in container.decode(video=0))
+    with open_video(str(path)) as reader:
+        assert reader.num_frames == expected
+
+
+@pytest.mark.parametrize('error', [av.error.InvalidDataError, av.error.OSError])
+def test_error_while_reading(error):
+    """Damaged content ends the video where it is; a failing disk is not taken for that."""
+    def failing(stream):
+        yield SimpleNamespace(size=1, is_corrupt=False)
+        raise error(5, 'no more')
+
+    packets = demux(SimpleNamespace(demux=failing), None, 'a.mp4')
+    assert next(packets).size == 1
+    if error is av.error.InvalidDataError:
+        assert list(packets) == []
+    else:
+        with pytest.raises(VideoError, match=r'a\.mp4: cannot be read \(no more\)'):
+            next(packets)

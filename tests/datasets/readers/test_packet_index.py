@@ -1,0 +1,58 @@
+"""The index against hand-written packets; test_accuracy.py has it against real ones."""
+from types import SimpleNamespace
+
+import pytest
+
+from vicmae_mm.datasets.readers.packet_index import PacketIndex
+
+
+def index_of(pts: list[int | None], keyframes: set[int], hidden: set[int] = frozenset(),
+             container: str = 'matroska,webm', codec: str = 'vp9', reorders: bool = True):
+    """An index of packets with these time stamps, in decoding order."""
+    context = SimpleNamespace(codec=SimpleNamespace(canonical_name=codec), extradata=None,
+                              has_b_frames=reorders)
+    stream = SimpleNamespace(
+        codec_context=context,
+        container=SimpleNamespace(format=SimpleNamespace(name=container)))
+    return PacketIndex.of([
+        SimpleNamespace(pts=time, is_keyframe=i in keyframes, is_discard=i in hidden,
+                        stream=stream) for i, time in enumerate(pts)], stream)
+
+
+def test_order_of_showing_and_where_to_start():
+    # I0 P3 B1 B2 | I6 B4 B5 P7: an open GOP, whose B4 and B5 need what precedes I6
+    index = index_of([0, 3, 1, 2, 6, 4, 5, 7], keyframes={0, 4})
+    assert index.doubt == '' and not index.edited
+    assert index.shown == [0, 2, 3, 1, 5, 6, 4, 7]
+    assert [index.start_of(packet) for packet in range(8)] == [0, 0, 0, 0, 4, 0, 0, 4]
+
+
+def test_hidden_packets_are_not_frames_but_may_be_started_from():
+    index = index_of([-2, 1, -1, 0], keyframes={0}, hidden={0, 2})
+    assert index.doubt == '' and index.edited
+    assert index.shown == [3, 1]
+    assert index.start_of(3) == 0
+
+
+@pytest.mark.parametrize(('doubt', 'changes'), [
+    ('missing', dict(pts=[0, None, 1])),
+    ('occur twice', dict(pts=[0, 2, 2])),
+    ('cut off', dict(pts=[0, 2, 1], keyframes=set())),
+    ('cut off', dict(pts=[0, 2, 1], keyframes={1})),
+    ('cut off', dict(pts=[1, 0, 2])),
+    ('decoding order', dict(pts=[0, 1, 2])),
+    ('every frame', dict(pts=[0, 2, 1], hidden={0, 1, 2})),
+    ('no reliable', dict(pts=[0, 2, 1], container='avi')),
+    ('hold no frame', dict(pts=[0, 2, 1], codec='vp8')),
+])
+def test_doubts(doubt, changes):
+    assert doubt in index_of(**(dict(keyframes={0}) | changes)).doubt
+
+
+def test_ascending_stamps_are_right_where_nothing_is_reordered():
+    assert index_of([0, 1, 2], keyframes={0}, reorders=False).doubt == ''
+    assert index_of([0], keyframes={0}).doubt == ''
+
+
+def test_a_hidden_repeat_of_a_stamp_is_none():
+    assert index_of([0, 2, 2, 1], keyframes={0}, hidden={2}).doubt == ''

@@ -1,0 +1,112 @@
+"""The command that finds bad videos."""
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.videos import make_audio, make_video
+from vicmae_mm.datasets import VideoPairDataset
+
+from .helpers import interrupt
+
+
+@pytest.fixture
+def videos(tmp_path) -> Path:
+    """Three good videos, and three bad ones: text, sound only, one that is only listed."""
+    root = tmp_path / 'videos'
+    (root / 'a class').mkdir(parents=True)
+    for name in ('one.mp4', 'a class/two 2.mkv', 'three.avi'):
+        make_video(root / name, 10)
+    (root / 'text.mp4').write_text('not a video')
+    make_audio(root / 'a class/sound.mp4')
+    lines = [f'{path.relative_to(root)} {i}' for i, path in enumerate(sorted(root.rglob('*.*')))]
+    (tmp_path / 'list.txt').write_text('\n'.join([*lines, 'gone.mp4 9']) + '\n')
+    return root
+
+
+def bad_of(path: Path) -> dict[str, str]:
+    return {entry['path']: entry['reason'] for entry in map(json.loads, path.open())}
+
+
+def test_folder(tool, videos, tmp_path, capsys):
+    assert tool('check_videos', 'videos') == 1
+    work_dir = tmp_path / 'work_dirs/check_videos/videos'
+    bad = bad_of(work_dir / 'bad_videos.jsonl')
+    assert set(bad) == {'videos/text.mp4', 'videos/a class/sound.mp4'}
+    out = capsys.readouterr().out
+    assert '2 of 5 videos are bad' in out and '       1  has no video in it' in out
+    for path in bad:
+        os.remove(path)
+    assert tool('check_videos', 'videos', '--workers', '1') == 0
+    assert '3 of 3 videos were checked before' in capsys.readouterr().out
+    assert bad_of(work_dir / 'bad_videos.jsonl') == {}
+
+
+def test_list_and_clean_list(tool, videos, tmp_path, capsys):
+    args = ('list.txt', '--prefix', 'videos', '--work-dir', 'run', '--clean-list', 'clean.txt')
+    assert tool('check_videos', *args) == 1
+    bad = bad_of(tmp_path / 'run/bad_videos.jsonl')
+    assert bad['videos/gone.mp4'] == 'does not exist' and len(bad) == 3
+    clean = (tmp_path / 'clean.txt').read_text().splitlines()
+    listed = (tmp_path / 'list.txt').read_text().splitlines()
+    assert clean == [line for line in listed if 'videos/' + line.rsplit(' ', 1)[0] not in bad]
+    dataset = VideoPairDataset('list.txt', data_prefix=dict(video='videos'), max_bad_share=.9)
+    dataset.share_bad_videos('run/bad_videos.jsonl')  # as the hook does in that work dir
+    assert len(dataset.bad_videos) == 3
+
+
+def test_only_changed_files_are_checked_again(tool, videos, tmp_path, capsys):
+    tool('check_videos', 'videos', '--work-dir', 'run')
+    make_video(videos / 'text.mp4', 3)
+    capsys.readouterr()
+    assert tool('check_videos', 'videos', '--work-dir', 'run') == 1
+    assert '4 of 5 videos were checked before' in capsys.readouterr().out
+    assert set(bad_of(tmp_path / 'run/bad_videos.jsonl')) == {'videos/a class/sound.mp4'}
+    assert tool('check_videos', 'videos', '--work-dir', 'run', '--full') == 1
+    assert '1 of 5 videos were checked before' in capsys.readouterr().out
+
+
+def test_time_outs_are_bad_and_tried_again(tool, videos, tmp_path, capsys):
+    assert tool('check_videos', 'videos', '--work-dir', 'run', '--timeout', '1e-7') == 1
+    reasons = set(bad_of(tmp_path / 'run/bad_videos.jsonl').values())
+    assert any('took longer than 1e-07 s' in reason for reason in reasons)
+    assert tool('check_videos', 'videos', '--work-dir', 'run') == 1
+    assert len(bad_of(tmp_path / 'run/bad_videos.jsonl')) == 2
+
+
+@pytest.mark.parametrize('args, message', [
+    (['gone'], "'gone' does not exist"),
+    (['list.txt'], 'None of the videos listed in list.txt exists'),
+    (['empty.txt'], 'is empty'),
+    (['nothing'], "No video found in 'nothing'"),
+    (['videos', '--workers', '0'], 'must be positive'),
+    (['videos', '--work-dir', 'list.txt'], 'list.txt'),
+])
+def test_errors(tool, videos, tmp_path, capsys, args, message):
+    (tmp_path / 'nothing').mkdir()
+    (tmp_path / 'empty.txt').write_text('')
+    assert tool('check_videos', *args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_and_again(repo, tool, tmp_path, capsys):
+    (tmp_path / 'videos').mkdir()
+    first = make_video(tmp_path / 'videos/0.mp4', 250, size=(320, 240))
+    for i in range(1, 300):
+        os.link(first, first.with_name(f'{i}.mp4'))
+    log = tmp_path / 'run/checked_videos.jsonl'
+    args = ['videos', '--work-dir', 'run', '--clean-list', 'clean.txt', '--full']
+    status, out = interrupt(repo / 'tools/data/check_videos.py', args, tmp_path,
+                            lambda: log.exists() and log.read_text().count('\n') > 3)
+    assert status == 130 and 'Run the same command to go on' in out and 'Traceback' not in out
+    done = log.read_text().count('"path"')
+    assert 3 <= done < 300 and not (tmp_path / 'clean.txt').exists()
+    assert tool('check_videos', *args) == 0
+    assert f'{done} of 300 videos were checked before' in capsys.readouterr().out
+    assert len((tmp_path / 'clean.txt').read_text().splitlines()) == 300
+
+
+def test_real_clips(tool, real_data, tmp_path):
+    args = (real_data / 'videos.txt', '--prefix', real_data / 'videos', '--work-dir', 'run')
+    assert tool('check_videos', *args) == 0

@@ -1,0 +1,121 @@
+"""The command that encodes a folder of videos again."""
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.videos import make_video, read_frame_number
+from vicmae_mm.datasets.readers import open_video
+
+from .helpers import interrupt
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    root = tmp_path / 'source'
+    (root / 'a class').mkdir(parents=True)
+    make_video(root / 'one.mp4', 12, size=(128, 96))
+    make_video(root / 'one.avi', 9, codec='mpeg4')
+    make_video(root / 'a class/two 2.mkv', 7, rotation=0)
+    (root / 'text.mp4').write_text('not a video')
+    return root
+
+
+def files_in(root: Path) -> dict[str, float]:
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns
+            for path in root.rglob('*') if path.is_file()}
+
+
+def numbers(path: Path) -> list[int]:
+    with open_video(str(path)) as video:
+        return [read_frame_number(frame) for frame in video.get_frames(range(video.num_frames))]
+
+
+def test_folder(tool, source, tmp_path, capsys):
+    before = files_in(source)
+    assert tool('reencode_videos', 'source', 'new', '--short-side', '48') == 1
+    new = tmp_path / 'new'
+    assert set(files_in(new)) == {'one.mp4', 'one.avi.mp4', 'a class/two 2.mp4', 'reencode.json',
+                                  'bad_videos.jsonl'}
+    assert numbers(new / 'one.mp4') == list(range(12))
+    assert numbers(new / 'one.avi.mp4') == list(range(9))
+    assert numbers(new / 'a class/two 2.mp4') == list(range(7))
+    assert files_in(source) == before
+    entries = [json.loads(line) for line in (new / 'bad_videos.jsonl').open()]
+    assert [entry['path'] for entry in entries] == ['source/text.mp4']
+    out = capsys.readouterr().out
+    assert '3 of 4 videos are in new' in out and '2 got another extension' in out
+
+
+def test_again_does_only_what_is_left(tool, source, tmp_path, capsys):
+    tool('reencode_videos', 'source', 'new')
+    before = files_in(tmp_path / 'new')
+    make_video(source / 'text.mp4', 3)
+    make_video(source / 'later.mp4', 3)
+    assert tool('reencode_videos', 'source', 'new', '--threads', '2') == 0
+    after = files_in(tmp_path / 'new')
+    assert after.keys() - before.keys() == {'text.mp4', 'later.mp4'}
+    assert {name for name in before if after[name] != before[name]} == {'bad_videos.jsonl'}
+    assert (tmp_path / 'new/bad_videos.jsonl').read_text() == ''
+    assert '5 videos' in (out := capsys.readouterr().out) and '3 are done already' in out
+
+
+def test_estimate_comes_first(tool, source, tmp_path, capsys):
+    for i in range(6):
+        make_video(source / f'{i}.mp4', 5)
+    assert tool('reencode_videos', 'source', 'new', '--workers', '1') == 1
+    err = capsys.readouterr().err
+    assert 'Estimate from 4 of 10 videos' in err or 'Estimate from 3 of 10 videos' in err
+    assert '1 at a time' in err and 'WARNING' not in err
+
+
+@pytest.mark.parametrize('target', ['source', 'source/new', '.', 'link'])
+def test_source_is_never_written_to(tool, source, tmp_path, capsys, target):
+    os.symlink('source', tmp_path / 'link')
+    before = files_in(source)
+    assert tool('reencode_videos', 'source', target) == 2
+    assert 'Videos are never replaced' in capsys.readouterr().err
+    assert files_in(source) == before
+
+
+def test_settings_are_not_mixed(tool, source, capsys):
+    tool('reencode_videos', 'source', 'new', '--crf', '30')
+    capsys.readouterr()
+    assert tool('reencode_videos', 'source', 'new') == 2
+    assert "'crf': 30" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('args, message', [
+    (['gone', 'new'], "'gone' does not exist"),
+    (['empty', 'new'], "No video found in 'empty'"),
+    (['source', 'new', '--crf', '60'], '--crf must be 0 to 51'),
+    (['source', 'new', '--gop', '0'], 'must be positive'),
+    (['source', 'new', '--preset', 'quick'], 'invalid choice'),
+    (['source', 'source/text.mp4/new'], 'one lies in the other'),
+    (['source', 'file'], 'file'),
+])
+def test_errors(tool, source, tmp_path, capsys, args, message):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'file').write_text('')
+    assert tool('reencode_videos', *args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_and_again(repo, tool, source, tmp_path, capsys):
+    for name in ('one.mp4', 'one.avi', 'text.mp4'):
+        (source / name).unlink()
+    first = make_video(source / '0.mp4', 100, size=(320, 240))
+    for i in range(1, 40):
+        os.link(first, first.with_name(f'{i}.mp4'))
+    new = tmp_path / 'new'
+    status, out = interrupt(repo / 'tools/data/reencode_videos.py', ['source', 'new'], tmp_path,
+                            lambda: len(list(new.rglob('*.mp4'))) > 3)
+    assert status == 130 and 'Run the same command to go on' in out and 'Traceback' not in out
+    done = {path: path.stat().st_mtime_ns for path in new.rglob('*.mp4')}
+    assert 3 < len(done) < 41
+    assert all(numbers(path) == list(range(100)) for path in list(done)[:4] if ' ' not in str(path))
+    assert tool('reencode_videos', 'source', 'new') == 0
+    assert f'{len(done)} are done already' in capsys.readouterr().out
+    assert len(list(new.rglob('*.mp4'))) == 41 and not list(new.rglob('*.part'))
+    assert all(path.stat().st_mtime_ns == time for path, time in done.items())
