@@ -57,7 +57,7 @@ setup(
     cmdclass=dict(build_py=BuildWithMim),
     python_requires='>=3.10,<3.14',
     install_requires=[
-        'av>=18',
+        'av>=16,<19',  # 19 drops an option of av.open that the reader uses
         'decord>=0.6.0',
         'mmaction2==1.2.0',
         'mmengine>=0.10.5,<1',

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from mmengine.config import DictAction
+
 from vicmae_mm.quickstart.clips import render_clips
 from vicmae_mm.quickstart.digit_scenes import load_worlds
 from vicmae_mm.quickstart.measuring import draw_images, majority_share, measure

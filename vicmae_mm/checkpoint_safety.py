@@ -41,7 +41,7 @@ def allow_training_state(history_buffer: type) -> None:
     """
     if not CAN_LOAD_SAFELY:
         return
-    multiarray = (getattr(np, '_core', None) or np.core).multiarray
+    multiarray = (np._core if np.lib.NumpyVersion(np.__version__) >= '2.0.0' else np.core).multiarray
     allowed: list[Any] = [
         history_buffer, np.ndarray, np.dtype, (_statistic_of_history_buffer, 'builtins.getattr')
     ]

@@ -29,7 +29,8 @@ def linear_probe_accuracy(train_features: Tensor,
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError as error:
-        raise ImportError('The linear probe needs scikit-learn: pip install scikit-learn') from error
+        raise ImportError(
+            'The linear probe needs scikit-learn: pip install scikit-learn') from error
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(C=inverse_decay, max_iter=max_iterations))
     probe.fit(train_features.numpy(), train_labels.numpy())

@@ -3,7 +3,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from sklearn.datasets import load_digits, load_sample_images
 
 SIDE = 48  # px, of a clip and of a probe image
 GLYPH = 32  # px, of an enlarged digit before it is placed; the file holds 8 x 8 px
@@ -66,7 +65,15 @@ def load_worlds() -> tuple[World, World]:
 
     Returns:
         The training world and the held-out world, which share nothing.
+
+    Raises:
+        ImportError: If scikit-learn is missing.
     """
+    try:
+        from sklearn.datasets import load_digits, load_sample_images
+    except ImportError as error:
+        raise ImportError('The digits and photographs come with scikit-learn: '
+                          'pip install scikit-learn') from error
     digits = load_digits()
     glyphs = np.stack([_enlarge(image / 16) for image in digits.images])
     photos = load_sample_images().images
@@ -124,7 +131,7 @@ def _place(glyph: np.ndarray, pose: Pose) -> np.ndarray:
     """Turn, scale and move a glyph into an empty scene (SIDE, SIDE)."""
     middle = (GLYPH - 1) / 2
     matrix = cv2.getRotationMatrix2D((middle, middle), pose.angle, pose.side / GLYPH)
-    matrix[:, 2] += pose.centre - 0.5 - middle
+    matrix[:, 2] = matrix[:, 2] + pose.centre - 0.5 - middle
     return cv2.warpAffine(glyph, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
 
 

@@ -55,7 +55,7 @@ def draw_images(world: World, per_digit: int, size: int, seed: int) -> ImageSet:
 
 
 def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> Accuracy:
-    """Train a linear probe and a kNN classifier on one set's features, score them on the other's."""
+    """Train a linear probe and a kNN classifier on ``train``, score them on ``test``."""
     train_features, features = (
         extract_features(model, part.images, POOLING) for part in (train, test))
     data = (train_features, train.labels, features, test.labels)

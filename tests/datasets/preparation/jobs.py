@@ -5,17 +5,17 @@ import time
 
 
 def behave(task: str) -> str:
-    """Do as told; ``hang <file>`` leaves a mark before."""
+    """Do as told; ``hang <file>`` and ``nap <file>`` write the process's id there before."""
     what, _, argument = task.partition(' ')
     if what == 'crash':
         os.kill(os.getpid(), signal.SIGSEGV)
     if what == 'exit':
         os._exit(3)
-    if what == 'hang':
+    if what in ('hang', 'nap'):
         if argument:
             with open(argument, 'w') as file:
                 file.write(str(os.getpid()))
-        time.sleep(120)
+        time.sleep(120 if what == 'hang' else .5)
     if what == 'fault':
         raise KeyError('a fault of the program')
     if what == 'disk':

@@ -1,7 +1,9 @@
 """One file costs only itself, whatever it does to its process."""
 import os
+import signal
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -38,24 +40,37 @@ def test_every_process_may_crash():
 
 
 def test_a_fault_of_the_program_stops_all():
-    with pytest.raises(WorkerError, match="(?s)'fault':.*KeyError: 'a fault of the program'"):
+    with pytest.raises(WorkerError, match=r"(?s)'fault':.*KeyError: 'a fault of the program'"):
         run(['fault'])
     with pytest.raises(OSError, match='No space left on device') as error:
         run(['disk /there'])
     assert error.value.errno == 28 and error.value.filename == '/there'
 
 
+def process_id(mark: Path) -> int:
+    while not (mark.exists() and mark.read_text()):
+        time.sleep(.02)
+    return int(mark.read_text())
+
+
+def test_ctrl_c_is_left_to_the_main_process(tmp_path):
+    nap = f'nap {tmp_path / "pid"}'
+    with closing(run_isolated(behave, [nap, 'ok'], 2, 60)) as results:
+        assert next(results) == ('ok', 'ok done')
+        os.kill(process_id(tmp_path / 'pid'), signal.SIGINT)
+        assert list(results) == [(nap, f'{nap} done')]
+
+
 def test_closing_ends_the_processes(tmp_path):
     mark = tmp_path / 'pid'
     with closing(run_isolated(behave, [f'hang {mark}', 'ok'], 2, 60)) as results:
         assert next(results) == ('ok', 'ok done')
-        while not (mark.exists() and mark.read_text()):
-            time.sleep(.05)
+        process_id(mark)
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
 
 
-def test_unused_processes_take_no_task_with_them():
+def test_what_can_not_be_sent_is_an_error():
     """A function that can't be sent to a process is an error, not an endless wait."""
     with pytest.raises((AttributeError, WorkerError)):
         with closing(run_isolated(lambda task: task, ['a'], 1, 5)) as results:

@@ -88,15 +88,20 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
 def decode_all(path: str) -> Iterator[VideoFrame]:
     """All frames of a video in their order, from a fresh decoder: what a reader must equal.
 
+    Ends early where the decoder refuses what follows.
+
     Raises:
-        VideoError: As for :func:`open_container` and :func:`video_stream`.
-        av.FFmpegError: The decoder refuses a packet; the frames before it have been yielded.
+        VideoError: As for :func:`open_container`, :func:`video_stream` and :func:`demux`.
     """
+    from av import FFmpegError
     with open_container(path) as container:
         stream = video_stream(container, path)
-        for packet in demux(container, stream, path):
-            yield from stream.codec_context.decode(packet)
-        yield from stream.codec_context.decode(None)
+        try:
+            for packet in demux(container, stream, path):
+                yield from stream.codec_context.decode(packet)
+            yield from stream.codec_context.decode(None)
+        except FFmpegError:
+            return
 
 
 def upright(frame: VideoFrame) -> np.ndarray:

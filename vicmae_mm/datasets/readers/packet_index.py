@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,14 +38,21 @@ class PacketIndex:
     doubt: str = ''
 
     @classmethod
-    def of(cls, packets: list[Packet], stream: VideoStream) -> PacketIndex:
-        """Build the index from all packets of ``stream``."""
-        index = cls(
-            pts=[packet.pts or 0 for packet in packets],
-            keyframes=[i for i, packet in enumerate(packets) if packet.is_keyframe],
-            shown=[i for i, packet in enumerate(packets) if not packet.is_discard])
-        index.edited = len(index.shown) < len(packets)
-        index.doubt = _doubt(index, packets, stream)
+    def of(cls, packets: Iterable[Packet], stream: VideoStream) -> PacketIndex:
+        """Build the index from all packets of ``stream``, looking at each once."""
+        index = cls()
+        stamped = clean_start = True
+        for i, packet in enumerate(packets):
+            stamped &= packet.pts is not None
+            index.pts.append(packet.pts or 0)
+            if packet.is_keyframe:
+                index.keyframes.append(i)
+            if not packet.is_discard:
+                index.shown.append(i)
+            if i == 0:
+                clean_start = packet.is_keyframe and is_instant_refresh(packet)
+        index.edited = len(index.shown) < len(index.pts)
+        index.doubt = _doubt(index, stream, stamped, clean_start)
         index.shown.sort(key=index.pts.__getitem__)
         return index
 
@@ -60,7 +68,7 @@ class PacketIndex:
         return self.keyframes[k]
 
 
-def _doubt(index: PacketIndex, packets: list[Packet], stream: VideoStream) -> str:
+def _doubt(index: PacketIndex, stream: VideoStream, stamped: bool, clean_start: bool) -> str:
     """Why the time stamps don't tell the order of the frames, or ''."""
     container, context = stream.container.format.name, stream.codec_context
     codec = context.codec.canonical_name
@@ -71,12 +79,11 @@ def _doubt(index: PacketIndex, packets: list[Packet], stream: VideoStream) -> st
         return f'{container} files have no reliable time stamps'
     if codec not in TRUSTED_CODECS:
         return f'packets of {codec} video may hold no frame or several'
-    if any(packet.pts is None for packet in packets):
+    if not stamped:
         return 'time stamps are missing'
     if len(set(pts)) < len(pts):
         return 'time stamps occur twice'
-    if (not index.keyframes or index.keyframes[0] or min(pts) < index.pts[0]
-            or not is_instant_refresh(packets[0])):
+    if not clean_start or min(pts) < index.pts[0]:
         return 'the video starts with frames that refer to what was cut off'
     if context.has_b_frames and len(pts) > 1 and pts == sorted(pts):
         return 'time stamps follow the decoding order although frames may be reordered'

@@ -1,6 +1,7 @@
 """Frame-accurate reading with PyAV: an index of the packets, then only what is needed."""
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
 
-# Coded bytes kept in memory between indexing and decoding: a minute at 40 Mbit/s. Of a larger
-# file only the index is kept, and the file is read again to decode.
+# The packets of a file up to this size are kept from indexing to decoding: a minute at 40 Mbit/s.
+# Of a larger file only the index is kept, and it is read again to decode.
 HELD_BYTES = 300 * 2**20
 
 
@@ -60,11 +61,11 @@ class PyAVReader(VideoReader):
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
         self._decoder = stream.codec_context
         self.codec = self._decoder.codec.canonical_name
-        packets = list(demux(self._container, stream, self.path))
-        if not packets:
+        packets = demux(self._container, stream, self.path)
+        self._packets = list(packets) if os.path.getsize(self.path) <= HELD_BYTES else None
+        self.index = PacketIndex.of(packets if self._packets is None else self._packets, stream)
+        if not self.index.pts:
             raise VideoError(self.path, 'holds no frames')
-        self._packets = packets if sum(p.size for p in packets) <= HELD_BYTES else None
-        self.index = PacketIndex.of(packets, stream)
         self.num_frames = len(self.index.shown)
         if self.index.doubt:
             warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
@@ -104,20 +105,16 @@ class PyAVReader(VideoReader):
 
     def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
         """Decode everything from the start up to the last frame wanted."""
-        from av import FFmpegError
         frames: dict[int, np.ndarray] = {}
-        targets, decoded, problem = set(wanted), 0, ''
-        try:
-            for frame in decode_all(self.path):
-                if decoded in targets:
-                    frames[decoded] = upright(frame)
-                decoded += 1
-                if decoded > wanted[-1]:
-                    return frames
-        except FFmpegError as error:
-            problem = f' ({error.strerror})'
+        targets, decoded = set(wanted), 0
+        for frame in decode_all(self.path):
+            if decoded in targets:
+                frames[decoded] = upright(frame)
+            decoded += 1
+            if decoded > wanted[-1]:
+                return frames
         raise VideoError(self.path, f'frame {wanted[-1]} was asked for, but only {decoded} '
-                                    f'frames decode{problem}')
+                                    'frames decode')
 
     def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
         """Decode from keyframes, telling frames by their time stamps."""
@@ -171,11 +168,4 @@ class PyAVReader(VideoReader):
 @lru_cache(maxsize=4096)
 def count_frames(path: str, size: int, mtime_ns: int) -> int:
     """How many frames decode, by decoding all; remembered as long as the file is the same."""
-    from av import FFmpegError
-    decoded = 0
-    try:
-        for _ in decode_all(path):
-            decoded += 1
-    except FFmpegError:
-        pass  # the frames before the damage are there
-    return decoded
+    return sum(1 for _ in decode_all(path))
