@@ -193,7 +193,8 @@ def object_array(content: object) -> np.ndarray:
 def attacks(marker: str) -> dict[str, object]:
     run = f'__import__("os").mkdir({marker!r})'
     mkdir = Pickled(os.mkdir, marker)
-    multiarray = (np._core if np.lib.NumpyVersion(np.__version__) >= '2.0.0' else np.core).multiarray
+    numpy_2 = np.lib.NumpyVersion(np.__version__) >= '2.0.0'
+    multiarray = getattr(np, '_core' if numpy_2 else 'core').multiarray
     return dict(
         os_system=Pickled(os.system, f'mkdir {marker}'),
         os_mkdir=mkdir,

@@ -41,7 +41,8 @@ def allow_training_state(history_buffer: type) -> None:
     """
     if not CAN_LOAD_SAFELY:
         return
-    multiarray = (np._core if np.lib.NumpyVersion(np.__version__) >= '2.0.0' else np.core).multiarray
+    numpy_2 = np.lib.NumpyVersion(np.__version__) >= '2.0.0'
+    multiarray = getattr(np, '_core' if numpy_2 else 'core').multiarray
     allowed: list[Any] = [
         history_buffer, np.ndarray, np.dtype, (_statistic_of_history_buffer, 'builtins.getattr')
     ]

@@ -107,5 +107,6 @@ def test_training_skips_what_the_list_names(tmp_path):
 
 
 def test_summary_puts_reasons_together():
-    assert summarize(['only 3 of 5', 'only 4 of 77', 'gone']).split('\n') == [
-        '       2  only N of N', '       1  gone']
+    reasons = ['empty (0 bytes)', 'only 3 of 5', 'only 4 of 77', 'only 3 of 5', 'empty (0 bytes)']
+    assert summarize(reasons).split('\n') == ['       3  only N of N', '       2  empty (0 bytes)']
+    assert summarize([]) == ''

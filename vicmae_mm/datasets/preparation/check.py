@@ -2,7 +2,6 @@
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
@@ -120,6 +119,10 @@ def write_bad_videos(path: str, reasons: Mapping[str, str], dataset: str) -> Non
 
 
 def summarize(reasons: Iterable[str]) -> str:
-    """How many videos are bad for which reason, numbers within reasons aside."""
-    counts = Counter(re.sub(r'\d+', 'N', reason) for reason in reasons)
-    return '\n'.join(f'{count:>8,}  {reason}' for reason, count in counts.most_common())
+    """How many videos are bad for which reason; those that differ in numbers go together."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        groups.setdefault(re.sub(r'\d+', 'N', reason), []).append(reason)
+    lines = [(len(group), group[0] if len(set(group)) == 1 else pattern)
+             for pattern, group in groups.items()]
+    return '\n'.join(f'{count:>8,}  {reason}' for count, reason in sorted(lines, reverse=True))

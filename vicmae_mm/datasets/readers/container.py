@@ -106,7 +106,9 @@ def decode_all(path: str) -> Iterator[VideoFrame]:
 
 def upright(frame: VideoFrame) -> np.ndarray:
     """The HxWx3 uint8 RGB picture of a frame, turned and mirrored as its file asks."""
-    image = frame.to_ndarray(format='rgb24')
+    # One thread: more of them stay with the frame, and a forked worker that frees a frame of
+    # its parent would wait for them for ever.
+    image = frame.to_ndarray(format='rgb24', threads=1)
     matrix: Any = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None:
         return image
