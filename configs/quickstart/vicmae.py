@@ -2,7 +2,7 @@
 # What differs from the paper, differs because the run is 2000 times shorter than its 800 epochs.
 _base_ = '../_base_/default_runtime.py'
 
-size, patch, width = 32, 4, 128
+size, patch, width = 32, 4, 96
 
 model = dict(
     type='vicmae_mm.ViCMAE',
@@ -13,7 +13,7 @@ model = dict(
         to_rgb=False),
     backbone=dict(
         type='vicmae_mm.ViCMAEViT',
-        arch=dict(embed_dims=width, num_layers=4, num_heads=4, feedforward_channels=4 * width),
+        arch=dict(embed_dims=width, num_layers=3, num_heads=4, feedforward_channels=4 * width),
         img_size=size,
         patch_size=patch,
         # Half, as in the authors' later recipe. With 0.75 a digit of 8 x 8 pixels is left with
@@ -43,7 +43,7 @@ model = dict(
     ])
 
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
@@ -73,7 +73,7 @@ max_epochs = 50
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=max_epochs // 10,
@@ -83,7 +83,7 @@ param_scheduler = [
 ]
 
 default_hooks = dict(
-    logger=dict(interval=5),
+    logger=dict(interval=10),
     checkpoint=dict(interval=max_epochs),
     reconstruction=dict(interval=max_epochs),
     # 0 for a quarter of the run in the paper; here from the start, every step is needed
