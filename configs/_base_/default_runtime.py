@@ -7,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_last=True),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
     bad_videos=dict(type='vicmae_mm.BadVideoHook'),
     reconstruction=dict(type='vicmae_mm.ReconstructionHook', interval=20),
     curves=dict(type='vicmae_mm.CurvesHook'))

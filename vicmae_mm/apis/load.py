@@ -14,6 +14,7 @@ from torch import Tensor
 from vicmae_mm.registry import MODELS
 
 from .checkpoint_family import describe_family
+from .checkpoint_fit import check_fit
 from .config_search import find_config
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def load_model(checkpoint: str | Path,
         raise FileNotFoundError(
             f'{error} It looks like {describe_family(weights)}.') from None
     model = _build_model(config)
-    _check_fit(weights, model.state_dict(), checkpoint, config)
+    check_fit(weights, model.state_dict(), str(checkpoint), str(config))
     model.load_state_dict(weights)
     return model.to(device).eval()
 
@@ -95,27 +96,3 @@ def _build_model(config: str | Path) -> ViCMAE:
         raise ValueError(f'The model of {config} is a {type(model).__name__}: what is wanted is a '
                          'pre-training config of this package (vicmae_mm.ViCMAE).')
     return model
-
-
-def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor], checkpoint: str | Path,
-               config: str | Path) -> None:
-    """Refuse a checkpoint unless names and shapes are exactly the model's."""
-    missing = [key for key in wanted if key not in found]
-    unknown = [key for key in found if key not in wanted]
-    reshaped = [key for key in wanted if key in found and found[key].shape != wanted[key].shape]
-    if not (missing or unknown or reshaped):
-        return
-    fitting = len(wanted) - len(missing) - len(reshaped)
-    details = []
-    if reshaped:
-        key = reshaped[0]
-        details.append(f'{key} has shape {tuple(found[key].shape)} in the file and '
-                       f'{tuple(wanted[key].shape)} in the model')
-    if missing:
-        details.append(f'{len(missing)} are missing, such as {missing[0]}')
-    if unknown:
-        details.append(f'{len(unknown)} of the file are not in the model, such as {unknown[0]}')
-    raise ValueError(
-        f'{checkpoint} does not fit the model of {config}: {fitting} of its {len(wanted)} '
-        f'parameters match; {"; ".join(details)}. The file looks like '
-        f'{describe_family(found)}. Use it with the config it was trained with (--config).')

@@ -1,0 +1,55 @@
+"""A checkpoint of another model stops a run before it starts."""
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.models import tiny_config, tiny_vicmae
+from tests.helpers.runs import PREPROCESSOR, tiny_runner
+
+HOOK = dict(type='vicmae_mm.CheckpointFitHook')
+
+
+def save(path: Path, weights: dict) -> str:
+    torch.save(dict(state_dict=weights, meta={}), path)
+    return str(path)
+
+
+@pytest.fixture
+def own(tmp_path) -> str:
+    return save(tmp_path / 'own.pth', tiny_vicmae().state_dict())
+
+
+@pytest.fixture
+def other(tmp_path) -> str:
+    return save(tmp_path / 'other.pth', {'layer1.0.conv1.weight': torch.ones(3)})
+
+
+def test_an_encoder_may_be_loaded(tmp_path, own):
+    encoder = {k: v + 1 for k, v in tiny_vicmae().state_dict().items() if k.startswith('backbone')}
+    path = save(tmp_path / 'encoder.pth', encoder)
+    runner = tiny_runner(tmp_path / 'run', [HOOK], load_from=path)
+    runner.load_or_resume()
+    assert torch.equal(runner.model.backbone.cls_token, encoder['backbone.cls_token'])
+
+
+def test_a_foreign_file_is_refused_and_nothing_is_written(tmp_path, other):
+    runner = tiny_runner(tmp_path / 'run', [HOOK], load_from=other)
+    with pytest.raises(ValueError, match=r'not one parameter.*It looks like a ResNet'):
+        runner.train()
+    assert not list((tmp_path / 'run').rglob('*.pth'))
+
+
+def test_resuming_needs_the_whole_model(tmp_path, own):
+    mae = tiny_config(data_preprocessor=PREPROCESSOR, contrast_head=None, projector=None)
+    runner = tiny_runner(tmp_path / 'run', [HOOK], load_from=own, resume=True, model=mae)
+    with pytest.raises(ValueError, match=r'own\.pth does not fit.*such as projector\.fc0'):
+        runner.train()
+
+
+def test_a_run_resumes_its_own_checkpoint(tmp_path):
+    checkpoint = dict(checkpoint=dict(type='CheckpointHook', interval=1))
+    tiny_runner(tmp_path, [HOOK], epochs=1, default_hooks=checkpoint).train()
+    runner = tiny_runner(tmp_path, [HOOK], epochs=2, default_hooks=checkpoint, resume=True)
+    runner.train()
+    assert runner.epoch == 2 and (tmp_path / 'epoch_2.pth').exists()

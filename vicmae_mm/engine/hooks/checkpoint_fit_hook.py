@@ -1,0 +1,36 @@
+"""Refusing the checkpoint of another model before anything of it is used."""
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from vicmae_mm.apis.checkpoint_family import describe_family
+from vicmae_mm.apis.checkpoint_fit import check_fit
+from vicmae_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointFitHook(Hook):
+    """Stop where mmengine would warn and train on from random weights.
+
+    A run that is resumed must find exactly its own model in the checkpoint.
+    ``load_from`` may bring a part of it, such as an encoder, but not nothing.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare names and shapes with the model's.
+
+        Raises:
+            ValueError: If the checkpoint does not fit, with what it looks like.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        found, wanted = checkpoint.get('state_dict', checkpoint), model.state_dict()
+        config = runner.cfg.filename or 'this run'
+        if runner._resume:
+            name = str(runner._load_from or f'The newest checkpoint in {runner.work_dir}')
+            check_fit(found, wanted, name, config)
+        elif not any(key in wanted and wanted[key].shape == value.shape
+                     for key, value in found.items()):
+            raise ValueError(
+                f'{runner._load_from} has not one parameter of the model of {config}. It looks '
+                f'like {describe_family(found)}: load_from needs the names of mmpretrain, with '
+                "the encoder under 'backbone.'.")
