@@ -58,11 +58,12 @@ setup(
     python_requires='>=3.10,<3.14',
     install_requires=[
         'av>=16,<19',  # 19 drops an option of av.open that the reader uses
-        'decord>=0.6.0',
+        'decord>=0.6.0; platform_machine == "x86_64"',  # no other wheels; not the default
         'mmaction2==1.2.0',
         'mmengine>=0.10.5,<1',
         'mmpretrain>=1.2.0,<2',
         'numpy',
+        'pillow>=10.1',  # a font of any size comes with it
         'setuptools<82',  # mmengine 0.10 imports pkg_resources
         'torch>=2.1',
         'torchvision>=0.16',

@@ -11,6 +11,7 @@ mmpretrain 1.2.0, mmcv or mmcv-lite 2.0.1 to 2.1.
 import functools
 import importlib.metadata
 import os
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -34,6 +35,9 @@ def apply() -> None:
     _require_mmcv()
     _mmaction_drn.install()
     _hooks.install()
+    # mmcv-lite advises everybody to install the full mmcv, for a module nothing here uses.
+    # Goes when mmcv imports it on demand.
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
 def _require_mmcv() -> None:

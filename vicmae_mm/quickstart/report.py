@@ -1,5 +1,4 @@
 """The quickstart's report."""
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from mmengine.runner import Runner
 
 from .measuring import Accuracy, ImageSet
+from .pretraining import num_cores
 from .progress import duration
 
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
@@ -95,6 +95,5 @@ def write_report(path: Path, table: list[str], setting: Setting,
 def machine() -> str:
     """Processor, cores and versions."""
     versions = (f'{name} {import_module(name).__version__}' for name in PACKAGES)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return (f'{platform.machine()}, {cores} cores, {platform.system()}, '
+    return (f'{platform.machine()}, {num_cores()} cores, {platform.system()}, '
             f'Python {platform.python_version()}, {", ".join(versions)}.')
