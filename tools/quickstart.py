@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         '--clips', default=1000, type=int, help='clips to render (default: %(default)s)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='settings to replace in both configs, e.g. train_cfg.max_epochs=10')
+        help='settings to replace in both configs, e.g. train_dataloader.num_workers=2')
     return parser.parse_args()
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     draw_pictures(vicmae, test, Path(runner.work_dir), args.work_dir)
     seconds = progress.finish()
     table = accuracy_table(accuracies, majority_share(train, test))
-    write_report(args.work_dir / 'report.md', table, Setting.of(runner, train, test), seconds)
+    write_report(args.work_dir / 'report.md', table, Setting.of(runner, mae, train, test), seconds)
     print('\n'.join(['', *table, '', f'Wrote {args.work_dir / "report.md"}']))
 
 

@@ -71,6 +71,7 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     merge_args(cfg, args)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    cli.check_epoch(runner)
     runner.train()
 
 

@@ -7,11 +7,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger
+from mmengine.runner import Runner
 
 from .checkpoint_safety import UnsafeCheckpointError
 
@@ -22,15 +25,47 @@ _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
 _BUILDING = os.path.join('mmengine', 'registry', 'build_functions.py')
 
 
+class KeepSpaces(DictAction):
+    """mmengine's action, but a value that is no list keeps its spaces, as paths need."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        bare = val.strip('\'"')
+        if ',' in bare or bare[:1] in ('(', '['):
+            return DictAction._parse_iterable(val)
+        return DictAction._parse_int_float_bool(bare)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        """Add settings; without a "=", end with the usage."""
+        for value in values or []:
+            if '=' not in value:
+                parser.error(f'{option_string} takes KEY=VALUE, not {value!r}')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def check_epoch(runner: Runner) -> None:
+    """Refuse an epoch without a batch before mmengine's schedulers fail over it.
+
+    Raises:
+        ValueError: If the dataset is smaller than a batch and incomplete ones are dropped.
+    """
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        raise ValueError(
+            f'{len(loader.dataset)} samples over {get_world_size()} process(es) make no whole '
+            f'batch of {loader.batch_size}: lower train_dataloader.batch_size.')
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what training and testing both know; names as in mmpretrain's tools."""
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints; default: the one in the config, '
         'else work_dirs/NAME_OF_THE_CONFIG')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
         help='settings to replace in the config, e.g. train_dataloader.batch_size=64 '
-        'model.head.temperature=0.2 train_cfg.max_epochs=100; lists as KEY="[1,2]"')
+        'model.contrast_head.temperature=0.2 train_cfg.max_epochs=100; lists as KEY="[1,2]"')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
         help='what started the processes; set by dist_train.sh and slurm_train.sh')
@@ -118,7 +153,8 @@ def words_for_user(error: Exception) -> str | None:
         return f'{error.filename}, line {error.lineno}: {error.msg}'
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror}'
-    if isinstance(error, ImportError) and isinstance(error.__context__, ImportError):
+    if (isinstance(error, ImportError) and isinstance(error.__context__, ImportError)
+            and not os.path.realpath(last.filename).startswith(_PACKAGE)):
         return str(error.__context__)  # mmengine wraps it in pages of paths
     if isinstance(error, KeyError):
         return str(error.args[0])  # str(error) is in quotes

@@ -206,6 +206,12 @@ def test_linear_layers_start_as_the_authors():
     (dict(pooling=None), 'needs a pooling'),
     (dict(backbone=dict(_delete_=True, type='mmpretrain.ResNet', depth=18)), 'masked encoder'),
     (dict(pooling=dict(mode='median')), 'median'),
+    (dict(contrast_weight=-1), 'contrast_weight=-1'),
+    (dict(projector=dict(in_channels=64)), 'takes 64 channels but the backbone has 32'),
+    (dict(decoder=dict(num_patches=9)), r'decoder\.num_patches=9 .* set it to 16'),
+    (dict(decoder=dict(embed_dim=64)), r'decoder\.embed_dim=64 .* set it to 32'),
+    (dict(decoder=dict(patch_size=4)), r'decoder\.patch_size=4 .* set it to 8'),
+    (dict(head=dict(patch_size=4)), r'head\.patch_size=4 .* set it to 8'),
     (dict(joint_bn=True, target_projector=dict(type='vicmae_mm.Projector', in_channels=32)),
      'joint_bn'),
 ])
@@ -217,6 +223,32 @@ def test_wrong_configs_are_refused(overrides, message):
 def test_single_frames_cannot_be_contrasted():
     with pytest.raises(ValueError, match='num_frames=2'):
         tiny_vicmae().loss(pair()[:1])
+
+
+def test_one_pair_cannot_be_contrasted_even_before_the_schedule():
+    model = tiny_vicmae()
+    model.contrast_scale = 0.0
+    with pytest.raises(ValueError, match='batch_size to 2 or more'):
+        model.loss(pair(1))
+
+
+def test_single_frames_leave_no_choice_of_frame():
+    model = tiny_vicmae(contrast_head=None, recon_frames='first')
+    with pytest.raises(ValueError, match="set it to 'both'"):
+        model.loss(pair()[:1])
+
+
+def test_a_backbone_may_return_vectors_but_not_maps():
+    vit = dict(
+        _delete_=True, type='mmpretrain.VisionTransformer', arch='deit-t', img_size=32,
+        patch_size=16, out_type='cls_token')
+    contrast = dict(decoder=None, head=None, init_cfg=None, pooling=None)
+    model = tiny_vicmae(backbone=vit, projector=dict(in_channels=192), **contrast)
+    assert model.loss(pair())['contrast'] > 0
+    model = tiny_vicmae(
+        backbone={**vit, 'out_type': 'featmap'}, projector=dict(in_channels=192), **contrast)
+    with pytest.raises(ValueError, match='GlobalAveragePooling'):
+        model.loss(pair())
 
 
 def test_nothing_to_train_is_said():

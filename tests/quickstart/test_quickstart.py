@@ -8,6 +8,7 @@ import pytest
 import torch
 
 SMALL = (
+    'model.backbone.arch.num_layers=1',
     'train_cfg.max_epochs=2', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
     'train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1',
     'default_hooks.checkpoint.interval=2')
@@ -30,9 +31,10 @@ def finished(tmp_path_factory):
 
 
 def table_of(text):
-    """Rows of the table: name -> the two accuracies."""
-    rows = re.findall(r'^\| (.+?) \| ([\d.]+)% \| ([\d.]+)% \|$', text, re.MULTILINE)
-    return {name: (float(linear), float(knn)) for name, linear, knn in rows}
+    """Rows of the table: name -> the four accuracies."""
+    rows = re.findall(r'^\| (.+?) \|((?: [\d.]+% \|){4})$', text, re.MULTILINE)
+    return {name: [float(value) for value in re.findall(r'[\d.]+', values)]
+            for name, values in rows}
 
 
 def test_every_step_is_shown_and_the_report_holds_what_was_printed(finished):

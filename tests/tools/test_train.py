@@ -1,10 +1,12 @@
 """tools/train.py and tools/test.py: options, resuming, and errors in one line."""
+import argparse
 import json
 import logging
 import pickle
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from tests.conftest import REPO
 from tests.helpers.tiny_configs import write_mae, write_recognizer
+from tests.helpers.videos import make_video
 from vicmae_mm import cli
 from vicmae_mm.checkpoint_safety import CAN_LOAD_SAFELY
 from vicmae_mm.datasets import TooManyBadVideosError
@@ -257,3 +260,46 @@ def test_ctrl_c_is_quiet():
     with pytest.raises(SystemExit) as caught:
         cli.run(interrupted)
     assert caught.value.code == 130
+
+
+def options(*words: str) -> dict:
+    parser = argparse.ArgumentParser()
+    cli.add_options(parser)
+    return parser.parse_args(['--cfg-options', *words]).cfg_options
+
+
+def test_a_missing_decoder_is_named(tool, tmp_path, monkeypatch):
+    (tmp_path / 'videos').mkdir()
+    make_video(tmp_path / 'videos' / 'a.mp4', 4)
+    monkeypatch.setitem(sys.modules, 'torchcodec', None)
+    options = ['data_root=', 'ann_file=', f'data_prefix.video={tmp_path / "videos"}',
+               'pipeline.0.backend=torchcodec']
+    dataset = [f'train_dataloader.dataset.{option}' for option in options]
+    with pytest.raises(SystemExit, match=r'error: .*pip install torchcodec'):
+        tool('train.py', CONFIG, '--work-dir', tmp_path / 'w', '--cfg-options', *dataset,
+             'train_dataloader.num_workers=0', 'train_dataloader.batch_size=1',
+             'model.backbone.arch=deit-t', 'model.decoder.embed_dim=192',
+             'model.projector.in_channels=192', 'train_dataloader.drop_last=False')
+
+
+def test_paths_in_options_keep_their_spaces():
+    assert options('video=/data/my $HOME videos', "list='/a b/c.txt'") == {
+        'video': '/data/my $HOME videos', 'list': '/a b/c.txt'}
+
+
+def test_other_options_are_mmengines():
+    assert options('n=3', 'x=1e-3', 'on=true', 'none=None', 'l=[1, 2]', 'm=a,b', 'empty=') == dict(
+        n=3, x=1e-3, on=True, none=None, l=[1, 2], m=['a', 'b'], empty='')
+
+
+def test_an_option_without_a_value_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        options('train_cfg.max_epochs')
+    assert "takes KEY=VALUE, not 'train_cfg.max_epochs'" in capsys.readouterr().err
+
+
+def test_an_epoch_without_a_batch_is_refused():
+    loader = DataLoader(range(24), batch_size=100, drop_last=True)
+    runner = SimpleNamespace(train_loop=SimpleNamespace(dataloader=loader))
+    with pytest.raises(ValueError, match=r'24 samples .* no whole batch of 100'):
+        cli.check_epoch(runner)

@@ -46,7 +46,7 @@ def load_model(checkpoint: str | Path,
         config = find_config(checkpoint) if config is None else config
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'{error} It looks like {describe_family(weights)}.') from None
+            f'{error} The checkpoint looks like {describe_family(weights)}.') from None
     model = _build_model(config)
     check_fit(weights, model.state_dict(), str(checkpoint), str(config))
     model.load_state_dict(weights)

@@ -2,10 +2,12 @@
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 
+from vicmae_mm.models.utils.geometry import check_geometry
 from vicmae_mm.models.utils.monitors import embedding_std, pair_accuracy
 from vicmae_mm.registry import MODELS
 
@@ -35,7 +37,8 @@ class ViCMAE(BaseSelfSupervisor):
             decoder any 2-D backbone of mmpretrain or mmaction2.
         decoder: The decoder :math:`d_\phi`; None trains on contrast alone.
         head: The reconstruction head, required with a decoder.
-        pooling: The pooling operator :math:`\Omega`.
+        pooling: The pooling operator :math:`\Omega`; None for a backbone that
+            returns one vector an image.
         projector: The predictor encoder :math:`\mathcal{P}`; None contrasts pooled tokens.
         target_projector: The target encoder :math:`\mathcal{T}`; None shares
             the weights of ``projector``.
@@ -108,11 +111,27 @@ class ViCMAE(BaseSelfSupervisor):
                 f'A decoder needs a masked encoder such as vicmae_mm.ViCMAEViT, but the backbone '
                 f'is {type(self.backbone).__name__}: leave decoder and head out to train it on '
                 'contrast alone.')
-        if self.contrast_head is not None and self.pooling is None:
-            raise ValueError('A contrast_head needs a pooling, which makes one vector of a frame.')
+        if self.with_neck:
+            check_geometry(self.backbone, self.neck, self.head)
+        if self.contrast_head is not None and isinstance(self.backbone, MAEViT):
+            self._check_contrast_of_tokens()
+        if self.contrast_weight < 0:
+            raise ValueError(f'contrast_weight={self.contrast_weight} must be 0 or more.')
         if self.joint_bn and self.target_projector is not None:
             raise ValueError('joint_bn passes both views through one projector: it cannot be '
                              'used with a target_projector.')
+
+    def _check_contrast_of_tokens(self) -> None:
+        if self.pooling is None:
+            raise ValueError('A contrast_head needs a pooling, which makes one vector of tokens.')
+        for projector in (self.projector, self.target_projector):
+            for layer in projector.modules() if projector is not None else ():
+                if isinstance(layer, nn.Linear):
+                    if layer.in_features != self.backbone.embed_dims:
+                        raise ValueError(
+                            f'The projector takes {layer.in_features} channels but the backbone '
+                            f'has {self.backbone.embed_dims}: set its in_channels to that.')
+                    break
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Encode whole, unmasked images (B, 3, H, W) with the backbone."""
@@ -133,6 +152,10 @@ class ViCMAE(BaseSelfSupervisor):
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon``
             and ``contrast`` without their weights, and the monitors
             ``contrast_weight``, ``embedding_std`` and ``pair_accuracy``.
+
+        Raises:
+            ValueError: If the samples are not what the method needs, or there
+                is nothing to train.
         """
         frames, videos = self._stack_pairs(inputs)
         weight = self.contrast_weight * self.contrast_scale
@@ -165,6 +188,12 @@ class ViCMAE(BaseSelfSupervisor):
             raise ValueError(
                 f'Contrast needs frame pairs but got {len(inputs)} frame(s) a sample: use '
                 'SampleFramePair with num_frames=2.')
+        if self.contrast_head is not None and len(inputs[0]) * get_world_size() < 2:
+            raise ValueError('One pair has nothing to be contrasted with: set '
+                             'train_dataloader.batch_size to 2 or more, and drop_last=True.')
+        if len(inputs) == 1 and self.recon_frames != 'both':
+            raise ValueError(f'recon_frames={self.recon_frames!r} chooses from a pair, but samples '
+                             "are single frames: set it to 'both'.")
         videos = torch.arange(len(inputs[0]), device=inputs[0].device)
         return torch.cat((*inputs[0::2], *inputs[1::2])), videos.repeat(max(len(inputs) // 2, 1))
 
@@ -196,9 +225,14 @@ class ViCMAE(BaseSelfSupervisor):
             pair_accuracy=pair_accuracy(online, target))
 
     def _pool(self, features: Tensor | tuple[Tensor, ...]) -> Tensor:
-        """Global representations (2N, C) of tokens or of a feature map."""
-        pooled = self.pooling(features)
-        return pooled[-1] if isinstance(pooled, tuple) else pooled
+        """Global representations (2N, C) of tokens, or of what another backbone returns."""
+        pooled = features if self.pooling is None else self.pooling(features)
+        pooled = pooled[-1] if isinstance(pooled, (tuple, list)) else pooled
+        if pooled.ndim != 2:
+            raise ValueError(
+                f'The backbone returns features of shape {tuple(pooled.shape)}: pool them to '
+                "(N, C), with pooling=dict(type='mmpretrain.GlobalAveragePooling') for maps.")
+        return pooled
 
     def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings p_i and z_j, (N, D) each, before l2 normalisation."""

@@ -12,7 +12,7 @@ DIGIT_SIDE = (30.0, 40.0)  # px in the scene
 SHIFT = 5.0  # px, at most, from the middle of the scene
 TURN = 20.0  # degrees, at most, to either side
 WINDOW = (48.0, 110.0)  # px of the photograph that fill the scene
-LIGHT = 0.6  # of the photograph's brightness
+LIGHT = 0.5  # of the photograph's brightness
 SHADOW = 0.75  # how much the surroundings of the ink darken
 
 

@@ -11,7 +11,7 @@ from vicmae_mm.models import ViCMAE
 
 from .digit_scenes import World, draw_scene, random_pose
 
-POOLING = 'mean'  # of the patch tokens, for every network
+POOLINGS = ('cls', 'mean')  # features: the class token, and the mean of the patch tokens
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares (0 to 1) of test images classified rightly from one network's features."""
+    """Shares (0 to 1) of test images classified rightly from features of one kind."""
 
     linear: float
     knn: float
@@ -54,12 +54,19 @@ def draw_images(world: World, per_digit: int, size: int, seed: int) -> ImageSet:
         torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(world.labels[numbers]))
 
 
-def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> Accuracy:
-    """Train a linear probe and a kNN classifier on ``train``, score them on ``test``."""
-    train_features, features = (
-        extract_features(model, part.images, POOLING) for part in (train, test))
-    data = (train_features, train.labels, features, test.labels)
-    return Accuracy(linear=linear_probe_accuracy(*data), knn=knn_accuracy(*data))
+def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> dict[str, Accuracy]:
+    """Train a linear probe and a kNN classifier on ``train``, score them on ``test``.
+
+    Returns:
+        The accuracy from the features of each of :data:`POOLINGS`.
+    """
+    accuracies = {}
+    for pooling in POOLINGS:
+        train_features, features = (
+            extract_features(model, part.images, pooling) for part in (train, test))
+        data = (train_features, train.labels, features, test.labels)
+        accuracies[pooling] = Accuracy(linear_probe_accuracy(*data), knn_accuracy(*data))
+    return accuracies
 
 
 def majority_share(train: ImageSet, test: ImageSet) -> float:

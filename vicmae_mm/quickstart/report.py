@@ -7,10 +7,13 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from .measuring import Accuracy, ImageSet
+from vicmae_mm.models import ViCMAE
+
+from .measuring import POOLINGS, Accuracy, ImageSet
 from .pretraining import num_cores
 from .progress import duration
 
+FEATURES = dict(mean='patches', cls='class token')
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
 
 
@@ -23,6 +26,8 @@ class Setting:
         num_epochs: Passes over the clips.
         num_steps: Optimizer steps of each pre-training.
         batch_size: Pairs of frames a step.
+        mask_ratio: Share of patches hidden from ViC-MAE's encoder.
+        mae_mask_ratio: The same of MAE.
         num_train: Images that train the probes.
         num_test: Images of held-out digits.
         seed: Of the whole run.
@@ -32,27 +37,41 @@ class Setting:
     num_epochs: int
     num_steps: int
     batch_size: int
+    mask_ratio: float
+    mae_mask_ratio: float
     num_train: int
     num_test: int
     seed: int
 
     @classmethod
-    def of(cls, runner: Runner, train: ImageSet, test: ImageSet) -> 'Setting':
-        """The setting of a run and of the images that its network is measured on."""
+    def of(cls, runner: Runner, mae: ViCMAE, train: ImageSet, test: ImageSet) -> 'Setting':
+        """The setting of ViC-MAE's run, the MAE beside it and the images they are measured on."""
         loader = runner.train_dataloader
         return cls(
             num_clips=len(loader.dataset), num_epochs=runner.max_epochs,
             num_steps=runner.max_iters, batch_size=loader.batch_size,
+            mask_ratio=runner.model.backbone.mask_ratio, mae_mask_ratio=mae.backbone.mask_ratio,
             num_train=len(train.labels), num_test=len(test.labels), seed=runner.seed)
 
 
-def accuracy_table(accuracies: Mapping[str, Accuracy], chance: float) -> list[str]:
-    """Lines of a Markdown table: a row a network, and chance."""
-    lines = ['| network | linear probe | kNN |', '|---|---|---|']
-    for name, accuracy in accuracies.items():
-        lines.append(f'| {name} | {accuracy.linear:.1%} | {accuracy.knn:.1%} |')
-    lines.append(f'| always the same answer | {chance:.1%} | {chance:.1%} |')
-    return lines
+def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: float) -> list[str]:
+    """Lines of a Markdown table: a row a network, and chance.
+
+    Args:
+        accuracies: Of each network, by the pooling of its features.
+        chance: Accuracy without looking.
+    """
+    columns = [f'{kind}, {FEATURES[pooling]}' for pooling in POOLINGS
+               for kind in ('linear probe', 'kNN')]
+    rows = {name: [value for pooling in POOLINGS
+                   for value in (by_pooling[pooling].linear, by_pooling[pooling].knn)]
+            for name, by_pooling in accuracies.items()}
+    rows['always the same answer'] = [chance] * len(columns)
+    return [
+        f'| network | {" | ".join(columns)} |', '|---' * (1 + len(columns)) + '|',
+        *(f'| {name} | {" | ".join(f"{value:.1%}" for value in values)} |'
+          for name, values in rows.items())
+    ]
 
 
 def write_report(path: Path, table: list[str], setting: Setting,
@@ -76,11 +95,14 @@ def write_report(path: Path, table: list[str], setting: Setting,
         'the photograph behind it moves on its own.',
         f'- Pre-training without labels: {setting.num_epochs} epochs, {setting.num_steps} steps '
         f'of {setting.batch_size} pairs of frames.',
-        '- MAE with equal budget: the same clips, frames, crops, steps, learning rate and network. '
-        'It reconstructs both frames of a pair; only the contrast between them is missing.',
+        '- MAE with equal budget: the same encoder and decoder, clips, frames, crops, number of '
+        'steps and learning rate. It reconstructs both frames of a pair; the contrast between '
+        f'them is missing, and it hides {setting.mae_mask_ratio:.0%} of the patches, where ViC-MAE '
+        f'hides {setting.mask_ratio:.0%}.',
         '- At random: the weights that ViC-MAE started from.',
-        '- Features: the mean of the last patch tokens of the whole image, for all networks. '
-        'Linear probe: logistic regression on standardised features. kNN: 20 neighbours by cosine.',
+        '- Features of the whole image, of the same kind for all networks: the class token, which '
+        'the paper probes, and the mean of the last patch tokens, which the contrast compares.',
+        '- Linear probe: logistic regression on standardised features. kNN: by cosine, weighted.',
         f'- The probes see labels: those of {setting.num_train} images of the training digits.', '',
         '## Pictures', '',
         'Held-out digits, reconstructed by ViC-MAE:', '', '![reconstruction](reconstruction.png)',

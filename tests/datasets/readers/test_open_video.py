@@ -124,3 +124,10 @@ def test_backend_that_miscounts_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(factory.DecordReader, '__init__', miscount)
     with open_video(path, 'decord') as reader:
         assert reader.num_frames == 20
+
+
+def test_what_decord_opens_but_cannot_convert_is_read_by_pyav(tmp_path):
+    pytest.importorskip('decord')
+    path = str(make_video(tmp_path / 'narrow.mp4', 4, size=(48, 48)))
+    with open_video(path, 'decord') as reader:
+        assert [read_frame_number(frame) for frame in reader.get_frames(range(4))] == [0, 1, 2, 3]

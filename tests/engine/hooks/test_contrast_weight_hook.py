@@ -3,6 +3,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
+from mmengine.runner import IterBasedTrainLoop
 
 from vicmae_mm.engine.hooks.contrast_weight_hook import ContrastWeightHook, contrast_scale
 
@@ -36,6 +37,19 @@ def test_cosine_and_constant():
     expected = [0] + [0.5 * (1 - math.cos(math.pi * k / 4)) for k in (1, 2, 3, 4)] + [1]
     assert cosine == pytest.approx(expected, abs=1e-15)
     assert contrast_scale(0, 'constant', 200, 0) == 1
+
+
+def test_a_run_without_epochs_is_refused():
+    runner = SimpleNamespace(train_loop=IterBasedTrainLoop.__new__(IterBasedTrainLoop))
+    with pytest.raises(ValueError, match='counts epochs'):
+        ContrastWeightHook().before_train(runner)
+    ContrastWeightHook(schedule='constant').before_train(runner)
+
+
+def test_contrast_that_never_begins_is_refused():
+    with pytest.raises(ValueError, match=r'begins with epoch 200 .* run has 200'):
+        ContrastWeightHook(begin=200).before_train(
+            SimpleNamespace(train_loop=None, max_epochs=200))
 
 
 @pytest.mark.parametrize('kwargs, message', [

@@ -14,15 +14,17 @@ class DecordReader(VideoReader):
 
     Raises:
         ImportError: decord is not installed.
-        VideoError: decord can't open the file.
+        VideoError: decord can't open or decode the file.
     """
 
     def __init__(self, path: str) -> None:
         self._decord = self.library()
         try:
             self._video = self._decord.VideoReader(path, num_threads=1)
+            # It opens some, 48 pixels wide for one, that it can't convert.
+            self._video.get_batch([0]).asnumpy()
         except (self._decord.DECORDError, RuntimeError, UnicodeError) as error:
-            raise VideoError(path, f'decord cannot open it ({_first_line(error)})') from error
+            raise VideoError(path, f'decord cannot read it ({_first_line(error)})') from error
         super().__init__(path, len(self._video), float(self._video.get_avg_fps()))
 
     @staticmethod

@@ -3,7 +3,7 @@ import math
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from vicmae_mm.registry import HOOKS
 
@@ -39,7 +39,7 @@ class ContrastWeightHook(Hook):
     Args:
         schedule: ``'step'`` (Table 7), ``'linear'``, ``'cosine'`` or ``'constant'``.
         begin_ratio: First epoch with contrast, as a share of all epochs:
-            0.25 is epoch 200 of 800 and stays sensible in shorter runs.
+            0.25 is epoch 200 of 800 and stays sensible in shorter runs (rounded).
         begin: First epoch with contrast (0-based), instead of ``begin_ratio``.
         ramp_epochs: Length of a linear or cosine ramp.
 
@@ -54,8 +54,8 @@ class ContrastWeightHook(Hook):
                  ramp_epochs: int = 0) -> None:
         if schedule not in SCHEDULES:
             raise ValueError(f'schedule={schedule!r} is unknown: choose one of {SCHEDULES}.')
-        if not 0 <= begin_ratio <= 1:
-            raise ValueError(f'begin_ratio={begin_ratio} must be a share of the epochs in [0, 1].')
+        if not 0 <= begin_ratio < 1:
+            raise ValueError(f'begin_ratio={begin_ratio} must be a share of the epochs in [0, 1).')
         if begin is not None and begin < 0:
             raise ValueError(f'begin={begin} must be an epoch, 0 or later.')
         if schedule in ('linear', 'cosine') and ramp_epochs < 1:
@@ -66,14 +66,31 @@ class ContrastWeightHook(Hook):
         self.begin = begin
         self.ramp_epochs = ramp_epochs
 
+    def before_train(self, runner: Runner) -> None:
+        """See that the schedule fits the run.
+
+        Raises:
+            ValueError: If the run has no epochs to count, or too few for contrast to begin.
+        """
+        if self.schedule == 'constant':
+            return
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop, or '
+                             "schedule='constant'.")
+        if self._begin(runner) >= runner.max_epochs:
+            raise ValueError(f'Contrast begins with epoch {self._begin(runner)} (from 0) but the '
+                             f'run has {runner.max_epochs}: lower begin or begin_ratio.')
+
+    def _begin(self, runner: Runner) -> int:
+        if self.begin is not None:
+            return self.begin
+        return round(self.begin_ratio * runner.max_epochs)
+
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
         """Set the scale of the current epoch."""
-        begin = self.begin
-        if begin is None:
-            begin = round(self.begin_ratio * runner.max_epochs)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         model.contrast_scale = contrast_scale(
-            runner.epoch, self.schedule, begin, self.ramp_epochs)
+            runner.epoch, self.schedule, self._begin(runner), self.ramp_epochs)
