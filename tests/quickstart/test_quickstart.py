@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     'model.backbone.arch.num_layers=1',
     'train_cfg.max_epochs=2', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
