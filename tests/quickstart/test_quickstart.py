@@ -63,7 +63,7 @@ def test_pictures_logs_and_checkpoints_are_there(finished):
 
 def test_both_networks_saw_the_same_frames_and_only_one_the_contrast(finished):
     work_dir, _ = finished
-    states = [torch.load(work_dir / name / 'epoch_2.pth', weights_only=False)['state_dict']
+    states = [torch.load(work_dir / name / 'epoch_2.pth', weights_only=True)['state_dict']
               for name in ('vicmae', 'mae')]
     assert any(key.startswith('projector') for key in states[0])
     assert states[1].keys() == {key for key in states[0] if not key.startswith('projector')}

@@ -9,7 +9,7 @@ GLYPH = 32  # px, of an enlarged digit before it is placed; the file holds 8 x 8
 HELD_OUT_SHARE = 0.4
 
 DIGIT_SIDE = (30.0, 40.0)  # px in the scene
-SHIFT = 15.0  # px, at most, from the middle of the scene
+SHIFT = 5.0  # px, at most, from the middle of the scene
 TURN = 20.0  # degrees, at most, to either side
 WINDOW = (48.0, 110.0)  # px of the photograph that fill the scene
 LIGHT = 0.5  # of the photograph's brightness
