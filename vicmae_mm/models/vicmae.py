@@ -7,11 +7,9 @@ from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 
-from vicmae_mm.models.utils.geometry import check_geometry
 from vicmae_mm.models.utils.monitors import embedding_std, pair_accuracy
+from vicmae_mm.models.utils.parts import check_parts
 from vicmae_mm.registry import MODELS
-
-RECON_FRAMES = ('both', 'first', 'random')
 
 
 @MODELS.register_module()
@@ -94,44 +92,7 @@ class ViCMAE(BaseSelfSupervisor):
         self.contrast_scale = 1.0
         self.recon_frames = recon_frames
         self.joint_bn = joint_bn
-        self._check_parts()
-
-    def _check_parts(self) -> None:
-        if self.recon_frames not in RECON_FRAMES:
-            raise ValueError(
-                f'recon_frames={self.recon_frames!r} is unknown: choose one of {RECON_FRAMES}.')
-        if self.with_neck != self.with_head:
-            raise ValueError('decoder and head go together: give both, or neither to train on '
-                             'contrast alone.')
-        if not self.with_neck and self.contrast_head is None:
-            raise ValueError('Nothing to train: give a decoder and a head (reconstruction), a '
-                             'contrast_head, or both.')
-        if self.with_neck and not isinstance(self.backbone, MAEViT):
-            raise ValueError(
-                f'A decoder needs a masked encoder such as vicmae_mm.ViCMAEViT, but the backbone '
-                f'is {type(self.backbone).__name__}: leave decoder and head out to train it on '
-                'contrast alone.')
-        if self.with_neck:
-            check_geometry(self.backbone, self.neck, self.head)
-        if self.contrast_head is not None and isinstance(self.backbone, MAEViT):
-            self._check_contrast_of_tokens()
-        if self.contrast_weight < 0:
-            raise ValueError(f'contrast_weight={self.contrast_weight} must be 0 or more.')
-        if self.joint_bn and self.target_projector is not None:
-            raise ValueError('joint_bn passes both views through one projector: it cannot be '
-                             'used with a target_projector.')
-
-    def _check_contrast_of_tokens(self) -> None:
-        if self.pooling is None:
-            raise ValueError('A contrast_head needs a pooling, which makes one vector of tokens.')
-        for projector in (self.projector, self.target_projector):
-            for layer in projector.modules() if projector is not None else ():
-                if isinstance(layer, nn.Linear):
-                    if layer.in_features != self.backbone.embed_dims:
-                        raise ValueError(
-                            f'The projector takes {layer.in_features} channels but the backbone '
-                            f'has {self.backbone.embed_dims}: set its in_channels to that.')
-                    break
+        check_parts(self)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Encode whole, unmasked images (B, 3, H, W) with the backbone."""

@@ -11,7 +11,7 @@ from vicmae_mm.models import ViCMAE
 
 from .digit_scenes import World, draw_scene, random_pose
 
-POOLINGS = ('cls', 'mean')  # features: the class token, and the mean of the patch tokens
+POOLINGS = ('mean', 'cls')  # features: the mean of the patch tokens, and the class token
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,8 @@ def write_report(path: Path, table: list[str], setting: Setting,
         f'them is missing, and it hides {setting.mae_mask_ratio:.0%} of the patches, where ViC-MAE '
         f'hides {setting.mask_ratio:.0%}.',
         '- At random: the weights that ViC-MAE started from.',
-        '- Features of the whole image, of the same kind for all networks: the class token, which '
-        'the paper probes, and the mean of the last patch tokens, which the contrast compares.',
+        '- Features of the whole image, of the same kind for all networks: the mean of the last '
+        'patch tokens, which the contrast compares, and the class token, which the paper probes.',
         '- Linear probe: logistic regression on standardised features. kNN: by cosine, weighted.',
         f'- The probes see labels: those of {setting.num_train} images of the training digits.', '',
         '## Pictures', '',
