@@ -58,10 +58,8 @@ class Pose:
 def load_worlds() -> tuple[World, World]:
     """Load scikit-learn's 1797 digits and two photographs.
 
-    The held-out digits are the last in the file, which is ordered by writer:
-    most of them come from hands that wrote none of the others. Of the
-    photographs, the left halves belong to training and the right halves to the
-    held-out world.
+    The held-out digits are the last in the file. Of the photographs, the left
+    halves belong to training and the right halves to the held-out world.
 
     Returns:
         The training world and the held-out world, which share nothing.
