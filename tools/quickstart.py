@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
-from mmengine.config import DictAction
-
 from vicmae_mm.quickstart.clips import render_clips
 from vicmae_mm.quickstart.digit_scenes import load_worlds
 from vicmae_mm.quickstart.measuring import draw_images, majority_share, measure
@@ -35,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--clips', default=1000, type=int, help='clips to render (default: %(default)s)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=cli.KeepSpaces, metavar='KEY=VALUE',
         help='settings to replace in both configs, e.g. train_dataloader.num_workers=2')
     return parser.parse_args()
 

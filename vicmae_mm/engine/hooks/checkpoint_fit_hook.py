@@ -1,10 +1,10 @@
 """Refusing the checkpoint of another model before anything of it is used."""
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from vicmae_mm.apis.checkpoint_family import describe_family
 from vicmae_mm.apis.checkpoint_fit import check_fit
+from vicmae_mm.engine.unwrapping import unwrapped_model
 from vicmae_mm.registry import HOOKS
 
 
@@ -22,7 +22,7 @@ class CheckpointFitHook(Hook):
         Raises:
             ValueError: If the checkpoint does not fit, with what it looks like.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
         found, wanted = checkpoint.get('state_dict', checkpoint), model.state_dict()
         config = runner.cfg.filename or 'this run'
         if runner._resume:

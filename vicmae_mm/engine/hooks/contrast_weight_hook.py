@@ -2,9 +2,9 @@
 import math
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from vicmae_mm.engine.unwrapping import unwrapped_model
 from vicmae_mm.registry import HOOKS
 
 SCHEDULES = ('step', 'linear', 'cosine', 'constant')
@@ -91,6 +91,6 @@ class ContrastWeightHook(Hook):
                           batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
         """Set the scale of the current epoch."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
         model.contrast_scale = contrast_scale(
             runner.epoch, self.schedule, self._begin(runner), self.ramp_epochs)

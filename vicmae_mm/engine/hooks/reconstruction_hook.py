@@ -4,12 +4,12 @@ from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from vicmae_mm.datasets.sample_rng import seeded
 from vicmae_mm.datasets.samplers import SampleIndex
+from vicmae_mm.engine.unwrapping import unwrapped_model
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.visualization.reconstruction import draw_reconstruction
 
@@ -54,9 +54,10 @@ class ReconstructionHook(Hook):
     @master_only
     def before_train(self, runner: Runner) -> None:
         """Draw the samples, and a first picture of them."""
-        if not getattr(_unwrapped(runner), 'with_neck', False):
+        model = unwrapped_model(runner)
+        if not getattr(model, 'with_neck', False):
             runner.logger.info(
-                f'ReconstructionHook: {type(_unwrapped(runner)).__name__} has no decoder here, '
+                f'ReconstructionHook: {type(model).__name__} has no decoder here, '
                 'so there are no reconstruction pictures.')
             return
         self._inputs = self._draw_samples(runner.train_dataloader.dataset)
@@ -98,9 +99,5 @@ class ReconstructionHook(Hook):
 
     def _add_picture(self, runner: Runner, step: int) -> None:
         if self._inputs:
-            picture = draw_reconstruction(_unwrapped(runner), self._inputs, self.seed)
+            picture = draw_reconstruction(unwrapped_model(runner), self._inputs, self.seed)
             runner.visualizer.add_image('reconstruction', picture, step=step)
-
-
-def _unwrapped(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
