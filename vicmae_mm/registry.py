@@ -23,3 +23,8 @@ HOOKS = Registry(
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, scope=SCOPE,
     locations=['vicmae_mm.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor', parent=mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS,
+    scope=SCOPE, locations=['vicmae_mm.engine'])
+METRICS = Registry(
+    'metric', parent=mmengine_registry.METRICS, scope=SCOPE, locations=['vicmae_mm.evaluation'])

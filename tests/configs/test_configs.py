@@ -1,4 +1,4 @@
-"""Every config builds and trains one step on real (tiny) videos."""
+"""Every pre-training config builds and trains one step on real (tiny) videos."""
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from tests.helpers.videos import make_video
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(
     path.relative_to(REPO / 'configs') for path in (REPO / 'configs').rglob('*.py')
-    if '_base_' not in path.parts and 'quickstart' not in path.parts)
+    if not {'_base_', 'quickstart', 'transfer'} & {*path.parts})
 
 
 @pytest.fixture(scope='module')
