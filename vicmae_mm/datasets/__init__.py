@@ -1,10 +1,10 @@
 """Datasets, samplers and transforms."""
 from .bad_videos import TooManyBadVideosError
 from .samplers import EpochSampler, SampleIndex
-from .transforms import PerFrame, SampleFramePair, VideoDecode, VideoInit
+from .transforms import PerFrame, RepeatAug, SampleFramePair, VideoDecode, VideoInit
 from .video_pairs import VideoPairDataset
 
 __all__ = [
-    'EpochSampler', 'PerFrame', 'SampleFramePair', 'SampleIndex', 'TooManyBadVideosError',
-    'VideoDecode', 'VideoInit', 'VideoPairDataset'
+    'EpochSampler', 'PerFrame', 'RepeatAug', 'SampleFramePair', 'SampleIndex',
+    'TooManyBadVideosError', 'VideoDecode', 'VideoInit', 'VideoPairDataset'
 ]
