@@ -1,18 +1,23 @@
 """Models, importable as ``vicmae_mm.models`` and buildable by config."""
-from .backbones import ViCMAEViT
+from .backbones import ViCMAEViT, VideoViT
+from .encoder import Encoder
 from .heads import InfoNCEHead, SimSiamHead, VICRegHead
-from .necks import MAEDecoder, Projector, TokenPooling
-from .utils import SyncBN1d
+from .necks import FeatureNorm, MAEDecoder, Projector, TokenPooling
+from .utils import MixupCutmix, SyncBN1d
 from .vicmae import ViCMAE
 
 __all__ = [
+    'Encoder',
+    'FeatureNorm',
     'InfoNCEHead',
     'MAEDecoder',
+    'MixupCutmix',
     'Projector',
     'SimSiamHead',
     'SyncBN1d',
     'TokenPooling',
     'VICRegHead',
     'ViCMAE',
-    'ViCMAEViT'
+    'ViCMAEViT',
+    'VideoViT'
 ]

@@ -1,6 +1,7 @@
 """From the encoder's tokens to an embedding."""
+from .feature_norm import FeatureNorm
 from .mae_decoder import MAEDecoder
 from .projector import Projector
 from .token_pooling import TokenPooling
 
-__all__ = ['MAEDecoder', 'Projector', 'TokenPooling']
+__all__ = ['FeatureNorm', 'MAEDecoder', 'Projector', 'TokenPooling']

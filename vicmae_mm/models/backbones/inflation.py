@@ -1,0 +1,89 @@
+"""Weights of an image encoder made those of a video encoder."""
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor
+
+from vicmae_mm.models.utils.video_position import combine_tables, resize_joint, resize_temporal
+
+if TYPE_CHECKING:
+    from .video_vit import VideoViT
+
+
+def inflate_image_weights(model: VideoViT, state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Fit a checkpoint of images, or of clips of another size, to a ``VideoViT``.
+
+    What can not be fitted is left as it is, for the loader to report.
+
+    Args:
+        model: The network that is about to load.
+        state_dict: Changed in place; the tensors in it are not.
+        prefix: Of the network's names in it, such as ``'backbone.'``.
+    """
+    projection = f'{prefix}patch_embed.projection.weight'
+    of_images = projection in state_dict and state_dict[projection].ndim == 4
+    if of_images:
+        # A clip that stands still gives what its frame gives: the sum over the tubelet.
+        weight, depth = state_dict[projection][:, :, None], model.tubelet_size
+        state_dict[projection] = weight.repeat(1, 1, depth, 1, 1) / depth
+    _fit_position(model, state_dict, prefix, of_images)
+    if model.out_type == 'avg_featmap' and not model.final_norm:
+        _norm_after_pooling(state_dict, prefix)
+
+
+def _norm_after_pooling(state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Pre-training ends in a norm of tokens (ln1); here it follows the pooling (ln2)."""
+    if any(key.startswith(f'{prefix}ln2.') for key in state_dict):
+        return
+    for key in [key for key in state_dict if key.startswith(f'{prefix}ln1.')]:
+        state_dict[key.replace(f'{prefix}ln1.', f'{prefix}ln2.')] = state_dict.pop(key)
+
+
+def _fit_position(model: VideoViT, state_dict: dict[str, Tensor], prefix: str,
+                  of_images: bool) -> None:
+    name, time = f'{prefix}pos_embed', f'{prefix}temporal_embed'
+    if name not in state_dict:
+        return
+    table = state_dict[name]
+    if not model.with_cls_token and state_dict.pop(f'{prefix}cls_token', None) is not None:
+        table = table[:, 1:]
+    if not of_images and not model.separable_position:
+        state_dict[name] = _resize_joint(model, table)
+        return
+    table = _resize_spatial(model, table)
+    if of_images:
+        state_dict[time] = table.new_zeros(1, model.grid[0], table.shape[2])
+    elif time in state_dict:
+        state_dict[time] = resize_temporal(state_dict[time], model.grid[0])
+    if not model.separable_position:
+        table = combine_tables(table, state_dict.pop(time), model.num_extra_tokens)
+    state_dict[name] = table
+
+
+def _resize_spatial(model: VideoViT, table: Tensor) -> Tensor:
+    extra, target = model.num_extra_tokens, model.grid[1:]
+    side = math.isqrt(table.shape[1] - extra)
+    if table.shape[1] == extra + target[0] * target[1] or side**2 != table.shape[1] - extra:
+        return table
+    return resize_pos_embed(table, (side, side), target, model.interpolate_mode, extra)
+
+
+def _resize_joint(model: VideoViT, table: Tensor) -> Tensor:
+    """Interpolate a table of unknown grid: one of another length or of another (square) size."""
+    frames, height, width = model.grid
+    rows = table.shape[1] - model.num_extra_tokens
+    side = math.isqrt(rows // frames)
+    grids = [grid for grid in ((frames, side, side), (rows // (height * width), height, width))
+             if math.prod(grid) == rows]
+    if math.prod(model.grid) == rows or not grids:
+        return table
+    if len(grids) > 1:
+        raise ValueError(
+            f'A position table of {rows} places may be one of {grids[0]} or of {grids[1]} '
+            '(time, height, width): load it into a VideoViT of the size it was trained for; that '
+            'encodes clips of other sizes too.')
+    return resize_joint(table, grids[0], model.grid, model.num_extra_tokens,
+                        model.interpolate_mode)
