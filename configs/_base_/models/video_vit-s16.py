@@ -1,0 +1,8 @@
+_base_ = './video_vit-b16.py'
+
+# 384 wide, 12 deep, 6 heads: ViT-S of DeiT and timm (mmpretrain's 's' is another network)
+model = dict(
+    backbone=dict(
+        arch='deit-s',
+        init_cfg=dict(checkpoint='work_dirs/vicmae_vit-s16_k400/epoch_800.pth')),
+    cls_head=dict(in_channels=384))
