@@ -21,6 +21,7 @@ NUMPY_2 = int(np.__version__.split('.')[0]) >= 2
 # What the stock libraries raise.
 STOCK = dict(
     torchvision_without_ops='torchvision::nms',
+    multimodal_models='written for an older transformers',
     mmaction_drn='localizers.drn',
     our_configs='does not support to load vicmae_mm config',
     scope_in_collate="unexpected keyword argument '_scope_'",

@@ -70,6 +70,22 @@ _mmaction_drn = MissingPackage(
     'mmaction.models.localizers.drn', {'': {}, 'drn': {'DRN': _DRN}})
 
 
+@_hooks.on_import('mmaction.utils.dependency', 'mmpretrain.utils.dependency')
+def _multimodal_models(dependency: Any) -> None:
+    """With transformers 4.56 installed, nothing of mmaction2's models can be imported.
+
+    "cannot import name 'apply_chunking_to_forward'": their language models want what it has
+    no more. They are left out, as where transformers is missing. Reported for other users of
+    the function (modelscope/evalscope#864). Goes with a mmaction2 after 1.2.0.
+    """
+    try:
+        version = importlib.metadata.version('transformers')
+    except importlib.metadata.PackageNotFoundError:
+        return
+    if tuple(int(n) for n in version.split('.')[:2]) >= (4, 56):
+        dependency.WITH_MULTIMODAL = False
+
+
 @_hooks.on_import('torchvision.extension')
 def _torchvision_without_ops(extension: Any) -> None:
     """A CPU torch next to torchvision's CUDA wheel: ``import torchvision`` fails.

@@ -25,6 +25,18 @@ def torchvision_without_ops(folder: Path) -> None:
         torch.ops.load_library = stock
 
 
+def multimodal_models(folder: Path) -> None:
+    new = folder / 'transformers-5.0.dist-info'
+    new.mkdir()
+    (new / 'METADATA').write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.0\n')
+    sys.path.insert(0, str(folder))
+    try:
+        from mmaction.utils.dependency import WITH_MULTIMODAL
+    finally:
+        sys.path.remove(str(folder))
+    assert not WITH_MULTIMODAL, 'imports models written for an older transformers'
+
+
 def mmaction_drn(folder: Path) -> None:
     import mmaction.models  # noqa: F401
 
@@ -179,7 +191,7 @@ def negative_hue_mmaction(folder: Path) -> None:
 FAULTS: dict[str, Callable[[Path], None]] = {
     fault.__name__: fault
     for fault in (
-        torchvision_without_ops, mmaction_drn, our_configs, scope_in_collate,
+        torchvision_without_ops, multimodal_models, mmaction_drn, our_configs, scope_in_collate,
         checkpoints_hold_getattr, url_unpickles_anything, resume_runs_config_text,
         inferencer_runs_config_text, activation_checkpointing, processes_on_cpu, ddp_on_cpu,
         negative_hue_mmcv, negative_hue_mmaction, package_paths)
