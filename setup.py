@@ -64,6 +64,7 @@ setup(
         'mmpretrain>=1.2.0,<2',
         'numpy',
         'pillow>=10.1',  # a font of any size comes with it
+        'safetensors>=0.4',
         'setuptools<82',  # mmengine 0.10 imports pkg_resources
         'torch>=2.1',
         'torchvision>=0.16',
@@ -76,7 +77,7 @@ setup(
         # Not in `all`: it needs a system FFmpeg and fits one minor version of torch.
         torchcodec=['torchcodec'],
         all=[*QUICKSTART, *TENSORBOARD],
-        tests=[*QUICKSTART, *TENSORBOARD, 'mypy', 'pytest', 'ruff'],
+        tests=[*QUICKSTART, *TENSORBOARD, 'mypy', 'pytest', 'ruff', 'timm', 'transformers'],
     ),
     classifiers=[
         'Intended Audience :: Science/Research',

@@ -6,6 +6,7 @@ words the refusal for people. torch before 2.6 has no safe way to load a trainin
 checkpoint (and its ``weights_only=True`` could be broken out of, CVE-2025-32434): there,
 load only files that you trust; a warning says so once.
 """
+import argparse
 import errno
 import os
 import pickle
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')
@@ -33,7 +36,7 @@ class UnsafeCheckpointError(pickle.UnpicklingError):
 
 
 def allow_training_state(history_buffer: type) -> None:
-    """Allow what mmengine writes besides tensors: log histories and numeric numpy values.
+    """Allow what training writes besides tensors: log histories, numeric numpy values, options.
 
     numpy's two private names of each function are both listed, so checkpoints
     written under numpy 1 load under numpy 2 and the other way round. Of dtypes only
@@ -50,6 +53,7 @@ def allow_training_state(history_buffer: type) -> None:
         for name in ('_reconstruct', 'scalar'):
             allowed.append((getattr(multiarray, name), f'{core}.multiarray.{name}'))
     allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefd'}
+    allowed.append(argparse.Namespace)  # a run's options in the files of MAE, ViC-MAE, VideoMAE
     torch.serialization.add_safe_globals(allowed)
 
 
@@ -83,12 +87,14 @@ def guard_loader(loader: Any) -> None:
     """Make mmengine's ``CheckpointLoader`` read data only, from any place.
 
     Local files, URLs (``torch.hub`` passes ``weights_only=False``) and object stores all
-    pass through ``load_checkpoint``.
+    pass through ``load_checkpoint``. Local ``.safetensors`` files are read too.
     """
     stock = loader.load_checkpoint.__func__
 
     def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
         """Load a checkpoint as data; see the class."""
+        if str(filename).endswith('.safetensors') and os.path.isfile(filename):
+            return dict(state_dict=_read_safetensors(filename))
         try:
             with _data_only():
                 checkpoint = stock(cls, filename, *args, **kwargs)
@@ -100,6 +106,13 @@ def guard_loader(loader: Any) -> None:
         return checkpoint
 
     loader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(filename)
+    except SafetensorError as error:
+        raise ValueError(f'{filename} is no safetensors file, or is damaged: {error}.') from None
 
 
 @contextmanager

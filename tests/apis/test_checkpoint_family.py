@@ -7,6 +7,8 @@ from tests.helpers.models import TINY_ARCH, tiny_vicmae
 from vicmae_mm.apis.checkpoint_family import describe_family
 
 OFFICIAL = ('cls_token', 'blocks.0.norm1.weight', 'blocks.0.attn.qkv.weight')
+HF_VIT = ('vit.embeddings.cls_token', 'vit.embeddings.patch_embeddings.projection.weight',
+          'vit.encoder.layer.0.attention.attention.query.weight')
 
 
 def prefixed(model) -> list[str]:
@@ -25,11 +27,18 @@ def prefixed(model) -> list[str]:
     (lambda: torchvision.models.resnet18().state_dict(), 'a ResNet'),
     (lambda: prefixed(SwinTransformer('tiny')), 'a Swin Transformer'),
     (lambda: torchvision.models.vit_b_32().state_dict(), 'a Vision Transformer of torchvision'),
-    (lambda: (*OFFICIAL, 'decoder_blocks.0.norm1.weight'),
-     "a ViC-MAE or MAE of the authors' own code"),
+    (lambda: (*OFFICIAL, 'decoder_blocks.0.norm1.weight'), 'an MAE of its authors'),
+    (lambda: (*OFFICIAL, 'decoder_blocks.0.norm1.weight', 'projector.0.weight'),
+     "a ViC-MAE of the authors' own code"),
+    (lambda: (*OFFICIAL, 'decoder_blocks.0.norm1.weight', 'pos_embed_temporal'),
+     'a video MAE (MAE-ST)'),
+    (lambda: ('encoder.blocks.0.attn.q_bias', ), 'a VideoMAE of its authors'),
     (lambda: OFFICIAL, 'a Vision Transformer of timm'),
-    (lambda: ('vit.encoder.layer.0.attention.attention.query.weight', ),
-     'a Vision Transformer of Hugging Face'),
+    (lambda: HF_VIT, 'a Vision Transformer of Hugging Face'),
+    (lambda: (*HF_VIT, 'decoder.decoder_embed.weight'), 'an MAE of Hugging Face'),
+    (lambda: HF_VIT[1:], 'a VideoMAE of Hugging Face'),
+    (lambda: ('bert.encoder.layer.0.attention.self.query.weight', ),
+     'a Transformer of Hugging Face'),
     (lambda: ('w', 'b'), 'no network known here (its parameters are called w, b, ...)'),
 ])
 def test_family(make, family):

@@ -20,6 +20,9 @@ from .config_search import find_config
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
+# where mmengine, the authors of MAE, PySlowFast and DeepSpeed keep a state dict
+_WRAPPERS = ('state_dict', 'model', 'model_state', 'module')
+
 
 def load_model(checkpoint: str | Path,
                config: str | Path | None = None,
@@ -61,6 +64,11 @@ def read_weights(checkpoint: str | Path) -> dict[str, Tensor]:
         ValueError: If it is no checkpoint, or holds no weights.
         UnpicklingError: If it contains more than data (torch >= 2.6).
     """
+    return read_weights_and_extras(checkpoint)[0]
+
+
+def read_weights_and_extras(checkpoint: str | Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Read the state dict and the names of what else is in the file, see :func:`read_weights`."""
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f'There is no checkpoint {checkpoint}.')
     try:
@@ -70,19 +78,26 @@ def read_weights(checkpoint: str | Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # zip, pickle and OS errors of many kinds
         raise ValueError(f'{checkpoint} is not a checkpoint, or is damaged: {error}') from error
-    for name in ('state_dict', 'model'):
+    extras: list[str] = []
+    for name in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
+            extras += [str(key) for key in content if key != name]
             content = content[name]
     weights = {key: value for key, value in content.items()
                if isinstance(value, Tensor)} if isinstance(content, dict) else {}
     if not weights:
         raise ValueError(f'{checkpoint} holds no weights: a checkpoint has them under '
                          "'state_dict'.")
-    return weights
+    return weights, extras + [str(key) for key in content if key not in weights]
 
 
-def _build_model(config: str | Path) -> ViCMAE:
-    from vicmae_mm.models import ViCMAE
+def read_config(config: str | Path) -> Config:
+    """Read a training config, with its data preprocessor moved into the model.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it describes no model.
+    """
     if not Path(config).is_file():
         raise FileNotFoundError(f'There is no config {config}.')
     cfg = Config.fromfile(config)
@@ -90,6 +105,12 @@ def _build_model(config: str | Path) -> ViCMAE:
         raise ValueError(f"{config} has no 'model': it is not a training config.")
     if 'data_preprocessor' in cfg:  # at the top level of a config, the Runner moves it likewise
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return cfg
+
+
+def _build_model(config: str | Path) -> ViCMAE:
+    from vicmae_mm.models import ViCMAE
+    cfg = read_config(config)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model)
     if not isinstance(model, ViCMAE):

@@ -1,0 +1,79 @@
+"""Files of weights, pickled or safetensors, read and written as data."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vicmae_mm.apis.load import read_weights_and_extras
+
+PICKLED, SAFE = ('.pth', '.pt', '.bin', '.ckpt'), '.safetensors'
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a file, executing nothing.
+
+    Args:
+        path: ``.safetensors``, or a pickled file of any name. The optimizer, arguments and
+            what else training left in it are not read out.
+
+    Returns:
+        The state dict, without the prefix ``module.`` of a parallel wrapper.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no checkpoint, is damaged or holds no weights.
+        UnpicklingError: If it contains more than data (torch >= 2.6).
+    """
+    return read_with_extras(path)[0]
+
+
+def read_with_extras(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Read the tensors and the names of what else is in the file, see :func:`read_checkpoint`."""
+    weights, extras = read_weights_and_extras(path)
+    if all(key.startswith('module.') for key in weights):
+        weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+    return weights, extras
+
+
+def write_checkpoint(path: str | Path,
+                     state: Mapping[str, Tensor],
+                     wrapper: str | None = 'state_dict') -> None:
+    """Write tensors; what stood there is replaced once the new file is whole.
+
+    Args:
+        path: ``.safetensors``, or ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` for a pickled file.
+        state: The tensors.
+        wrapper: Name in a pickled file under which the state dict is; None if it is the file.
+
+    Raises:
+        ValueError: For another suffix.
+    """
+    path = Path(path)
+    check_suffix(path)
+    state = {key: value.contiguous() for key, value in state.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'{path.name}.part')
+    try:
+        if path.suffix == SAFE:
+            save_file(state, part, metadata=dict(format='pt'))  # transformers asks for it
+        else:
+            torch.save(state if wrapper is None else {wrapper: state}, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a name that says no format.
+
+    Raises:
+        ValueError: If its suffix is none of those known.
+    """
+    if path.suffix not in (*PICKLED, SAFE):
+        raise ValueError(f'{path} has none of the suffixes {", ".join(PICKLED)} (pickled) and '
+                         f'{SAFE}.')
