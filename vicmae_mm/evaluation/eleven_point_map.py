@@ -1,0 +1,67 @@
+"""The metric of PASCAL VOC 2007."""
+import torch
+from mmpretrain.evaluation.metrics.multi_label import AveragePrecision
+from mmpretrain.evaluation.metrics.voc_multi_label import VOCMetricMixin
+from torch import Tensor
+
+from vicmae_mm.registry import METRICS
+
+
+def eleven_point_average_precision(scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the recalls 0, 0.1, ..., 1 of the best precision at that recall or a higher one.
+
+    Everingham et al., "The PASCAL Visual Object Classes Challenge", section 4.2. Samples of one
+    score are taken together, so that their order does not matter.
+
+    Args:
+        scores: Of one class, higher for more likely (N,).
+        targets: 1 where the class is present, 0 where it is absent, -1 to leave out (N,).
+
+    Returns:
+        Scalar, 0 to 1, float64; 0 if the class is present nowhere.
+    """
+    counted = targets >= 0
+    scores, order = scores[counted].sort(descending=True, stable=True)
+    hits = targets[counted][order].double().cumsum(0)
+    ends = torch.ones_like(scores, dtype=torch.bool)
+    ends[:-1] = scores[1:] != scores[:-1]
+    ranks = torch.arange(1, len(scores) + 1, device=scores.device)
+    hits, precision = hits[ends], (hits / ranks)[ends]
+    if not len(hits) or hits[-1] == 0:
+        return precision.new_zeros(())
+    # hits * 10 >= step * total is recall >= step / 10 without rounding
+    best = [precision[hits * 10 >= step * hits[-1]].max() for step in range(11)]
+    return torch.stack(best).mean()
+
+
+@METRICS.register_module()
+class ElevenPointMAP(VOCMetricMixin, AveragePrecision):
+    """Mean over the classes of the 11-point average precision, in percent.
+
+    It takes what ``mmpretrain.VOCAveragePrecision`` takes and reports ``multi-label/mAP`` (or
+    ``AP_classwise``) likewise; that class has the area under the curve, as VOC since 2010.
+
+    Args:
+        average: ``'macro'`` for the mean over the classes, None for each class.
+        difficult_as_positive: What an image counts as for a class whose objects in it are all
+            marked difficult; by default it is left out, as in the challenge.
+    """
+
+    @staticmethod
+    def calculate(pred: Tensor, target: Tensor, average: str | None = 'macro') -> Tensor:
+        """Average precision of scores (N, K) against targets (N, K) of 1, 0 and -1.
+
+        Returns:
+            Percent: a scalar, or of each class (K,) with ``average=None``.
+
+        Raises:
+            ValueError: If the shapes differ.
+        """
+        if pred.ndim != 2 or pred.shape != target.shape:
+            raise ValueError(f'Scores {tuple(pred.shape)} and targets {tuple(target.shape)} '
+                             'should be of one shape (N, K).')
+        precisions = 100 * torch.stack([
+            eleven_point_average_precision(*columns)
+            for columns in zip(pred.T, target.T, strict=True)
+        ])
+        return precisions.mean() if average == 'macro' else precisions
