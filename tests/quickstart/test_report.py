@@ -14,7 +14,7 @@ SETTING = Setting(
 @pytest.fixture
 def table():
     return accuracy_table(
-        {'ViC-MAE': dict(mean=Accuracy(linear=0.8126, knn=0.7), cls=Accuracy(linear=0.6, knn=0.5))},
+        {'ViC-MAE': dict(avg=Accuracy(linear=0.8126, knn=0.7), cls=Accuracy(linear=0.6, knn=0.5))},
         chance=0.101)
 
 

@@ -1,6 +1,6 @@
 """How good frozen features are: nearest neighbours and a linear probe."""
-from .features import extract_features
+from .features import encode
 from .knn import knn_accuracy, knn_predict
 from .linear_probe import linear_probe_accuracy
 
-__all__ = ['extract_features', 'knn_accuracy', 'knn_predict', 'linear_probe_accuracy']
+__all__ = ['encode', 'knn_accuracy', 'knn_predict', 'linear_probe_accuracy']

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicmae_mm.evaluation import extract_features, knn_accuracy, linear_probe_accuracy
-from vicmae_mm.models import ViCMAE
+from vicmae_mm.evaluation import encode, knn_accuracy, linear_probe_accuracy
+from vicmae_mm.models import Encoder, ViCMAE
 
 from .digit_scenes import World, draw_scene, random_pose
 
-POOLINGS = ('mean', 'cls')  # features: the mean of the patch tokens, and the class token
+LEVELS = ('avg', 'cls')  # features: the mean of the patch tokens, and the class token
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> dict[str, Accurac
     """Train a linear probe and a kNN classifier on ``train``, score them on ``test``.
 
     Returns:
-        The accuracy from the features of each of :data:`POOLINGS`.
+        The accuracy from the features of each of :data:`LEVELS`.
     """
+    encoder = Encoder.of(model)
     accuracies = {}
-    for pooling in POOLINGS:
-        train_features, features = (
-            extract_features(model, part.images, pooling) for part in (train, test))
+    for level in LEVELS:
+        train_features, features = (encode(encoder, part.images, level) for part in (train, test))
         data = (train_features, train.labels, features, test.labels)
-        accuracies[pooling] = Accuracy(linear_probe_accuracy(*data), knn_accuracy(*data))
+        accuracies[level] = Accuracy(linear_probe_accuracy(*data), knn_accuracy(*data))
     return accuracies
 
 

@@ -9,11 +9,11 @@ from mmengine.runner import Runner
 
 from vicmae_mm.models import ViCMAE
 
-from .measuring import POOLINGS, Accuracy, ImageSet
+from .measuring import LEVELS, Accuracy, ImageSet
 from .pretraining import num_cores
 from .progress import duration
 
-FEATURES = dict(mean='patches', cls='class token')
+FEATURES = dict(avg='patches', cls='class token')
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
 
 
@@ -58,14 +58,14 @@ def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: flo
     """Lines of a Markdown table: a row a network, and chance.
 
     Args:
-        accuracies: Of each network, by the pooling of its features.
+        accuracies: Of each network, by the level of its features.
         chance: Accuracy without looking.
     """
-    columns = [f'{kind}, {FEATURES[pooling]}' for pooling in POOLINGS
+    columns = [f'{kind}, {FEATURES[level]}' for level in LEVELS
                for kind in ('linear probe', 'kNN')]
-    rows = {name: [value for pooling in POOLINGS
-                   for value in (by_pooling[pooling].linear, by_pooling[pooling].knn)]
-            for name, by_pooling in accuracies.items()}
+    rows = {name: [value for level in LEVELS
+                   for value in (by_level[level].linear, by_level[level].knn)]
+            for name, by_level in accuracies.items()}
     rows['always the same answer'] = [chance] * len(columns)
     return [
         f'| network | {" | ".join(columns)} |', '|---' * (1 + len(columns)) + '|',

@@ -1,0 +1,108 @@
+"""A frozen encoder: whole images or clips in, features out."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmpretrain.models.selfsup.mae import MAEViT
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .vicmae import ViCMAE
+
+LEVELS = ('cls', 'avg', 'tokens')
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class Encoder(nn.Module):
+    """A backbone with the normalisation its weights were trained with.
+
+    ======== =========== ==========================================================
+    level    shape       what
+    ======== =========== ==========================================================
+    'cls'    (B, C)      the class token
+    'avg'    (B, C)      the mean of the patch tokens, or of the positions of a map
+    'tokens' (B, N, C)   all tokens, the class token first where there is one
+    ======== =========== ==========================================================
+
+    Tokens are those after the final norm. A network that was fine-tuned on their mean has its
+    final norm behind it: there ``'avg'`` is normalised and the tokens are not.
+
+    Args:
+        backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it.
+        mean: Of each channel, on the scale 0 to 255.
+        std: Likewise.
+
+    Attributes:
+        image_size: Side of the square images it was built for, in pixels; 224 for a network
+            that does not say.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self,
+                 backbone: nn.Module,
+                 mean: Sequence[float] = IMAGENET_MEAN,
+                 std: Sequence[float] = IMAGENET_STD) -> None:
+        super().__init__()
+        self.backbone = backbone
+        size: Any = getattr(backbone, 'img_size', 224)
+        self.image_size: int = size if isinstance(size, int) else size[0]
+        self.register_buffer('mean', torch.tensor(mean), persistent=False)
+        self.register_buffer('std', torch.tensor(std), persistent=False)
+
+    @classmethod
+    def of(cls, model: ViCMAE) -> Encoder:
+        """The encoder of a model in memory; it shares the weights."""
+        preprocessor: Any = model.data_preprocessor
+        return cls(model.backbone, preprocessor.mean.flatten().tolist(),
+                   preprocessor.std.flatten().tolist())
+
+    @property
+    def num_frames(self) -> int | None:
+        """Frames of a clip for a video network; None for one that encodes images."""
+        return getattr(self.backbone, 'num_frames', None)
+
+    @property
+    def has_cls_token(self) -> bool:
+        """Whether the first token is a class token."""
+        return getattr(self.backbone, 'cls_token', None) is not None
+
+    def forward(self, images: Tensor, level: str = 'tokens') -> Tensor:
+        """Encode.
+
+        Args:
+            images: Images (B, 3, H, W), or clips (B, 3, T, H, W) for a video network; RGB, 0 to
+                255.
+            level: See the class.
+
+        Raises:
+            ValueError: For an unknown level, or ``'cls'`` where there is no class token.
+        """
+        self.check_level(level)
+        axes = (-1, ) + (1, ) * (images.ndim - 2)
+        tokens = self._tokens((images.float() - self.mean.view(axes)) / self.std.view(axes))
+        if level == 'tokens':
+            return tokens
+        if level == 'cls':
+            return tokens[:, 0]
+        pooled = tokens[:, int(self.has_cls_token):].mean(dim=1)
+        norm = getattr(self.backbone, 'ln2', None)  # MAE's fc_norm
+        return pooled if norm is None else norm(pooled)
+
+    def check_level(self, level: str) -> None:
+        """Raise a ValueError unless the encoder has features of this level."""
+        if level not in LEVELS:
+            raise ValueError(f'level={level!r} is unknown: choose one of {LEVELS}.')
+        if level == 'cls' and not self.has_cls_token:
+            raise ValueError(f'A {type(self.backbone).__name__} without class token has no '
+                             "features of level 'cls': use 'avg'.")
+
+    def _tokens(self, inputs: Tensor) -> Tensor:
+        masked = isinstance(self.backbone, MAEViT)
+        features = self.backbone(inputs, mask=None) if masked else self.backbone(inputs)
+        last = features[-1] if isinstance(features, (tuple, list)) else features
+        return last.flatten(2).transpose(1, 2) if last.ndim > 3 else last
