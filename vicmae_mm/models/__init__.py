@@ -1,7 +1,7 @@
 """Models, importable as ``vicmae_mm.models`` and buildable by config."""
 from .backbones import ViCMAEViT, VideoViT
 from .encoder import Encoder
-from .heads import InfoNCEHead, SimSiamHead, VICRegHead
+from .heads import InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
 from .necks import FeatureNorm, MAEDecoder, Projector, TokenPooling
 from .utils import MixupCutmix, SyncBN1d
 from .vicmae import ViCMAE
@@ -12,6 +12,7 @@ __all__ = [
     'InfoNCEHead',
     'MAEDecoder',
     'MixupCutmix',
+    'MultiViewTSNHead',
     'Projector',
     'SimSiamHead',
     'SyncBN1d',
