@@ -1,6 +1,45 @@
 # Kinetics-400 in clips of 16 frames, stride 4: fine-tuning's augmentation (mae_st, PySlowFast's
 # k400_VIT_B_16x4_FT) and the paper's test of 7 temporal x 3 spatial views.
 # Mixup and CutMix mix whole batches: they belong to the model's data_preprocessor.
+augmentation = [
+    dict(type='mmaction.Resize', scale=(-1, 256)),
+    dict(
+        type='vicmae_mm.PerFrame',
+        share_random_params=True,  # all frames of a clip alike
+        transforms=[  # rand-m7-n4-mstd0.5-inc1
+            dict(
+                type='RandAugment',
+                _scope_='mmpretrain',  # of the operations it names, too
+                policies='timm_increasing',
+                num_policies=4,
+                magnitude_level=7,
+                magnitude_std=0.5,
+                total_level=10,
+                hparams=dict(pad_val=[124, 116, 104], interpolation='bicubic')),
+        ]),
+    dict(
+        type='mmaction.RandomResizedCrop',
+        area_range=(0.08, 1.0),
+        aspect_ratio_range=(0.75, 1.333)),
+    dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='mmaction.Flip', flip_ratio=0.5),
+    dict(
+        type='vicmae_mm.PerFrame',
+        share_random_params=True,
+        transforms=[
+            dict(
+                type='mmpretrain.RandomErasing',
+                erase_prob=0.25,
+                mode='rand',
+                min_area_ratio=0.02,
+                max_area_ratio=1 / 3,
+                fill_color=[123.675, 116.28, 103.53],
+                fill_std=[58.395, 57.12, 57.375]),
+        ]),
+    dict(type='mmaction.FormatShape', input_format='NCTHW'),
+    dict(type='mmaction.PackActionInputs'),
+]
+
 train_pipeline = [
     dict(type='vicmae_mm.VideoInit'),
     dict(
@@ -8,44 +47,7 @@ train_pipeline = [
         num_repeats=2,
         sample_frames=dict(
             type='mmaction.SampleFrames', clip_len=16, frame_interval=4, num_clips=1),
-        transforms=[
-            dict(type='mmaction.Resize', scale=(-1, 256)),
-            dict(
-                type='vicmae_mm.PerFrame',
-                share_random_params=True,  # all frames of a clip alike
-                transforms=[  # rand-m7-n4-mstd0.5-inc1
-                    dict(
-                        type='RandAugment',
-                        _scope_='mmpretrain',  # of the operations it names, too
-                        policies='timm_increasing',
-                        num_policies=4,
-                        magnitude_level=7,
-                        magnitude_std=0.5,
-                        total_level=10,
-                        hparams=dict(pad_val=[124, 116, 104], interpolation='bicubic')),
-                ]),
-            dict(
-                type='mmaction.RandomResizedCrop',
-                area_range=(0.08, 1.0),
-                aspect_ratio_range=(0.75, 1.333)),
-            dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
-            dict(type='mmaction.Flip', flip_ratio=0.5),
-            dict(
-                type='vicmae_mm.PerFrame',
-                share_random_params=True,
-                transforms=[
-                    dict(
-                        type='mmpretrain.RandomErasing',
-                        erase_prob=0.25,
-                        mode='rand',
-                        min_area_ratio=0.02,
-                        max_area_ratio=1 / 3,
-                        fill_color=[123.675, 116.28, 103.53],
-                        fill_std=[58.395, 57.12, 57.375]),
-                ]),
-            dict(type='mmaction.FormatShape', input_format='NCTHW'),
-            dict(type='mmaction.PackActionInputs'),
-        ]),
+        transforms=augmentation),
 ]
 
 val_pipeline = [  # one clip and one crop, from the middle

@@ -1,0 +1,78 @@
+# Kinetics-400 as TSN sees it: the video in 8 equal segments, a frame of each (Wang et al. 2016).
+# The test has 7 x 3 views: 7 such sets of frames, interleaved, with 3 crops each.
+train_pipeline = [
+    dict(type='vicmae_mm.VideoInit'),
+    dict(type='mmaction.UniformSample', clip_len=8),
+    dict(type='vicmae_mm.VideoDecode'),
+    dict(type='mmaction.Resize', scale=(-1, 256)),
+    dict(
+        type='mmaction.MultiScaleCrop',
+        input_size=224,
+        scales=(1, 0.875, 0.75, 0.66),
+        max_wh_scale_gap=1),
+    dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='mmaction.Flip', flip_ratio=0.5),
+    dict(type='mmaction.FormatShape', input_format='NCHW'),
+    dict(type='mmaction.PackActionInputs'),
+]
+
+val_pipeline = [
+    dict(type='vicmae_mm.VideoInit'),
+    dict(type='mmaction.UniformSample', clip_len=8, test_mode=True),
+    dict(type='vicmae_mm.VideoDecode'),
+    dict(type='mmaction.Resize', scale=(-1, 224)),
+    dict(type='mmaction.CenterCrop', crop_size=224),
+    dict(type='mmaction.FormatShape', input_format='NCHW'),
+    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
+]
+
+test_pipeline = [
+    dict(type='vicmae_mm.VideoInit'),
+    dict(type='mmaction.UniformSample', clip_len=8, num_clips=7, test_mode=True),
+    dict(type='vicmae_mm.VideoDecode'),
+    dict(type='mmaction.Resize', scale=(-1, 224)),
+    dict(type='mmaction.ThreeCrop', crop_size=224),
+    dict(type='mmaction.FormatShape', input_format='NCHW'),
+    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
+]
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=16,
+    persistent_workers=True,
+    sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True),
+    dataset=dict(
+        type='vicmae_mm.VideoPairDataset',
+        data_root='data/kinetics400',
+        ann_file='kinetics400_train_list_videos.txt',
+        data_prefix=dict(video='videos_train'),
+        pipeline=train_pipeline))
+
+val_dataloader = dict(
+    batch_size=16,
+    num_workers=16,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='vicmae_mm.VideoPairDataset',
+        data_root='data/kinetics400',
+        ann_file='kinetics400_val_list_videos.txt',
+        data_prefix=dict(video='videos_val'),
+        test_mode=True,
+        pipeline=val_pipeline))
+
+test_dataloader = dict(
+    batch_size=1,  # 21 views of 8 frames
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='vicmae_mm.VideoPairDataset',
+        data_root='data/kinetics400',
+        ann_file='kinetics400_val_list_videos.txt',
+        data_prefix=dict(video='videos_val'),
+        test_mode=True,
+        pipeline=test_pipeline))
+
+val_evaluator = dict(type='mmaction.AccMetric')
+test_evaluator = val_evaluator
