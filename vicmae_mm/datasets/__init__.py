@@ -1,10 +1,11 @@
 """Datasets, samplers and transforms."""
 from .bad_videos import TooManyBadVideosError
+from .birdsnap import Birdsnap
 from .samplers import EpochSampler, SampleIndex
 from .transforms import PerFrame, RepeatAug, SampleFramePair, VideoDecode, VideoInit
 from .video_pairs import VideoPairDataset
 
 __all__ = [
-    'EpochSampler', 'PerFrame', 'RepeatAug', 'SampleFramePair', 'SampleIndex',
+    'Birdsnap', 'EpochSampler', 'PerFrame', 'RepeatAug', 'SampleFramePair', 'SampleIndex',
     'TooManyBadVideosError', 'VideoDecode', 'VideoInit', 'VideoPairDataset'
 ]

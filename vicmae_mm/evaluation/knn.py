@@ -4,44 +4,51 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def knn_predict(train_features: Tensor,
-                train_labels: Tensor,
-                features: Tensor,
-                k: int = 20,
-                temperature: float = 0.07,
-                batch_size: int = 1024) -> Tensor:
+def knn_votes(train_features: Tensor,
+              train_targets: Tensor,
+              features: Tensor,
+              k: int = 20,
+              temperature: float = 0.07,
+              batch_size: int = 1024) -> Tensor:
     """Let the k most similar training samples vote, each by exp(cosine / temperature).
 
     The weighted vote of Wu et al. (arXiv 1805.01978), with DINO's k and temperature.
 
     Args:
         train_features: (M, C).
-        train_labels: Integer classes from 0 (M,).
+        train_targets: Presence, 0 or 1, of each class (M, K).
         features: Samples to classify (N, C).
         k: Number of neighbours; all M, if there are fewer.
         temperature: Larger is closer to an unweighted vote.
         batch_size: Samples compared at a time.
 
     Returns:
-        Predicted classes (N,).
+        Votes (N, K); those of all neighbours sum to 1.
 
     Raises:
-        ValueError: If features and labels are not of one length, or k is below 1.
+        ValueError: If features and targets are not of one length, or k is below 1.
     """
-    if len(train_features) != len(train_labels):
-        raise ValueError(f'There are {len(train_features)} features but {len(train_labels)} '
+    if len(train_features) != len(train_targets):
+        raise ValueError(f'There are {len(train_features)} features but {len(train_targets)} '
                          'labels: every training sample needs one.')
     if k < 1:
         raise ValueError(f'k={k} should be at least 1: the number of neighbours that vote.')
     k = min(k, len(train_features))
-    votes_of = F.one_hot(train_labels.long()).to(train_features.dtype)
+    present = train_targets.to(train_features.dtype)
     bank = F.normalize(train_features, dim=1)
-    predictions = []
+    votes = []
     for batch in F.normalize(features, dim=1).split(batch_size):
         similarity, neighbours = (batch @ bank.T).topk(k, dim=1)
         weights = (similarity / temperature).softmax(dim=1)
-        predictions.append((weights[..., None] * votes_of[neighbours]).sum(1).argmax(1))
-    return torch.cat(predictions)
+        votes.append((weights[..., None] * present[neighbours]).sum(1))
+    return torch.cat(votes)
+
+
+def knn_predict(train_features: Tensor, train_labels: Tensor, features: Tensor, k: int = 20,
+                temperature: float = 0.07, batch_size: int = 1024) -> Tensor:
+    """Class (N,) with most of :func:`knn_votes`, for training labels from 0 (M,)."""
+    present = F.one_hot(train_labels.long())
+    return knn_votes(train_features, present, features, k, temperature, batch_size).argmax(1)
 
 
 def knn_accuracy(train_features: Tensor, train_labels: Tensor, features: Tensor, labels: Tensor,

@@ -122,7 +122,7 @@ class LogisticRegression:
             mean.backward()
             return mean.item()
 
-        optimizer.step(objective)  # type: ignore[arg-type]  # it wants a float(...) of it only
+        optimizer.step(objective)
         return self._unflatten(flat.detach(), scale)
 
     def _loss(self, scores: Tensor) -> Tensor:

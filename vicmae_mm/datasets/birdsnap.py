@@ -1,0 +1,92 @@
+"""Birdsnap (Berg et al., CVPR 2014), which mmpretrain lacks."""
+import csv
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from mmpretrain.datasets import BaseDataset
+
+from vicmae_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class Birdsnap(BaseDataset):
+    """500 species of North American birds: 47,386 images to train on, 2,443 to test.
+
+    The distribution holds lists and a script, ``get_birdsnap.py``, that fetches the images from
+    Flickr, where many have gone. Images of the lists that are not on disk are left out and counted
+    in the log::
+
+        birdsnap
+        ├── species.txt        id, common, scientific, dir
+        ├── images.txt         url, md5, path, species_id, bb_x1, ...
+        ├── test_images.txt    path
+        └── images             what the script has fetched
+            ├── Acadian_Flycatcher
+            │   ├── 2289.jpg
+            │   └── ...
+            └── ...
+
+    The lists are separated by tabs, their first line names the columns.
+
+    Args:
+        data_root: The folder ``birdsnap``.
+        split: ``'train'`` (all images that are not in test_images.txt) or ``'test'``.
+        data_prefix: Folder of the images below ``data_root``.
+        **kwargs: Of ``mmpretrain.BaseDataset``.
+
+    Raises:
+        FileNotFoundError: If a list is missing, or every image of the split.
+        ValueError: If the split is unknown or a list lacks a column.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 split: str = 'train',
+                 data_prefix: str = 'images',
+                 **kwargs: Any) -> None:
+        if split not in ('train', 'test'):
+            raise ValueError(f"split={split!r} should be 'train' or 'test'.")
+        self.split = split
+        super().__init__(
+            ann_file='images.txt', data_root=data_root, data_prefix=data_prefix,
+            **{'test_mode': split == 'test', **kwargs})
+
+    def load_data_list(self) -> list[dict]:
+        """Read the lists.
+
+        Returns:
+            ``img_path`` and ``gt_label`` of each image, the latter ``species_id - 1``.
+        """
+        root = Path(self.ann_file).parent
+        species = sorted(_read_columns(root / 'species.txt', 'id', 'common'),
+                         key=lambda row: int(row[0]))
+        self._metainfo.setdefault('classes', tuple(name for _, name in species))
+        tests = {path for path, in _read_columns(root / 'test_images.txt', 'path')}
+        records, missing = [], 0
+        for path, number in _read_columns(root / 'images.txt', 'path', 'species_id'):
+            if (path in tests) != (self.split == 'test'):
+                continue
+            file = Path(self.img_prefix, path)
+            if file.is_file():
+                records.append(dict(img_path=str(file), gt_label=int(number) - 1))
+            else:
+                missing += 1
+        if not records:
+            raise FileNotFoundError(f'None of the {missing:,} images that images.txt lists for '
+                                    f'{self.split!r} is in {self.img_prefix}.')
+        if missing:
+            print_log(f'Birdsnap: {missing:,} of {missing + len(records):,} images of '
+                      f'{self.split!r} are not on disk and left out.', 'current')
+        return records
+
+
+def _read_columns(path: Path, *names: str) -> list[tuple[str, ...]]:
+    """The named columns of a list separated by tabs."""
+    with open(path, encoding='utf-8', newline='') as file:
+        reader = csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE)
+        lacking = set(names) - set(reader.fieldnames or ())
+        if lacking:
+            raise ValueError(f'{path} lacks the column(s) {", ".join(sorted(lacking))}: its first '
+                             'line should name them, separated by tabs.')
+        return [tuple(row[name] for name in names) for row in reader]
