@@ -11,22 +11,12 @@ import pickle
 import sys
 from pathlib import Path
 
-import torch
 from PIL import Image
 
-import vicmae_mm  # noqa: F401  (mends of upstream faults)
+from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from vicmae_mm.apis import load_model, reconstruction_picture
 
 PICTURES = ('.png', '.jpg', '.jpeg')
-
-
-def usable_device(name: str) -> str:
-    """Return the name if torch can put a tensor there."""
-    try:
-        torch.empty(0, device=name)
-    except (AssertionError, RuntimeError) as error:
-        raise argparse.ArgumentTypeError(f'{name!r} can not be used: {error}') from error
-    return name
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,9 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the masks (default: %(default)s)')
     parser.add_argument(
         '--mask-ratio', type=float, help="share of hidden patches (default: the model's own)")
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', type=usable_device,
-        help='default: %(default)s')
+    cli.add_device(parser)
     return parser.parse_args()
 
 

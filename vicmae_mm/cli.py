@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
@@ -77,6 +78,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     # torch.distributed.launch passes it; torchrun sets the variable.
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, which must be one that torch can use here."""
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', type=_usable_device,
+        help='default: %(default)s')
+
+
+def _usable_device(name: str) -> str:
+    try:
+        torch.empty(0, device=name)
+    except (AssertionError, RuntimeError) as error:
+        raise argparse.ArgumentTypeError(f'{name!r} can not be used: {error}') from error
+    return name
 
 
 def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> None:

@@ -4,13 +4,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 
-from tests.helpers.models import IMG_SIZE, tiny_config
+from tests.helpers.models import IMG_SIZE, tiny_config, tiny_vicmae
 
 PREPROCESSOR = dict(
     type='mmpretrain.SelfSupDataPreprocessor', mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375], to_rgb=False)
+
+
+def save_run(folder: Path, **overrides: Any) -> Path:
+    """A work dir with a dumped config and a checkpoint, whose path is returned."""
+    folder.mkdir()
+    overrides['data_preprocessor'] = PREPROCESSOR
+    cfg = Config(dict(model=tiny_config(**overrides), default_scope='mmpretrain'))
+    cfg.dump(folder / 'tiny.py')
+    torch.save(dict(state_dict=tiny_vicmae(**overrides).state_dict()), folder / 'epoch_1.pth')
+    return folder / 'epoch_1.pth'
 
 
 class RandomPairs:

@@ -6,23 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
 from PIL import Image
 
-from tests.helpers.models import tiny_config, tiny_vicmae
-from tests.helpers.runs import PREPROCESSOR
+from tests.helpers.runs import save_run
 from tests.helpers.videos import draw_frame, make_audio, make_video
-
-
-def save_run(folder: Path, **overrides) -> Path:
-    """A work dir with a dumped config and a checkpoint."""
-    folder.mkdir()
-    overrides['data_preprocessor'] = PREPROCESSOR
-    cfg = Config(dict(model=tiny_config(**overrides), default_scope='mmpretrain'))
-    cfg.dump(folder / 'tiny.py')
-    torch.save(dict(state_dict=tiny_vicmae(**overrides).state_dict()), folder / 'epoch_1.pth')
-    return folder / 'epoch_1.pth'
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Frames of videos and images, prepared as for validation."""
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
 
-def read_frames(path: str | Path) -> tuple[str, list[np.ndarray]]:
-    """Read an image, or a pair of frames of a video.
+def middle_pair(total: int) -> list[int]:
+    """The pair that stands for what training draws: at one and three quarters of a video."""
+    return sorted({total // 4, 3 * total // 4})
 
-    The pair stands for what training draws: the frames at one and three quarters
-    of the video, one from each half. A video of one frame gives that frame.
+
+def read_frames(
+        path: str | Path,
+        choose: Callable[[int], Sequence[int]] = middle_pair) -> tuple[str, list[np.ndarray]]:
+    """Read an image, or some frames of a video.
 
     Args:
         path: An image or video file.
+        choose: Frame numbers for a number of frames; by default a pair, one from each half, or
+            the one frame of a video that has no more.
 
     Returns:
-        A caption, and one or two frames, uint8 (H, W, 3) RGB.
+        A caption, and the frames, uint8 (H, W, 3) RGB.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -42,7 +49,7 @@ def read_frames(path: str | Path) -> tuple[str, list[np.ndarray]]:
     try:
         with open_video(str(path)) as video:
             total = video.num_frames
-            indices = sorted({total // 4, 3 * total // 4})
+            indices = choose(total)
             frames = video.get_frames(indices)
     except VideoError as error:
         raise ValueError(
@@ -51,11 +58,29 @@ def read_frames(path: str | Path) -> tuple[str, list[np.ndarray]]:
     return f'{path.name}: frame{"s" * (len(indices) > 1)} {numbers} of {total}', frames
 
 
-def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
+def prepare_frame(frame: np.ndarray, size: int) -> Tensor:
     """Resize the short side and crop the centre, as for validation.
 
     A square of 256 / 224 times the model's input is cropped to 224 / 224, the
     ImageNet protocol of MAE.
+
+    Args:
+        frame: uint8 (H, W, 3) RGB.
+        size: Side of the model's input in pixels.
+
+    Returns:
+        uint8 (3, size, size) RGB.
+    """
+    from mmpretrain.datasets import CenterCrop, ResizeEdge
+    transform = Compose([
+        ResizeEdge(round(size * 256 / 224), backend='pillow', interpolation='bicubic'),
+        CenterCrop(size),
+    ])
+    return torch.from_numpy(transform(dict(img=frame))['img'].transpose(2, 0, 1).copy())
+
+
+def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
+    """Prepare frames (:func:`prepare_frame`) for the data preprocessor of a model.
 
     Args:
         model: The model the frames are for.
@@ -65,18 +90,10 @@ def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
         uint8 (3, S, S) in the channel order the model's data preprocessor
         takes.
     """
-    from mmpretrain.datasets import CenterCrop, ResizeEdge
-    size = model.backbone.img_size[0]
-    transform = Compose([
-        ResizeEdge(round(size * 256 / 224), backend='pillow', interpolation='bicubic'),
-        CenterCrop(size),
-    ])
+    squares = [prepare_frame(frame, model.backbone.img_size[0]) for frame in frames]
     # data for preprocessors that convert to RGB is BGR
-    order = -1 if model.data_preprocessor._channel_conversion else 1
-    return [
-        torch.from_numpy(transform(dict(img=frame))['img'][..., ::order].transpose(2, 0, 1).copy())
-        for frame in frames
-    ]
+    swap = model.data_preprocessor._channel_conversion
+    return [square.flip(0) for square in squares] if swap else squares
 
 
 def _read_image(path: Path) -> np.ndarray | None:

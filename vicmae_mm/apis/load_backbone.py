@@ -13,7 +13,7 @@ from vicmae_mm.registry import MODELS
 from .checkpoint_fit import check_fit
 from .config_search import find_config
 from .infer_architecture import infer_backbone
-from .load import read_config, read_weights
+from .load import read_config
 
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
@@ -56,8 +56,9 @@ def load_backbone(checkpoint: str | Path,
             of, or its tensors are not exactly those of the network.
         UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
     """
+    from vicmae_mm.conversion import read_checkpoint
     from vicmae_mm.models import Encoder
-    weights = read_weights(checkpoint)
+    weights = read_checkpoint(checkpoint)
     is_ours = any(key.startswith(PREFIX) for key in weights)
     if config is None and is_ours:
         config = _config_beside(checkpoint)
@@ -98,12 +99,16 @@ def _convert(weights: dict[str, Tensor],
 
 
 def _encoder_of_config(config: str | Path, normalisation: dict[str, Any]) -> Encoder:
-    from vicmae_mm.models import Encoder
+    from vicmae_mm.models import Encoder, VideoViT
     cfg = read_config(config)
     if 'backbone' not in cfg.model:
         raise ValueError(f'The model of {config} has no backbone.')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         backbone = _build_unmasked(cfg.model.backbone)
+    if not isinstance(backbone, VideoViT) and any(
+            isinstance(module, nn.Conv3d) for module in backbone.modules()):
+        raise ValueError(f'The backbone of {config} is a {type(backbone).__name__} for clips: of '
+                         'those only vicmae_mm.VideoViT is known here.')
     preprocessor = cfg.model.get('data_preprocessor')
     if preprocessor:
         # a preprocessor without them does not normalise

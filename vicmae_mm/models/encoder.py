@@ -80,7 +80,8 @@ class Encoder(nn.Module):
             level: See the class.
 
         Raises:
-            ValueError: For an unknown level, or ``'cls'`` where there is no class token.
+            ValueError: For an unknown level, ``'cls'`` where there is no class token, or a
+                backbone that returns something else.
         """
         self.check_level(level)
         axes = (-1, ) + (1, ) * (images.ndim - 2)
@@ -105,4 +106,7 @@ class Encoder(nn.Module):
         masked = isinstance(self.backbone, MAEViT)
         features = self.backbone(inputs, mask=None) if masked else self.backbone(inputs)
         last = features[-1] if isinstance(features, (tuple, list)) else features
+        if last.ndim < 3:
+            raise ValueError(f'The {type(self.backbone).__name__} returns vectors of shape '
+                             f'{tuple(last.shape)}: what is wanted is tokens or a map.')
         return last.flatten(2).transpose(1, 2) if last.ndim > 3 else last
