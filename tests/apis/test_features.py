@@ -142,7 +142,7 @@ def test_folder_means_all_images_and_videos_below(tmp_path):
 
 def test_nothing_to_encode(encoder, tmp_path):
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match='There is no image and no video in .*empty'):
+    with pytest.raises(ValueError, match=r'There is no image and no video in .*empty'):
         extract_features(encoder, tmp_path / 'empty')
     with pytest.raises(FileNotFoundError, match=r'none\.mp4 is missing'):
         extract_features(encoder, [tmp_path / 'none.mp4'])

@@ -96,7 +96,7 @@ def test_resnet_of_its_config(tmp_path, images):
     expected = built.backbone(normalised(images)).mean((2, 3))
     torch.testing.assert_close(encoder(images, 'avg'), expected)
     assert encoder.image_size == 224
-    with pytest.raises(ValueError, match="ResNet without class token.* use 'avg'"):
+    with pytest.raises(ValueError, match=r"ResNet without class token.* use 'avg'"):
         encoder(images, 'cls')
     (tmp_path / 'config.py').unlink()
     with pytest.raises(ValueError, match=r'can not be told.*looks like a ResNet.*--config'):
