@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,12 +10,11 @@ from torch import Tensor
 
 from vicmae_mm.apis.checkpoint_family import describe_family, detect_family
 
-from .families import FAMILIES, Family
+from .families import FAMILIES, OURS, Family
 from .names import shorten
 from .rules import Rule
 from .tensors import pack, sinusoid_table, unpack
 
-OURS = 'vicmae_mm'
 NAMES = (*FAMILIES, OURS)
 ENCODER = 'backbone'
 _POSITIONS, _PATCHES = 'backbone.pos_embed', 'backbone.patch_embed.projection.weight'
@@ -29,6 +29,7 @@ class Conversion:
         source: Family it was.
         target: Family it is.
         left_out: Names of tensors of the source that are not in it.
+        parts: Number of tensors that were converted, as they are here, of each module here.
         added: What is in it though no tensor of the source is, in words.
     """
 
@@ -36,6 +37,7 @@ class Conversion:
     source: str
     target: str
     left_out: list[str] = field(default_factory=list)
+    parts: Counter[str] = field(default_factory=Counter)
     added: list[str] = field(default_factory=list)
 
 
@@ -95,6 +97,7 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
                          f'{describe_family(state_dict)}.')
     if encoder_only:
         _remove(result, [key for key in result.state if not key.startswith(f'{ENCODER}.')])
+    result.parts = Counter(key.partition('.')[0] for key in result.state)
     if target != OURS:
         unheld = _from_ours(result, FAMILIES[target])
         _leave_out(result, unheld, False, target)
@@ -118,8 +121,8 @@ def _to_ours(result: Conversion, family: Family, clip: tuple[int, int]) -> list[
             group[index] = tensor
     if unknown:
         raise ValueError(
-            f'{len(unknown)} of {len(result.state)} tensors are none of a {result.source} '
-            f'network: {shorten(unknown)}. It looks like {describe_family(result.state)}.')
+            f"{len(unknown)} of {len(result.state)} tensors are none of {result.source}'s: "
+            f'{shorten(unknown)}. It looks like {describe_family(result.state)}.')
     _check_complete(family, groups, result.source)
     result.state = {}
     for (rule, layer), parts in groups.items():
@@ -165,8 +168,7 @@ def _check_complete(family: Family, groups: Mapping[tuple[Rule, int], list[Tenso
         for theirs in rule.theirs if theirs is not None}
     missing = [key.removeprefix('@') for key in wanted if key not in found]
     if missing:
-        raise ValueError(f'{len(missing)} tensors of a {name} network are missing: '
-                         f'{shorten(missing)}.')
+        raise ValueError(f"{len(missing)} of {name}'s tensors are missing: {shorten(missing)}.")
 
 
 def _check_dims(ours: Mapping[str, Tensor], family: Family, name: str) -> None:

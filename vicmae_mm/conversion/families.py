@@ -172,7 +172,8 @@ HF_VIDEO_SPELLINGS = (
     (r'\.attention\.value\.bias$', '.attention.v_bias'),
 )
 
-# `vicmae_mm` itself needs no table.
+OURS = 'vicmae_mm'
+# ours needs no table
 FAMILIES: dict[str, Family] = {
     'official-vicmae': Family(VIT + MAE_DECODER + PROJECTOR),
     'mae': Family(VIT + MAE_DECODER),
@@ -187,3 +188,8 @@ FAMILIES: dict[str, Family] = {
         HF_VIDEOMAE, dims=5, wrapper=None, base_prefix='videomae.', fixed_positions=True,
         spellings=HF_VIDEO_SPELLINGS),
 }
+
+
+def wrapper(name: str) -> str | None:
+    """Under which name a pickled file of a family keeps its state dict; None if it is one."""
+    return 'state_dict' if name == OURS else FAMILIES[name].wrapper

@@ -55,7 +55,9 @@ def write_checkpoint(path: str | Path,
     """
     path = Path(path)
     check_suffix(path)
-    state = {key: value.contiguous() for key, value in state.items()}
+    # a view would drag its whole memory into a pickled file, and is none of safetensors'
+    state = {key: value.detach().clone(memory_format=torch.contiguous_format)
+             for key, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'{path.name}.part')
     try:

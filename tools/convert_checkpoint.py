@@ -1,0 +1,87 @@
+"""Give a checkpoint the names and shapes of another family of networks.
+
+    python tools/convert_checkpoint.py vit_base.safetensors mine.pth
+    python tools/convert_checkpoint.py epoch_800.pth model.safetensors --to hf-vit --encoder-only
+    python tools/convert_checkpoint.py epoch_800.pth mae.pth --to mae --drop projector.
+    python tools/convert_checkpoint.py mae_st.pth mine.pth --from mae_st --encoder-only
+
+Values stay as they are, bit for bit. A tensor that the other family has no place for is an
+error, unless --drop or --encoder-only leaves it out. Nothing in a file is executed; optimizer
+states and options in it are not carried over. docs/checkpoints.md has the families.
+"""
+import argparse
+from pathlib import Path
+
+import vicmae_mm  # noqa: F401  (mends of upstream faults)
+from vicmae_mm.cli import run
+from vicmae_mm.conversion import (
+    NAMES,
+    Conversion,
+    check_suffix,
+    convert_with_report,
+    read_with_extras,
+    shorten,
+    wrapper,
+    write_checkpoint,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=f'families: {", ".join(NAMES)}',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', type=Path, metavar='SRC', help='.safetensors or a pickled file')
+    parser.add_argument(
+        'dst', type=Path, metavar='DST', help='.safetensors, or .pth, .pt, .bin, .ckpt (pickled)')
+    parser.add_argument(
+        '--from', dest='source', choices=NAMES, metavar='FAMILY',
+        help='default: told by the names in the file')
+    parser.add_argument(
+        '--to', dest='target', choices=NAMES, metavar='FAMILY', default=NAMES[-1],
+        help='default: %(default)s')
+    parser.add_argument(
+        '--drop', nargs='+', default=[], metavar='NAME',
+        help='leave out tensors whose names in SRC begin so, e.g. projector. head.')
+    parser.add_argument(
+        '--encoder-only', action='store_true', help='leave out decoder, projector and head')
+    parser.add_argument(
+        '--num-frames', type=int, default=16,
+        help='frames of a clip of a VideoMAE network, whose files lack the position table '
+        '(default: %(default)s)')
+    parser.add_argument(
+        '--img-size', type=int, default=224, help='side of its frames (default: %(default)s)')
+    parser.add_argument('--force', action='store_true', help='replace DST if it exists')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Convert a file and say what became of what was in it."""
+    args = parse_args()
+    check_suffix(args.dst)
+    if args.dst.exists() and not args.force:
+        raise FileExistsError(f'{args.dst} exists: --force replaces it.')
+    weights, extras = read_with_extras(args.src)
+    try:
+        result = convert_with_report(
+            weights, args.source, args.target, drop=args.drop, encoder_only=args.encoder_only,
+            num_frames=args.num_frames, img_size=args.img_size)
+    except ValueError as error:
+        raise ValueError(f'{args.src}: {error}') from error
+    write_checkpoint(args.dst, result.state, wrapper(args.target))
+    print(summary(args, result, len(weights), extras))
+
+
+def summary(args: argparse.Namespace, result: Conversion, read: int, extras: list[str]) -> str:
+    """What was read, mapped, left out, added and written."""
+    size = sum(tensor.numel() for tensor in result.state.values()) / 1e6
+    mapped = (f'{part} {count}' for part, count in sorted(result.parts.items()))
+    lines = [f'{args.src}: {result.source}, {read} tensors']
+    lines += [f'  {title:10} {text}' for title, text in (
+        ('mapped:', ', '.join(mapped)), ('left out:', shorten(result.left_out)),
+        ('added:', '; '.join(result.added)), ('not read:', ', '.join(extras))) if text]
+    return '\n'.join([*lines, f'{args.dst}: {result.target}, {len(result.state)} tensors, '
+                      f'{size:.1f} M numbers'])
+
+
+if __name__ == '__main__':
+    run(main)
