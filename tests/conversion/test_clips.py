@@ -86,7 +86,7 @@ def test_bias_of_keys_is_left_out_without_effect(family):
 def test_learned_positions_have_no_place_in_videomae():
     state = convert(dict(VideoEncoder(stacked=True).state_dict()), **SIZE)
     state['backbone.pos_embed'][0, 3, 5] += 1e-3
-    with pytest.raises(ValueError, match="is not VideoMAE's fixed table"):
+    with pytest.raises(ValueError, match="table is not VideoMAE's fixed one"):
         convert(state, target='videomae')
 
 

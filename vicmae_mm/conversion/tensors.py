@@ -36,14 +36,3 @@ def unpack(whole: Tensor, packing: Packing, count: int) -> Sequence[Tensor]:
     else:
         parts = whole.split((1, whole.shape[1] - 1), dim=1)
     return [part.clone() for part in parts]
-
-
-def sinusoid_table(positions: int, width: int) -> Tensor:
-    """Position table (1, positions, width) of the Transformer (Vaswani et al., section 3.5).
-
-    VideoMAE numbers the tokens of a clip through, time first, and stores no table.
-    """
-    channels = torch.arange(width, dtype=torch.float64)
-    rates = 10000**(2 * (channels // 2) / width)
-    angles = torch.arange(positions, dtype=torch.float64)[:, None] / rates
-    return torch.where(channels % 2 == 0, angles.sin(), angles.cos())[None].float()
