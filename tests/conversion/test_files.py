@@ -25,6 +25,8 @@ def test_what_is_written_is_read(suffix, tmp_path):
     assert_same(read_checkpoint(path), STATE)
     assert_same(read_weights(path), STATE)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+    (tmp_path / 'other').touch()  # readable for whom the user's umask says
+    assert path.stat().st_mode == (tmp_path / 'other').stat().st_mode
 
 
 def test_views_are_written_alone(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vicmae_mm.apis.load import read_weights_and_extras
@@ -62,7 +62,8 @@ def write_checkpoint(path: str | Path,
     part = path.with_name(f'{path.name}.part')
     try:
         if path.suffix == SAFE:
-            save_file(state, part, metadata=dict(format='pt'))  # transformers asks for it
+            # transformers asks for the format; save_file would make a file for its owner alone
+            part.write_bytes(save(state, metadata=dict(format='pt')))
         else:
             torch.save(state if wrapper is None else {wrapper: state}, part)
         os.replace(part, path)
