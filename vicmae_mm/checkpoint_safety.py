@@ -26,7 +26,7 @@ CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2,
 _STATISTICS = ('min', 'max', 'current', 'mean')
 _STATE = ('max_length', '_log_history', '_count_history')
 # What torch raises over files that are cut off, empty or something else.
-_UNREADABLE = (pickle.UnpicklingError, EOFError, struct.error, RuntimeError, OSError)
+_UNREADABLE = (pickle.UnpicklingError, EOFError, LookupError, struct.error, RuntimeError, OSError)
 _REFUSED = re.compile(r"GLOBAL (\S+)(?: of (.+))?|(?:but got|function) <?(?:class )?'?([\w.]+)")
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 

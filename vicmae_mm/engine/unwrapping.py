@@ -1,10 +1,40 @@
-"""The model inside what a distributed runner wraps around it."""
+"""What is inside a runner: its model and datasets without wrappers, and what it is doing."""
+from collections.abc import Iterator
 from typing import Any
 
-from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop, Runner
 
 
 def unwrapped_model(runner: Runner) -> Any:
-    """The runner's model itself, without DistributedDataParallel or the like."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    """The runner's model itself, without DistributedDataParallel or test-time augmentation."""
+    model = runner.model
+    return model.module if is_model_wrapper(model) or isinstance(model, BaseTTAModel) else model
+
+
+def current_task(runner: Runner) -> str:
+    """``'train'``, ``'val'`` or ``'test'``: which method of the runner is under way, else ``''``.
+
+    Each builds its own loops before the first hook runs; training may build validation's too.
+    """
+    for task in ('train', 'val', 'test'):
+        if isinstance(getattr(runner, f'_{task}_loop'), BaseLoop):
+            return task
+    return ''
+
+
+def innermost_datasets(dataset: Any) -> Iterator[Any]:
+    """The datasets inside any wrappers, each once."""
+    pending, seen = [dataset], set()
+    while pending:
+        item = pending.pop(0)
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        # Concat; Repeat, ClassBalanced and torch's Subset; the runner's num_batch_per_epoch.
+        inner = [*getattr(item, 'datasets', []), *(
+            getattr(item, name) for name in ('dataset', '_dataset') if hasattr(item, name))]
+        if inner:
+            pending.extend(inner)
+        else:
+            yield item

@@ -1,10 +1,13 @@
 """Hooks."""
 from .bad_video_hook import BadVideoHook
 from .checkpoint_fit_hook import CheckpointFitHook
+from .class_count_hook import ClassCountHook
 from .contrast_weight_hook import ContrastWeightHook
 from .curves_hook import CurvesHook
+from .pretrained_fit_hook import PretrainedFitHook
 from .reconstruction_hook import ReconstructionHook
 
 __all__ = [
-    'BadVideoHook', 'CheckpointFitHook', 'ContrastWeightHook', 'CurvesHook', 'ReconstructionHook'
+    'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'ContrastWeightHook', 'CurvesHook',
+    'PretrainedFitHook', 'ReconstructionHook'
 ]

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vicmae_mm.datasets.video_pairs import VideoPairDataset
+from vicmae_mm.engine.unwrapping import innermost_datasets
 from vicmae_mm.registry import HOOKS
 
 
@@ -53,16 +54,4 @@ class BadVideoHook(Hook):
 
 def iter_pair_datasets(dataset: Any) -> Iterator[VideoPairDataset]:
     """The :class:`VideoPairDataset` objects in a dataset, each once, through any wrappers."""
-    pending, seen = [dataset], set()
-    while pending:
-        item = pending.pop(0)
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, VideoPairDataset):
-            yield item
-            continue
-        # Concat; Repeat, ClassBalanced and torch's Subset; the runner's num_batch_per_epoch.
-        pending.extend(getattr(item, 'datasets', []))
-        pending.extend(getattr(item, name) for name in ('dataset', '_dataset')
-                       if hasattr(item, name))
+    return (item for item in innermost_datasets(dataset) if isinstance(item, VideoPairDataset))

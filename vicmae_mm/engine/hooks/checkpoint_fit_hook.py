@@ -1,19 +1,21 @@
 """Refusing the checkpoint of another model before anything of it is used."""
+import re
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vicmae_mm.apis.checkpoint_family import describe_family
 from vicmae_mm.apis.checkpoint_fit import check_fit
-from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.engine.unwrapping import current_task, unwrapped_model
 from vicmae_mm.registry import HOOKS
 
 
 @HOOKS.register_module()
 class CheckpointFitHook(Hook):
-    """Stop where mmengine would warn and train on from random weights.
+    """Stop where mmengine would warn and go on with random weights.
 
-    A run that is resumed must find exactly its own model in the checkpoint.
-    ``load_from`` may bring a part of it, such as an encoder, but not nothing.
+    A run that is resumed or tested must find exactly its own model in the checkpoint.
+    ``load_from`` may bring a training run a part of it, such as an encoder, but not nothing.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -23,11 +25,20 @@ class CheckpointFitHook(Hook):
             ValueError: If the checkpoint does not fit, with what it looks like.
         """
         model = unwrapped_model(runner)
-        found, wanted = checkpoint.get('state_dict', checkpoint), model.state_dict()
+        # mmengine strips what DistributedDataParallel puts in front, too
+        found = {re.sub(r'^module\.', '', key): value
+                 for key, value in checkpoint.get('state_dict', checkpoint).items()}
+        wanted = model.state_dict()
         config = runner.cfg.filename or 'this run'
         if runner._resume:
             name = str(runner._load_from or f'The newest checkpoint in {runner.work_dir}')
             check_fit(found, wanted, name, config)
+        elif current_task(runner) in ('val', 'test'):
+            try:
+                model.load_state_dict(found)  # with its load hooks, which resize tables
+            except RuntimeError as error:
+                check_fit(found, wanted, runner._load_from, config)
+                raise ValueError(f'{runner._load_from}: {error}') from None
         elif not any(key in wanted and wanted[key].shape == value.shape
                      for key, value in found.items()):
             raise ValueError(

@@ -1,0 +1,95 @@
+"""Data with other classes than the head's stop a run before it starts."""
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.classifiers import classifier_runner, photo_loader, write_photos
+
+HOOK = dict(type='vicmae_mm.ClassCountHook')
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    return write_photos(tmp_path / 'photos')
+
+
+@pytest.fixture
+def run(tmp_path, photos):
+    def run(task: str = 'train', **settings) -> None:
+        settings.setdefault('custom_hooks', [HOOK])
+        getattr(classifier_runner(tmp_path / 'run', photos, **settings), task)()
+    return run
+
+
+def listed(photos: Path, *labels: int, **kwargs) -> dict:
+    """Data loader of a list with these labels, in ``photos``."""
+    path = photos / 'list.txt'
+    path.write_text(''.join(f'class_0/0.png {label}\n' for label in labels))
+    return photo_loader(dict(data_root=str(photos), ann_file='list.txt', **kwargs))
+
+
+def test_matching_folders_train_validate_and_test(run):
+    for task in ('train', 'val', 'test'):
+        run(task)
+
+
+def test_folders_must_have_the_classes_of_the_head(run):
+    with pytest.raises(ValueError, match=(
+            r'train data in .*photos have 3 classes, the head of the model 5: use --cfg-options '
+            r'model\.head\.num_classes=3,')):
+        run(**{'model.head.num_classes': 5})
+
+
+@pytest.mark.parametrize('task', ['train', 'val', 'test'])
+def test_each_loop_looks_at_its_data(run, task, photos):
+    with pytest.raises(ValueError, match=f'The {task} data .* labels up to 3, .*3 classes'):
+        run(task, **{f'{task}_dataloader': listed(photos, 0, 3)})
+
+
+def test_validation_data_are_looked_at_before_training(run, photos):
+    with pytest.raises(ValueError, match='The val data .* labels up to 3'):
+        run(val_dataloader=listed(photos, 0, 3))
+
+
+def test_a_list_may_lack_a_class(run, photos):
+    run(train_dataloader=listed(photos, 0, 0, 1))
+
+
+def test_an_unlabelled_list_is_refused(run, photos):
+    with pytest.raises(ValueError, match=r'no label for 1 of 2 samples: .*"path label" a line'):
+        run(train_dataloader=listed(photos, -1, 2))
+
+
+def test_photos_without_labels_are_refused(run, photos):
+    with pytest.raises(ValueError, match='no label for 2 of 2 samples'):
+        run(train_dataloader=listed(photos, 0, 1, with_label=False))
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda inner: dict(type='ConcatDataset', datasets=[inner, inner]),
+    lambda inner: dict(type='RepeatDataset', dataset=inner, times=2),
+    lambda inner: dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0.1),
+])
+def test_wrappers_are_looked_through(run, photos, wrap):
+    loader = listed(photos, 0, 7)
+    loader['dataset'] = wrap(loader['dataset'])
+    with pytest.raises(ValueError, match='labels up to 7'):
+        run(train_dataloader=loader)
+
+
+def test_mixing_must_count_the_same_classes(run):
+    mixing = {'model.data_preprocessor.num_classes': 4,
+              'model.train_cfg': dict(augments=dict(type='mmpretrain.Mixup', alpha=0.8))}
+    with pytest.raises(ValueError, match=(
+            r'different numbers of classes: model\.head\.num_classes=3 '
+            r'model\.data_preprocessor\.num_classes=4\. Set all of them')):
+        run(**mixing)
+    mixing['model.head.num_classes'] = 4
+    with pytest.raises(ValueError, match=(
+            r'use --cfg-options model\.head\.num_classes=3 '
+            r'model\.data_preprocessor\.num_classes=3,')):
+        run(**mixing)
+
+
+def test_without_the_hook_the_run_would_go_on(run):
+    run(custom_hooks=[], **{'model.head.num_classes': 5})
