@@ -29,6 +29,7 @@ STOCK = dict(
     url_unpickles_anything='the file was executed',
     resume_runs_config_text='the config text was executed',
     inferencer_runs_config_text='the config text was executed',
+    inferencer_scope='Scale must be float or tuple of int',
     activation_checkpointing='no gradient',
     processes_on_cpu='NVIDIA driver',
     ddp_on_cpu='device_ids',

@@ -57,6 +57,8 @@ def open_part(out: Path) -> Path:
         raise ValueError(f'{out} has none of the suffixes {" and ".join(SUFFIXES)}.')
     if out.is_dir():
         raise IsADirectoryError(f'{out} is a folder: name a file.')
+    if out.parent.exists() and not out.parent.is_dir():
+        raise NotADirectoryError(f'{out.parent} is no folder: {out} can not be written.')
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f'{out.stem}.part{out.suffix}')
     part.touch()
@@ -92,8 +94,9 @@ def main() -> None:
     print(f'Wrote {args.out}: features {tuple(result.features.shape)} of '
           f'{len(result.names)} files')
     if bad:
-        sys.exit('\n'.join([*bad, f'error: {len(bad)} files could not be read and are not in '
-                            f'{args.out}']))
+        total = len(bad) + len(result.names)
+        sys.exit('\n'.join([*bad, f'error: {len(bad)} of {total} files could not be read: '
+                            f'{args.out} holds the others']))
 
 
 if __name__ == '__main__':

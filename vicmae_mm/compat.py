@@ -202,6 +202,27 @@ def _inferencer(module: Any) -> None:
     checkpoint_safety.refuse_config_of_checkpoint(module.BaseInferencer)
 
 
+# --- Inference ----------------------------------------------------------------------------
+
+@_hooks.on_import('mmpretrain.apis.base')
+def _inferencer_scope(module: Any) -> None:
+    """mmpretrain's inferencers look up transforms in the scope that mmaction2's set for good.
+
+    Both libraries have a ``Resize``, ``PackInputs``, ... Reported nowhere that we know. Goes
+    when ``BaseInferencer`` builds its pipeline in its own scope, as it does its model.
+    """
+    inferencer = module.BaseInferencer
+    stock = inferencer.__init__
+
+    @functools.wraps(stock)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        from mmengine.registry import DefaultScope
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            stock(self, *args, **kwargs)
+
+    inferencer.__init__ = init
+
+
 # --- Training -----------------------------------------------------------------------------
 
 @_hooks.on_import('mmengine.runner.activation_checkpointing')

@@ -138,6 +138,18 @@ def inferencer_runs_config_text(folder: Path) -> None:
     assert 'Name the config' in message
 
 
+def inferencer_scope(folder: Path) -> None:
+    from mmengine.config import Config
+    from mmengine.registry import DefaultScope
+    from mmpretrain import FeatureExtractor
+    model = dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18))
+    resize = dict(type='Resize', scale=32)  # mmaction2's takes no int
+    dataset = dict(type='mmpretrain.CustomDataset', pipeline=[resize])
+    cfg = Config(dict(model=model, test_dataloader=dict(dataset=dataset)))
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        FeatureExtractor(cfg, pretrained=False)
+
+
 def activation_checkpointing(folder: Path) -> None:
     from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 
@@ -193,8 +205,8 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     for fault in (
         torchvision_without_ops, multimodal_models, mmaction_drn, our_configs, scope_in_collate,
         checkpoints_hold_getattr, url_unpickles_anything, resume_runs_config_text,
-        inferencer_runs_config_text, activation_checkpointing, processes_on_cpu, ddp_on_cpu,
-        negative_hue_mmcv, negative_hue_mmaction, package_paths)
+        inferencer_runs_config_text, inferencer_scope, activation_checkpointing,
+        processes_on_cpu, ddp_on_cpu, negative_hue_mmcv, negative_hue_mmaction, package_paths)
 }
 
 

@@ -76,7 +76,7 @@ def test_bad_files_are_listed_and_the_others_written(tool, checkpoint, files, tm
         tool(checkpoint, *files, '--out', tmp_path / 'a.npz')
     lines = stop.value.code.splitlines()
     assert 'text.jpg is neither an image nor a readable video' in lines[0]
-    assert lines[1].startswith('error: 1 files could not be read and are not in ')
+    assert lines[1].startswith('error: 1 of 3 files could not be read: ')
     assert len(read(tmp_path / 'a.npz')[1]) == 2
 
 
@@ -87,7 +87,7 @@ def test_bad_files_are_listed_and_the_others_written(tool, checkpoint, files, tm
     (['CKPT', 'EMPTY', '--out', 'OUT'], 'error: There is no image and no video in'),
     (['CKPT', 'TEXT', '--out', 'OUT'], 'error: None of the 1 files can be read.'),
     (['CKPT', 'FILE', '--out', 'a.txt'], 'error: a.txt has none of the suffixes .npz and'),
-    (['CKPT', 'FILE', '--out', 'TEXT/a.npz'], 'notes.txt'),
+    (['CKPT', 'FILE', '--out', 'TEXT/a.npz'], 'error: notes.txt is no folder'),
     (['CKPT', 'FILE', '--out', 'OUT', '--batch-size', '0'], 'error: batch_size=0'),
     (['CKPT', 'FILE', '--out', 'OUT', '--config', 'none.py'], 'error: There is no config none.py.'),
 ])
