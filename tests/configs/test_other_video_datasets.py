@@ -14,16 +14,16 @@ from tests.helpers.videos import make_video
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/transfer'
 # classes, lists as mmaction2's data preparation calls them, folders of the videos
 DATASETS = {
-    'kinetics600/finetune_vit-b16_16x4.py': (
+    'kinetics600/finetune_vit-b16_16x4_k600.py': (
         600, 'kinetics600_{}_list_videos.txt', ('videos_train', 'videos_val')),
-    'kinetics700/finetune_vit-b16_16x4.py': (
+    'kinetics700/finetune_vit-b16_16x4_k700.py': (
         700, 'kinetics700_{}_list_videos.txt', ('videos_train', 'videos_val')),
-    'mit/finetune_vit-b16_16x4.py': (
+    'mit/finetune_vit-b16_16x4_mit.py': (
         339, 'mit_{}_list_videos.txt', ('videos/training', 'videos/validation')),
-    'sthv2/finetune_vit-b16_u16.py': (174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
-    'ucf101/finetune_vit-b16_16x4.py': (
+    'sthv2/finetune_vit-b16_u16_sthv2.py': (174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
+    'ucf101/finetune_vit-b16_16x4_ucf101.py': (
         101, 'ucf101_{}_split_1_videos.txt', ('videos', 'videos')),
-    'hmdb51/finetune_vit-b16_16x4.py': (
+    'hmdb51/finetune_vit-b16_16x4_hmdb51.py': (
         51, 'hmdb51_{}_split_1_videos.txt', ('videos', 'videos')),
 }
 
@@ -67,7 +67,7 @@ def test_classes_lists_and_folders(name):
 
 def test_only_data_and_classes_differ_from_kinetics400():
     base = Config.fromfile(FOLDER / 'kinetics400/finetune_vit-b16_16x4.py')
-    for name in DATASETS.keys() - {'sthv2/finetune_vit-b16_u16.py'}:
+    for name in DATASETS.keys() - {'sthv2/finetune_vit-b16_u16_sthv2.py'}:
         cfg = Config.fromfile(FOLDER / name)
         for split in ('train', 'val', 'test'):
             loader, expected = cfg[f'{split}_dataloader'], base[f'{split}_dataloader']
@@ -78,7 +78,7 @@ def test_only_data_and_classes_differ_from_kinetics400():
 
 
 def test_something_something_is_spread_over_the_video_and_never_flipped(tmp_path):
-    cfg = Config.fromfile(FOLDER / 'sthv2/finetune_vit-b16_u16.py')
+    cfg = Config.fromfile(FOLDER / 'sthv2/finetune_vit-b16_u16_sthv2.py')
     video = dict(filename=str(make_video(tmp_path / 'a.mp4', 97)), start_index=0, label=0)
     assert 'Flip' not in str(cfg.train_pipeline)
     for pipeline, clips in ((cfg.val_pipeline, 1), (cfg.test_pipeline, 2)):
