@@ -1,0 +1,170 @@
+"""Kinetics configs train a step, test in 21 views as mmaction2, and hold the recipes' numbers."""
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from tests.helpers.clip_configs import shrink_clips, write_pretrained, write_videos
+
+FOLDER = Path(__file__).resolve().parents[2] / 'configs/transfer/kinetics400'
+VIDEO_VIT = sorted(
+    path.name for path in FOLDER.glob('*.py')
+    if Config.fromfile(path).model.backbone.type == 'vicmae_mm.VideoViT')
+
+
+@pytest.fixture(autouse=True)
+def mmaction_scope():
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        yield
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp('clips')
+    return write_videos(folder), write_pretrained(folder)
+
+
+def tiny(name: str, data: tuple[Path, Path], work_dir: Path, **options) -> Config:
+    cfg = shrink_clips(Config.fromfile(FOLDER / name), *data, work_dir)
+    cfg.merge_from_dict(options)
+    return cfg
+
+
+@pytest.mark.parametrize('name', VIDEO_VIT)
+def test_config_trains_a_step_and_validates(name, data, tmp_path):
+    runner = Runner.from_cfg(tiny(name, data, tmp_path))
+    runner.train()
+    assert runner.iter == 1
+    encoder = torch.load(data[1], weights_only=True)['state_dict']
+    backbone = runner.model.backbone.state_dict()
+    # the encoder came from the checkpoint: the learning rate of one step is 1e-9 of its value
+    torch.testing.assert_close(
+        backbone['layers.1.attn.qkv.weight'], encoder['backbone.layers.1.attn.qkv.weight'],
+        rtol=0, atol=1e-6)
+    updated = runner.optim_wrapper.optimizer.state  # what has moments, or momentum
+    assert runner.model.cls_head.fc_cls.weight in updated
+    frozen = name.startswith('linear')
+    assert (runner.model.backbone.pos_embed in updated) != frozen
+    scalars = runner.message_hub.log_scalars
+    assert scalars['train/loss'].current() > 0
+    assert 0 <= scalars['val/acc/top1'].current() <= 1
+
+
+@pytest.fixture(scope='module')
+def trained(data, tmp_path_factory) -> Path:
+    """A fine-tuned tiny model whose head tells clips apart."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        runner = Runner.from_cfg(tiny('finetune_vit-b16_16x4.py', data, work_dir))
+        runner.train()
+        torch.nn.init.normal_(runner.model.cls_head.fc_cls.weight)
+        runner.save_checkpoint(str(work_dir), 'model.pth')
+    return work_dir / 'model.pth'
+
+
+def predictions(cfg: Config, checkpoint: Path) -> torch.Tensor:
+    cfg.load_from = str(checkpoint)
+    dump = f'{cfg.work_dir}/predictions.pkl'
+    cfg.test_evaluator = [cfg.test_evaluator, dict(type='mmengine.DumpResults', out_file_path=dump)]
+    Runner.from_cfg(cfg).test()
+    return torch.stack([sample['pred_score']
+                        for sample in pickle.loads(Path(dump).read_bytes())])
+
+
+def test_21_views_are_the_mean_of_their_softmax(data, trained, tmp_path):
+    cfg = tiny('finetune_vit-b16_16x4.py', data, tmp_path)
+    got = predictions(cfg, trained)
+    model = Runner.from_cfg(cfg).model.eval()
+    model.load_state_dict(torch.load(trained, weights_only=True)['state_dict'])
+    for index, sample in enumerate(Runner.build_dataloader(cfg.test_dataloader)):
+        views = model.data_preprocessor(sample)['inputs'][0]
+        assert views.shape == (21, 3, 4, 32, 32)
+        with torch.no_grad():
+            logits = torch.stack([model.cls_head(model.backbone(view[None]))[0] for view in views])
+        # one view at a time instead of 21 together: rounding of float32
+        torch.testing.assert_close(got[index], logits.softmax(dim=1).mean(dim=0), atol=1e-5, rtol=0)
+        # B10: what averaging before the softmax would give is something else
+        assert (got[index] - logits.mean(dim=0).softmax(dim=0)).abs().max() > 1e-3
+
+
+def test_views_in_turns_are_the_same(data, trained, tmp_path):
+    cfg = tiny('finetune_vit-b16_16x4.py', data, tmp_path / 'together')
+    turns = tiny('finetune_vit-b16_16x4.py', data, tmp_path / 'turns',
+                 **{'model.test_cfg.max_testing_views': 4})
+    torch.testing.assert_close(
+        predictions(turns, trained), predictions(cfg, trained), atol=1e-5, rtol=0)
+
+
+def test_recognizer2d_averages_before_the_softmax(data):
+    """B10, the trap: with the head of TSN `average_clips='prob'` comes too late."""
+    from vicmae_mm.registry import MODELS
+    model = MODELS.build(dict(
+        type='mmaction.Recognizer2D',
+        data_preprocessor=dict(type='mmaction.ActionDataPreprocessor'),
+        backbone=dict(
+            type='mmpretrain.VisionTransformer', img_size=32, patch_size=8,
+            out_type='avg_featmap', arch=dict(
+                embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=32)),
+        cls_head=dict(
+            type='mmaction.TSNHead', num_classes=2, in_channels=32, spatial_type=None,
+            average_clips='prob'))).eval()
+    torch.nn.init.normal_(model.cls_head.fc_cls.weight)
+    from mmaction.structures import ActionDataSample
+    views = torch.randn(1, 21, 3, 32, 32)
+    with torch.no_grad():
+        got = model.predict(views, [ActionDataSample()])[0].pred_score
+        logits = model.cls_head.fc_cls(model.backbone(views[0])[0])
+    torch.testing.assert_close(got, logits.mean(dim=0).softmax(dim=0), atol=1e-5, rtol=0)
+    assert (got - logits.softmax(dim=1).mean(dim=0)).abs().max() > 1e-3
+
+
+def test_mixing_is_mixup_or_cutmix_of_all_views():
+    from mmaction.structures import ActionDataSample
+
+    from vicmae_mm.registry import MODELS
+    mix = MODELS.build(dict(type='vicmae_mm.MixupCutmix', num_classes=3))
+    kinds = set()
+    for _ in range(20):
+        clips = torch.stack([torch.full((1, 3, 2, 8, 8), float(n)) for n in range(3)])
+        samples = [ActionDataSample().set_gt_label(n) for n in range(3)]
+        mixed, samples = mix(clips, samples)
+        labels = torch.stack([sample.gt_label for sample in samples])
+        torch.testing.assert_close(labels.sum(dim=1), torch.ones(3))
+        # label n weighs clip n, whose pixels are n: shares of both agree (CutMix: on average)
+        torch.testing.assert_close(
+            mixed.flatten(1).mean(dim=1), labels @ torch.arange(3.), atol=1e-5, rtol=0)
+        whole = all(len(clip.unique()) == 1 for clip in mixed)
+        kinds.add('mixup' if whole and mixed.frac().any() else 'cutmix' if not whole else '')
+    assert {'mixup', 'cutmix'} <= kinds
+
+
+def test_numbers_of_the_recipes():
+    def read(name):
+        return Config.fromfile(FOLDER / f'{name}_16x4.py')
+
+    base, slowfast, linear = map(read, (
+        'finetune_vit-b16', 'finetune-slowfast_vit-b16', 'linear_vit-b16'))
+    for cfg in (base, slowfast, linear, read('finetune_vit-s16'), read('finetune_vit-l16')):
+        videos = 8 * cfg.train_dataloader.batch_size
+        assert cfg.auto_scale_lr.base_batch_size == videos == 128
+        warmup, cosine = cfg.param_scheduler
+        assert warmup.end == cosine.begin and cosine.end == cfg.train_cfg.max_epochs
+        assert cosine.T_max == cosine.end - cosine.begin
+    assert base.optim_wrapper.optimizer.lr * 256 / 128 == pytest.approx(5e-4)
+    assert base.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.75
+    assert 'clip_grad' not in base.optim_wrapper
+    assert slowfast.optim_wrapper.optimizer.lr * 16 / 128 == pytest.approx(6e-4)
+    assert slowfast.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.65
+    assert slowfast.optim_wrapper.paramwise_cfg.custom_keys == {}
+    assert slowfast.optim_wrapper.clip_grad.max_norm == 5.0
+    assert slowfast.model.cls_head.dropout_ratio == 0.3
+    assert slowfast.param_scheduler[1].eta_min_ratio * 6e-4 == pytest.approx(1e-5)
+    for cfg in (base, slowfast):
+        assert cfg.model.cls_head.label_smooth_eps == 0.1
+        assert cfg.model.backbone.drop_path_rate == 0.1
+    assert linear.optim_wrapper.optimizer.lr * 256 / 128 == pytest.approx(0.1)
+    assert linear.model.backbone.frozen_stages == 12
