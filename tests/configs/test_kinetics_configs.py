@@ -54,6 +54,14 @@ def test_config_trains_a_step_and_validates(name, data, tmp_path):
     assert 0 <= scalars['val/acc/top1'].current() <= 1
 
 
+@pytest.mark.parametrize('setting', [
+    'model.cls_head.num_classes', 'model.data_preprocessor.blending.num_classes'])
+def test_classes_of_head_and_mixing_must_agree(setting, data, tmp_path):
+    cfg = tiny('finetune_vit-b16_16x4.py', data, tmp_path, **{setting: 5})
+    with pytest.raises(ValueError, match=r'numbers of classes: .*blending\.num_classes='):
+        Runner.from_cfg(cfg).train()
+
+
 @pytest.fixture(scope='module')
 def trained(data, tmp_path_factory) -> Path:
     """A fine-tuned tiny model whose head tells clips apart."""

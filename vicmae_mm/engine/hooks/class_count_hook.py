@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
 from vicmae_mm.engine.unwrapping import innermost_datasets, unwrapped_model
+from vicmae_mm.models.utils import MixupCutmix
 from vicmae_mm.registry import HOOKS
 
 
@@ -49,6 +50,8 @@ def _other_counts(runner: Runner, model: Any) -> dict[str, int]:
     place = ('' if 'data_preprocessor' in runner.cfg else 'model.') + 'data_preprocessor'
     counts = {f'{place}.num_classes': getattr(preprocessor, 'num_classes', None)}  # mmpretrain
     blending = getattr(preprocessor, 'blending', None)  # mmaction2
+    if isinstance(blending, MixupCutmix):
+        counts[f'{place}.blending.num_classes'] = blending.num_classes
     for index, augment in enumerate(getattr(blending, 'augments', [])):
         counts[f'{place}.blending.augments.{index}.num_classes'] = augment.num_classes
     return {setting: count for setting, count in counts.items() if count is not None}
