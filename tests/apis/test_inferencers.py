@@ -17,7 +17,7 @@ from mmpretrain import FeatureExtractor, ImageClassificationInferencer
 
 from tests.helpers.clip_configs import CLASSES, shrink_clips, write_pretrained, write_videos
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH
-from vicmae_mm.apis import extract_features, load_backbone
+from vicmae_mm.apis import extract_features
 from vicmae_mm.registry import MODELS
 
 NUM_CLASSES = 3
@@ -46,23 +46,15 @@ def recognizer(repo, tmp_path):
 
 
 @pytest.fixture
-def classifier(tmp_path):
-    """A config as of ImageNet fine-tuning, and a photo."""
-    pixels = np.random.default_rng(0).integers(0, 256, (IMG_SIZE, IMG_SIZE, 3), dtype=np.uint8)
+def classifier(repo, tmp_path):
+    """The ImageNet fine-tuning config, small; and a photo."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / 'photo.png'), pixels)
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=IMG_SIZE),
-                dict(type='PackInputs')]
-    cfg = Config(
-        dict(
-            default_scope='mmpretrain',
-            custom_imports=dict(imports=['vicmae_mm'], allow_failed_imports=False),
-            model=dict(
-                type='ImageClassifier',
-                data_preprocessor=dict(mean=[127.] * 3, std=[60.] * 3, to_rgb=True),
-                backbone=dict(type='VisionTransformer', arch=TINY_ARCH, img_size=IMG_SIZE,
-                              patch_size=PATCH),
-                head=dict(type='LinearClsHead', num_classes=NUM_CLASSES, in_channels=WIDTH)),
-            test_dataloader=dict(dataset=dict(type='CustomDataset', pipeline=pipeline))))
+    cfg = Config.fromfile(repo / 'configs/transfer/imagenet/finetune_vit-b16.py')
+    cfg.model.backbone.update(arch=TINY_ARCH, img_size=IMG_SIZE, patch_size=PATCH)
+    cfg.model.head.update(num_classes=NUM_CLASSES, in_channels=WIDTH)
+    _, resize, crop, _ = cfg.test_dataloader.dataset.pipeline
+    resize.scale, crop.crop_size = round(IMG_SIZE * resize.scale / crop.crop_size), IMG_SIZE
     return *save(cfg, tmp_path, 'classifier', 'mmpretrain'), str(tmp_path / 'photo.png')
 
 
@@ -93,10 +85,8 @@ def test_both_libraries_by_turns(classifier, recognizer):
 def test_classifier(classifier):
     scores, feature = classify(classifier)
     assert scores.shape == (NUM_CLASSES, ) and scores.sum() == pytest.approx(1)
-    encoder = load_backbone(classifier[1], classifier[0])
-    pixels = torch.from_numpy(cv2.imread(classifier[2])[..., ::-1].copy()).permute(2, 0, 1)
-    # the config's pipeline neither resizes nor crops a photo of this size
-    torch.testing.assert_close(feature, encoder(pixels[None], 'cls')[0].detach())
+    (ours, ), _ = extract_features(classifier[1], classifier[2], 'cls', config=classifier[0])
+    torch.testing.assert_close(feature, ours)
     weights = torch.load(classifier[1], weights_only=True)['state_dict']
     logits = weights['head.fc.weight'] @ feature + weights['head.fc.bias']
     np.testing.assert_allclose(scores, logits.softmax(0), rtol=1e-5)
