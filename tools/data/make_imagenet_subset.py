@@ -1,71 +1,58 @@
-"""Make the lists of 1, 5, 10, 25, 50, 75 and 100 % of ImageNet's training set (Table 10).
+"""Make the lists of labelled images for semi-supervised training (Table 10).
 
-    python tools/data/make_imagenet_subset.py data/imagenet/train
-    python tools/data/make_imagenet_subset.py data/imagenet/meta/train.txt --percent 1 10 --seed 1
+    python tools/data/make_imagenet_subset.py data/imagenet
+    python tools/data/make_imagenet_subset.py /data/photos --percentages 10 50 --seed 1
+    python tools/data/make_imagenet_subset.py data/imagenet --ann-file data/imagenet/meta/train.txt
 
-Every class gives the same share, rounded down, but at least one image. The smaller lists are
-parts of the larger ones. The seed and the paths in the lists alone decide which images are drawn.
-
-Writes train_1pct.txt, train_5pct.txt and so on, named after the source: "path label" a line, as
-mmpretrain's ImageNet reads with ann_file. From class folders, paths are relative to the source
-and labels number the folders in sorted order; from a list, both stay as they are.
+Takes the same share of every class, at random by the seed; each smaller list is contained in each
+larger one. Writes ROOT/subsets/train_001pct.txt, train_005pct.txt and so on ("path label" a line,
+paths relative to ROOT/train), which configs/transfer/imagenet/semi_* read.
 """
 import argparse
-import os
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
+import os.path as osp
+import sys
+from collections import Counter
 
-from vicmae_mm import cli
-from vicmae_mm.datasets.preparation.imagenet_subset import class_sizes, draw_subsets, list_images
-from vicmae_mm.datasets.preparation.lists import write_lines
+from rich.console import Console
+from rich.progress import track
 
-PERCENTS = [Decimal(percent) for percent in (1, 5, 10, 25, 50, 75, 100)]
-CLASSES = 1000
+from vicmae_mm.datasets.preparation import imagenet_subset as subset
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', help='folder with a folder of images for each class, or a list '
-                        'with "path label" a line')
-    parser.add_argument('--percent', nargs='+', type=_percent, default=PERCENTS, metavar='P',
-                        help='sizes of the lists (default: 1 5 10 25 50 75 100)')
+    parser.add_argument('root', help='folder that holds train/CLASS/*.JPEG')
+    parser.add_argument('--ann-file', metavar='FILE',
+                        help='take images and labels from this list, not from class folders')
+    parser.add_argument('--percentages', nargs='+', type=int, default=[1, 5, 10, 25, 50, 75],
+                        metavar='N', help='shares of every class (default: 1 5 10 25 50 75)')
     parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
-    parser.add_argument('--out-dir', type=Path, metavar='FOLDER',
-                        help='where to write (default: the folder that holds SOURCE)')
+    parser.add_argument('--out', metavar='FOLDER', help='where to write (default: ROOT/subsets)')
     return parser.parse_args()
-
-
-def _percent(text: str) -> Decimal:
-    try:
-        percent = Decimal(text)
-        if 0 < percent <= 100:
-            return percent.normalize()  # 5.0 is 5
-    except InvalidOperation:
-        pass
-    raise argparse.ArgumentTypeError(f'{text!r} is no percentage above 0, up to 100')
 
 
 def main() -> None:
     """Write the lists and say what they hold."""
     args = parse_args()
-    source = Path(os.path.abspath(args.source))
-    stem = source.name if source.is_dir() else source.stem
-    out_dir = args.out_dir or source.parent
-    images = list_images(args.source)
-    classes = len(class_sizes(images))
-    print(f'{len(images):,} images of {classes:,} classes in {args.source}')
-    out_dir.mkdir(parents=True, exist_ok=True)
-    for percent, subset in draw_subsets(images, args.percent, args.seed).items():
-        file = out_dir / f'{stem}_{percent:f}pct.txt'
-        write_lines(str(file), (f'{path} {label}' for path, label in subset))
-        sizes = class_sizes(subset)
-        print(f'{percent:>5f} %: {len(subset):9,} images, {sizes[0]:,} to {sizes[-1]:,} a class '
-              f'-> {file}')
-    if classes != CLASSES:
-        print(f'WARNING: ImageNet-1K has {CLASSES:,} classes, so these labels are not its own')
+    out = args.out or osp.join(args.root, 'subsets')
+    try:
+        if args.ann_file:
+            images = subset.read_list(args.ann_file)
+        else:
+            images = subset.scan_classes(
+                osp.join(args.root, 'train'),
+                lambda names: track(names, 'Classes', console=Console(stderr=True)))
+        subsets = subset.nested_subsets(images, args.percentages, args.seed)
+        print(f'{len(images):,} images of {len({label for _, label in images}):,} classes')
+        for percentage, chosen in subsets.items():
+            path = subset.write_subset(out, percentage, chosen)
+            sizes = Counter(label for _, label in chosen).values()
+            print(f'{percentage:3d} %: {len(chosen):,} images, {min(sizes):,} to {max(sizes):,} a '
+                  f'class -> {path}')
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    main()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers.classifiers import classifier_runner, write_photos
 from tests.helpers.models import tiny_config, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR, tiny_runner
 
@@ -53,3 +54,24 @@ def test_a_run_resumes_its_own_checkpoint(tmp_path):
     runner = tiny_runner(tmp_path, [HOOK], epochs=2, default_hooks=checkpoint, resume=True)
     runner.train()
     assert runner.epoch == 2 and (tmp_path / 'epoch_2.pth').exists()
+
+
+def test_testing_needs_the_whole_model(tmp_path, own):
+    photos = write_photos(tmp_path / 'photos')
+    runner = classifier_runner(tmp_path / 'run', photos, custom_hooks=[HOOK], load_from=own)
+    with pytest.raises(ValueError, match=(
+            r'own\.pth does not fit .*2 are missing, such as head\.fc\.weight.*'
+            r'looks like a ViC-MAE')):
+        runner.test()
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_a_whole_model_is_tested_at_another_size(tmp_path, prefix):
+    photos = write_photos(tmp_path / 'photos')
+    state = classifier_runner(tmp_path / 'train', photos).model.state_dict()
+    path = save(tmp_path / 'whole.pth', {prefix + key: value + 1 for key, value in state.items()})
+    runner = classifier_runner(
+        tmp_path / 'test', photos, custom_hooks=[HOOK], load_from=path,
+        **{'model.backbone.img_size': 64})
+    runner.test()
+    assert torch.equal(runner.model.backbone.cls_token, state['backbone.cls_token'] + 1)

@@ -47,7 +47,7 @@ def test_each_loop_looks_at_its_data(run, task, photos):
 
 
 def test_validation_data_are_looked_at_before_training(run, photos):
-    with pytest.raises(ValueError, match='The val data .* labels up to 3'):
+    with pytest.raises(ValueError, match=r'The val data .* labels up to 3'):
         run(val_dataloader=listed(photos, 0, 3))
 
 

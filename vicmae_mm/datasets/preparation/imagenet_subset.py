@@ -1,139 +1,108 @@
-"""Parts of ImageNet's training set that hold the same share of every class."""
-import hashlib
+"""Class-stratified, nested subsets of labelled images, for Table 10."""
 import os
 import os.path as osp
-import re
+import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
-from .progress import FileProgress
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # mmpretrain's
 
-# Those that mmpretrain's ImageNet looks for in class folders.
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
-LINE = re.compile(r'(?P<path>.*\S)\s+(?P<label>\d+)', re.ASCII)
-
-Image = tuple[str, int]  # path as in the list, label
+Image = tuple[str, int]  # path relative to the folder of the images, label
 
 
-def list_images(source: str) -> list[Image]:
-    """The images of a folder of class folders, or of a list; sorted by label, then path.
+def scan_classes(folder: str,
+                 track: Callable[[Sequence[str]], Iterable[str]] = iter) -> list[Image]:
+    """The images in class folders; labels count the folders in sorted order, as mmpretrain's.
 
-    Raises:
-        FileNotFoundError: ``source`` does not exist.
-        ValueError: See :func:`scan_class_folders` and :func:`read_list`.
-    """
-    if not osp.exists(source):
-        raise FileNotFoundError(
-            f'{source!r} does not exist: give the folder that holds a folder for each class, or '
-            'a list with "path label" a line.')
-    images = scan_class_folders(source) if osp.isdir(source) else read_list(source)
-    return sorted(images, key=lambda image: (image[1], image[0]))
-
-
-def scan_class_folders(root: str) -> list[Image]:
-    """Images at any depth of the class folders, which are numbered in sorted order.
-
-    Paths are relative to ``root``. Hidden files and folders are left out, links are followed.
+    Args:
+        folder: Folder of the class folders.
+        track: Wraps the names of the classes, to show progress.
 
     Raises:
-        ValueError: There is no class folder, or one without an image.
+        OSError: If the folder cannot be read.
+        ValueError: If there are no class folders, or one is without images.
     """
-    classes = sorted(entry.name for entry in os.scandir(root)
-                     if entry.is_dir() and not entry.name.startswith('.'))
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     if not classes:
-        raise ValueError(f'{root!r} holds no class folders: expected images as in '
-                         f"{osp.join(root, 'n01440764', 'n01440764_18.JPEG')!r}.")
+        raise ValueError(f'{folder} holds no class folders: what is wanted is {folder}/CLASS/*.jpg '
+                         'or, for images in one folder, a list (--ann-file).')
     images: list[Image] = []
-    empty = []
-    with FileProgress(len(classes), 'Listing class folders') as progress:
-        for label, name in enumerate(classes):
-            found = [osp.join(name, path) for path in _images_in(osp.join(root, name))]
-            images += ((path, label) for path in found)
-            progress.advance(not found)
-            if not found:
-                empty.append(name)
-    if empty:
-        raise ValueError(
-            f'{len(empty):,} of the {len(classes):,} class folders in {root!r} hold no image '
-            f'({" ".join(EXTENSIONS)}), the first is {empty[0]!r}: fill them, or remove those '
-            'that are no classes.')
+    for label, name in enumerate(track(classes)):
+        found = [
+            osp.relpath(osp.join(place, file), folder)
+            for place, _, files in os.walk(osp.join(folder, name)) for file in files
+            if file.lower().endswith(EXTENSIONS)]
+        if not found:
+            raise ValueError(f'{osp.join(folder, name)} holds no images '
+                             f'({", ".join(EXTENSIONS)}): remove the folder or fill it.')
+        images += [(path, label) for path in sorted(found)]
     return images
-
-
-def _images_in(folder: str) -> Iterator[str]:
-    for parent, subfolders, files in os.walk(folder, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith('.')]
-        for name in files:
-            if name.lower().endswith(EXTENSIONS) and not name.startswith('.'):
-                yield osp.relpath(osp.join(parent, name), folder)
 
 
 def read_list(path: str) -> list[Image]:
-    """Read ``path label`` a line, as mmpretrain's ``CustomDataset`` does; paths may have spaces.
+    """Read ``path label`` a line.
 
     Raises:
-        ValueError: A line is of another form or repeats an image, or there is none.
+        OSError: If the file cannot be read.
+        ValueError: If a line is something else, or there is none.
     """
-    lines: dict[str, int] = {}
-    images = []
-    with open(path, encoding='utf-8-sig', errors='surrogateescape') as file:
+    images: list[Image] = []
+    with open(path, encoding='utf-8') as file:
         for number, line in enumerate(file, 1):
-            line = line.strip()
-            if not line:
-                continue
-            match = LINE.fullmatch(line)
-            if match is None:
-                raise ValueError(f'{path}, line {number}: {line!r} is not "path label", with a '
-                                 'label of 0, 1, ...')
-            first = lines.setdefault(match['path'], number)
-            if first != number:
-                raise ValueError(f'{path}, line {number}: {match["path"]!r} is in line {first} '
-                                 'already.')
-            images.append((match['path'], int(match['label'])))
+            name, _, label = line.strip().rpartition(' ')
+            if not name or not label.isdecimal():
+                raise ValueError(f'{path}, line {number}: {line.strip()!r} is not "path label" '
+                                 'with a label from 0 on.')
+            images.append((name, int(label)))
     if not images:
-        raise ValueError(f'{path} is empty: expected "path label" a line.')
+        raise ValueError(f'{path} is empty.')
     return images
 
 
-def draw_subsets(images: Iterable[Image], percents: Iterable[Decimal],
-                 seed: int) -> dict[Decimal, list[Image]]:
-    """Draw the same share of every class, at random.
+def nested_subsets(images: Sequence[Image],
+                   percentages: Iterable[int],
+                   seed: int = 0) -> dict[int, list[Image]]:
+    """Draw the same share of every class, each smaller subset within each larger one.
 
-    Of the n images of a class, floor(n x percent / 100) are taken, at least one: the first ones
-    in an order that ``seed`` and the paths alone decide. So a smaller subset is part of every
-    larger one, and neither the order of ``images`` nor the version of a library matters.
+    Of a class of n images, ``floor(n * percentage / 100)`` are taken, at least one. The
+    draw depends on the seed, the label and the paths of the class alone.
 
     Args:
-        images (Iterable): Path and label of each image.
-        percents (Iterable): Above 0, up to 100.
-        seed (int): Another one draws other images.
+        images: Paths and labels, in any order.
+        percentages: Shares, 1 to 100.
+        seed: Seed of the draw.
 
     Returns:
-        dict: By percentage, ascending, the images in the order given.
+        Images by percentage, sorted by label and path.
+
+    Raises:
+        ValueError: If a percentage is out of range or an image is listed twice.
     """
-    images = list(images)
-    by_class = defaultdict(list)
+    by_label: dict[int, list[str]] = defaultdict(list)
     for path, label in images:
-        by_class[label].append(path)
-    for paths in by_class.values():
-        paths.sort(key=lambda path: _draw(path, seed))
+        by_label[label].append(path)
+    for label, paths in by_label.items():
+        paths.sort()
+        twice = [a for a, b in pairwise(paths) if a == b]
+        if twice:
+            raise ValueError(f'{twice[0]} is listed twice.')
+        random.Random(f'{seed} {label}').shuffle(paths)
     subsets = {}
-    for percent in sorted(set(percents)):
-        chosen = set().union(*(paths[:max(1, int(len(paths) * percent / 100))]
-                               for paths in by_class.values()))
-        subsets[percent] = [image for image in images if image[0] in chosen]
+    for percentage in percentages:
+        if not 1 <= percentage <= 100:
+            raise ValueError(f'{percentage} % is no share of the data: choose 1 to 100.')
+        subsets[percentage] = sorted(
+            ((path, label) for label, paths in by_label.items()
+             for path in paths[:max(1, len(paths) * percentage // 100)]),
+            key=lambda image: (image[1], image[0]))
     return subsets
 
 
-def _draw(path: str, seed: int) -> bytes:
-    """A number that looks random, the same on every machine."""
-    return hashlib.sha256(f'{seed} {path}'.encode(errors='surrogateescape')).digest()
-
-
-def class_sizes(images: Sequence[Image]) -> list[int]:
-    """How many images each class has, in ascending order."""
-    counts: dict[int, int] = defaultdict(int)
-    for _, label in images:
-        counts[label] += 1
-    return sorted(counts.values())
+def write_subset(folder: str, percentage: int, images: Sequence[Image]) -> str:
+    """Write ``train_<percentage>pct.txt``, the name that the configs read; returns its path."""
+    os.makedirs(folder, exist_ok=True)
+    path = osp.join(folder, f'train_{percentage:03d}pct.txt')
+    with open(path, 'w', encoding='utf-8') as file:
+        file.writelines(f'{name} {label}\n' for name, label in images)
+    return path

@@ -1,0 +1,4 @@
+# Patch tokens averaged, then a new norm, as in MAE's fine-tuning, instead of the class token
+_base_ = './finetune_vit-b16.py'
+
+model = dict(backbone=dict(out_type='avg_featmap', final_norm=False))
