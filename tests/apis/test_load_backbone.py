@@ -9,7 +9,7 @@ from mmpretrain.models import VisionTransformer
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR, save_run
 from vicmae_mm.apis import load_backbone
-from vicmae_mm.conversion import convert
+from vicmae_mm.conversion import convert, read_checkpoint, write_checkpoint
 from vicmae_mm.models import VideoViT
 from vicmae_mm.registry import MODELS
 
@@ -174,6 +174,13 @@ def test_other_families_are_converted_and_normalised_their_way(tmp_path, family,
     backbone.eval()
     expected = backbone((inputs - mean) / std)
     torch.testing.assert_close(encoder(inputs), expected if video else expected[-1])
+
+
+def test_safetensors(tmp_path, images):
+    checkpoint = save(tmp_path / 'a.pth', VisionTransformer('deit-t', out_type='raw', **SIZES))
+    write_checkpoint(tmp_path / 'a.safetensors', read_checkpoint(checkpoint))
+    features = load_backbone(tmp_path / 'a.safetensors')(images)
+    assert torch.equal(features, load_backbone(checkpoint)(images))
 
 
 def test_a_config_named_has_the_last_word_on_normalisation(tmp_path, images):

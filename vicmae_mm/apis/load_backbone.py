@@ -71,8 +71,7 @@ def load_backbone(checkpoint: str | Path,
     else:
         encoder = _encoder_of_config(config, normalisation)
     wanted = {PREFIX + key: value for key, value in encoder.backbone.state_dict().items()}
-    check_fit(weights, wanted, str(checkpoint),
-              str(config or 'its shapes'))
+    check_fit(weights, wanted, str(checkpoint), str(config or 'its shapes'))
     encoder.backbone.load_state_dict(
         {key[len(PREFIX):]: value for key, value in weights.items()})
     encoder.to(device).eval()
