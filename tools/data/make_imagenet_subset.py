@@ -18,6 +18,8 @@ from rich.progress import track
 
 from vicmae_mm.datasets.preparation import imagenet_subset as subset
 
+CLASSES = 1000  # of ImageNet-1K
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -44,12 +46,15 @@ def main() -> None:
                 osp.join(args.root, 'train'),
                 lambda names: track(names, 'Classes', console=Console(stderr=True)))
         subsets = subset.nested_subsets(images, args.percentages, args.seed)
-        print(f'{len(images):,} images of {len({label for _, label in images}):,} classes')
+        classes = len({label for _, label in images})
+        print(f'{len(images):,} images of {classes:,} classes')
         for percentage, chosen in subsets.items():
             path = subset.write_subset(out, percentage, chosen)
             sizes = Counter(label for _, label in chosen).values()
             print(f'{percentage:3d} %: {len(chosen):,} images, {min(sizes):,} to {max(sizes):,} a '
                   f'class -> {path}')
+        if classes != CLASSES:
+            print(f'WARNING: ImageNet-1K has {CLASSES:,} classes, so these labels are not its own')
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
 
