@@ -1,11 +1,12 @@
 """Datasets, samplers and transforms."""
 from .bad_videos import TooManyBadVideosError
 from .birdsnap import Birdsnap
+from .labelled_images import LabelledImages
 from .samplers import EpochSampler, SampleIndex
 from .transforms import PerFrame, RepeatAug, SampleFramePair, VideoDecode, VideoInit
 from .video_pairs import VideoPairDataset
 
 __all__ = [
-    'Birdsnap', 'EpochSampler', 'PerFrame', 'RepeatAug', 'SampleFramePair', 'SampleIndex',
-    'TooManyBadVideosError', 'VideoDecode', 'VideoInit', 'VideoPairDataset'
+    'Birdsnap', 'EpochSampler', 'LabelledImages', 'PerFrame', 'RepeatAug', 'SampleFramePair',
+    'SampleIndex', 'TooManyBadVideosError', 'VideoDecode', 'VideoInit', 'VideoPairDataset'
 ]

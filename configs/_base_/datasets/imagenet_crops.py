@@ -32,7 +32,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='CustomDataset',
+        type='vicmae_mm.LabelledImages',
         data_root='data/imagenet',
         data_prefix='train',
         ann_file='',
@@ -43,7 +43,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='CustomDataset',
+        type='vicmae_mm.LabelledImages',
         data_root='data/imagenet',
         data_prefix='val',
         ann_file='',  # meta/val.txt where val/ is flat

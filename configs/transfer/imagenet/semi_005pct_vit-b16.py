@@ -1,4 +1,4 @@
-# Table 10, 5 % of the labels. The list is written by tools/data/make_imagenet_subset.py
+# Table 10, 5 % of the labels. List: tools/data/make_imagenet_subset.py
 _base_ = './semi_100pct_vit-b16.py'
 
 train_dataloader = dict(dataset=dict(ann_file='subsets/train_005pct.txt'))

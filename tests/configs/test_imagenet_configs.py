@@ -1,0 +1,158 @@
+"""Every ImageNet config: the paper's numbers, and a step of a tiny copy on class folders."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmpretrain.models import VisionTransformer
+
+from tests.helpers.classifiers import write_photos
+from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH, tiny_vicmae
+
+FOLDER = Path(__file__).resolve().parents[2] / 'configs/transfer/imagenet'
+CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))
+NUM_CLASSES = 5  # the least for top-5 accuracy
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(FOLDER / f'{name}.py')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    """Photos in train/ and val/, a list for every share, and a pre-trained checkpoint."""
+    root = tmp_path_factory.mktemp('imagenet')
+    images = write_photos(root / 'train', NUM_CLASSES)
+    write_photos(root / 'val', NUM_CLASSES)
+    (root / 'subsets').mkdir()
+    for name in CONFIGS:
+        if match := re.match(r'semi_(\d+)pct', name):
+            (root / f'subsets/train_{match[1]}pct.txt').write_text(''.join(
+                f'{path.relative_to(images)} {path.parent.name[-1]}\n'
+                for path in sorted(images.rglob('*.png'))))
+    torch.save(dict(state_dict=tiny_vicmae().state_dict(), meta={}), root / 'pretrained.pth')
+    return root
+
+
+def shrink(cfg: Config, data: Path, work_dir: Path) -> Config:
+    """A copy of two layers on 32 px images, by settings that the command line has, too."""
+    depth = TINY_ARCH['num_layers']
+    cfg.model.backbone.arch = TINY_ARCH
+    cfg.merge_from_dict({
+        'model.backbone.img_size': IMG_SIZE,
+        'model.backbone.patch_size': PATCH,
+        'model.backbone.init_cfg.checkpoint': str(data / 'pretrained.pth'),
+        'model.head.in_channels': WIDTH,
+        'model.head.num_classes': NUM_CLASSES,
+        'data_preprocessor.num_classes': NUM_CLASSES,
+        'train_cfg.max_epochs': 1,
+    })
+    if 'frozen_stages' in cfg.model.backbone:
+        cfg.model.backbone.frozen_stages = depth
+        necks = cfg.model.neck if isinstance(cfg.model.neck, list) else [cfg.model.neck]
+        necks[-1].input_features = WIDTH
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(batch_size=6, num_workers=0)
+        loader.dataset.data_root = str(data)
+        for step in loader.dataset.pipeline:
+            for key in ('scale', 'crop_size'):
+                if key in step:
+                    step[key] = IMG_SIZE
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = str(work_dir).replace('/', '_')
+    return cfg
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_tiny_copy_takes_a_step(name, data, tmp_path):
+    cfg = shrink(load(name), data, tmp_path)
+    cfg.optim_wrapper.optimizer.lr = 1e6  # the first step of the warm-up takes 1e-9 of it
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 1
+    pretrained = torch.load(data / 'pretrained.pth', weights_only=True)['state_dict']
+    state = runner.model.state_dict()
+    shared = [key for key in state if key.startswith('backbone.') and key in pretrained]
+    moved = [key for key in shared if not torch.equal(state[key], pretrained[key])]
+    if name.startswith('linear'):
+        assert not moved
+    else:
+        assert len(moved) > len(shared) / 2
+        # AdamW's first step is the learning rate, 1e-3: what is further away was not loaded
+        assert all(torch.allclose(state[key], pretrained[key], atol=2e-3) for key in shared)
+    assert 0 <= runner.message_hub.get_scalar('val/accuracy/top1').current() <= 100
+
+
+def transforms(cfg: Config) -> list[str]:
+    return [step.type for step in cfg.train_dataloader.dataset.pipeline][1:-1]
+
+
+def test_paper_table_8():
+    cfg = load('finetune_vit-b16')
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.type == 'AdamW' and optimizer.lr == pytest.approx(1e-3 * 1024 / 256)
+    assert optimizer.weight_decay == 0.05 and tuple(optimizer.betas) == (0.9, 0.999)
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.75
+    assert cfg.auto_scale_lr.base_batch_size == 1024 == 8 * cfg.train_dataloader.batch_size
+    warmup, cosine = cfg.param_scheduler
+    assert warmup.end == 5 and cosine.end == cfg.train_cfg.max_epochs == 100
+    rand_augment = cfg.train_dataloader.dataset.pipeline[3]
+    assert (rand_augment.type, rand_augment.magnitude_level, rand_augment.magnitude_std) == (
+        'RandAugment', 9, 0.5)
+    assert cfg.model.head.loss.label_smooth_val == 0.1
+    assert [(a.type, a.alpha) for a in cfg.model.train_cfg.augments] == [
+        ('Mixup', 0.8), ('CutMix', 1.0)]
+    assert cfg.model.backbone.drop_path_rate == 0.1
+    # the last learning rate of the top layer is MAE's
+    assert cosine.eta_min_ratio * optimizer.lr == pytest.approx(1e-6)
+
+
+def test_presets_of_table_8():
+    mae, literal = load('finetune_vit-b16_mae'), load('finetune_vit-b16_literal')
+    assert mae.optim_wrapper.optimizer.lr == pytest.approx(5e-4 * 1024 / 256)
+    assert mae.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.65
+    assert mae.param_scheduler[1].eta_min_ratio * 2e-3 == pytest.approx(1e-6)
+    assert transforms(mae)[-1] == 'RandomErasing'
+    assert transforms(literal) == ['RandomResizedCrop', 'RandomFlip', 'RandAugment']
+    assert [a.type for a in literal.model.train_cfg.augments] == ['Mixup']
+
+
+def test_paper_table_9():
+    cfg, lars = load('linear_vit-b16'), load('linear_vit-b16_lars')
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, 0)
+    assert optimizer.lr == pytest.approx(0.1 * 4096 / 256)
+    assert cfg.auto_scale_lr.base_batch_size == 4096 == 8 * cfg.train_dataloader.batch_size
+    assert cfg.param_scheduler[0].end == 10 and cfg.train_cfg.max_epochs == 90
+    assert transforms(cfg) == ['RandomResizedCrop', 'RandomFlip']
+    assert 'train_cfg' not in cfg.model and 'drop_path_rate' not in cfg.model.backbone
+    assert lars.optim_wrapper.optimizer.lr == pytest.approx(6.4)
+    assert lars.auto_scale_lr.base_batch_size == 16384 == 8 * lars.train_dataloader.batch_size
+
+
+@pytest.mark.parametrize('percentage', [1, 5, 10, 25, 50, 75, 100])
+def test_paper_table_10(percentage):
+    cfg, table_8 = load(f'semi_{percentage:03d}pct_vit-b16'), load('finetune_vit-b16')
+    assert transforms(cfg) == ['RandomResizedCrop', 'RandomFlip']
+    assert cfg.model.train_cfg is None
+    assert cfg.model.head == table_8.model.head and cfg.model.backbone == table_8.model.backbone
+    assert cfg.optim_wrapper == table_8.optim_wrapper and cfg.train_cfg.max_epochs == 100
+    assert bool(cfg.train_dataloader.dataset.ann_file) == (percentage < 100)
+    assert not cfg.val_dataloader.dataset.ann_file
+
+
+@pytest.mark.parametrize('size, width, depth, heads', [
+    ('s', 384, 12, 6), ('b', 768, 12, 12), ('l', 1024, 24, 16)])
+@pytest.mark.parametrize('task', ['finetune', 'linear'])
+def test_sizes(task, size, width, depth, heads):
+    cfg = load(f'{task}_vit-{size}16')
+    settings = VisionTransformer.arch_zoo[cfg.model.backbone.arch]
+    assert (settings['embed_dims'], settings['num_layers'], settings['num_heads']) == (
+        width, depth, heads)
+    assert cfg.model.head.in_channels == width
+    assert f'vicmae_vit-{size}16_k400' in cfg.model.backbone.init_cfg.checkpoint
+    if task == 'linear':
+        assert cfg.model.backbone.frozen_stages == depth
+        assert cfg.model.neck.input_features == width

@@ -1,0 +1,33 @@
+"""Labelled images in class folders or in a list, with words for what is wrong."""
+import os.path as osp
+
+from mmpretrain.datasets import CustomDataset
+
+from vicmae_mm.datasets.preparation.imagenet_subset import read_list
+from vicmae_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class LabelledImages(CustomDataset):
+    """mmpretrain's ``CustomDataset`` for local files, which must be labelled.
+
+    Without ``ann_file`` the folders in ``data_prefix`` are the classes, in sorted order (for
+    ImageNet the usual labels); with it, each line is ``path label``.
+
+    Raises:
+        FileNotFoundError: If the folder or the list does not exist, with the settings to change.
+        ValueError: If a line of the list has no label.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        """Read the list or scan the folders."""
+        for setting, path, exists in (('data_prefix', self.img_prefix, osp.isdir),
+                                      ('ann_file', self.ann_file, osp.isfile)):
+            if path and not exists(path):
+                raise FileNotFoundError(
+                    f'There is no {path}: set data_root and {setting} of the dataset, such as '
+                    f'train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
+        if not self.ann_file:
+            return super().load_data_list()
+        return [dict(img_path=osp.join(self.img_prefix, name), gt_label=label)
+                for name, label in read_list(self.ann_file)]
