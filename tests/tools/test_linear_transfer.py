@@ -93,7 +93,7 @@ def test_workers_say_what_is_broken_in_one_line(
 def test_other_names_for_errors(tool, checkpoint, tmp_path, capsys):  # noqa: F811
     with pytest.raises(SystemExit, match='There is no dataset Foo: choose "all" or some of Food'):
         tool(TOOL, checkpoint, '--datasets', 'Foo', 'food')
-    with pytest.raises(SystemExit, match='There is no checkpoint none.pth'):
+    with pytest.raises(SystemExit, match=r'There is no checkpoint none\.pth'):
         tool(TOOL, 'none.pth')
     with pytest.raises(SystemExit):
         tool(TOOL, checkpoint, '--folder', 'mine')

@@ -1,6 +1,11 @@
-"""How good frozen features are: nearest neighbours and a linear probe."""
+"""How good frozen features are: nearest neighbours and linear classifiers."""
+from .eleven_point_map import ElevenPointMAP
 from .features import encode
-from .knn import knn_accuracy, knn_predict
+from .knn import knn_accuracy, knn_predict, knn_votes
 from .linear_probe import linear_probe_accuracy
+from .logistic_regression import LinearClassifier, LogisticRegression
 
-__all__ = ['encode', 'knn_accuracy', 'knn_predict', 'linear_probe_accuracy']
+__all__ = [
+    'ElevenPointMAP', 'LinearClassifier', 'LogisticRegression', 'encode', 'knn_accuracy',
+    'knn_predict', 'knn_votes', 'linear_probe_accuracy'
+]

@@ -93,7 +93,7 @@ class LogisticRegression:
             start: Where to begin, such as the result for a similar penalty; by default at 0.
             max_iterations: Bound on the iterations of L-BFGS.
             tolerance: End when no element of the gradient of the mean loss, in the scaled
-                coordinates, is larger.
+                coordinates, is larger, or the loss changes by less than its square.
 
         Returns:
             The classifier, in the coordinates of the features given, in float64.
@@ -110,7 +110,7 @@ class LogisticRegression:
         scale = scale.to(flat)
         optimizer = torch.optim.LBFGS(
             [flat], max_iter=max_iterations, max_eval=2 * max_iterations,
-            tolerance_grad=tolerance, tolerance_change=1e-9, history_size=10,
+            tolerance_grad=tolerance, tolerance_change=tolerance**2, history_size=10,
             line_search_fn='strong_wolfe')
 
         def objective() -> float:
