@@ -67,7 +67,7 @@ def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[st
                 'the classes of the model.')
 
     labels = [_label(dataset.get_data_info(index)) for index in range(len(dataset))]
-    unlabelled = sum(label is None or label < 0 for label in labels)
+    unlabelled = sum(label < 0 for label in labels)
     if unlabelled:
         raise ValueError(f'{where} have no label for {unlabelled:,} of {len(labels):,} samples: '
                          'what is wanted is a list with "path label" a line, labels from 0 on, or '
@@ -82,10 +82,10 @@ def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[st
                          f'{num_classes:,} classes (0 to {num_classes - 1:,}): {advice(top + 1)}')
 
 
-def _label(info: dict) -> int | None:
-    """The class of one sample, 0 for several."""
-    label = info.get('gt_label', info.get('label'))
-    return label if label is None or isinstance(label, Integral) else 0
+def _label(info: dict) -> int:
+    """The class of one sample; -1 for none, 0 for several."""
+    label = info.get('gt_label', info.get('label', -1))
+    return int(label) if isinstance(label, Integral) else 0
 
 
 def _origin(dataset: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import PretrainedInit
+from mmengine.model import BaseModule, PretrainedInit
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ class PretrainedFitHook(Hook):
             return path
         return str(whole or '')
 
-    def _init_weights(self, module: nn.Module) -> None:
+    def _init_weights(self, module: BaseModule) -> None:
         """The module's own ``init_weights``, with words for a file without the prefix."""
         del module.init_weights
         try:
