@@ -84,4 +84,4 @@ def check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], checkpo
     if not fit:
         raise ValueError(
             f'{checkpoint} does not fit the model of {config}: {fit}. The file looks like '
-            f'{describe_family(found)}. Use it with the config it was trained with (--config).')
+            f'{describe_family(found)}. Use it with the config it was trained with.')
