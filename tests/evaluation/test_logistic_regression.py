@@ -62,6 +62,7 @@ def test_gradient_vanishes_at_the_result():
     assert bias.grad.abs().max() / len(features) < 1e-6
 
 
+@pytest.mark.filterwarnings('ignore:lbfgs failed to converge')
 def test_correlated_features_take_few_iterations():
     # At this point scikit-learn's L-BFGS, in the coordinates given, is far from the minimum
     features, labels = correlated()
