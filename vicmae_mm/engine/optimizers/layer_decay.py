@@ -41,7 +41,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
             ValueError: If the backbone does not know the depth of its layers.
         """
         if get_layer_depth is None:
-            backbone = module.backbone
+            backbone: Any = module.backbone
             if not hasattr(backbone, 'get_layer_depth'):
                 raise ValueError(
                     f'{type(backbone).__name__} has no get_layer_depth, so its learning rate can '

@@ -22,6 +22,8 @@ from .inflation import inflate_image_weights
 class TubeletEmbed(PatchEmbed):
     """Embeds tubelets of a clip: patches that are some frames deep."""
 
+    projection: Any
+
     def __init__(self, tubelet_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         flat = self.projection
@@ -32,7 +34,8 @@ class TubeletEmbed(PatchEmbed):
     def forward(self, x: Tensor) -> tuple[Tensor, Grid]:
         """Turn clips (N, 3, T, H, W) into tokens (N, T' * H' * W', C) and (T', H', W')."""
         x = self.projection(self.adaptive_padding(x))
-        return x.flatten(2).transpose(1, 2), tuple(x.shape[2:])
+        frames, height, width = x.shape[2:]
+        return x.flatten(2).transpose(1, 2), (frames, height, width)
 
 
 @MODELS.register_module()
@@ -72,6 +75,8 @@ class VideoViT(VisionTransformer):
     Raises:
         ValueError: If ``num_frames`` is no multiple of ``tubelet_size``.
     """
+
+    patch_embed: Any
 
     def __init__(self,
                  arch: str | dict = 'b',

@@ -7,7 +7,7 @@ from vicmae_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class FeatureNorm(nn.BatchNorm1d):
+class FeatureNorm(nn.Module):
     """BatchNorm without affine parameters, as MAE puts before the linear classifier.
 
     mmpretrain's ``ClsBatchNormNeck`` as a neck of mmaction2's recognizers, which pass data
@@ -18,8 +18,9 @@ class FeatureNorm(nn.BatchNorm1d):
     """
 
     def __init__(self, in_channels: int) -> None:
-        super().__init__(in_channels, affine=False, eps=1e-6)
+        super().__init__()
+        self.bn = nn.BatchNorm1d(in_channels, affine=False, eps=1e-6)
 
     def forward(self, x: Tensor, data_samples: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Normalise features (N, C); there are no auxiliary losses."""
-        return super().forward(x), {}
+        return self.bn(x), {}
