@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from vicmae_mm.datasets.preparation.imagenet_subset import scan_classes
 from vicmae_mm.evaluation.logistic_regression import IGNORE
 from vicmae_mm.registry import DATASETS
 
@@ -76,26 +76,31 @@ def open_class_folders(name: str, folder: Path, size: int) -> Source:
     Raises:
         DatasetProblem: If images or classes are missing.
     """
-    present = {split: _subfolders(folder / split) for split in FOLDERS}
-    classes = present['train']
-    if len(classes) < 2 or not present['test']:
+    train, val, test = (_class_folder_images(folder / split) for split in FOLDERS)
+    classes = sorted({_class_of(path) for path in train})
+    if len(classes) < 2 or not test:
         raise DatasetProblem(
             f'missing: {folder} should hold train/<class>/<image>, test/<class>/<image> and, if '
-            f'there is one, val/<class>/<image>, of two classes or more; train has '
-            f'{len(classes)} class folder(s), test {len(present["test"])}.')
-    strange = sorted(set(present['val'] + present['test']) - set(classes))
+            'there is one, val/<class>/<image>, of two classes or more; train has '
+            f'{len(classes)}, test {len({_class_of(path) for path in test})}.')
+    strange = sorted({_class_of(path) for path in val + test} - set(classes))
     if strange:
         raise DatasetProblem(f'{folder} has class folders that train has not: '
                              f'{", ".join(strange[:3])}.')
-    return Source(
-        name, TOP_1, len(classes), _list_images(folder / 'train', classes, size),
-        _list_images(folder / 'val', classes, size) if present['val'] else None,
-        _list_images(folder / 'test', classes, size))
+
+    def images(split: str, paths: list[str]) -> Images:
+        labels = torch.tensor([classes.index(_class_of(path)) for path in paths])
+        return Images([dict(img_path=str(folder / split / path)) for path in paths], labels, size)
+
+    return Source(name, TOP_1, len(classes), images('train', train),
+                  images('val', val) if val else None, images('test', test))
 
 
 def _open_split(task: Task, split: str, folder: Path, size: int) -> Images:
+    # not serialised: all records are read at once, and it takes longer than reading them
     dataset: Any = DATASETS.build(
-        dict(type=task.dataset, data_root=str(folder), split=split, **dict(task.options)))
+        dict(type=task.dataset, data_root=str(folder), split=split, serialize_data=False,
+             **dict(task.options)))
     records = [dataset.get_data_info(index) for index in range(len(dataset))]
     if not records:
         raise ValueError(f'its split {split!r} is empty')
@@ -112,19 +117,15 @@ def _targets(task: Task, records: list[dict[str, Any]]) -> Tensor:
     return targets
 
 
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if (
-        folder.is_dir()) else []
+def _class_folder_images(folder: Path) -> list[str]:
+    """Paths ``<class>/<image>`` below a folder; none if it is not there."""
+    if not folder.is_dir():
+        return []
+    try:
+        return [path for path, _ in scan_classes(str(folder))]
+    except ValueError as error:
+        raise DatasetProblem(str(error)) from error
 
 
-def _list_images(folder: Path, classes: list[str], size: int) -> Images:
-    extensions = Image.registered_extensions()
-    records, labels = [], []
-    for label, name in enumerate(classes):
-        for path in sorted((folder / name).rglob('*')):
-            if path.suffix.lower() in extensions:
-                records.append(dict(img_path=str(path)))
-                labels.append(label)
-    if not records:
-        raise DatasetProblem(f'missing: there is no image in {folder}/<class>/.')
-    return Images(records, torch.tensor(labels), size)
+def _class_of(path: str) -> str:
+    return Path(path).parts[0]
