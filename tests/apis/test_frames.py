@@ -44,6 +44,13 @@ def test_images_of_other_kinds_become_rgb(tmp_path, mode):
     assert image.shape == (48, 64, 3) and image.dtype == np.uint8
 
 
+def test_sixteen_bits_become_eight(tmp_path):
+    grey = draw_frame(3)[..., 0]
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / 'a.png')
+    _, (image, ) = read_frames(tmp_path / 'a.png')
+    assert np.array_equal(image, np.stack([grey] * 3, axis=-1))
+
+
 def test_suffix_does_not_matter(tmp_path):
     Image.fromarray(draw_frame(0)).save(tmp_path / 'a.png')
     shutil.move(tmp_path / 'a.png', tmp_path / 'a.mp4')
@@ -69,6 +76,13 @@ def test_damaged_image(tmp_path):
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(ValueError, match=r'a\.jpg is a damaged image'):
         read_frames(path)
+
+
+def test_image_that_pillow_takes_for_a_bomb(tmp_path, monkeypatch):
+    Image.fromarray(draw_frame(0)).save(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with pytest.raises(ValueError, match=r'a\.png is a damaged image: Image size \(3072 pixels\)'):
+        read_frames(tmp_path / 'a.png')
 
 
 def test_missing_file_and_folder(tmp_path):

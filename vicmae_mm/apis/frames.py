@@ -96,12 +96,34 @@ def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
     return [square.flip(0) for square in squares] if swap else squares
 
 
+def decode_image(path: str | Path, upright: bool = True) -> np.ndarray:
+    """Decode a picture of any mode to uint8 (H, W, 3) RGB.
+
+    Args:
+        path: An image file.
+        upright: Whether to turn it as its Exif tag says.
+
+    Raises:
+        UnidentifiedImageError: If it is no image.
+        ValueError: If it is damaged, or so large that Pillow refuses it.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = ImageOps.exif_transpose(image) if upright else image
+            if turned.mode.startswith('I;16'):  # 16 bits, which Pillow would cut off at 255
+                turned = Image.fromarray((np.asarray(turned) // 256).astype(np.uint8))
+            return np.asarray(turned.convert('RGB'))
+    except UnidentifiedImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds over damaged data
+        raise ValueError(str(error)) from error
+
+
 def _read_image(path: Path) -> np.ndarray | None:
     """The picture, upright and in RGB; None if the file is no image."""
     try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+        return decode_image(path)
     except UnidentifiedImageError:
         return None
-    except OSError as error:
+    except ValueError as error:
         raise ValueError(f'{path} is a damaged image: {error}') from error

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from vicmae_mm.apis.frames import decode_image
 
 PREPARATION = 'short side bicubic, centre crop'  # part of the key of cached features
 
@@ -63,7 +64,6 @@ class Images(Dataset):
 def _read(path: str) -> np.ndarray:
     """Pixels (H, W, 3) RGB; Pillow, because some of SUN397's .jpg files are none."""
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert('RGB'))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return decode_image(path, upright=False)  # as the papers' loaders do
+    except (OSError, ValueError) as error:
         raise DatasetProblem(f'image {path} can not be read: {error}') from error
