@@ -113,10 +113,13 @@ def test_truncated_checkpoint(checkpoint):
         load_model(checkpoint)
 
 
-@pytest.mark.parametrize('content', [dict(state_dict={}), dict(epoch=3), [1, 2]])
-def test_no_weights(checkpoint, content):
+@pytest.mark.parametrize('content, what', [
+    (dict(state_dict={}, epoch=3), 'has epoch'),
+    (dict(ema_state_dict=dict(w=torch.zeros(1)), meta={}), 'has ema_state_dict, meta'),
+    ({}, 'has nothing in it'), ([1, 2], 'is a list')])
+def test_no_weights(checkpoint, content, what):
     torch.save(content, checkpoint)
-    with pytest.raises(ValueError, match='holds no weights'):
+    with pytest.raises(ValueError, match=rf'epoch_1\.pth holds no weights .*: it {what}\.$'):
         load_model(checkpoint)
 
 

@@ -210,6 +210,29 @@ def test_every_tensor_is_the_checkpoints(tmp_path, change, message):
         load_backbone(checkpoint)
 
 
+@pytest.mark.parametrize('change, message', [
+    (lambda value: value.index_fill(0, torch.tensor(0), float('nan')), 'is not finite'),
+    (lambda value: value.to(torch.int8), 'is of torch.int8')], ids=['nan', 'int8'])
+def test_weights_that_mean_nothing_are_refused(tmp_path, change, message):
+    checkpoint = save_run(tmp_path / 'run')
+    content = torch.load(checkpoint, weights_only=True)
+    key = 'backbone.layers.1.ln1.bias'
+    content['state_dict'][key] = change(content['state_dict'][key])
+    torch.save(content, checkpoint)
+    with pytest.raises(ValueError, match=f'epoch_1.pth: {key} {message}'):
+        load_backbone(checkpoint)
+
+
+def test_half_precision_is_read(tmp_path, images):
+    checkpoint = save_run(tmp_path / 'run')
+    content = torch.load(checkpoint, weights_only=True)
+    half = {key: value.bfloat16() for key, value in content['state_dict'].items()}
+    torch.save(half, checkpoint.with_name('half.pth'))
+    torch.save({key: value.float() for key, value in half.items()}, checkpoint)
+    features = load_backbone(checkpoint.with_name('half.pth'))(images)
+    assert torch.equal(features, load_backbone(checkpoint)(images))
+
+
 def test_wrong_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no checkpoint .*a\.pth'):
         load_backbone(tmp_path / 'a.pth')

@@ -86,8 +86,11 @@ def read_weights_and_extras(checkpoint: str | Path) -> tuple[dict[str, Tensor], 
     weights = {key: value for key, value in content.items()
                if isinstance(value, Tensor)} if isinstance(content, dict) else {}
     if not weights:
-        raise ValueError(f'{checkpoint} holds no weights: a checkpoint has them under '
-                         "'state_dict'.")
+        what = f'is a {type(content).__name__}'
+        if isinstance(content, dict):
+            what = f'has {", ".join(map(str, [*extras, *content][:8])) or "nothing in it"}'
+        raise ValueError(f'{checkpoint} holds no weights where they are looked for '
+                         f'({", ".join(_WRAPPERS)}, or the file itself): it {what}.')
     return weights, extras + [str(key) for key in content if key not in weights]
 
 

@@ -53,7 +53,7 @@ def load_backbone(checkpoint: str | Path,
     Raises:
         FileNotFoundError: If the checkpoint or config does not exist.
         ValueError: If the checkpoint can not be read, it can not be told what network it is
-            of, or its tensors are not exactly those of the network.
+            of, its tensors are not exactly those of the network, or one is not finite.
         UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
     """
     from vicmae_mm.conversion import read_checkpoint
@@ -72,10 +72,22 @@ def load_backbone(checkpoint: str | Path,
         encoder = _encoder_of_config(config, normalisation)
     wanted = {PREFIX + key: value for key, value in encoder.backbone.state_dict().items()}
     check_fit(weights, wanted, str(checkpoint), str(config or 'its shapes'))
+    _check_values(weights, wanted, str(checkpoint))
     encoder.backbone.load_state_dict(
         {key[len(PREFIX):]: value for key, value in weights.items()})
     encoder.to(device).eval()
     return encoder
+
+
+def _check_values(weights: dict[str, Tensor], wanted: dict[str, Tensor], checkpoint: str) -> None:
+    """Refuse what would load and give features without meaning."""
+    for key, value in weights.items():
+        if wanted[key].is_floating_point() and not value.is_floating_point():
+            raise ValueError(f'{checkpoint}: {key} is of {value.dtype}. Quantised weights can not '
+                             'be used here: take the file with floating-point ones.')
+        if not value.isfinite().all():
+            raise ValueError(f'{checkpoint}: {key} is not finite. The training that wrote it has '
+                             'diverged, or the file is damaged: take an earlier checkpoint.')
 
 
 def _config_beside(checkpoint: str | Path) -> Path | None:
