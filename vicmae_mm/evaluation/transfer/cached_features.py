@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from torch import Tensor
 
 from vicmae_mm.apis.config_search import find_config
@@ -47,11 +48,12 @@ def checkpoint_key(checkpoint: str | Path, config: str | Path | None = None) -> 
     except (FileNotFoundError, ValueError):
         config = None  # the encoder is told by its tensors alone
     content = hashlib.sha256()
-    for path in (checkpoint, config):
-        if path is not None:
-            with open(path, 'rb') as file:
-                while chunk := file.read(1 << 20):
-                    content.update(chunk)
+    with open(checkpoint, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            content.update(chunk)
+    if config is not None:
+        # what it says with its bases, not its text alone
+        content.update(Config.fromfile(config, import_custom_modules=False).pretty_text.encode())
     return content.hexdigest()
 
 
@@ -127,6 +129,9 @@ def _read(path: Path, count: int) -> Tensor | None:
 def _write(path: Path, features: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f'.{os.getpid()}.tmp')
-    with open(unfinished, 'wb') as file:
-        np.savez(file, features=features.numpy())
-    os.replace(unfinished, path)
+    try:
+        with open(unfinished, 'wb') as file:
+            np.savez(file, features=features.numpy())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
