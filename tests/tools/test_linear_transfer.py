@@ -109,7 +109,26 @@ def test_other_names_for_errors(tool, checkpoint, tmp_path, capsys):  # noqa: F8
     assert "'mine' should be NAME=PATH" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         tool(TOOL, checkpoint, '--folder', f'mine={tmp_path}', '--out-dir', 'out')
-    assert 'train has 0 class folder(s)' in results('out/linear_cls.json')['not_measured']['mine']
+    assert 'train has 0, test 0.' in results('out/linear_cls.json')['not_measured']['mine']
+
+
+@pytest.mark.parametrize('args, message', [
+    (['--folder', 'food=x'], '--folder food=x: the name food is taken by a dataset of '),
+    (['--folder', 'a=x', '--folder', 'a=y'], '--folder a=y: the name a is taken by'),
+    (['--folder', 'a=x', '--batch-size', '0'], '--batch-size 0 and --workers 0 should be'),
+    (['--folder', 'a=x', '--out-dir', 'file'], 'file: File exists'),
+])
+def test_wrong_options(tool, checkpoint, tmp_path, args, message):  # noqa: F811
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit, match=f'error: {message}'):
+        tool(TOOL, checkpoint, *args)
+    assert not (tmp_path / 'work_dirs/transfer/features').exists()
+
+
+def test_device_that_is_not_there(tool, checkpoint, capsys):  # noqa: F811
+    with pytest.raises(SystemExit):
+        tool(TOOL, checkpoint, '--device', 'nonsense')
+    assert "'nonsense' can not be used" in capsys.readouterr().err
 
 
 def test_helper_draws_two_classes():

@@ -5,6 +5,7 @@ from mmpretrain.evaluation import SingleLabelMetric
 
 from vicmae_mm.evaluation.transfer import PENALTIES, protocol
 from vicmae_mm.evaluation.transfer.cached_features import Features
+from vicmae_mm.evaluation.transfer.images import DatasetProblem
 from vicmae_mm.evaluation.transfer.metrics import mean_per_class, top_1
 from vicmae_mm.evaluation.transfer.protocol import Splits, hold_out, linear_score
 from vicmae_mm.evaluation.transfer.tasks import PAPER, TASKS, TOP_1, choose_tasks
@@ -19,6 +20,11 @@ def test_a_share_of_each_class_is_held_out():
     assert sorted(torch.cat([rest.features, held.features])[:, 0].tolist()) == list(range(63))
     again, other = hold_out(data)[1], hold_out(data, seed=1)[1]
     assert again.features.equal(held.features) and not other.features.equal(held.features)
+
+
+def test_nothing_to_hold_out():
+    with pytest.raises(DatasetProblem, match='no class has two images'):
+        hold_out(Features(torch.zeros(3, 2), torch.arange(3)))
 
 
 def test_the_grid_is_the_protocols():
@@ -78,4 +84,5 @@ def test_table_3():
             for i, task in enumerate(TASKS)}
     assert {name for name, row in best.items() if row.startswith('MAE')} == {
         'Cars', 'Aircraft', 'Pets'}
+    assert choose_tasks(['DTD', 'all']) == list(TASKS)
     assert choose_tasks(['flowers', 'FOOD']) == [TASKS[0], TASKS[-1]]

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vicmae_mm.apis import load_backbone
+from vicmae_mm.cli import add_device
 
 from .cached_features import FeatureCache, Features, checkpoint_key
 from .images import DatasetProblem, Images
 from .protocol import Splits, hold_out
 from .report import Result, as_markdown, read_results, write_results
 from .sources import Source, open_class_folders, open_task
-from .tasks import choose_tasks
+from .tasks import TASKS, choose_tasks
 
 _CONSOLE = Console(stderr=True)
 
@@ -57,16 +57,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help='images of your own: PATH/{train,test}/<class>/<image>, and val if there is one')
     parser.add_argument('--level', choices=['cls', 'avg'], default='cls', help='class token, or '
                         'mean of the patch tokens (default: %(default)s)')
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='default: %(default)s')
+    add_device(parser)
     parser.add_argument('--batch-size', type=int, default=256, help='default: %(default)s')
     parser.add_argument('--workers', type=int, default=4, help='processes that read images '
                         '(default: %(default)s)')
     parser.add_argument('--cache', type=Path, default='work_dirs/transfer/features',
                         help='folder where features are kept (default: %(default)s)')
     parser.add_argument('--out-dir', type=Path, help='folder for the tables '
-                        '(default: work_dirs/transfer/NAME_OF_THE_CHECKPOINT)')
+                        '(default: work_dirs/transfer/RUN_CHECKPOINT)')
 
 
 def measure_all(args: argparse.Namespace, method: Method) -> None:
@@ -78,18 +76,21 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     Args:
         args: From a parser with :func:`add_options`.
         method: What to measure.
+
+    Raises:
+        ValueError: If an option is out of range, a dataset unknown or a name taken.
     """
-    names = args.datasets or ([] if args.folder else ['all'])
-    sources: dict[str, Callable[[int], Source]] = {
-        task.name: partial(open_task, task, args.data_root) for task in choose_tasks(names)}
-    for name, folder in args.folder:
-        sources[name] = partial(open_class_folders, name, folder)
+    if args.batch_size < 1 or args.workers < 0:
+        raise ValueError(f'--batch-size {args.batch_size} and --workers {args.workers} should be '
+                         'at least 1 and 0.')
+    sources = _choose_sources(args)
     encoder = load_backbone(args.checkpoint, args.config, args.device)
     key = checkpoint_key(args.checkpoint, args.config)
     cache = FeatureCache(
         args.cache, encoder, key, args.level, args.batch_size, args.workers)
     path = Path(args.checkpoint).resolve()
     out = args.out_dir or Path('work_dirs/transfer', f'{path.parent.name}_{path.stem}')
+    out.mkdir(parents=True, exist_ok=True)  # now rather than when the first is measured
     table = out / f'{method.name}_{args.level}.json'
     title = f'{method.name}, features {args.level} of {args.checkpoint}'
     results, problems = read_results(table, key), {}
@@ -109,6 +110,21 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     if problems:
         sys.exit(f'error: {len(problems)} of {len(sources)} datasets not measured: '
                  f'{", ".join(problems)}. The reasons stand above.')
+
+
+def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[int], Source]]:
+    """What opens each dataset for a size of images."""
+    names = args.datasets or ([] if args.folder else ['all'])
+    sources: dict[str, Callable[[int], Source]] = {
+        task.name: partial(open_task, task, args.data_root) for task in choose_tasks(names)}
+    taken = {task.name.lower() for task in TASKS}
+    for name, folder in args.folder:
+        if name.lower() in taken:
+            raise ValueError(f'--folder {name}={folder}: the name {name} is taken by a dataset of '
+                             'Table 3 or another folder. Choose another.')
+        taken.add(name.lower())
+        sources[name] = partial(open_class_folders, name, folder)
+    return sources
 
 
 def _measure_one(source: Source, cache: FeatureCache, method: Method,

@@ -11,6 +11,7 @@ from vicmae_mm.evaluation.knn import knn_votes
 from vicmae_mm.evaluation.logistic_regression import LinearClassifier, LogisticRegression
 
 from .cached_features import Features
+from .images import DatasetProblem
 from .metrics import METRICS
 
 # From strong to weak, so that each solution is near the next
@@ -46,6 +47,9 @@ def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Fe
 
     Returns:
         The rest and the share, each in the order of ``data``.
+
+    Raises:
+        DatasetProblem: If no class has two samples.
     """
     generator = torch.Generator().manual_seed(seed)
     held = torch.zeros(len(data), dtype=torch.bool)
@@ -53,6 +57,9 @@ def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Fe
         members = (data.targets == label).nonzero().flatten()
         count = round(share * len(members)) or int(len(members) > 1)
         held[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    if not held.any():
+        raise DatasetProblem('no class has two images to train on, so none can be held out for '
+                             'validation.')
     return data[~held], data[held]
 
 

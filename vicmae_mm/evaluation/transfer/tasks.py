@@ -115,7 +115,7 @@ def choose_tasks(names: list[str]) -> list[Task]:
         ValueError: If a name is unknown.
     """
     known = {task.name.lower(): task for task in TASKS}
-    if [name.lower() for name in names] == ['all']:
+    if 'all' in (name.lower() for name in names):
         return list(TASKS)
     wrong = [name for name in names if name.lower() not in known]
     if wrong:
