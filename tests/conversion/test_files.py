@@ -110,8 +110,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     write_checkpoint(path, STATE)
 
     def fail(content, file):
-        file.write_bytes(b'half')
-        raise OSError(28, 'No space left on device', str(file))
+        file.write(b'half')
+        raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(torch, 'save', fail)
     with pytest.raises(OSError, match='No space left'):
@@ -119,6 +119,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert_same(read_checkpoint(path), STATE)
     assert [file.name for file in tmp_path.iterdir()] == ['a.pth']
+
+
+def test_a_folder_in_the_way(tmp_path):
+    (tmp_path / 'a.pth.part').mkdir()  # torch itself raises a RuntimeError over it
+    with pytest.raises(OSError, match='Is a directory'):
+        write_checkpoint(tmp_path / 'a.pth', STATE)
 
 
 @pytest.mark.parametrize('name', ['a.npz', 'a', 'a.pth.tar'])

@@ -132,7 +132,7 @@ def _no_place(holder: str, unheld: list[str]) -> ValueError:
 
 def _drop(result: Conversion, beginning: str) -> None:
     names = [key for key in result.state if key.startswith(beginning)]
-    if not names:
+    if not names or not beginning:
         raise ValueError(f'No tensor to drop has a name that begins with {beginning!r}.')
     _remove(result, names)
 

@@ -65,7 +65,8 @@ def write_checkpoint(path: str | Path,
             # transformers asks for the format; save_file would make a file for its owner alone
             part.write_bytes(save(state, metadata=dict(format='pt')))
         else:
-            torch.save(state if wrapper is None else {wrapper: state}, part)
+            with open(part, 'wb') as file:  # for OSError: torch raises others over a bad path
+                torch.save(state if wrapper is None else {wrapper: state}, file)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
