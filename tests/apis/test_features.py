@@ -174,7 +174,7 @@ def test_bad_files_by_the_way(encoder, photo, bad):
 
 
 @pytest.mark.parametrize('settings', [
-    dict(level='median'), dict(batch_size=0), dict(num_frames=0)])
+    dict(level='median'), dict(batch_size=0), dict(num_frames=0), dict(num_workers=-1)])
 def test_wrong_settings_are_named(encoder, photo, settings):
     (name, value), = settings.items()
     with pytest.raises(ValueError, match=f'{name}={value!r}'):

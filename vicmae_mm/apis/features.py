@@ -75,8 +75,9 @@ def extract_features(checkpoint: str | Path | Encoder,
         ValueError: If a file can not be read or none can, a folder holds none, or the
             checkpoint does not fit, see :func:`load_backbone`.
     """
-    if batch_size < 1 or num_frames < 1:
-        raise ValueError(f'batch_size={batch_size} and num_frames={num_frames} must be 1 or more.')
+    if batch_size < 1 or num_frames < 1 or num_workers < 0:
+        raise ValueError(f'batch_size={batch_size}, num_frames={num_frames} and num_workers='
+                         f'{num_workers} must be at least 1, 1 and 0.')
     names = list_files([paths] if isinstance(paths, (str, Path)) else paths)
     encoder = (load_backbone(checkpoint, config, device)
                if isinstance(checkpoint, (str, Path)) else checkpoint.eval())
