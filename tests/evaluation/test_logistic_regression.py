@@ -42,6 +42,19 @@ def test_accuracy_is_scikit_learns(digits, penalty):
     assert 0.8 < expected < 0.98
 
 
+def test_single_precision_finds_the_classes_of_double():
+    # a strong penalty on classes that hardly differ: with the loss summed in float32, L-BFGS ends
+    # early, and 1 % of the classes are others
+    labels = torch.arange(20000) % 20
+    features = torch.randn(20000, 16) * torch.logspace(0, -1, 16) + (
+        0.02 * torch.randn(20, 16)[labels])
+    single, double = (
+        LogisticRegression(features, labels, dtype=dtype).fit(1e3, tolerance=tolerance)
+        for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-9)))
+    same = single.scores(features.double()).argmax(1) == double.scores(features.double()).argmax(1)
+    assert same.double().mean() > 0.999
+
+
 def test_weights_are_scikit_learns(digits):
     features, labels, _, _ = digits
     reference = Reference(C=0.1, max_iter=10000, tol=1e-9).fit(

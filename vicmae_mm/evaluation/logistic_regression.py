@@ -118,7 +118,7 @@ class LogisticRegression:
             parameters = flat.view(self.num_classes, -1)
             weight = parameters[:, 1:] * scale
             loss = self._loss(F.linear(self.features, weight, parameters[:, 0]))
-            mean = (loss + penalty / 2 * weight.square().sum()) / count
+            mean = (loss + penalty / 2 * weight.square().sum(dtype=torch.float64)) / count
             mean.backward()
             return mean.item()
 
@@ -127,10 +127,13 @@ class LogisticRegression:
 
     def _loss(self, scores: Tensor) -> Tensor:
         if self.targets.ndim == 1:
-            return F.cross_entropy(scores, self.targets, reduction='sum')
-        counts = self.targets != IGNORE
-        return F.binary_cross_entropy_with_logits(
-            scores, self.targets.to(scores), counts.to(scores), reduction='sum')
+            losses = F.cross_entropy(scores, self.targets, reduction='none')
+        else:
+            counts = self.targets != IGNORE
+            losses = F.binary_cross_entropy_with_logits(
+                scores, self.targets.to(scores), counts.to(scores), reduction='none')
+        # a sum in float32 hides what the last iterations gain
+        return losses.sum(dtype=torch.float64)
 
     def _flatten(self, classifier: LinearClassifier | None, scale: Tensor) -> Tensor:
         """Bias and weights (K * (1 + C),) in the coordinates of the optimisation."""
