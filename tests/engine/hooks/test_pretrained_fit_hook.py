@@ -101,6 +101,14 @@ def test_foreign_files_are_told(run, keys, family):
         run({key: torch.ones(3) for key in keys})
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_broken_numbers_are_refused(run, weights, value):
+    weights['backbone.layers.1.attn.qkv.weight'][0, 0] = value
+    with pytest.raises(ValueError, match=(
+            r'1 of its parameters are not finite \(NaN or infinity\), such as layers\.1\.attn')):
+        run(weights)
+
+
 def test_a_text_file_is_no_checkpoint(run, tmp_path):
     (tmp_path / 'pretrained.pth').write_text('hello')
     with pytest.raises(ValueError, match='is not a checkpoint'):

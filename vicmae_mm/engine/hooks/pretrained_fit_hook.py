@@ -135,6 +135,9 @@ class PretrainedFitHook(Hook):
         fit = CheckpointFit.of(found, wanted, self.fresh, self.unused)
         if not fit:
             raise self._refusal(str(fit))
+        if broken := [key for key, value in found.items() if not value.isfinite().all()]:
+            raise self._refusal(f'{len(broken)} of its parameters are not finite (NaN or '
+                                f'infinity), such as {broken[0]}')
         self._loaded = {key: value for key, value in found.items() if key in wanted}
 
     def _refusal(self, reason: str) -> ValueError:
