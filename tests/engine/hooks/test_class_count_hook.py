@@ -91,5 +91,13 @@ def test_mixing_must_count_the_same_classes(run):
         run(**mixing)
 
 
+@pytest.mark.parametrize('task', ['train', 'val', 'test'])
+def test_top_5_needs_5_classes(run, task):
+    split = 'val' if task == 'train' else task
+    with pytest.raises(ValueError, match=(
+            rf'no top-5 accuracy of 3 classes: .*{split}_evaluator\.topk="\[1,\]"')):
+        run(task, **{f'{split}_evaluator.topk': (1, 5)})
+
+
 def test_without_the_hook_the_run_would_go_on(run):
     run(custom_hooks=[], **{'model.head.num_classes': 5})

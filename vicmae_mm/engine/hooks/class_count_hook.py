@@ -25,7 +25,7 @@ class ClassCountHook(Hook):
 
         Raises:
             ValueError: If a sample has no label or one out of range, or the number of classes
-                differs, with the settings to change.
+                differs or is too small for the accuracy asked for, with the settings to change.
         """
         model = unwrapped_model(runner)
         name = 'head' if hasattr(model, 'head') else 'cls_head'
@@ -38,6 +38,7 @@ class ClassCountHook(Hook):
             if isinstance(loop, BaseLoop):
                 for dataset in innermost_datasets(loop.dataloader.dataset):
                     _check_dataset(dataset, split, num_classes, list(counts))
+                _check_topk(loop, split, num_classes)
         if len(set(counts.values())) > 1:
             raise ValueError(
                 f'The parts of the model count different numbers of classes: '
@@ -80,6 +81,16 @@ def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[st
     if top >= num_classes:
         raise ValueError(f'{where} have labels up to {top:,}, the head of the model '
                          f'{num_classes:,} classes (0 to {num_classes - 1:,}): {advice(top + 1)}')
+
+
+def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:
+    """mmpretrain's top-5 accuracy fails with fewer classes, and only after the first epoch."""
+    for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', []):
+        topk = getattr(metric, 'topk', None)
+        if isinstance(topk, tuple) and max(topk) > num_classes:
+            raise ValueError(
+                f'There is no top-{max(topk)} accuracy of {num_classes} classes: use --cfg-options '
+                f'{split}_evaluator.topk="[1,]".')
 
 
 def _label(info: dict) -> int:
