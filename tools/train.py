@@ -33,8 +33,6 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         FileNotFoundError: There is no checkpoint to resume from.
         ValueError: An option does not go with the config.
     """
-    if args.no_validate:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
         use_amp(cfg.optim_wrapper)
     if args.resume is not None:
@@ -49,6 +47,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
                 'rate is; add auto_scale_lr = dict(base_batch_size=...)')
         cfg.auto_scale_lr.enable = True
     cli.merge_options(cfg, args, ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+    if args.no_validate:  # after the options, which may name parts of validation
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
 
 def use_amp(optim_wrapper: ConfigDict) -> None:

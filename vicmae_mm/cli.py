@@ -163,7 +163,8 @@ def words_for_user(error: Exception) -> str | None:
         return _words_from_worker(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     name, last = type(error).__name__, frames[-1]
-    if not isinstance(error, _USERS) and not _on_purpose(name, last.filename, last.line or ''):
+    if (not isinstance(error, _USERS) and not _on_purpose(name, last.filename, last.line or '')
+            and not _passed_to_parent(error, frames)):
         return None
     if isinstance(error, SyntaxError):
         return f'{error.filename}, line {error.lineno}: {error.msg}'
@@ -193,6 +194,13 @@ def _on_purpose(name: str, file: str, line: str) -> bool:
     tool = getattr(sys.modules['__main__'], '__file__', None)
     ours = os.path.realpath(file).startswith(_PACKAGE) or file == tool
     return ours and line.startswith('raise ')
+
+
+def _passed_to_parent(error: Exception, frames: traceback.StackSummary) -> bool:
+    """Whether a class handed an argument of the config on to its parent, which has no such one."""
+    return (isinstance(error, TypeError) and 'unexpected keyword argument' in str(error)
+            and (frames[-1].line or '').startswith('super(') and frames[-1].name == '__init__'
+            and any(frame.filename.endswith(_BUILDING) for frame in frames))
 
 
 def _log_traceback() -> None:

@@ -119,7 +119,8 @@ def test_amp_refuses_other_wrappers(merged, tmp_path):
 
 def test_switches(merged, tmp_path):
     cfg = merged('train.py', CONFIG, '--auto-scale-lr', '--launcher', 'pytorch', '--no-validate',
-                 '--work-dir', 'w', '--local-rank', '3')
+                 '--work-dir', 'w', '--local-rank', '3', '--cfg-options',
+                 'val_dataloader.batch_size=4')
     assert cfg.auto_scale_lr.enable and cfg.launcher == 'pytorch' and cfg.work_dir == 'w'
     assert cfg.val_cfg is cfg.val_dataloader is None
     assert cli.os.environ['LOCAL_RANK'] == '3'
@@ -144,6 +145,8 @@ def broken_config(change: str):
     (broken_config('x = (\n'), "'(' was never closed"),
     (broken_config("model['type'] = 'Nonsense'\n"), 'Nonsense is not in the mmpretrain::model'),
     (broken_config("model['nonsense'] = 1\n"), "unexpected keyword argument 'nonsense'"),
+    (broken_config("model['head'] = dict(type='LinearClsHead', num_clases=3, in_channels=3, "
+                   "num_classes=2)\n"), "unexpected keyword argument 'num_clases'"),
     (broken_config("custom_imports = dict(imports=['no_such_module'])\n"),
      'error: Failed to import no_such_module'),
     (broken_config("load_from = 'none.pth'\n"), 'none.pth can not be found'),
