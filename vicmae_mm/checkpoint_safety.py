@@ -138,8 +138,8 @@ def _for_people(filename: str, error: Exception) -> Exception:
     refused = _REFUSED.search(str(error))
     if refused is None:
         return ValueError(
-            f'{filename} is not a checkpoint, or is damaged (cut off?): {_reason(error)}. An '
-            'older one of the run may be whole: --resume PATH.')
+            f'{filename} is not a checkpoint, or is damaged (cut off?): {_reason(error)}. Name '
+            'another file: if a run wrote it, an older one of the run may be whole.')
     what, of = refused[1] or refused[3], f' of {refused[2]}' if refused[2] else ''
     return UnsafeCheckpointError(
         f'{filename} was refused: it asks for {what}{of}, which is code and not data. '
