@@ -99,17 +99,10 @@ val_dataloader = dict(
         pipeline=val_pipeline))
 
 test_dataloader = dict(
+    val_dataloader,
     batch_size=1,  # 21 views
     num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vicmae_mm.VideoPairDataset',
-        data_root='data/kinetics400',
-        ann_file='kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='videos_val'),
-        test_mode=True,
-        pipeline=test_pipeline))
+    dataset=dict(val_dataloader['dataset'], pipeline=test_pipeline))
 
 val_evaluator = dict(type='mmaction.AccMetric')
 test_evaluator = val_evaluator

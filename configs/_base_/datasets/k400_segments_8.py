@@ -1,5 +1,7 @@
 # Kinetics-400 as TSN sees it: the video in 8 equal segments, a frame of each (Wang et al. 2016).
 # The test has 7 x 3 views: 7 such sets of frames, interleaved, with 3 crops each.
+_base_ = './k400_clips_16x4.py'
+
 train_pipeline = [
     dict(type='vicmae_mm.VideoInit'),
     dict(type='mmaction.UniformSample', clip_len=8),
@@ -37,42 +39,6 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=16,
-    persistent_workers=True,
-    sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True),
-    dataset=dict(
-        type='vicmae_mm.VideoPairDataset',
-        data_root='data/kinetics400',
-        ann_file='kinetics400_train_list_videos.txt',
-        data_prefix=dict(video='videos_train'),
-        pipeline=train_pipeline))
-
-val_dataloader = dict(
-    batch_size=16,
-    num_workers=16,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vicmae_mm.VideoPairDataset',
-        data_root='data/kinetics400',
-        ann_file='kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='videos_val'),
-        test_mode=True,
-        pipeline=val_pipeline))
-
-test_dataloader = dict(
-    batch_size=1,  # 21 views of 8 frames
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='vicmae_mm.VideoPairDataset',
-        data_root='data/kinetics400',
-        ann_file='kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='videos_val'),
-        test_mode=True,
-        pipeline=test_pipeline))
-
-val_evaluator = dict(type='mmaction.AccMetric')
-test_evaluator = val_evaluator
+    collate_fn=dict(type='pseudo_collate'), dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,5 +1,5 @@
 # The image encoder on each of 8 frames, their mean under one linear classifier: no attention
-# between frames. The recipe is that of fine-tuning on clips.
+# between frames. Optimizer and schedule of fine-tuning on clips, augmentation of TSN.
 _base_ = [
     '../../_base_/datasets/k400_segments_8.py',
     '../../_base_/schedules/clips_adamw_75e.py',
