@@ -1,4 +1,4 @@
-"""Every ImageNet config: the paper's numbers, and a step of a tiny copy on class folders."""
+"""ImageNet configs: the paper's numbers, and a step of a tiny copy of each kind on photos."""
 import re
 from pathlib import Path
 
@@ -14,6 +14,10 @@ from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH, tiny_vicmae
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/transfer/imagenet'
 CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))
 NUM_CLASSES = 5  # the least for top-5 accuracy
+# One of each kind; the others are these at another size or on another share of the labels.
+KINDS = [
+    'finetune_vit-b16', 'finetune_vit-b16_avg', 'finetune_vit-b16_literal', 'finetune_vit-b16_mae',
+    'linear_vit-b16', 'linear_vit-b16_avg', 'linear_vit-b16_lars', 'semi_010pct_vit-b16']
 
 
 def load(name: str) -> Config:
@@ -22,16 +26,14 @@ def load(name: str) -> Config:
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory) -> Path:
-    """Photos in train/ and val/, a list for every share, and a pre-trained checkpoint."""
+    """Photos in train/ and val/, a list of a share, and a pre-trained checkpoint."""
     root = tmp_path_factory.mktemp('imagenet')
     images = write_photos(root / 'train', NUM_CLASSES)
     write_photos(root / 'val', NUM_CLASSES)
     (root / 'subsets').mkdir()
-    for name in CONFIGS:
-        if match := re.match(r'semi_(\d+)pct', name):
-            (root / f'subsets/train_{match[1]}pct.txt').write_text(''.join(
-                f'{path.relative_to(images)} {path.parent.name[-1]}\n'
-                for path in sorted(images.rglob('*.png'))))
+    (root / 'subsets/train_010pct.txt').write_text(''.join(
+        f'{path.relative_to(images)} {path.parent.name[-1]}\n'
+        for path in sorted(images.rglob('*.png'))))
     torch.save(dict(state_dict=tiny_vicmae().state_dict(), meta={}), root / 'pretrained.pth')
     return root
 
@@ -65,7 +67,7 @@ def shrink(cfg: Config, data: Path, work_dir: Path) -> Config:
     return cfg
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize('name', KINDS)
 def test_a_tiny_copy_takes_a_step(name, data, tmp_path):
     cfg = shrink(load(name), data, tmp_path)
     cfg.optim_wrapper.optimizer.lr = 1e6  # the first step of the warm-up takes 1e-9 of it
@@ -83,6 +85,15 @@ def test_a_tiny_copy_takes_a_step(name, data, tmp_path):
         # AdamW's first step is the learning rate, 1e-3: what is further away was not loaded
         assert all(torch.allclose(state[key], pretrained[key], atol=2e-3) for key in shared)
     assert 0 <= runner.message_hub.get_scalar('val/accuracy/top1').current() <= 100
+
+
+@pytest.mark.parametrize('name', sorted(set(CONFIGS) - set(KINDS)))
+def test_the_others_differ_by_size_or_share_alone(name, data, tmp_path):
+    kind = re.sub(r'vit-[sl]16', 'vit-b16', re.sub(r'\d+pct', '010pct', name))
+    cfg, other = (shrink(load(each), data, tmp_path) for each in (name, kind))
+    if name.startswith('semi'):
+        cfg.train_dataloader.dataset.ann_file = other.train_dataloader.dataset.ann_file
+    assert cfg.to_dict() == other.to_dict()
 
 
 def transforms(cfg: Config) -> list[str]:
@@ -127,7 +138,8 @@ def test_paper_table_9():
     assert cfg.auto_scale_lr.base_batch_size == 4096 == 8 * cfg.train_dataloader.batch_size
     assert cfg.param_scheduler[0].end == 10 and cfg.train_cfg.max_epochs == 90
     assert transforms(cfg) == ['RandomResizedCrop', 'RandomFlip']
-    assert 'train_cfg' not in cfg.model and 'drop_path_rate' not in cfg.model.backbone
+    assert cfg.model.train_cfg is None and cfg.model.backbone.drop_path_rate == 0
+    assert cfg.model.head.loss.type == 'CrossEntropyLoss'
     assert lars.optim_wrapper.optimizer.lr == pytest.approx(6.4)
     assert lars.auto_scale_lr.base_batch_size == 16384 == 8 * lars.train_dataloader.batch_size
 

@@ -121,7 +121,7 @@ def test_21_views_are_the_mean_of_their_softmax(name, videos, tmp_path):
     cfg, _ = tiny_vit(name, tmp_path, videos)
     model = MODELS.build(cfg.model).eval()
     model.init_weights()
-    torch.nn.init.normal_(model.cls_head.fc_cls.weight)
+    torch.nn.init.normal_(model.cls_head.fc_cls.weight, std=0.3)  # unsure, so that averages differ
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'model.pth')
     cfg.load_from = str(tmp_path / 'model.pth')
     dump = tmp_path / 'dump.pkl'

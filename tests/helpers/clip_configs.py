@@ -13,7 +13,7 @@ CLASSES = 2
 _PIXELS = {224: IMG_SIZE, 256: IMG_SIZE + 8}
 
 
-def write_videos(folder: Path, count: int = 4, num_frames: int = 40) -> Path:
+def write_videos(folder: Path, count: int = 2, num_frames: int = 40) -> Path:
     """Numbered videos of two classes. Returns the list of them."""
     lines = [f'{make_video(folder / f"{n}.mp4", num_frames).name} {n % CLASSES}'
              for n in range(count)]
