@@ -27,6 +27,7 @@ def test_hidden_files_and_folders_named_like_images_are_no_images(tmp_path):
     shutil.copytree(folder / 'train/class 0', folder / 'train/class 5/.thumbnails')
     shutil.copy(folder / 'train/class 0/1.png', folder / 'train/class 0/._1.png')
     (folder / 'train/class 0/a.png').mkdir()
+    (folder / 'val/.cache').mkdir(parents=True)
     source = open_class_folders('mine', folder, 8)
     assert source.num_classes == 2 and len(source.train) == expected
     assert source.val is None

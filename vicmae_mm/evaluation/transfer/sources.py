@@ -118,8 +118,8 @@ def _targets(task: Task, records: list[dict[str, Any]]) -> Tensor:
 
 
 def _class_folder_images(folder: Path) -> list[str]:
-    """Paths ``<class>/<image>`` below a folder; none if it is not there."""
-    if not folder.is_dir():
+    """Paths ``<class>/<image>`` below a folder; none if it has no class folders."""
+    if not any(path.is_dir() and not path.name.startswith('.') for path in folder.glob('*')):
         return []
     try:
         return [path for path, _ in scan_classes(str(folder))]
