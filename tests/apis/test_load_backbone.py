@@ -176,6 +176,13 @@ def test_other_families_are_converted_and_normalised_their_way(tmp_path, family,
     torch.testing.assert_close(encoder(inputs), expected if video else expected[-1])
 
 
+def test_image_is_a_clip_that_stands_still(tmp_path, images):
+    backbone = VideoViT('deit-t', num_frames=4, out_type='raw', **SIZES)
+    encoder = load_backbone(save(tmp_path / 'a.pth', backbone))
+    clip = images[:, :, None].repeat(1, 1, encoder.num_frames, 1, 1)
+    assert torch.equal(encoder(images), encoder(clip))
+
+
 def test_safetensors(tmp_path, images):
     checkpoint = save(tmp_path / 'a.pth', VisionTransformer('deit-t', out_type='raw', **SIZES))
     write_checkpoint(tmp_path / 'a.safetensors', read_checkpoint(checkpoint))

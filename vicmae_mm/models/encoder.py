@@ -75,8 +75,8 @@ class Encoder(nn.Module):
         """Encode.
 
         Args:
-            images: Images (B, 3, H, W), or clips (B, 3, T, H, W) for a video network; RGB, 0 to
-                255.
+            images: Images (B, 3, H, W), or clips (B, 3, T, H, W) for a video network, to which
+                an image is a clip that stands still; RGB, 0 to 255.
             level: See the class.
 
         Raises:
@@ -84,6 +84,8 @@ class Encoder(nn.Module):
                 backbone that returns something else.
         """
         self.check_level(level)
+        if images.ndim == 4 and self.num_frames is not None:
+            images = images[:, :, None].expand(-1, -1, self.num_frames, -1, -1)
         axes = (-1, ) + (1, ) * (images.ndim - 2)
         tokens = self._tokens((images.float() - self.mean.view(axes)) / self.std.view(axes))
         if level == 'tokens':
