@@ -31,7 +31,8 @@ def photo_loader(dataset: dict) -> dict:
     return dict(
         batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='default_collate'),
-        dataset=dict(dict(type='CustomDataset', pipeline=pipeline), **dataset))
+        dataset=dict(  # serialising collects garbage, half the time of such a run
+            dict(type='CustomDataset', pipeline=pipeline, serialize_data=False), **dataset))
 
 
 def classifier_config(work_dir: Path, photos: Path, **settings: Any) -> Config:
