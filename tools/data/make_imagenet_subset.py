@@ -16,7 +16,8 @@ from collections import Counter
 from rich.console import Console
 from rich.progress import track
 
-from vicmae_mm.datasets.preparation import imagenet_subset as subset
+from vicmae_mm.datasets.image_lists import read_list, scan_classes
+from vicmae_mm.datasets.preparation.imagenet_subset import nested_subsets, write_subset
 
 CLASSES = 1000  # of ImageNet-1K
 
@@ -40,16 +41,16 @@ def main() -> None:
     out = args.out or osp.join(args.root, 'subsets')
     try:
         if args.ann_file:
-            images = subset.read_list(args.ann_file)
+            images = read_list(args.ann_file)
         else:
-            images = subset.scan_classes(
+            images = scan_classes(
                 osp.join(args.root, 'train'),
                 lambda names: track(names, 'Classes', console=Console(stderr=True)))
-        subsets = subset.nested_subsets(images, args.percentages, args.seed)
+        subsets = nested_subsets(images, args.percentages, args.seed)
         classes = len({label for _, label in images})
         print(f'{len(images):,} images of {classes:,} classes')
         for percentage, chosen in subsets.items():
-            path = subset.write_subset(out, percentage, chosen)
+            path = write_subset(out, percentage, chosen)
             sizes = Counter(label for _, label in chosen).values()
             print(f'{percentage:3d} %: {len(chosen):,} images, {min(sizes):,} to {max(sizes):,} a '
                   f'class -> {path}')

@@ -3,7 +3,7 @@ import os.path as osp
 
 from mmpretrain.datasets import CustomDataset
 
-from vicmae_mm.datasets.preparation.imagenet_subset import read_list
+from vicmae_mm.datasets.image_lists import read_list
 from vicmae_mm.registry import DATASETS
 
 

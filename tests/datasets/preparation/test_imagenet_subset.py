@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.helpers.classifiers import write_photos
-from vicmae_mm.datasets.preparation.imagenet_subset import nested_subsets, read_list, scan_classes
+from vicmae_mm.datasets.preparation.imagenet_subset import nested_subsets
 
 PERCENTAGES = (1, 5, 10, 25, 50, 75, 100)
 SIZES = {0: 1, 1: 7, 2: 100, 3: 1300, 4: 732}  # ImageNet's classes have 732 to 1300 images
@@ -47,17 +46,3 @@ def test_shares_out_of_range(percentage):
 def test_a_repeated_image(label):
     with pytest.raises(ValueError, match=r'0/0\.jpg is listed twice'):
         nested_subsets([('0/0.jpg', 0), ('0/0.jpg', label)], [10])
-
-
-@pytest.mark.parametrize('line', ['a.jpg', 'a.jpg -1', 'a.jpg x', ''])
-def test_lines_without_a_label(tmp_path, line):
-    (tmp_path / 'list.txt').write_text(f'b c.jpg 0\n{line}\n')
-    with pytest.raises(ValueError, match=r'list\.txt, line 2: .*is not "path label"'):
-        read_list(str(tmp_path / 'list.txt'))
-
-
-def test_folders_and_their_list_agree(tmp_path):
-    images = scan_classes(str(write_photos(tmp_path / 'photos')))
-    assert images[:3] == [('class_0/0.png', 0), ('class_0/1.png', 0), ('class_1/0.png', 1)]
-    (tmp_path / 'list.txt').write_text(''.join(f'{path} {label}\n' for path, label in images))
-    assert read_list(str(tmp_path / 'list.txt')) == images

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vicmae_mm.datasets.preparation.imagenet_subset import scan_classes
+from vicmae_mm.datasets.image_lists import scan_classes
 from vicmae_mm.evaluation.logistic_regression import IGNORE
 from vicmae_mm.registry import DATASETS
 
@@ -88,8 +88,10 @@ def open_class_folders(name: str, folder: Path, size: int) -> Source:
         raise DatasetProblem(f'{folder} has class folders that train has not: '
                              f'{", ".join(strange[:3])}.')
 
+    numbers = {name: number for number, name in enumerate(classes)}
+
     def images(split: str, paths: list[str]) -> Images:
-        labels = torch.tensor([classes.index(_class_of(path)) for path in paths])
+        labels = torch.tensor([numbers[_class_of(path)] for path in paths])
         return Images([dict(img_path=str(folder / split / path)) for path in paths], labels, size)
 
     return Source(name, TOP_1, len(classes), images('train', train),
