@@ -67,6 +67,11 @@ class CheckpointFit:
         return '; '.join(parts)
 
 
+def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that hold NaN or infinity: training that diverged, or a damaged file."""
+    return [key for key, value in state.items() if not value.isfinite().all()]
+
+
 def check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], checkpoint: str,
               config: str) -> None:
     """Refuse a checkpoint unless names and shapes are exactly the model's.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vicmae_mm.registry import MODELS
 
-from .checkpoint_fit import check_fit
+from .checkpoint_fit import check_fit, not_finite
 from .config_search import find_config
 from .infer_architecture import infer_backbone
 from .load import read_config
@@ -85,9 +85,9 @@ def _check_values(weights: dict[str, Tensor], wanted: dict[str, Tensor], checkpo
         if wanted[key].is_floating_point() and not value.is_floating_point():
             raise ValueError(f'{checkpoint}: {key} is of {value.dtype}. Quantised weights can not '
                              'be used here: take the file with floating-point ones.')
-        if not value.isfinite().all():
-            raise ValueError(f'{checkpoint}: {key} is not finite. The training that wrote it has '
-                             'diverged, or the file is damaged: take an earlier checkpoint.')
+    if broken := not_finite(weights):
+        raise ValueError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it has '
+                         'diverged, or the file is damaged: take an earlier checkpoint.')
 
 
 def _config_beside(checkpoint: str | Path) -> Path | None:

@@ -12,7 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from vicmae_mm.apis.checkpoint_family import describe_family
-from vicmae_mm.apis.checkpoint_fit import CheckpointFit
+from vicmae_mm.apis.checkpoint_fit import CheckpointFit, not_finite
 from vicmae_mm.engine.unwrapping import current_task, unwrapped_model
 from vicmae_mm.registry import HOOKS
 
@@ -135,7 +135,7 @@ class PretrainedFitHook(Hook):
         fit = CheckpointFit.of(found, wanted, self.fresh, self.unused)
         if not fit:
             raise self._refusal(str(fit))
-        if broken := [key for key, value in found.items() if not value.isfinite().all()]:
+        if broken := not_finite(found):
             raise self._refusal(f'{len(broken)} of its parameters are not finite (NaN or '
                                 f'infinity), such as {broken[0]}')
         self._loaded = {key: value for key, value in found.items() if key in wanted}
