@@ -11,16 +11,17 @@ the array ``names`` in .npz and as JSON in the metadata of .safetensors:
 """
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from vicmae_mm.apis import extract_features
 from vicmae_mm.apis.features import FileFeatures
+from vicmae_mm.whole_files import written_whole
 
 SUFFIXES = ('.npz', '.safetensors')
 
@@ -51,46 +52,41 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def open_part(out: Path) -> Path:
-    """Make the file that is to become ``out``, now rather than when all is computed."""
+def check_out(out: Path) -> None:
+    """Refuse a name that no file of features can have."""
     if out.suffix not in SUFFIXES:
         raise ValueError(f'{out} has none of the suffixes {" and ".join(SUFFIXES)}.')
     if out.is_dir():
         raise IsADirectoryError(f'{out} is a folder: name a file.')
     if out.parent.exists() and not out.parent.is_dir():
         raise NotADirectoryError(f'{out.parent} is no folder: {out} can not be written.')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f'{out.stem}.part{out.suffix}')
-    part.touch()
-    return part
 
 
-def write(part: Path, result: FileFeatures) -> None:
-    """Write features and names."""
-    if part.suffix == '.npz':
-        np.savez(part, features=result.features.numpy(), names=np.array(result.names))
+def write(file: BinaryIO, suffix: str, result: FileFeatures) -> None:
+    """Write features and names in the format of a suffix."""
+    if suffix == '.npz':
+        np.savez(file, features=result.features.numpy(), names=np.array(result.names))
     else:
-        save_file(dict(features=result.features), part, dict(names=json.dumps(result.names)))
+        file.write(save(dict(features=result.features), dict(names=json.dumps(result.names))))
 
 
 def main() -> None:
     """Write the file, and say which inputs are not in it."""
     args = parse_args()
-    part = open_part(args.out)
+    check_out(args.out)
     bad: list[str] = []
     try:
-        result = extract_features(
-            args.checkpoint, args.paths, args.level, config=args.config, device=args.device,
-            batch_size=args.batch_size, num_frames=args.num_frames, num_workers=args.num_workers,
-            on_bad_file=bad.append)
-        write(part, result)
-        os.replace(part, args.out)
+        # opened now, as it would be a pity to find out that it can't be when all is computed
+        with written_whole(args.out) as part, open(part, 'wb') as file:
+            result = extract_features(
+                args.checkpoint, args.paths, args.level, config=args.config, device=args.device,
+                batch_size=args.batch_size, num_frames=args.num_frames,
+                num_workers=args.num_workers, on_bad_file=bad.append)
+            write(file, args.out.suffix, result)
     except ValueError:
         for reason in bad:
             print(reason, file=sys.stderr)
         raise
-    finally:
-        part.unlink(missing_ok=True)
     print(f'Wrote {args.out}: features {tuple(result.features.shape)} of '
           f'{len(result.names)} files')
     if bad:

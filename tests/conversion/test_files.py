@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_folder_in_the_way(tmp_path):
-    (tmp_path / 'a.pth.part').mkdir()  # torch itself raises a RuntimeError over it
+    (tmp_path / f'a.pth.{os.getpid()}.part').mkdir()  # torch itself raises a RuntimeError over it
     with pytest.raises(OSError, match='Is a directory'):
         write_checkpoint(tmp_path / 'a.pth', STATE)
 

@@ -1,7 +1,6 @@
 """Files of weights, pickled or safetensors, read and written as data."""
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vicmae_mm.apis.load import read_weights_and_extras
+from vicmae_mm.whole_files import written_whole
 
 PICKLED, SAFE = ('.pth', '.pt', '.bin', '.ckpt'), '.safetensors'
 
@@ -58,18 +58,13 @@ def write_checkpoint(path: str | Path,
     # a view would drag its whole memory into a pickled file, and is none of safetensors'
     state = {key: value.detach().clone(memory_format=torch.contiguous_format)
              for key, value in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.part')
-    try:
+    # opened here for an OSError over a bad path: torch raises others
+    with written_whole(path) as part, open(part, 'wb') as file:
         if path.suffix == SAFE:
             # transformers asks for the format; save_file would make a file for its owner alone
-            part.write_bytes(save(state, metadata=dict(format='pt')))
+            file.write(save(state, metadata=dict(format='pt')))
         else:
-            with open(part, 'wb') as file:  # for OSError: torch raises others over a bad path
-                torch.save(state if wrapper is None else {wrapper: state}, file)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            torch.save(state if wrapper is None else {wrapper: state}, file)
 
 
 def check_suffix(path: Path) -> None:

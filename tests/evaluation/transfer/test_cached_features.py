@@ -74,9 +74,9 @@ def test_file_is_of_checkpoint_level_size_and_images(images, encoder, open_cache
 ], ids=['cut', 'empty', 'too few', 'objects'])
 def test_file_that_is_not_whole_is_made_anew(images, open_cache, damage):
     cache = open_cache()
-    features = cache.get('a', images, print).features
+    features = cache.get(cache.path('a', images), images, print).features
     damage(cache.path('a', images))
-    assert torch.equal(cache.get('a', images, print).features, features)
+    assert torch.equal(cache.get(cache.path('a', images), images, print).features, features)
 
 
 def test_interrupted_write_leaves_nothing(images, open_cache, monkeypatch, tmp_path):
@@ -85,5 +85,5 @@ def test_interrupted_write_leaves_nothing(images, open_cache, monkeypatch, tmp_p
 
     monkeypatch.setattr(cached_features.np, 'savez', stop)
     with pytest.raises(KeyboardInterrupt):
-        open_cache().get('a', images, print)
+        open_cache().get(open_cache().path('a', images), images, print)
     assert not list((tmp_path / 'cache').iterdir())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from vicmae_mm.datasets.annotations import Video, scan_folder
+from vicmae_mm.whole_files import written_whole
 
 Key = TypeVar('Key')
 
@@ -148,10 +149,9 @@ def write_lists(out_dir: str, name: str, classes: Sequence[str],
 
 def write_lines(path: str, lines: Iterable[str]) -> None:
     """Write a text file as a whole or not at all."""
-    part = f'{path}.part'
-    with open(part, 'w', encoding='utf-8', errors='surrogateescape') as file:
+    with (written_whole(path) as part,
+          open(part, 'w', encoding='utf-8', errors='surrogateescape') as file):
         file.writelines(f'{line}\n' for line in lines)
-    os.replace(part, path)
 
 
 def describe_use(item: SplitList, file: str, root: str) -> str:

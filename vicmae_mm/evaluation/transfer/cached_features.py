@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from vicmae_mm.apis.config_search import find_config
 from vicmae_mm.evaluation.features import encode
+from vicmae_mm.whole_files import written_whole
 
 from .images import PREPARATION, DatasetProblem, Images
 
@@ -91,18 +91,17 @@ class FeatureCache:
         digest = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:20]
         return self.folder / f'{name}_{self.level}_{digest}.npz'
 
-    def get(self, name: str, images: Images, progress: Callable[[int], object]) -> Features:
+    def get(self, path: Path, images: Images, progress: Callable[[int], object]) -> Features:
         """Read the features, or compute and keep them.
 
         Args:
-            name: Of dataset and split, for the file's name.
+            path: Their file, from :meth:`path`, which looks at every image.
             images: What to encode.
             progress: Called with the number of images done since the last call.
 
         Raises:
             DatasetProblem: If an image can not be read.
         """
-        path = self.path(name, images)
         features = _read(path, len(images))
         if features is None:
             try:
@@ -127,11 +126,5 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 
 def _write(path: Path, features: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f'.{os.getpid()}.tmp')
-    try:
-        with open(unfinished, 'wb') as file:
-            np.savez(file, features=features.numpy())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with written_whole(path) as part, open(part, 'wb') as file:
+        np.savez(file, features=features.numpy())

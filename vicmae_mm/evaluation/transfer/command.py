@@ -130,14 +130,14 @@ def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[int], Sourc
 def _measure_one(source: Source, cache: FeatureCache, method: Method,
                  before: Result | None) -> Result:
     images = dict(train=source.train, val=source.val, test=source.test)
-    files = [cache.path(f'{source.name}_{split}', part).name
+    files = [(cache.path(f'{source.name}_{split}', part), part)
              for split, part in images.items() if part is not None]
-    key = hashlib.sha256('\n'.join([method.name, *files]).encode()).hexdigest()
+    names = [path.name for path, _ in files]
+    key = hashlib.sha256('\n'.join([method.name, *names]).encode()).hexdigest()
     if before is not None and before.key == key:
         _say(f'{source.name}: {before.score:.2f}, as measured before')
         return before
-    parts = [_features(f'{source.name}_{split}', part, cache)
-             for split, part in images.items() if part is not None]
+    parts = [_features(path, part, cache) for path, part in files]
     train, val, test = parts if len(parts) == 3 else (*hold_out(parts[0]), parts[1])
     with _progress(f'{source.name}: {method.name}', method.steps) as progress:
         score, details = method.measure(source, Splits(train, val, test), progress)
@@ -146,9 +146,9 @@ def _measure_one(source: Source, cache: FeatureCache, method: Method,
     return Result(source.name, source.metric, score, key, remarks)
 
 
-def _features(name: str, images: Images, cache: FeatureCache) -> Features:
-    with _progress(f'{name}: features', len(images)) as progress:
-        return cache.get(name, images, progress)
+def _features(path: Path, images: Images, cache: FeatureCache) -> Features:
+    with _progress(f'{path.stem}: features', len(images)) as progress:
+        return cache.get(path, images, progress)
 
 
 @contextmanager

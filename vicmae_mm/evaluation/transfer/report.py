@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from vicmae_mm.whole_files import written_whole
 
 from .tasks import PAPER, paper_score
 
@@ -60,7 +61,5 @@ def write_results(path: Path, checkpoint_key: str, checkpoint: str, level: str,
     """Write ``path`` (JSON) in one go."""
     content = dict(checkpoint=checkpoint, checkpoint_key=checkpoint_key, level=level,
                    results=[asdict(result) for result in results], not_measured=problems)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix('.tmp')
-    unfinished.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    os.replace(unfinished, path)
+    with written_whole(path) as part:
+        part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')

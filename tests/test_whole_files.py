@@ -1,0 +1,27 @@
+"""A file is there whole, or as it was."""
+import pytest
+
+from vicmae_mm.whole_files import written_whole
+
+
+def test_it_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / 'new folder' / 'a.txt'
+    with written_whole(path) as part:
+        part.write_text('whole')
+        assert not path.exists() and part.parent == path.parent
+    assert path.read_text() == 'whole' and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('stop', [ValueError, KeyboardInterrupt])
+def test_what_stood_there_stays_if_the_block_raises(tmp_path, stop):
+    path = tmp_path / 'a.txt'
+    path.write_text('before')
+    with pytest.raises(stop), written_whole(path) as part:
+        part.write_text('half')
+        raise stop
+    assert path.read_text() == 'before' and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / 'a.txt'):
+        pass
