@@ -77,7 +77,8 @@ setup(
         # Not in `all`: it needs a system FFmpeg and fits one minor version of torch.
         torchcodec=['torchcodec'],
         all=[*QUICKSTART, *TENSORBOARD],
-        tests=[*QUICKSTART, *TENSORBOARD, 'mypy', 'pytest', 'ruff', 'timm', 'transformers'],
+        tests=[*QUICKSTART, *TENSORBOARD, 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'timm',
+               'transformers'],
     ),
     classifiers=[
         'Intended Audience :: Science/Research',

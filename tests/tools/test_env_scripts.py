@@ -87,7 +87,8 @@ def test_fresh_machine(machine):
     assert machine.run('quickstart.sh') == ['python tools/quickstart.py']  # nothing to install
     tests = machine.run('run_tests.sh', '-k', 'a b')
     assert '.[lite,tests]' in tests[0] and '--constraint' in tests[0]
-    assert tests[1:] == ['ruff check .', 'mypy', 'python -m pytest -k a b']
+    assert tests[1:3] == ['ruff check .', 'mypy']
+    assert tests[3].startswith('python -m pytest ') and tests[3].endswith(' -k a b')
     # Something has changed that may need other packages: install again.
     (machine.checkout / 'setup.py').write_text('# changed')
     assert len(machine.run('quickstart.sh')) == 2
