@@ -159,8 +159,8 @@ def words_for_user(error: Exception) -> str | None:
     For the user are errors over files, imports, configs and checkpoints, those that our code
     raises on purpose, and those over a type or argument that a config names.
     """
-    if 'in DataLoader worker process' in str(error):
-        return _words_from_worker(str(error))
+    if '.\nOriginal Traceback' in str(error):
+        return _words_from_process(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     name, last = type(error).__name__, frames[-1]
     if (not isinstance(error, _USERS) and not _on_purpose(name, last.filename, last.line or '')
@@ -178,10 +178,10 @@ def words_for_user(error: Exception) -> str | None:
     return str(error) or name
 
 
-def _words_from_worker(text: str) -> str | None:
-    """The same for an error from a worker, which arrives as the text of its traceback."""
+def _words_from_process(text: str) -> str | None:
+    """The same for an error from another process, which arrives as the text of its traceback."""
     name = text.split()[1]  # "Caught NAME in DataLoader worker process ..."
-    *_, raised = re.finditer(rf'^(?:[\w.]+\.)?{name}: ', text, re.MULTILINE)
+    *_, raised = re.finditer(rf'^(?:[\w.]+\.)?{name}(?:: |$)', text, re.MULTILINE)
     frames = re.findall(r'^ +File "(.+?)", line \d+, in .+\n +(.*)$', text[:raised.start()], re.M)
     if name in _USERS_NAMES or (frames and _on_purpose(name, *frames[-1])):
         return text[raised.end():].strip()

@@ -21,6 +21,7 @@ from contextlib import closing
 
 from vicmae_mm.datasets.annotations import Video, find_missing, read_annotations, scan_folder
 from vicmae_mm.datasets.bad_video_ledger import file_state
+from vicmae_mm.datasets.lost import Lost
 from vicmae_mm.datasets.preparation.check import (
     CheckRecord,
     check_video,
@@ -30,7 +31,7 @@ from vicmae_mm.datasets.preparation.check import (
 )
 from vicmae_mm.datasets.preparation.lists import write_lines
 from vicmae_mm.datasets.preparation.progress import FileProgress
-from vicmae_mm.datasets.preparation.workers import Lost, WorkerError, default_workers, run_isolated
+from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers, run_isolated
 
 
 def parse_args() -> argparse.Namespace:

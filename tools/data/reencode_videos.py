@@ -17,6 +17,7 @@ import shutil
 import sys
 from contextlib import closing
 
+from vicmae_mm.datasets.lost import Lost
 from vicmae_mm.datasets.preparation.check import summarize, write_bad_videos
 from vicmae_mm.datasets.preparation.progress import FileProgress
 from vicmae_mm.datasets.preparation.reencode import Done, Job, Settings, reencode
@@ -29,7 +30,7 @@ from vicmae_mm.datasets.preparation.reencode_plan import (
     sample_first,
     total_size,
 )
-from vicmae_mm.datasets.preparation.workers import Lost, WorkerError, default_workers, run_isolated
+from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers, run_isolated
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
            'veryslow')

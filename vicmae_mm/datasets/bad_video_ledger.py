@@ -23,7 +23,8 @@ class BadVideoLedger:
     """The file that every worker and rank adds its bad videos to.
 
     A line is a JSON object: ``path``, ``reason``, ``time`` (UTC, ISO 8601), ``size`` and
-    ``mtime_ns`` of the file (null if missing), ``dataset`` (the list or folder it comes from).
+    ``mtime_ns`` of the file (null if missing), ``dataset`` (the list or folder it comes from),
+    ``try_again`` (whether it may have been the machine's fault).
     Lines are appended under a lock, after reading what the others have added; where the file
     system has no locks, two processes that meet one video at once may both write it.
 
@@ -42,7 +43,8 @@ class BadVideoLedger:
         with open(self.path, 'rb') as file:
             return self._read_new(file)
 
-    def add(self, video: str, reason: str, dataset: str) -> tuple[list[dict], bool]:
+    def add(self, video: str, reason: str, dataset: str,
+            try_again: bool = False) -> tuple[list[dict], bool]:
         """Write a bad video down, unless somebody has just done so.
 
         Returns:
@@ -54,7 +56,8 @@ class BadVideoLedger:
         """
         size, mtime = file_state(video)
         entry = dict(path=video, reason=reason, time=datetime.now(timezone.utc).isoformat(
-            timespec='seconds'), size=size, mtime_ns=mtime, dataset=dataset)
+            timespec='seconds'), size=size, mtime_ns=mtime, dataset=dataset,
+            try_again=try_again)
         with open(self.path, 'a+b') as file, _locked(file):
             entries = self._read_new(file)
             if any(other['path'] == video and (other['size'], other['mtime_ns']) == (size, mtime)

@@ -39,7 +39,8 @@ class BadVideos:
         """Use a ledger, and take over what an earlier run wrote there.
 
         A video it names counts as bad only if it is one of this dataset and its file is still
-        the same (size and modification time): repaired ones are tried again.
+        the same (size and modification time): repaired ones are tried again, and so are those
+        over which a process crashed or ran out of time.
 
         Args:
             ledger_path (str): Path of the jsonl file.
@@ -52,7 +53,8 @@ class BadVideos:
             return
         ours = filenames()
         for path, entry in last.items():
-            if path in ours and file_state(path) == (entry['size'], entry['mtime_ns']):
+            same = file_state(path) == (entry['size'], entry['mtime_ns'])
+            if path in ours and same and not entry.get('try_again'):
                 self._reasons[path] = entry['reason']
 
     def refresh(self) -> None:
@@ -60,13 +62,20 @@ class BadVideos:
         if self.ledger is not None:
             self._learn(self.ledger.read_new())
 
-    def add(self, path: str, reason: str) -> None:
-        """Remember a bad video and write it down, once over all processes."""
+    def add(self, path: str, reason: str, try_again: bool = False) -> None:
+        """Remember a bad video and write it down, once over all processes.
+
+        Args:
+            path (str): The file.
+            reason (str): What is wrong with it.
+            try_again (bool): It may have been the machine's fault: the next run tries it again.
+        """
         self._reasons[path] = reason
         is_new = True
         if self.ledger is not None:
             try:
-                entries, is_new = self.ledger.add(path, reason, self.dataset)
+                entries, is_new = self.ledger.add(
+                    path, reason, self.dataset, try_again)
                 self._learn(entries)
             except OSError as error:
                 print_log(f'{self.ledger.path} can not be written ({error}): bad videos are '

@@ -2,9 +2,11 @@
 import logging
 import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
+import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -12,6 +14,8 @@ from vicmae_mm.registry import DATASETS
 
 from .annotations import find_missing, read_annotations, scan_folder
 from .bad_videos import BadVideos
+from .isolated_function import IsolatedFunction
+from .lost import Lost
 from .readers import VideoError
 from .samplers import SampleIndex
 
@@ -65,6 +69,7 @@ class VideoPairDataset(BaseDataset):
                  pipeline: Sequence[dict | Callable] = (),
                  labels_from_folders: bool = False,
                  max_bad_share: float = 0.05,
+                 decode_timeout: float | None = 60.,
                  test_mode: bool = False,
                  **kwargs: Any) -> None:
         if not 0 <= max_bad_share <= 1:
@@ -73,7 +78,13 @@ class VideoPairDataset(BaseDataset):
             raise ValueError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}: a list brings its own labels. Leave one out.')
         self.labels_from_folders = labels_from_folders
+        if decode_timeout is not None and not decode_timeout > 0:
+            raise ValueError(f'decode_timeout={decode_timeout!r} should be seconds, above 0, or '
+                             'None for no limit.')
         self.max_bad_share = max_bad_share
+        self.decode_timeout = decode_timeout
+        self._isolated: IsolatedFunction | None = None
+        self._isolated_pipeline: Callable | None = None
         super().__init__(
             ann_file=ann_file, data_root=data_root,
             data_prefix=dict(video='') if data_prefix is None else dict(data_prefix),
@@ -128,7 +139,7 @@ class VideoPairDataset(BaseDataset):
         """The label, for mmengine's ``ClassBalancedDataset``."""
         return [self.get_data_info(idx)['label']]
 
-    def __getitem__(self, idx: int) -> dict:
+    def __getitem__(self, idx: int) -> Any:
         """One sample; in training, of another video if this one is bad.
 
         Args:
@@ -139,12 +150,18 @@ class VideoPairDataset(BaseDataset):
         """
         if not self._fully_initialized:
             self.full_init()
-        for attempt in range(1 if self.test_mode else self.max_refetch + 1):
-            # A stream of its own for each attempt: a sample must not depend on how far
+        if self.test_mode:
+            with idx.random_stream() if isinstance(idx, SampleIndex) else nullcontext():
+                return self.pipeline(self.get_data_info(idx))
+        index = _with_streams(idx)
+        for attempt in range(self.max_refetch + 1):
+            # Streams of their own for each attempt: a sample must not depend on how far
             # the pipeline got with a bad video, or on whether it was known already.
-            with _random_stream(idx, attempt):
-                candidate = int(idx) if attempt == 0 else int(self._rand_another())
-                sample = self._read(candidate)
+            candidate = int(index)
+            if attempt > 0:
+                with index.random_stream(2 * attempt - 1):
+                    candidate = int(self._rand_another())
+            sample = self._read(candidate, index, 2 * attempt)
             if sample is not None:
                 return sample
         raise RuntimeError(
@@ -152,20 +169,30 @@ class VideoPairDataset(BaseDataset):
             f'({len(self.bad_videos):,} of {len(self):,} videos are known to be bad). If the '
             'videos are good, a transform of the pipeline returns None too often.')
 
-    def _read(self, idx: int) -> dict | None:
+    def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
         """The sample of exactly this video; None if it is bad or the pipeline rejects it."""
-        info = self.get_data_info(idx)
+        info = self.get_data_info(candidate)
         path = info['filename']
-        if self.test_mode:
-            return self.pipeline(info)
         if path in self.bad_videos:
             return None
         try:
-            return self.pipeline(info)
+            sample = self._run_pipeline(info, index, stream)
         except VideoError as error:
             self.bad_videos.add(path, error.reason)
+        else:
+            if not isinstance(sample, Lost):
+                return sample
+            self.bad_videos.add(path, sample.reason, try_again=True)
         self.bad_videos.check(len(self))
         return None
+
+    def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
+        if self.decode_timeout is None:
+            return _run(self.pipeline, info, index, stream)
+        if self._isolated is None or self._isolated_pipeline is not self.pipeline:
+            self._isolated_pipeline = self.pipeline
+            self._isolated = IsolatedFunction(partial(_run, self.pipeline), self.decode_timeout)
+        return self._isolated(info, index, stream)
 
     def share_bad_videos(self, ledger_path: str) -> None:
         """Write bad videos to a file all processes share; call it before workers start.
@@ -186,5 +213,13 @@ class VideoPairDataset(BaseDataset):
         return {self.get_data_info(idx)['filename'] for idx in range(len(self))}
 
 
-def _random_stream(idx: int, attempt: int) -> AbstractContextManager[None]:
-    return idx.random_stream(attempt) if isinstance(idx, SampleIndex) else nullcontext()
+def _run(pipeline: Callable, info: dict, index: SampleIndex, stream: int) -> Any:
+    with index.random_stream(stream):
+        return pipeline(info)
+
+
+def _with_streams(idx: int) -> SampleIndex:
+    """The index; one that names no streams is given those that the process's generator draws."""
+    if isinstance(idx, SampleIndex):
+        return idx
+    return SampleIndex(idx, *np.random.randint(2**31, size=3).tolist())

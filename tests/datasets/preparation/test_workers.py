@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vicmae_mm.datasets.preparation.workers import Lost, WorkerError, run_isolated
+from vicmae_mm.datasets.lost import Lost
+from vicmae_mm.datasets.preparation.workers import WorkerError, run_isolated
 
 from .jobs import behave
 

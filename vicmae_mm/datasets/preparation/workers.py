@@ -10,24 +10,15 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
+
+from vicmae_mm.datasets.lost import Lost, exit_text
 
 Task = TypeVar('Task')
 Result = TypeVar('Result')
 
 _IDLE = object()
-
-
-@dataclass(frozen=True)
-class Lost:
-    """In place of a result: the process of this task crashed or hung.
-
-    Attributes:
-        reason: Which of the two, for people.
-    """
-    reason: str
 
 
 class WorkerError(RuntimeError):
@@ -119,15 +110,16 @@ class _Worker:
         task = self.task
         self.task, self.deadline = _IDLE, float('inf')
         if not self.connection.poll():
-            return task, Lost(f'took longer than {self.timeout:g} s')
+            return task, Lost.timed_out(self.timeout)
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
-            how = _exit_text(self.process.exitcode)
+            code = self.process.exitcode
             if task is _IDLE:
-                raise WorkerError(f'A worker process can not start ({how}).') from None
-            return task, Lost(f'crashed the process that read it ({how})')
+                raise WorkerError(
+                    f'A worker process can not start ({exit_text(code)}).') from None
+            return task, Lost.crashed(code)
         if kind == 'os_error':
             raise OSError(*value)
         if kind == 'error':
@@ -149,13 +141,6 @@ def _until_something_happens(workers: list[_Worker]) -> list[_Worker]:
     now = time.monotonic()
     return [worker for worker in workers
             if worker.connection in ready or worker.deadline <= now]
-
-
-def _exit_text(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f'exit code {code}'
-    name = signal.Signals(-code).name
-    return f'{name}; out of memory?' if name == 'SIGKILL' else name
 
 
 def _serve(connection: Connection, function: Callable) -> None:
