@@ -40,8 +40,8 @@ def run_distributed(fn: Callable, world_size: int, *args: Any, timeout: float = 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         processes = [
-            context.Process(
-                target=_process, args=(folder, rank, world_size, timeout, fn, args), daemon=True)
+            context.Process(  # no daemon, or it could not start the workers of a data loader
+                target=_process, args=(folder, rank, world_size, timeout, fn, args))
             for rank in range(world_size)
         ]
         for process in processes:
@@ -59,15 +59,16 @@ def run_distributed(fn: Callable, world_size: int, *args: Any, timeout: float = 
 def _join(processes: list, timeout: float) -> list[int]:
     """Wait for all; once one fails, the others get 10 s more. Returns who had to be ended."""
     deadline = time.monotonic() + timeout
-    while any(p.is_alive() for p in processes) and time.monotonic() < deadline:
-        if any(p.exitcode for p in processes):
-            deadline = min(deadline, time.monotonic() + 10)
-        time.sleep(0.02)
-    hung = [rank for rank, p in enumerate(processes) if p.is_alive()]
-    for process in processes:
-        process.terminate()
-        process.join()
-    return hung
+    try:
+        while any(p.is_alive() for p in processes) and time.monotonic() < deadline:
+            if any(p.exitcode for p in processes):
+                deadline = min(deadline, time.monotonic() + 10)
+            time.sleep(0.02)
+        return [rank for rank, p in enumerate(processes) if p.is_alive()]
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
 
 
 def _process(folder: Path, rank: int, world_size: int, timeout: float, fn: Callable,

@@ -3,6 +3,7 @@ import os.path as osp
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -33,6 +34,7 @@ class BadVideoHook(Hook):
         self._datasets = list(iter_pair_datasets(runner.train_dataloader.dataset))
         for dataset in self._datasets:
             dataset.share_bad_videos(self._ledger_path)
+        barrier()  # what another rank writes from here on is of this run, not of an earlier one
         self._publish(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
