@@ -3,6 +3,7 @@ import json
 import os
 import time
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_bad_clips_cost_only_themselves(clips, tmp_path, workers):
             slots = rank['slots'][epoch]
             batches = rank['batches'][epoch * len(slots) // BATCH:][:len(slots) // BATCH]
             assert [len(batch) for batch in batches] == [BATCH] * (NUM_CLIPS // 2 // BATCH)
-            for slot, clip in zip(slots, sum(batches, []), strict=True):
+            for slot, clip in zip(slots, chain(*batches), strict=True):
                 assert clip == slot if slot in good else clip in good
                 seen[slot] += 1
         assert seen == Counter(good | reasons.keys())
