@@ -18,6 +18,8 @@ TRANSFORMS = Registry(
 DATA_SAMPLERS = Registry(
     'data sampler', parent=mmengine_registry.DATA_SAMPLERS, scope=SCOPE,
     locations=['vicmae_mm.datasets'])
+LOOPS = Registry(
+    'loop', parent=mmengine_registry.LOOPS, scope=SCOPE, locations=['vicmae_mm.engine'])
 HOOKS = Registry(
     'hook', parent=mmengine_registry.HOOKS, scope=SCOPE, locations=['vicmae_mm.engine'])
 OPTIM_WRAPPERS = Registry(

@@ -1,6 +1,6 @@
 """Random streams that belong to a sample, not to the process that draws it."""
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,24 @@ def set_rng_states(states: RngStates) -> None:
     torch.random.default_generator.set_state(torch_state)
 
 
+def seed_generators(entropy: Sequence[int]) -> None:
+    """Seed the process's generators, those of all accelerators included.
+
+    Args:
+        entropy (Sequence[int]): Non-negative integers that name the stream. It is another
+            one than any of :func:`seeded`.
+    """
+    _seed(entropy, (), torch.manual_seed)
+
+
+def _seed(entropy: Sequence[int], spawn_key: tuple[int, ...],
+          seed_torch: Callable[[int], Any]) -> None:
+    words = np.random.SeedSequence(entropy, spawn_key=spawn_key).generate_state(5).tolist()
+    random.seed(words[0] << 32 | words[1])
+    np.random.seed(words[2])
+    seed_torch(words[3] << 32 | words[4])
+
+
 @contextmanager
 def seeded(entropy: Sequence[int], stream: int = 0) -> Iterator[None]:
     """Run a block on generators seeded from ``entropy``, then put the old states back.
@@ -43,12 +61,9 @@ def seeded(entropy: Sequence[int], stream: int = 0) -> Iterator[None]:
             here (seed, epoch, index).
         stream (int): Number of an independent stream of the same name.
     """
-    words = np.random.SeedSequence(entropy, spawn_key=(stream,)).generate_state(5).tolist()
     before = get_rng_states()
     try:
-        random.seed(words[0] << 32 | words[1])
-        np.random.seed(words[2])
-        torch.random.default_generator.manual_seed(words[3] << 32 | words[4])
+        _seed(entropy, (stream,), torch.random.default_generator.manual_seed)
         yield
     finally:
         set_rng_states(before)

@@ -1,6 +1,7 @@
 """A sampler whose indices say which epoch they belong to."""
 from collections.abc import Iterator, Sized
 from contextlib import AbstractContextManager
+from itertools import islice
 
 from mmengine.dataset import DefaultSampler
 
@@ -72,13 +73,32 @@ class EpochSampler(DefaultSampler):
         shuffle (bool): Shuffle every epoch. Defaults to True.
         seed (int, optional): The runner passes its own; without one, a random
             seed common to all processes.
-        round_up (bool): Repeat a few samples so that every process gets
-            equally many. Defaults to True.
+        round_up (bool): Whether to repeat a few samples, or else to leave a few
+            out, so that every process gets equally many. (DefaultSampler gives
+            some processes one more instead of leaving any out.) With False and
+            ``drop_last=True`` an epoch has the same batches for any number of
+            processes with the same global batch. Defaults to True.
     """
 
     dataset: Sized
 
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None,
+                 round_up: bool = True) -> None:
+        super().__init__(dataset, shuffle, seed, round_up)
+        if not round_up:
+            self.num_samples = len(dataset) // self.world_size
+            self.total_size = self.num_samples * self.world_size
+        self._start = 0
+
+    def start_at(self, position: int) -> None:
+        """Begin iterating at a later sample; the length stays that of a whole epoch.
+
+        Args:
+            position (int): Number of this process's samples to leave out, from 0.
+        """
+        self._start = position
+
     def __iter__(self) -> Iterator[int]:
         epoch = self.epoch
-        for index in super().__iter__():
+        for index in islice(super().__iter__(), self._start, None):
             yield SampleIndex(index, self.seed, epoch)
