@@ -16,7 +16,7 @@ class StepSeedHook(Hook):
 
     With ``randomness.diff_rank_seed=True`` every process draws its own numbers (its runner's
     seed contains the rank). Without it all processes draw the same, which lets
-    :func:`vicmae_mm.models.utils.rand_rows` make masks that don't depend on their number.
+    ``rand_rows`` (:mod:`vicmae_mm.models.utils.random_rows`) make masks that don't depend on their number.
     """
 
     priority = 'HIGHEST'  # before any hook that draws

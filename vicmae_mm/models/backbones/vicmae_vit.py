@@ -6,6 +6,7 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 
 from vicmae_mm.models.utils.position import check_patch_grid, sincos_position_table
+from vicmae_mm.models.utils.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
 
 
@@ -73,7 +74,7 @@ class ViCMAEViT(MAEViT):
         Args:
             x: Patch embeddings (B, L, C).
             mask_ratio: Share of patches removed.
-            noise: (B, L); uniform noise is drawn where it is None.
+            noise: (B, L); where it is None, :func:`rand_rows` draws it.
 
         Returns:
             Visible patches (B, keep, C), mask (B, L) with 1 for removed
@@ -81,7 +82,7 @@ class ViCMAEViT(MAEViT):
         """
         num_keep = int(x.shape[1] * (1 - mask_ratio))
         if noise is None:
-            noise = torch.rand(x.shape[:2], device=x.device)
+            noise = rand_rows(*x.shape[:2], device=x.device)
         ids_shuffle = noise.argsort(dim=1)
         ids_restore = ids_shuffle.argsort(dim=1)
         ids_keep = ids_shuffle[:, :num_keep, None].expand(-1, -1, x.shape[2])
