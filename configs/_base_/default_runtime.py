@@ -7,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_last=True),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    step_seed=dict(type='vicmae_mm.StepSeedHook'),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
     bad_videos=dict(type='vicmae_mm.BadVideoHook'),
     reconstruction=dict(type='vicmae_mm.ReconstructionHook', interval=20),
@@ -20,8 +21,9 @@ env_cfg = dict(
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
 
-# Ranks draw different masks; the order of the videos and their frames follow the one seed.
-randomness = dict(seed=0, diff_rank_seed=True)
+# One seed for all ranks: each draws the masks of the whole batch and keeps those of its samples.
+# The order of the videos, their frames and masks are the same for any number of processes.
+randomness = dict(seed=0, diff_rank_seed=False)
 
 # mmengine averages over the interval what has "loss" in its name; these are to be averaged too
 log_processor = dict(

@@ -7,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    step_seed=dict(type='vicmae_mm.StepSeedHook'),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
     pretrained_fit=dict(type='vicmae_mm.PretrainedFitHook'),
     class_count=dict(type='vicmae_mm.ClassCountHook'))

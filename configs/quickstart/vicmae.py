@@ -47,7 +47,7 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True),
+    sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True, round_up=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='vicmae_mm.VideoPairDataset',
@@ -70,7 +70,7 @@ train_dataloader = dict(
         ]))
 
 max_epochs = 60
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
+train_cfg = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vicmae_mm.models.utils.monitors import embedding_std, pair_accuracy
 from vicmae_mm.models.utils.parts import check_parts
+from vicmae_mm.models.utils.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
 
 
@@ -170,7 +171,7 @@ class ViCMAE(BaseSelfSupervisor):
         if self.recon_frames == 'first':
             return slice(0, num_pairs)
         if self.recon_frames == 'random':
-            second = torch.randint(2, (num_pairs, ), device=device)
+            second = (rand_rows(num_pairs, device=device) < 0.5).long()
             return torch.arange(num_pairs, device=device) + num_pairs * second
         return slice(None)
 

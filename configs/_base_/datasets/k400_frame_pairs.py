@@ -29,7 +29,7 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,  # BatchNorm and the negatives want whole batches
-    sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True),
+    sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True, round_up=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='vicmae_mm.VideoPairDataset',

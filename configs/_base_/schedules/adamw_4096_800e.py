@@ -1,7 +1,7 @@
 _base_ = '../default_runtime.py'
 
 # Table 7: pre-training setting
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=800)
+train_cfg = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=800)
 
 optim_wrapper = dict(
     type='vicmae_mm.BF16OptimWrapper',

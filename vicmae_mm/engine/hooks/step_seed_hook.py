@@ -8,7 +8,7 @@ from vicmae_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class StepSeedHook(Hook):
-    """Seed all generators before every training step from (the runner's seed, iteration).
+    """Seed all generators before every training step from (runner's seed, iteration).
 
     What is drawn in a step (masks, dropout, mixup on the device) is then the same in a resumed
     run as in one that was never stopped, and no state of a generator has to be saved.
@@ -16,7 +16,8 @@ class StepSeedHook(Hook):
 
     With ``randomness.diff_rank_seed=True`` every process draws its own numbers (its runner's
     seed contains the rank). Without it all processes draw the same, which lets
-    ``rand_rows`` (:mod:`vicmae_mm.models.utils.random_rows`) make masks that don't depend on their number.
+    ``rand_rows`` of :mod:`vicmae_mm.models.utils.random_rows` make masks that don't depend on
+    the number of processes.
     """
 
     priority = 'HIGHEST'  # before any hook that draws
