@@ -9,6 +9,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     step_seed=dict(type='vicmae_mm.StepSeedHook'),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
+    finite_loss=dict(type='vicmae_mm.FiniteLossHook', max_skipped=0),
+    collapse=dict(type='vicmae_mm.CollapseHook'),
     bad_videos=dict(type='vicmae_mm.BadVideoHook'),
     reconstruction=dict(type='vicmae_mm.ReconstructionHook', interval=20),
     curves=dict(type='vicmae_mm.CurvesHook'))
@@ -30,7 +32,7 @@ log_processor = dict(
     window_size=20,
     custom_cfg=[
         dict(data_src=name, method_name='mean', window_size=20)
-        for name in ('recon', 'contrast', 'embedding_std', 'pair_accuracy')
+        for name in ('recon', 'contrast', 'embedding_std', 'embedding_rank', 'pair_accuracy')
     ])
 log_level = 'INFO'
 load_from = None

@@ -8,6 +8,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     step_seed=dict(type='vicmae_mm.StepSeedHook'),
+    finite_loss=dict(type='vicmae_mm.FiniteLossHook', max_skipped=0),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
     pretrained_fit=dict(type='vicmae_mm.PretrainedFitHook'),
     class_count=dict(type='vicmae_mm.ClassCountHook'))

@@ -66,7 +66,7 @@ train_dataloader = dict(
                         crop_ratio_range=(0.5, 1.0),
                         interpolation='area'),
                 ]),
-            dict(type='mmpretrain.PackInputs', input_key='imgs'),
+            dict(type='mmpretrain.PackInputs', input_key='imgs', meta_keys=('filename', )),
         ]))
 
 max_epochs = 60

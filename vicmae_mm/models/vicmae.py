@@ -7,7 +7,7 @@ from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 
-from vicmae_mm.models.utils.monitors import embedding_std, pair_accuracy
+from vicmae_mm.models.utils.monitors import embedding_rank, embedding_std, pair_accuracy
 from vicmae_mm.models.utils.parts import check_parts
 from vicmae_mm.models.utils.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
@@ -113,7 +113,7 @@ class ViCMAE(BaseSelfSupervisor):
         Returns:
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon``
             and ``contrast`` without their weights, and the monitors
-            ``contrast_weight``, ``embedding_std`` and ``pair_accuracy``.
+            ``contrast_weight``, ``embedding_std``, ``embedding_rank`` and ``pair_accuracy``.
 
         Raises:
             ValueError: If the samples are not what the method needs, or there
@@ -180,10 +180,12 @@ class ViCMAE(BaseSelfSupervisor):
         """Contrast of the pooled and projected frames (eq. 7)."""
         online, target = self._project(self._pool(features))
         contrast = self.contrast_head.loss(online, target, videos)
+        embeddings = torch.cat((online, target))
         return dict(
             loss_contrast=weight * contrast,
             contrast=contrast.detach(),
-            embedding_std=embedding_std(torch.cat((online, target))),
+            embedding_std=embedding_std(embeddings),
+            embedding_rank=embedding_rank(embeddings),
             pair_accuracy=pair_accuracy(online, target))
 
     def _pool(self, features: Tensor | tuple[Tensor, ...]) -> Tensor:

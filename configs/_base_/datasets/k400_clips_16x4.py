@@ -37,7 +37,7 @@ augmentation = [
                 fill_std=[58.395, 57.12, 57.375]),
         ]),
     dict(type='mmaction.FormatShape', input_format='NCTHW'),
-    dict(type='mmaction.PackActionInputs'),
+    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 
 train_pipeline = [

@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.Flip', flip_ratio=0.5),
     dict(type='mmaction.FormatShape', input_format='NCHW'),
-    dict(type='mmaction.PackActionInputs'),
+    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 
 val_pipeline = [

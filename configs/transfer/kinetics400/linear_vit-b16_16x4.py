@@ -21,7 +21,7 @@ train_pipeline = [  # one clip a video, cropped and flipped alone
     dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.Flip', flip_ratio=0.5),
     dict(type='mmaction.FormatShape', input_format='NCTHW'),
-    dict(type='mmaction.PackActionInputs'),
+    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
 train_dataloader = dict(
     collate_fn=dict(type='pseudo_collate'), dataset=dict(pipeline=train_pipeline))

@@ -2,13 +2,16 @@
 from .bad_video_hook import BadVideoHook
 from .checkpoint_fit_hook import CheckpointFitHook
 from .class_count_hook import ClassCountHook
+from .collapse_hook import CollapseHook
 from .contrast_weight_hook import ContrastWeightHook
 from .curves_hook import CurvesHook
+from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .pretrained_fit_hook import PretrainedFitHook
 from .reconstruction_hook import ReconstructionHook
 from .step_seed_hook import StepSeedHook
 
 __all__ = [
-    'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'ContrastWeightHook', 'CurvesHook',
-    'PretrainedFitHook', 'ReconstructionHook', 'StepSeedHook'
+    'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'CollapseHook', 'ContrastWeightHook',
+    'CurvesHook', 'FiniteLossHook', 'NonFiniteLossError', 'PretrainedFitHook',
+    'ReconstructionHook', 'StepSeedHook'
 ]

@@ -26,6 +26,34 @@ def embedding_std(z: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def embedding_rank(z: Tensor) -> Tensor:
+    r"""Number of directions that the l2-normalised embeddings vary in; it falls in collapse.
+
+    The participation ratio of the eigenvalues of their covariance,
+
+    .. math:: (\sum_i \lambda_i)^2 / \sum_i \lambda_i^2 = (\mathrm{tr}\, C)^2 / \|C\|_F^2
+
+    (Gao et al., A theory of multineuronal dimensionality, dynamics and measurement, bioRxiv
+    214262), which needs no decomposition. Embeddings on one line have rank 1 however far apart
+    they are: the dimensional collapse (Jing et al., arXiv 2110.09348) that
+    :func:`embedding_std` can't see.
+
+    Args:
+        z (Tensor): Shape (N, D), un-normalised embeddings of one process.
+
+    Returns:
+        Tensor: A scalar (fp32), without gradient: 1 to min(N - 1, D), or 0 if all are the same.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        z = F.normalize(at_least_fp32(z), dim=1)
+        z = z - z.mean(dim=0)
+        # C and the matrix of inner products have the same eigenvalues: take the smaller
+        gram = z @ z.T if len(z) < z.shape[1] else z.T @ z
+        tiny = torch.finfo(gram.dtype).tiny
+        return gram.trace().square() / gram.square().sum().clamp_min(tiny)
+
+
+@torch.no_grad()
 def pair_accuracy(a: Tensor, b: Tensor) -> Tensor:
     """Share of rows of ``a`` whose most similar row of ``b`` (cosine) is their own pair.
 
