@@ -1,6 +1,7 @@
 """Run a function in several processes joined by gloo, and compare what comes out."""
 import math
 import multiprocessing
+import os
 import tempfile
 import time
 import traceback
@@ -74,6 +75,7 @@ def _join(processes: list, timeout: float) -> list[int]:
 def _process(folder: Path, rank: int, world_size: int, timeout: float, fn: Callable,
              args: tuple) -> None:
     torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)  # as torchrun does; mmengine's runner wants it
     try:
         distributed.init_process_group(
             'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size,

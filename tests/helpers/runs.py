@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
 
 from tests.helpers.models import IMG_SIZE, tiny_config, tiny_vicmae
 
@@ -40,6 +41,23 @@ class RandomPairs:
         ramp = torch.arange(self.size).expand(3, self.size, -1) * 4 + 8 * index
         noise = np.random.randint(0, 16) + torch.randint(0, 16, (2, 3, self.size, self.size))
         return dict(inputs=list((ramp + noise).byte()), data_samples=index)
+
+
+class FixedPairs:
+    """Pairs of noise that are a function of the index, as samples that name their file."""
+
+    def __init__(self, length: int = 8) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        pixels = np.random.default_rng(int(index)).integers(
+            0, 256, (2, 3, IMG_SIZE, IMG_SIZE), dtype=np.uint8)
+        sample = DataSample()
+        sample.set_field(f'videos/{int(index)}.mp4', 'filename', field_type='metainfo')
+        return dict(inputs=list(torch.from_numpy(pixels)), data_samples=sample)
 
 
 def tiny_runner(work_dir: Path,

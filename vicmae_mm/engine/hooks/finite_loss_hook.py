@@ -1,5 +1,6 @@
 """No step is taken on a loss that is NaN or infinite."""
 import json
+import math
 import os.path as osp
 from collections.abc import Mapping
 from functools import partial
@@ -118,19 +119,20 @@ class FiniteLossHook(Hook):
 
     def _advice(self, skipped: int) -> str:
         before = f'{skipped} such batches were skipped before. ' if skipped else ''
-        return (f'{before}Look at these samples, lower the learning rate or clip gradients '
-                '(optim_wrapper.clip_grad), and go on with --resume; to skip such batches: '
-                '--cfg-options default_hooks.finite_loss.max_skipped='
-                f'{max(10, 2 * self.max_skipped)}')
+        return (f'{before}Look at these samples. A resumed run takes the same steps again, so '
+                'lower the learning rate or clip gradients (optim_wrapper.clip_grad) before '
+                '--resume, or skip such batches: --cfg-options '
+                f'default_hooks.finite_loss.max_skipped={max(10, 2 * self.max_skipped)}')
 
 
 def _broken_terms(losses: dict) -> dict[str, str]:
-    """Names and values of what the model returned that isn't finite."""
+    """Names and values of the model's losses that aren't finite."""
     terms = {}
     for name, value in losses.items():
-        for part in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(part, Tensor) and not part.isfinite().all():
-                terms[name] = str(part.detach().float().mean().item())
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        for mean in (float(part.detach().mean()) for part in parts if 'loss' in name):
+            if not math.isfinite(mean):
+                terms[name] = str(mean)
     return terms
 
 
