@@ -1,0 +1,140 @@
+"""A small pre-training that notes all it does and is killed where a test says."""
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from tests.helpers.models import shrink
+from tests.helpers.videos import make_video
+from vicmae_mm.datasets.transforms import decoding
+
+CONFIG = Path(__file__).parents[2] / 'configs/vicmae_vit-b16_k400.py'
+VIDEOS, EPOCHS, BATCH = 22, 3, 4
+ITERATIONS = EPOCHS * (VIDEOS // BATCH)
+EVERY = 2  # iterations from one checkpoint to the next: in the middle of epochs of 5
+
+
+def write_videos(folder: Path) -> Path:
+    """Videos of four frames."""
+    for number in range(VIDEOS):
+        make_video(folder / f'{number}.mp4', 4, gop=1, bframes=0)
+    return folder
+
+
+def train(videos: str, work_dir: str, settings: dict[str, Any],
+          kill: tuple[str, int] = ('', 0)) -> None:
+    """Train one rank by the paper's config, made small.
+
+    Args:
+        videos: Folder of :func:`write_videos`.
+        work_dir: Notes of rank r go to ``steps_<r>.jsonl``, the names of the videos that a
+            process and its workers open to ``opened_<process>.txt``.
+        settings: Replace parts of the config, by dotted name.
+        kill: What the process is doing when it is killed, and in which iteration.
+    """
+    os.environ['LOCAL_RANK'] = str(torch.distributed.get_rank())  # mmengine wants it
+    runner = Runner.from_cfg(_config(Path(videos), Path(work_dir), settings))
+    runner.register_hook(Recorder())
+    runner.register_hook(Killer(*kill))
+    opened = Path(work_dir) / f'opened_{os.getpid()}.txt'
+    with (patch.object(decoding, 'open_video', _noting(opened, kill)),
+          patch.object(Config, 'pretty_text', '')):  # most of the time of saving
+        runner.train()
+
+
+def _config(videos: Path, work_dir: Path, settings: dict[str, Any]) -> Config:
+    cfg = shrink(Config.fromfile(CONFIG), videos, work_dir)
+    cfg.train_cfg.max_epochs = EPOCHS
+    warmup, cosine = cfg.param_scheduler
+    warmup.update(start_factor=0.1, end=1)
+    cosine.update(begin=1, end=EPOCHS, T_max=EPOCHS - 1)
+    world_size = torch.distributed.get_world_size()
+    cfg.train_dataloader.batch_size = BATCH // world_size
+    if world_size > 1:
+        cfg.launcher = 'pytorch'
+    cfg.default_hooks.contrast_weight.update(schedule='linear', begin=1, ramp_epochs=2)
+    for name in ('reconstruction', 'curves'):  # pictures take most of the time
+        del cfg.default_hooks[name]
+    cfg.default_hooks.checkpoint = dict(
+        type='CheckpointHook', by_epoch=False, interval=EVERY, max_keep_ckpts=2)
+    cfg.custom_hooks = [dict(type='EMAHook')]
+    cfg.merge_from_dict(settings)
+    return cfg
+
+
+class Recorder(Hook):
+    """Write down every step: losses to the last bit, samples, masks, position and schedules."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the masks."""
+        model = getattr(runner.model, 'module', runner.model)
+        model.backbone.register_forward_hook(self._keep_masks)
+
+    def _keep_masks(self, backbone: Any, inputs: Any, outputs: Any) -> None:
+        self.masks = [''.join(map(str, row)) for row in outputs[1].int().tolist()]
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        """Append a line."""
+        note = dict(
+            iter=runner.iter, batch_idx=batch_idx, lr=runner.optim_wrapper.get_lr()['lr'][0],
+            samples=[Path(sample.filename).name for sample in data_batch['data_samples']],
+            masks=self.masks, losses={name: float(value).hex() for name, value in outputs.items()})
+        with (Path(runner.work_dir) / f'steps_{runner.rank}.jsonl').open('a') as file:
+            file.write(json.dumps(note) + '\n')
+
+
+def _die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Killer(Hook):
+    """Kill the process at some point of an iteration."""
+
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(self, moment: str, iteration: int) -> None:
+        self.moment = moment
+        self.iteration = iteration
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the trap for this iteration."""
+        if runner.iter != self.iteration:
+            return
+        model = getattr(runner.model, 'module', runner.model)
+        match self.moment:
+            case 'next step':
+                _die()
+            case 'forward':
+                model.neck.register_forward_pre_hook(_die)
+            case 'backward':
+                model.backbone.patch_embed.projection.weight.register_hook(_die)
+            case 'optimizer':
+                runner.optim_wrapper.optimizer.register_step_post_hook(_die)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Kill it between two epochs."""
+        if self.moment == 'between epochs' and runner.iter >= self.iteration:
+            _die()
+
+
+def _noting(path: Path, kill: tuple[str, int]) -> Any:
+    """``open_video`` that writes down what it opens, and kills the training at some video."""
+    stock, training = decoding.open_video, os.getpid()
+
+    def open_video(name: str, *args: Any) -> Any:
+        with path.open('a') as file:
+            file.write(Path(name).name + '\n')
+        if kill[0] == 'loading' and len(path.read_text().split()) == BATCH * kill[1]:
+            os.kill(training, signal.SIGKILL)
+        return stock(name, *args)
+
+    return open_video
