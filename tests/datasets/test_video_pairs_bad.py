@@ -60,7 +60,8 @@ def test_known_bad_videos_are_not_opened_again_until_repaired(config, clips, tmp
     broken = tmp_path / 'broken.mp4'
     broken.write_text('no video')
     config.update(ann_file=write_list(tmp_path / 'two.txt', [str(clips / GOOD[0]), str(broken)]),
-                  pipeline=[spy, *READ], decode_timeout=None)  # or another process counts
+                  pipeline=[spy, *READ], allow_outside_root=True,
+                  decode_timeout=None)  # or another process counts
     ledger = str(tmp_path / 'bad_videos.jsonl')
     for _ in range(2):  # the second is a resumed run
         dataset = build(config)

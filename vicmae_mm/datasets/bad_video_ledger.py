@@ -2,7 +2,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import BinaryIO
@@ -93,6 +93,37 @@ def _parse(line: bytes) -> dict | None:
         return entry if {'path', 'reason', 'size', 'mtime_ns', 'dataset'} <= entry.keys() else None
     except (ValueError, AttributeError):
         return None  # half a line of a killed process, or somebody's edit
+
+
+def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
+    """Which of some videos a ledger names as bad, their files being what they were then.
+
+    However the paths are written, it is the same video if they lead to the same place from here.
+
+    Args:
+        path (str): A ``bad_videos.jsonl``.
+        videos (Iterable[str]): Paths; looked at only if there are entries.
+
+    Returns:
+        dict[str, dict]: The last entry for each bad one, by its path as given in ``videos``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'The list of bad videos {path!r} does not exist: '
+                                'tools/data/check_videos.py writes one, and training does.')
+    return match_entries(BadVideoLedger(path).read_new(), videos)
+
+
+def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[str, dict]:
+    """The same of entries already read."""
+    last = {os.path.abspath(entry['path']): entry for entry in entries}
+    if not last:
+        return {}
+    named = ((video, last.get(os.path.abspath(video))) for video in videos)
+    return {video: entry for video, entry in named
+            if entry and file_state(video) == (entry['size'], entry['mtime_ns'])}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mmengine.logging import print_log
 
-from .bad_video_ledger import BadVideoLedger, file_state
+from .bad_video_ledger import BadVideoLedger, match_entries
 
 
 class TooManyBadVideosError(RuntimeError):
@@ -48,14 +48,11 @@ class BadVideos:
                 are entries (it reads every record).
         """
         self.ledger = BadVideoLedger(ledger_path)
-        last = {entry['path']: entry for entry in self.ledger.read_new()}
-        if not last:
-            return
-        ours = filenames()
-        for path, entry in last.items():
-            same = file_state(path) == (entry['size'], entry['mtime_ns'])
-            if path in ours and same and not entry.get('try_again'):
-                self._reasons[path] = entry['reason']
+        entries = self.ledger.read_new()
+        if entries:
+            self._reasons.update((path, entry['reason'])
+                                 for path, entry in match_entries(entries, filenames()).items()
+                                 if not entry.get('try_again'))
 
     def refresh(self) -> None:
         """Learn what the other processes have found since."""

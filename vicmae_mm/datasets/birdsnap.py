@@ -8,6 +8,8 @@ from mmpretrain.datasets import BaseDataset
 
 from vicmae_mm.registry import DATASETS
 
+from .data_root import refuse_outside
+
 
 @DATASETS.register_module()
 class Birdsnap(BaseDataset):
@@ -37,7 +39,7 @@ class Birdsnap(BaseDataset):
 
     Raises:
         FileNotFoundError: If a list is missing, or every image of the split.
-        ValueError: If the split is unknown or a list lacks a column.
+        ValueError: If the split is unknown, a list lacks a column or leads out of the images.
     """
 
     def __init__(self,
@@ -63,8 +65,11 @@ class Birdsnap(BaseDataset):
                          key=lambda row: int(row[0]))
         self._metainfo.setdefault('classes', tuple(name for _, name in species))
         tests = {path for path, in _read_columns(root / 'test_images.txt', 'path')}
+        images = _read_columns(root / 'images.txt', 'path', 'species_id')
+        refuse_outside((path for path, _ in images), self.img_prefix, self.ann_file,
+                       'remove the line')
         records, missing = [], 0
-        for path, number in _read_columns(root / 'images.txt', 'path', 'species_id'):
+        for path, number in images:
             if (path in tests) != (self.split == 'test'):
                 continue
             file = Path(self.img_prefix, path)

@@ -12,8 +12,10 @@ from mmengine.logging import print_log
 
 from vicmae_mm.registry import DATASETS
 
-from .annotations import find_missing, read_annotations, scan_folder
+from .annotations import Video, find_missing, read_annotations, scan_folder
+from .bad_video_ledger import read_bad_videos
 from .bad_videos import BadVideos
+from .data_root import ALLOW, refuse_outside
 from .isolated_function import IsolatedFunction
 from .lost import Lost
 from .readers import VideoError
@@ -29,15 +31,19 @@ class VideoPairDataset(BaseDataset):
     work on it, and the pipeline decides what becomes of it.
 
     **Bad videos.** In training, a video for which the pipeline raises :class:`VideoError` (it
-    can't be opened or decoded) is skipped, remembered and another is drawn in its place. Any
-    other exception is a fault of the program and passes. A bad file is written once to
+    can't be opened or decoded), takes longer than ``decode_timeout`` or crashes is skipped,
+    remembered and another is drawn in its place; the pipeline runs in a process of its own for
+    that (:class:`~vicmae_mm.datasets.isolated_function.IsolatedFunction`). Any other
+    exception is a fault of the program and passes. A bad file is written once to
     ``bad_videos.jsonl`` (``vicmae_mm.BadVideoHook`` says where) with its reason, and not opened
-    again while it stays the same file. When their share passes ``max_bad_share``, training
+    again while it stays the same file (those that ran out of time or crashed are tried again by
+    the next run: it may have been the machine). When their share passes ``max_bad_share``, training
     stops. With ``test_mode=True`` nothing is ever swapped: VideoError passes.
 
     **Randomness.** Given a :class:`SampleIndex` (``vicmae_mm.EpochSampler``), frames, augmentations
     and the replacement of a bad video are functions of (seed, epoch, index). Given an ``int``,
-    they come from the process's generators as in any mmengine dataset. (One exception: a file of
+    they are functions of what numpy's generator draws in the process that asks, and in test mode
+    come from the process's generators as in any mmengine dataset. (One exception: a file of
     which only some frames decode is skipped from its first failure on, by the process that met it.)
 
     Args:
@@ -48,16 +54,23 @@ class VideoPairDataset(BaseDataset):
         pipeline (Sequence): Transforms.
         labels_from_folders (bool): Without ``ann_file``: label videos by their top-level folder;
             ``metainfo['classes']`` has the names. Defaults to False.
+        exclude_file (str): A ``bad_videos.jsonl``, of ``tools/data/check_videos.py`` or of an
+            earlier run, whose videos are left out while their files are unchanged. Relative to
+            where the program runs. Defaults to ''.
+        allow_outside_root (bool): Allow a list to name files that are neither in ``data_root``
+            nor in the folder of ``data_prefix``. Defaults to False.
         max_bad_share (float): Share of bad videos at which training stops, in [0, 1].
             Defaults to 0.05.
+        decode_timeout (float, optional): Seconds that the pipeline may take for a video in
+            training, > 0. None: no limit, and no process of its own. Defaults to 60.
         test_mode (bool): Raise on a bad video. Defaults to False.
         metainfo, indices, serialize_data, lazy_init, max_refetch: As in
             ``mmengine.dataset.BaseDataset``.
 
     Raises:
         FileNotFoundError: The list, the folder, or every video looked at is missing.
-        ValueError: The list or folder holds no video, a label is no integer, or an argument
-            is out of range.
+        ValueError: The list or folder holds no video, a label is no integer, a path leads out
+            of the data, or an argument is out of range.
         TooManyBadVideosError: While reading samples, see above.
         RuntimeError: ``max_refetch`` draws gave no usable video.
     """
@@ -68,6 +81,8 @@ class VideoPairDataset(BaseDataset):
                  data_prefix: Mapping[str, str] | None = None,
                  pipeline: Sequence[dict | Callable] = (),
                  labels_from_folders: bool = False,
+                 exclude_file: str = '',
+                 allow_outside_root: bool = False,
                  max_bad_share: float = 0.05,
                  decode_timeout: float | None = 60.,
                  test_mode: bool = False,
@@ -81,6 +96,8 @@ class VideoPairDataset(BaseDataset):
         if decode_timeout is not None and not decode_timeout > 0:
             raise ValueError(f'decode_timeout={decode_timeout!r} should be seconds, above 0, or '
                              'None for no limit.')
+        self.exclude_file = exclude_file
+        self.allow_outside_root = allow_outside_root
         self.max_bad_share = max_bad_share
         self.decode_timeout = decode_timeout
         self._isolated: IsolatedFunction | None = None
@@ -100,6 +117,9 @@ class VideoPairDataset(BaseDataset):
         folder = self.data_prefix['video']
         if self.ann_file:
             videos = read_annotations(self.ann_file)
+            if not self.allow_outside_root:
+                refuse_outside((path for path, _ in videos), folder, self.ann_file,
+                               ALLOW, [self.data_root])
         elif folder:
             videos, classes = scan_folder(folder, self.labels_from_folders)
             if classes:
@@ -110,6 +130,8 @@ class VideoPairDataset(BaseDataset):
         videos = [(osp.join(folder, path), label) for path, label in videos]
         if self.ann_file:
             self._check_files([path for path, _ in videos])
+        if self.exclude_file:
+            videos = self._without_excluded(videos)
         self.bad_videos = BadVideos(self.source, self.max_bad_share)
         return [dict(filename=path, label=label) for path, label in videos]
 
@@ -128,6 +150,16 @@ class VideoPairDataset(BaseDataset):
                 'they will be skipped and counted as bad.')
         print_log(f'{len(missing):,} of the {of} videos listed in {self.ann_file} do not exist, '
                   f'for example {missing[0]!r}: {then}', 'current', logging.WARNING)
+
+    def _without_excluded(self, videos: list[Video]) -> list[Video]:
+        known = read_bad_videos(self.exclude_file, (path for path, _ in videos))
+        left = [(path, label) for path, label in videos if path not in known]
+        if not left:
+            raise ValueError(f'{self.exclude_file} names all {len(videos):,} videos of '
+                             f'{self.source} as bad: there is none left to read.')
+        print_log(f'{len(videos) - len(left):,} of the {len(videos):,} videos of {self.source} '
+                  f'are left out: {self.exclude_file} names them as bad.', 'current')
+        return left
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
