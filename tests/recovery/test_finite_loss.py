@@ -171,4 +171,4 @@ def test_without_the_hook_training_goes_on_with_nan(tmp_path):
         tmp_path, [Poison('head', float('nan'), [1])], dataset=FixedPairs())
     runner.train()
     assert runner.iter == 4
-    assert all(p.isnan().any() for n, p in runner.model.named_parameters() if 'backbone.layers' in n)
+    assert all(p.isnan().any() for p in runner.model.backbone.layers.parameters())

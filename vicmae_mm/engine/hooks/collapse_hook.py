@@ -58,13 +58,15 @@ class CollapseHook(Hook):
         low = {name: value for name, value in values.items() if value < self.bounds[name]}
         self._below = self._below + 1 if low else 0
         if self._below and (self._below - self.patience) % (_REMIND_EVERY * self.patience) == 0:
-            runner.logger.warning(self._words(low))
+            runner.logger.warning(self._words(low, runner.iter + 1))
 
-    def _words(self, low: dict[str, float]) -> str:
+    def _words(self, low: dict[str, float], iteration: int) -> str:
+        # with the iteration, as mmengine does not log the same warning twice
         found = ' and '.join(f'{name} is {value:.3g}, below {self.bounds[name]:g}'
                              for name, value in low.items())
-        return (f'The embeddings have collapsed: {found}, for {self._below} iterations. Nearly all '
-                'videos are mapped to one point or line, from which the encoder learns nothing. '
+        return (f'The embeddings have collapsed: {found}, for {self._below} iterations up '
+                f'to {iteration}. Nearly all videos are mapped to one point or line, from which '
+                'the encoder learns nothing. '
                 'Stop and go back to a checkpoint from before; lower the learning rate or lengthen '
                 "its warm-up, take more pairs a batch, and see that the head's guard against "
                 'collapse is on (negatives of InfoNCEHead, stop_grad of SimSiamHead, std of '

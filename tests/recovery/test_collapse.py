@@ -1,0 +1,110 @@
+"""Collapse of the embeddings is seen, in real runs, and nothing is said of healthy ones."""
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from tests.helpers.models import tiny_config
+from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_runner
+from vicmae_mm.engine.hooks import CollapseHook
+
+
+def train(work_dir: Path, iters: int, *hooks: Hook, pairs: int = 8, schedule: str = 'constant',
+          **model: Any) -> list[str]:
+    """Train with the default CollapseHook, one iteration an epoch. Returns the log's lines."""
+    runner = tiny_runner(
+        work_dir, [
+            dict(type='vicmae_mm.CollapseHook'), *hooks,
+            dict(type='vicmae_mm.ContrastWeightHook', schedule=schedule, begin=30)],
+        model=tiny_config(data_preprocessor=PREPROCESSOR, **model), epochs=iters,
+        default_hooks=dict(logger=dict(type='LoggerHook', interval=1), checkpoint=None,
+                           runtime_info=dict(type='RuntimeInfoHook')),
+        train_dataloader=dict(
+            batch_size=pairs, num_workers=0, dataset=FixedPairs(pairs),
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type='default_collate')))
+    runner.train()
+    return next(work_dir.rglob('*.log')).read_text().splitlines()
+
+
+def warnings(lines: list[str]) -> list[tuple[int, str]]:
+    """Iterations, from 1, in which the collapse was told, and the words."""
+    seen, found = 0, []
+    for line in lines:
+        if 'Epoch(train)' in line:
+            seen += 1
+        elif 'The embeddings have collapsed' in line:
+            found.append((seen + 1, line))
+    return found
+
+
+class ConstantEmbeddings(Hook):
+    """Put one and the same embedding in the place of all, in some iterations."""
+
+    def __init__(self, collapsed: Collection[int]) -> None:
+        self.collapsed = collapsed
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the projector."""
+        runner.model.projector.register_forward_hook(
+            lambda module, args, z: z * 0 + 1 if runner.iter in self.collapsed else None)
+
+
+class OnALine(ConstantEmbeddings):
+    """Put them on two ends of a line: as far apart as can be, but of rank 1."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the projector."""
+        runner.model.projector.register_forward_hook(
+            lambda module, args, z: (z[:, :1] * 0 + torch.tensor([1., -1.]).repeat(
+                len(z) // 2)[:, None]).expand_as(z))
+
+
+def test_told_after_fifty_iterations_in_a_row(tmp_path):
+    lines = train(tmp_path, 120, ConstantEmbeddings(range(3, 120)))
+    (when, words), = warnings(lines)
+    assert when == 53  # the 50th of them; collapsed from the 4th iteration on
+    assert 'WARNING' in words and 'for 50 iterations' in words
+    assert 'embedding_std is 0, below 0.1 and embedding_rank is 0, below 2' in words
+    assert 'lower the learning rate' in words
+    assert 'embedding_rank: 0.0000' in lines[-1]
+
+
+def test_recovering_starts_the_count_anew(tmp_path):
+    assert not warnings(train(tmp_path / '49', 60, ConstantEmbeddings(range(5, 54))))
+    twice = [*range(50), *range(52, 102)]
+    found = warnings(train(tmp_path / 'twice', 105, ConstantEmbeddings(twice)))
+    assert [when for when, _ in found] == [50, 102]
+
+
+def test_not_counted_before_contrast_begins(tmp_path):
+    found = warnings(train(tmp_path, 85, ConstantEmbeddings(range(85)), schedule='step'))
+    assert [when for when, _ in found] == [80]  # contrast from the 31st on
+
+
+def test_dimensional_collapse(tmp_path):
+    (_, words), = warnings(train(tmp_path, 55, OnALine(range(0))))
+    assert 'embedding_std' not in words.split('for 50')[0] and 'embedding_rank is 1, below' in words
+
+
+def test_training_that_collapses_and_training_that_does_not(tmp_path):
+    """SimSiam with and without what keeps it from collapsing, and InfoNCE."""
+    collapsing = dict(type='vicmae_mm.SimSiamHead', predictor=None, stop_grad=False)
+    head = dict(contrast_head=dict(_delete_=True, **collapsing), contrast_weight=1.)
+    assert warnings(train(tmp_path / 'collapsing', 150, **head))
+    assert not warnings(train(tmp_path / 'healthy', 150, contrast_weight=1.))
+
+
+def test_batches_too_small_to_tell(tmp_path):
+    lines = train(tmp_path, 55, ConstantEmbeddings(range(55)), pairs=4)
+    assert not warnings(lines)
+    assert any('less than 8 pairs a process do not show' in line for line in lines)
+
+
+def test_patience():
+    with pytest.raises(ValueError, match='patience=0 should be'):
+        CollapseHook(patience=0)
