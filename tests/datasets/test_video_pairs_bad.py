@@ -1,7 +1,9 @@
 """VideoPairDataset: bad videos are replaced, counted, written down, and too many stop it."""
 import os
+import time
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -73,6 +75,56 @@ def test_known_bad_videos_are_not_opened_again_until_repaired(config, clips, tmp
     dataset = build(config)
     dataset.share_bad_videos(ledger)
     assert dataset[1]['filename'] == str(broken) and len(dataset.bad_videos) == 0
+
+
+def test_excluded_videos_are_left_out_from_the_start(config, clips, tmp_path):
+    ledger = tmp_path / 'old run' / 'bad_videos.jsonl'
+    ledger.parent.mkdir()
+    dataset = build(config)
+    dataset.share_bad_videos(str(ledger))
+    for index in range(13):
+        dataset[SampleIndex(index, 0, 0)]
+    assert len(ledger_lines(ledger)) == 5
+    with patch('vicmae_mm.datasets.video_pairs.print_log') as log:
+        dataset = build(config, exclude_file=str(ledger), max_bad_share=0)
+    assert f'5 of the 13 videos of {config["ann_file"]} are left out' in log.call_args.args[0]
+    assert [Path(dataset[i]['data_samples'].filename).name for i in range(len(dataset))] == [
+        Path(name).name for name in GOOD]
+    (clips / 'bad/late.mp4').write_text('x')
+    config['ann_file'] = write_list(tmp_path / 'late.txt', [*GOOD[:1], 'bad/late.mp4'])
+    dataset = build(config)
+    dataset.share_bad_videos(str(ledger))
+    dataset[SampleIndex(1, 0, 0)]
+    assert len(build(config, exclude_file=str(ledger))) == 1
+    make_video(clips / 'bad/late.mp4', num_frames=4)
+    assert len(build(config, exclude_file=str(ledger))) == 2, 'it has been repaired'
+    (clips / 'bad/late.mp4').unlink()
+    config['ann_file'] = write_list(tmp_path / 'bad.txt', BAD)
+    with pytest.raises(ValueError, match='names all 5 videos of'):
+        build(config, exclude_file=str(ledger))
+    with pytest.raises(FileNotFoundError, match=r"'nowhere\.jsonl' does not exist: .*check_videos"):
+        build(config, exclude_file='nowhere.jsonl')
+
+
+def test_what_hung_or_crashed_is_tried_again_by_the_next_run(config, clips, tmp_path):
+    def hang(results):
+        if results['filename'].endswith('v 0.mp4') and (tmp_path / 'hang').exists():
+            time.sleep(60)
+        return results
+
+    (tmp_path / 'hang').touch()
+    config.update(ann_file=write_list(tmp_path / 'two.txt', GOOD[:2]), decode_timeout=.5,
+                  pipeline=[hang, *READ])
+    ledger = tmp_path / 'bad_videos.jsonl'
+    dataset = build(config)
+    dataset.share_bad_videos(str(ledger))
+    assert dataset[SampleIndex(0, 0, 0)]['filename'].endswith('v 1.mp4')
+    assert ledger_lines(ledger)[0]['reason'] == 'took longer than 0.5 s'
+    (tmp_path / 'hang').unlink()  # the disk is back
+    assert dataset[SampleIndex(0, 0, 1)]['filename'].endswith('v 1.mp4'), 'not in this run'
+    dataset = build(config)
+    dataset.share_bad_videos(str(ledger))
+    assert dataset[SampleIndex(0, 0, 0)]['filename'].endswith('v 0.mp4')
 
 
 @pytest.mark.parametrize('index', range(5))

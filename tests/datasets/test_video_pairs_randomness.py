@@ -18,6 +18,8 @@ def test_sample_is_a_function_of_seed_epoch_and_index(config):
         # Out of order as after a resume; workers persist or not.
         assert [epoch_of(dataloader, e) for e in (2, 0, 1)] == [
             reference[2], reference[0], reference[1]], (workers, persistent)
+    in_process = loader(config | dict(decode_timeout=None))
+    assert [epoch_of(in_process, epoch) for epoch in range(3)] == reference
     for index in range(NUM_GOOD):  # bad ones may draw the same replacement
         views = {item[2:] for items in reference for item in items if item[1] == index}
         assert len(views) >= 3

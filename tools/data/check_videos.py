@@ -8,19 +8,21 @@ Opens every video as training does and decodes its first, middle and last frame,
 A file that crashes or hangs the decoder costs only itself. Stopped and started again, it goes on:
 files that have not changed are not checked twice.
 
-Writes bad_videos.jsonl (path and reason of each bad file; put into the work dir of a training
-run before it starts, it makes training skip them unseen) and checked_videos.jsonl (progress).
+Writes bad_videos.jsonl (path and reason of each bad file; as exclude_file of the dataset it leaves
+them out of training) and checked_videos.jsonl (progress).
 
 Exit status: 0 no bad videos, 1 some, 2 an error, 130 stopped with Ctrl-C.
 """
 import argparse
 import os
 import os.path as osp
+import shlex
 import sys
 from contextlib import closing
 
 from vicmae_mm.datasets.annotations import Video, find_missing, read_annotations, scan_folder
 from vicmae_mm.datasets.bad_video_ledger import file_state
+from vicmae_mm.datasets.data_root import refuse_outside
 from vicmae_mm.datasets.lost import Lost
 from vicmae_mm.datasets.preparation.check import (
     CheckRecord,
@@ -41,6 +43,8 @@ def parse_args() -> argparse.Namespace:
                         'or "path" a line) or a csv file')
     parser.add_argument('--prefix', default='', metavar='FOLDER',
                         help='what the paths of a list are relative to (default: where you are)')
+    parser.add_argument('--allow-outside-root', action='store_true',
+                        help='allow a list to name files outside --prefix')
     parser.add_argument('--full', action='store_true', help='decode every frame')
     parser.add_argument('--work-dir', metavar='FOLDER', help='where to write (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
@@ -58,11 +62,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def read_source(source: str, prefix: str) -> tuple[str, list[Video]]:
+def read_source(source: str, prefix: str, allow_outside_root: bool) -> tuple[str, list[Video]]:
     """The folder that paths are relative to, and the videos."""
     if osp.isdir(source):
         return source, scan_folder(source)[0]
     videos = read_annotations(source)
+    if not allow_outside_root:
+        refuse_outside((path for path, _ in videos), prefix, source,
+                       'if you trust the list, add --allow-outside-root')
     paths = [osp.join(prefix, path) for path, _ in videos]
     missing, checked = find_missing(paths)
     if len(missing) == checked:
@@ -102,7 +109,7 @@ def main() -> int:
     bad: dict[str, str] = {}
     stopped = False
     try:
-        folder, videos = read_source(args.source, args.prefix)
+        folder, videos = read_source(args.source, args.prefix, args.allow_outside_root)
         os.makedirs(args.work_dir, exist_ok=True)
         record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
         with closing(record):
@@ -125,6 +132,9 @@ def main() -> int:
     if stopped:
         print('Stopped before all were checked. Run the same command to go on.')
         return 130
+    if bad:
+        print('To leave them out of training: --cfg-options '
+              f'train_dataloader.dataset.exclude_file={shlex.quote(bad_file)}')
     return 1 if bad else 0
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def interrupt(script: Path, args: list[str], cwd: Path,
-              when: Callable[[], bool]) -> tuple[int, str]:
+def interrupt(script: Path, args: list[str], cwd: Path, when: Callable[[], bool],
+              how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
     """Start a script, press Ctrl-C as soon as ``when()`` holds; exit status and output."""
     environment = os.environ | {'PYTHONPATH': str(script.parents[2])}
     process = subprocess.Popen(
@@ -19,6 +19,6 @@ def interrupt(script: Path, args: list[str], cwd: Path,
     while not when() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(.002)
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes
+        os.killpg(process.pid, how)  # a terminal sends it to all processes
     output = process.communicate(timeout=60)[0]
     return process.returncode, output

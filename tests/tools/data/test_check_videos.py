@@ -1,6 +1,7 @@
 """The command that finds bad videos."""
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,13 @@ def test_list_and_clean_list(tool, videos, tmp_path, capsys):
     dataset = VideoPairDataset('list.txt', data_prefix=dict(video='videos'), max_bad_share=.9)
     dataset.share_bad_videos('run/bad_videos.jsonl')  # as the hook does in that work dir
     assert len(dataset.bad_videos) == 3
+    out = capsys.readouterr().out
+    option = '--cfg-options train_dataloader.dataset.exclude_file='
+    assert out.splitlines()[-1] == f'To leave them out of training: {option}run/bad_videos.jsonl'
+    for prefix in ('videos', './videos', str(videos)):  # the same files by other names
+        dataset = VideoPairDataset('list.txt', data_prefix=dict(video=prefix),
+                                   exclude_file='run/bad_videos.jsonl')
+        assert len(dataset) == 3
 
 
 def test_only_changed_files_are_checked_again(tool, videos, tmp_path, capsys):
@@ -82,15 +90,18 @@ def test_time_outs_are_bad_and_tried_again(tool, videos, tmp_path, capsys):
     (['nothing'], "No video found in 'nothing'"),
     (['videos', '--workers', '0'], 'must be positive'),
     (['videos', '--work-dir', 'list.txt'], 'list.txt'),
+    (['outside.txt', '--prefix', 'videos'], 'if you trust the list, add --allow-outside-root'),
 ])
 def test_errors(tool, videos, tmp_path, capsys, args, message):
     (tmp_path / 'nothing').mkdir()
     (tmp_path / 'empty.txt').write_text('')
+    (tmp_path / 'outside.txt').write_text('one.mp4\n../../secret.mp4\n')
     assert tool('check_videos', *args) == 2
     assert message in capsys.readouterr().err
 
 
-def test_ctrl_c_and_again(repo, tool, tmp_path, capsys):
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
+def test_stopped_and_again(repo, tool, tmp_path, capsys, how):
     (tmp_path / 'videos').mkdir()
     first = make_video(tmp_path / 'videos/0.mp4', 200)
     for i in range(1, 80):
@@ -98,8 +109,9 @@ def test_ctrl_c_and_again(repo, tool, tmp_path, capsys):
     log = tmp_path / 'run/checked_videos.jsonl'
     args = ['videos', '--work-dir', 'run', '--clean-list', 'clean.txt', '--full', '--workers', '1']
     status, out = interrupt(repo / 'tools/data/check_videos.py', args, tmp_path,
-                            lambda: log.exists() and log.read_text().count('\n') > 3)
-    assert status == 130 and 'Run the same command to go on' in out and 'Traceback' not in out
+                            lambda: log.exists() and log.read_text().count('\n') > 3, how)
+    assert status == (130 if how == signal.SIGINT else -how) and 'Traceback' not in out
+    assert ('Run the same command to go on' in out) == (how == signal.SIGINT)
     done = log.read_text().count('"path"')
     assert 3 <= done < 80 and not (tmp_path / 'clean.txt').exists()
     assert tool('check_videos', *args) == 0
