@@ -1,13 +1,21 @@
 """Files that are written as a whole or not at all."""
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: leftovers stay, as nobody can tell whose they are
+    fcntl = None  # type: ignore[assignment]
+
+_PART = re.compile(r'\.\d+\.part$')
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Have a file written beside its place, and put there once it is complete.
+    """Have a file written beside its place, and put there once it is complete and on the disk.
 
     What stood there stays until then, and for good if the block raises. Processes that write the
     same file do not disturb each other.
@@ -26,6 +34,59 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         yield part
+        _sync(part)
         os.replace(part, path)
+        with suppress(OSError):  # not every file system can sync a folder
+            _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write bytes by :func:`written_whole`; leftovers of a kill are known as such.
+
+    Raises:
+        OSError: They can't be written there.
+    """
+    with ExitStack() as locked, written_whole(path) as part:
+        file = locked.enter_context(open(part, 'wb'))  # closed, and unlocked, after the renaming
+        _lock(file.fileno())
+        file.writelines(pieces)
+        file.flush()
+
+
+def remove_leftovers(folder: str | Path) -> list[Path]:
+    """Remove what processes that were killed inside :func:`write_whole` have left in a folder.
+
+    A process locks the file it writes, and the system drops the lock when the process ends,
+    whatever ends it: only files that nobody writes are removed.
+
+    Returns:
+        The files removed.
+    """
+    removed = []
+    for part in sorted(Path(folder).glob('*.part')):
+        if _PART.search(part.name):
+            with suppress(OSError), open(part, 'rb') as file:
+                if _lock(file.fileno()):
+                    part.unlink()
+                    removed.append(part)
+    return removed
+
+
+def _lock(descriptor: int) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

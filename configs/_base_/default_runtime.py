@@ -5,7 +5,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_last=True),
+    checkpoint=dict(
+        type='vicmae_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_last=True,
+        mid_epoch_interval=25),  # iterations; an epoch has about 58 on Kinetics-400
     sampler_seed=dict(type='DistSamplerSeedHook'),
     step_seed=dict(type='vicmae_mm.StepSeedHook'),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),

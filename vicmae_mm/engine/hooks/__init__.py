@@ -8,10 +8,11 @@ from .curves_hook import CurvesHook
 from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .pretrained_fit_hook import PretrainedFitHook
 from .reconstruction_hook import ReconstructionHook
+from .safe_checkpoint_hook import SafeCheckpointHook
 from .step_seed_hook import StepSeedHook
 
 __all__ = [
     'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'CollapseHook', 'ContrastWeightHook',
     'CurvesHook', 'FiniteLossHook', 'NonFiniteLossError', 'PretrainedFitHook',
-    'ReconstructionHook', 'StepSeedHook'
+    'ReconstructionHook', 'SafeCheckpointHook', 'StepSeedHook'
 ]
