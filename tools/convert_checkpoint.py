@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.cli import run
+from vicmae_mm.cli import add_trust, run
 from vicmae_mm.conversion import (
     NAMES,
     Conversion,
@@ -51,6 +51,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--img-size', type=int, default=224, help='side of its frames (default: %(default)s)')
     parser.add_argument('--force', action='store_true', help='replace DST if it exists')
+    add_trust(parser)
     return parser.parse_args()
 
 

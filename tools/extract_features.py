@@ -48,6 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--num-workers', default=0, type=int,
         help='processes that read files; 0 reads in this one (default: %(default)s)')
+    cli.add_trust(parser)
     cli.add_device(parser)
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.cli import run
+from vicmae_mm.cli import add_trust, run
 from vicmae_mm.evaluation.transfer import Method, add_options, knn_score, measure_all
 from vicmae_mm.evaluation.transfer.protocol import Splits
 from vicmae_mm.evaluation.transfer.sources import Source
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
+    add_trust(parser)
     parser.add_argument('--k', type=int, default=20, help='neighbours (default: %(default)s)')
     args = parser.parse_args()
     measure_all(args, Method(f'knn{args.k}', 1, partial(measure, args.k)))

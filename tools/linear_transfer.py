@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Callable
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.cli import run
+from vicmae_mm.cli import add_trust, run
 from vicmae_mm.evaluation.transfer import (
     PENALTIES,
     Method,
@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
+    add_trust(parser)
     args = parser.parse_args()
 
     def measure(source: Source, splits: Splits,

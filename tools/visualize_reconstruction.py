@@ -32,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the masks (default: %(default)s)')
     parser.add_argument(
         '--mask-ratio', type=float, help="share of hidden patches (default: the model's own)")
+    cli.add_trust(parser)
     cli.add_device(parser)
     return parser.parse_args()
 

@@ -52,7 +52,7 @@ def find_damage(path: str | Path, deep: bool = False) -> str | None:
     """
     size = os.path.getsize(path)
     if size == 0:
-        return 'it is empty'
+        return 'it is empty' if deep else None
     with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         end = data.rfind(_END, max(0, size - _END_SIZE - 0xFFFF))
         claims = end >= 0 and data[end + 20:end + _END_SIZE] == _LENGTH
@@ -63,6 +63,15 @@ def find_damage(path: str | Path, deep: bool = False) -> str | None:
         if not deep or data[:1] == b'\x80':
             return None
     return _test_zip(path)
+
+
+def newest_whole_beside(path: str | Path) -> Path | None:
+    """Find the newest undamaged file with the same ending in the folder of a damaged one."""
+    path = Path(path).expanduser()
+    others = [other for other in path.parent.glob(f'*{path.suffix}')
+              if other.is_file() and other != path]
+    others.sort(key=lambda other: other.stat().st_mtime_ns, reverse=True)
+    return next((other for other in others if find_damage(other, deep=True) is None), None)
 
 
 def _compare(data: mmap.mmap) -> str | None:

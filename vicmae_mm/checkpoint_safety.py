@@ -1,8 +1,8 @@
 """Checkpoints are data: nothing in one is ever executed.
 
 From torch 2.6 on, :func:`torch.load` builds only what it is allowed to. This module
-allows exactly what mmengine's training state consists of, closes the ways around it, and
-words the refusal for people. torch before 2.6 has no safe way to load a training
+allows exactly what mmengine's training state consists of, closes the ways around it, refuses
+damaged files, and words the refusal for people. torch before 2.6 has no safe way to load a training
 checkpoint (and its ``weights_only=True`` could be broken out of, CVE-2025-32434): there,
 load only files that you trust; a warning says so once.
 """
@@ -22,6 +22,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from .checkpoint_integrity import find_damage, newest_whole_beside
+
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')
 _STATE = ('max_length', '_log_history', '_count_history')
@@ -29,10 +31,29 @@ _STATE = ('max_length', '_log_history', '_count_history')
 _UNREADABLE = (pickle.UnpicklingError, EOFError, LookupError, struct.error, RuntimeError, OSError)
 _REFUSED = re.compile(r"GLOBAL (\S+)(?: of (.+))?|(?:but got|function) <?(?:class )?'?([\w.]+)")
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+_trusted: set[str] = set()
 
 
 class UnsafeCheckpointError(pickle.UnpicklingError):
     """A checkpoint asks for more than data."""
+
+
+def trust(path: str) -> None:
+    """Let this process execute what one file holds; its config text stays unexecuted.
+
+    Args:
+        path: A local file, whose maker is trusted.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if not os.path.isfile(os.path.expanduser(path)):
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    _trusted.add(_place(path))
+
+
+def _place(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))
 
 
 def allow_training_state(history_buffer: type) -> None:
@@ -95,8 +116,12 @@ def guard_loader(loader: Any) -> None:
         """Load a checkpoint as data; see the class."""
         if str(filename).endswith('.safetensors') and os.path.isfile(filename):
             return dict(state_dict=_read_safetensors(filename))
+        place = _place(str(filename))
+        damage = find_damage(place) if os.path.isfile(place) else None
+        if damage is not None:
+            raise ValueError(f'{filename} is damaged: {damage}. {_another(filename)}')
         try:
-            with _data_only():
+            with _data_only(place in _trusted):
                 checkpoint = stock(cls, filename, *args, **kwargs)
         except _UNREADABLE as error:
             if not _is_refusal_or_damage(error):
@@ -116,8 +141,11 @@ def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def _data_only() -> Iterator[None]:
-    """Have every ``torch.load`` inside read data only, whatever it or the user's shell says."""
+def _data_only(trusted: bool) -> Iterator[None]:
+    """Have every ``torch.load`` inside read data only, whatever it or the user's shell says.
+
+    Of a file that the user has named as trusted it reads all.
+    """
     if not CAN_LOAD_SAFELY:
         warnings.warn(
             f'torch {torch.__version__} runs any code that a checkpoint contains: load only '
@@ -125,11 +153,12 @@ def _data_only() -> Iterator[None]:
         yield
         return
     before = {name: os.environ.pop(name, None) for name in (_FORCE, _FORCE_NOT)}
-    os.environ[_FORCE] = '1'
+    chosen = _FORCE_NOT if trusted else _FORCE
+    os.environ[chosen] = '1'
     try:
         yield
     finally:
-        del os.environ[_FORCE]
+        del os.environ[chosen]
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
@@ -138,15 +167,21 @@ def _for_people(filename: str, error: Exception) -> Exception:
     refused = _REFUSED.search(str(error))
     if refused is None:
         return ValueError(
-            f'{filename} is not a checkpoint, or is damaged (cut off?): {_reason(error)}. Name '
-            'another file: if a run wrote it, an older one of the run may be whole.')
+            f'{filename} is not a checkpoint, or is damaged (cut off?): {_reason(error)}. '
+            f'{_another(filename)}')
     what, of = refused[1] or refused[3], f' of {refused[2]}' if refused[2] else ''
     return UnsafeCheckpointError(
         f'{filename} was refused: it asks for {what}{of}, which is code and not data. '
-        'Nothing in it was executed. Ask whoever made it for a file with weights alone. If it '
-        'is your own and holds an object of a class of yours, name that class in '
-        'torch.serialization.add_safe_globals([...]) in a module that the config imports '
-        'through custom_imports.')
+        'Nothing in it was executed. If you trust whoever made it: the tools of this package '
+        f'run what it holds with --trust-checkpoint {filename}; other tools read classes that '
+        'torch.serialization.add_safe_globals([...]) names in a module which the config imports '
+        'through custom_imports. If not, ask for a file with weights alone.')
+
+
+def _another(filename: str) -> str:
+    whole = newest_whole_beside(filename)
+    return ('Name another file: there is none beside it that is whole.' if whole is None
+            else f'The newest whole file beside it is {whole}.')
 
 
 def _is_refusal_or_damage(error: Exception) -> bool:

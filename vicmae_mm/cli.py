@@ -17,7 +17,7 @@ from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-from .checkpoint_safety import UnsafeCheckpointError
+from .checkpoint_safety import UnsafeCheckpointError, trust
 
 # Mended by the user wherever they come from: files, installation, config, checkpoint.
 _USERS = (OSError, ImportError, SyntaxError, ConfigParsingError, UnsafeCheckpointError)
@@ -75,9 +75,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--no-persistent-workers', action='store_true',
         help='start new data-loading workers every epoch')
+    add_trust(parser)
     # torch.distributed.launch passes it; torchrun sets the variable.
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``, which works as it is parsed."""
+    parser.add_argument(
+        '--trust-checkpoint', action='append', type=_trusted_file, metavar='FILE',
+        help='execute what code this very file holds, for a checkpoint whose maker you trust; '
+        'may be given several times. Without it checkpoints are read as data')
+
+
+def _trusted_file(name: str) -> str:
+    try:
+        trust(name)
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
