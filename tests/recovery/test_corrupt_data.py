@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch.utils.data import DataLoader
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import tiny_runner
@@ -101,3 +102,21 @@ def test_too_many_bad_clips_stop_all_processes(clips, tmp_path):
                                            r'\d+ of 64 .* the limit is 10\.0%') as caught:
         run_distributed(train, 2, str(clips), str(tmp_path), 2, .1)
     assert 'still ran' not in str(caught.value) and time.monotonic() - begin < 60
+
+
+@pytest.mark.parametrize('clip, error', [
+    ('html_0.mp4', 'Invalid data found'),  # which file it was, the message does not say
+    (CRASHES, 'exited unexpectedly|is killed by signal'),
+    (HANGS, 'timed out after 1 seconds'),  # for ever, by default
+])
+def test_the_stock_dataset_ends_with_the_first_bad_clip(clips, tmp_path, clip, error):
+    import mmaction.datasets.transforms
+    (tmp_path / 'one.txt').write_text(f'{clip} 0\n')
+    dataset = mmaction.datasets.VideoDataset(
+        ann_file=str(tmp_path / 'one.txt'), data_prefix=dict(video=str(clips.parent)), pipeline=[
+            touchy, dict(type='mmaction.PyAVInit'),
+            dict(type='mmaction.SampleFrames', clip_len=1, num_clips=2),
+            dict(type='mmaction.PyAVDecode')])
+    with pytest.raises(RuntimeError, match=error) as caught:
+        list(DataLoader(dataset, num_workers=1, timeout=1, collate_fn=list))
+    assert clip not in str(caught.value).replace(str(tmp_path), '')
