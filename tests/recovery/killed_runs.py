@@ -2,7 +2,9 @@
 import json
 import os
 import signal
-import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,11 +17,13 @@ from mmengine.runner import Runner
 from tests.helpers.models import shrink
 from tests.helpers.videos import make_video
 from vicmae_mm.datasets.transforms import decoding
+from vicmae_mm.engine import whole_file_backend
+from vicmae_mm.engine.unwrapping import unwrapped_model
 
 CONFIG = Path(__file__).parents[2] / 'configs/vicmae_vit-b16_k400.py'
-VIDEOS, EPOCHS, BATCH = 22, 3, 4
+EPOCHS, BATCH, VIDEOS = 3, 8, 42  # 2 videos are left over
 ITERATIONS = EPOCHS * (VIDEOS // BATCH)
-EVERY = 2  # iterations from one checkpoint to the next: in the middle of epochs of 5
+EVERY = 2  # iterations from one checkpoint to the next within an epoch
 
 
 def write_videos(folder: Path) -> Path:
@@ -30,7 +34,7 @@ def write_videos(folder: Path) -> Path:
 
 
 def train(videos: str, work_dir: str, settings: dict[str, Any],
-          kill: tuple[str, int] = ('', 0)) -> None:
+          kill: tuple[str, int] = ('', 0), rank_to_kill: int = 0) -> None:
     """Train one rank by the paper's config, made small.
 
     Args:
@@ -39,8 +43,12 @@ def train(videos: str, work_dir: str, settings: dict[str, Any],
             process and its workers open to ``opened_<process>.txt``.
         settings: Replace parts of the config, by dotted name.
         kill: What the process is doing when it is killed, and in which iteration.
+        rank_to_kill: Which one.
     """
-    os.environ['LOCAL_RANK'] = str(torch.distributed.get_rank())  # mmengine wants it
+    rank = torch.distributed.get_rank()
+    os.environ['LOCAL_RANK'] = str(rank)  # mmengine wants it
+    if rank != rank_to_kill:
+        kill = ('', 0)
     runner = Runner.from_cfg(_config(Path(videos), Path(work_dir), settings))
     runner.register_hook(Recorder())
     runner.register_hook(Killer(*kill))
@@ -61,22 +69,30 @@ def _config(videos: Path, work_dir: Path, settings: dict[str, Any]) -> Config:
     if world_size > 1:
         cfg.launcher = 'pytorch'
     cfg.default_hooks.contrast_weight.update(schedule='linear', begin=1, ramp_epochs=2)
+    cfg.default_hooks.checkpoint.update(mid_epoch_interval=EVERY)
     for name in ('reconstruction', 'curves'):  # pictures take most of the time
         del cfg.default_hooks[name]
-    cfg.default_hooks.checkpoint = dict(
-        type='CheckpointHook', by_epoch=False, interval=EVERY, max_keep_ckpts=2)
     cfg.custom_hooks = [dict(type='EMAHook')]
     cfg.merge_from_dict(settings)
     return cfg
 
 
+def notes(work_dir: Path, rank: int = 0) -> list[dict]:
+    """What each step wrote down."""
+    return [json.loads(line) for line in (work_dir / f'steps_{rank}.jsonl').open()]
+
+
+def opened_videos(work_dir: Path) -> dict[Path, Counter]:
+    """How often each process and its workers opened which video."""
+    return {path: Counter(path.read_text().split()) for path in work_dir.glob('opened_*.txt')}
+
+
 class Recorder(Hook):
-    """Write down every step: losses to the last bit, samples, masks, position and schedules."""
+    """Write down every step: losses to the last bit, samples, masks, position, learning rate."""
 
     def before_train(self, runner: Runner) -> None:
         """Look at the masks."""
-        model = getattr(runner.model, 'module', runner.model)
-        model.backbone.register_forward_hook(self._keep_masks)
+        unwrapped_model(runner).backbone.register_forward_hook(self._keep_masks)
 
     def _keep_masks(self, backbone: Any, inputs: Any, outputs: Any) -> None:
         self.masks = [''.join(map(str, row)) for row in outputs[1].int().tolist()]
@@ -87,17 +103,14 @@ class Recorder(Hook):
         note = dict(
             iter=runner.iter, batch_idx=batch_idx, lr=runner.optim_wrapper.get_lr()['lr'][0],
             samples=[Path(sample.filename).name for sample in data_batch['data_samples']],
-            masks=self.masks, losses={name: float(value).hex() for name, value in outputs.items()})
+            masks=self.masks,
+            losses={name: float(value.detach()).hex() for name, value in outputs.items()})
         with (Path(runner.work_dir) / f'steps_{runner.rank}.jsonl').open('a') as file:
             file.write(json.dumps(note) + '\n')
 
 
-def _die(*_: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 class Killer(Hook):
-    """Kill the process at some point of an iteration."""
+    """Kill the process at some point of an iteration, or of the first saving from there on."""
 
     priority = 'ABOVE_NORMAL'
 
@@ -109,7 +122,7 @@ class Killer(Hook):
         """Set the trap for this iteration."""
         if runner.iter != self.iteration:
             return
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrapped_model(runner)
         match self.moment:
             case 'next step':
                 _die()
@@ -119,14 +132,38 @@ class Killer(Hook):
                 model.backbone.patch_embed.projection.weight.register_hook(_die)
             case 'optimizer':
                 runner.optim_wrapper.optimizer.register_step_post_hook(_die)
+            case 'writing':
+                whole_file_backend.with_checksum = _half
+            case 'renamed':
+                os.replace = partial(_replace_and_die, os.replace)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Kill it between two epochs."""
         if self.moment == 'between epochs' and runner.iter >= self.iteration:
             _die()
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Kill it when it is about to save."""
+        if self.moment == 'saving' and runner.iter >= self.iteration:
+            _die()
 
-def _noting(path: Path, kill: tuple[str, int]) -> Any:
+
+def _die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _half(content: bytes) -> Iterator[bytes]:
+    yield content[:len(content) // 2]
+    _die()
+
+
+def _replace_and_die(replace: Callable, source: Any, target: Any) -> None:
+    replace(source, target)
+    if str(target).endswith('.pth'):
+        _die()
+
+
+def _noting(path: Path, kill: tuple[str, int]) -> Callable:
     """``open_video`` that writes down what it opens, and kills the training at some video."""
     stock, training = decoding.open_video, os.getpid()
 

@@ -1,6 +1,9 @@
 """kill -9 at any moment, the same curve (promise 1)."""
-import json
+import os
 import random
+import signal
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,12 @@ import torch
 
 from tests.helpers.distributed import run_distributed
 
-from .killed_runs import EVERY, ITERATIONS, train, write_videos
+from .killed_runs import EPOCHS, EVERY, ITERATIONS, notes, opened_videos, train, write_videos
 
-MOMENTS = ('next step', 'forward', 'backward', 'optimizer', 'between epochs', 'loading')
-LOADERS = ((0, False), (1, False), (4, True), (1, True), (4, False))
-CASES = [(moment, random.Random(moment).randrange(3, ITERATIONS - 3), LOADERS[i % len(LOADERS)])
+MOMENTS = ('next step', 'forward', 'backward', 'optimizer', 'between epochs', 'loading', 'saving',
+           'writing', 'renamed')
+LOADERS = ((0, False), (1, False), (4, True), (1, True), (4, False))  # workers, persistent
+CASES = [(moment, random.Random(moment).randrange(3, ITERATIONS - 3), *LOADERS[i % len(LOADERS)])
          for i, moment in enumerate(MOMENTS)]
 
 
@@ -32,19 +36,15 @@ def undisturbed(folder, tmp_path_factory) -> Path:
     return work_dir
 
 
-def notes(work_dir: Path, rank: int = 0) -> list[dict]:
-    """What each step wrote down."""
-    return [json.loads(line) for line in (work_dir / f'steps_{rank}.jsonl').open()]
-
-
-def opened(work_dir: Path) -> dict[Path, Counter]:
-    """The videos opened by each run."""
-    return {path: Counter(path.read_text().split()) for path in work_dir.glob('opened_*.txt')}
+def loader(workers: int, persistent: bool) -> dict:
+    """How samples are loaded."""
+    return {'train_dataloader.num_workers': workers,
+            'train_dataloader.persistent_workers': persistent}
 
 
 def final_state(work_dir: Path) -> dict:
     """Weights, their average, optimizer and schedules at the end."""
-    checkpoint = torch.load(work_dir / f'iter_{ITERATIONS}.pth', weights_only=True)
+    checkpoint = torch.load(work_dir / f'epoch_{EPOCHS}.pth', weights_only=True)
     return {key: checkpoint[key]
             for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')}
 
@@ -66,23 +66,63 @@ def assert_identical(got: Any, want: Any) -> None:
         assert got == want
 
 
-@pytest.mark.parametrize('case', CASES, ids=lambda case: case[0])
-def test_same_curve(case, folder, undisturbed, tmp_path):
-    moment, iteration, (workers, persistent) = case
-    settings = {'train_dataloader.num_workers': workers,
-                'train_dataloader.persistent_workers': persistent}
+def check_resumed(work_dir: Path, undisturbed: Path, done: int, rank: int = 0) -> list[dict]:
+    """See that both parts of a run follow the undisturbed one; return what the second noted."""
+    got, want = notes(work_dir, rank), notes(undisturbed, rank)
+    resumed = got[done:]
+    assert got[:done] == want[:done]
+    assert resumed == want[ITERATIONS - len(resumed):]  # nothing skipped
+    assert 0 <= len(got) - ITERATIONS <= EVERY  # so much is lost, at most
+    assert_identical(final_state(work_dir), final_state(undisturbed))
+    return resumed
+
+
+def resume(folder: Path, work_dir: Path, settings: dict, undisturbed: Path) -> None:
+    """Resume a run that was killed, and see that it is as if it had not been."""
+    done, seen = len(notes(work_dir)), opened_videos(work_dir)
+    assert done < ITERATIONS
+    run_distributed(train, 1, str(folder), str(work_dir), {**settings, 'resume': True})
+    resumed = check_resumed(work_dir, undisturbed, done)
+    # no sample before the position was read
+    read, = (names for path, names in opened_videos(work_dir).items() if path not in seen)
+    assert read == Counter(name for note in resumed for name in note['samples'])
+
+
+@pytest.mark.parametrize(('moment', 'iteration', 'workers', 'persistent'), CASES)
+def test_killed_by_itself(moment, iteration, workers, persistent, folder, undisturbed, tmp_path):
+    settings = loader(workers, persistent)
     with pytest.raises(RuntimeError, match=r'ranks \[0\] returned nothing$'):
         run_distributed(train, 1, str(folder), str(tmp_path), settings, (moment, iteration))
-    done, seen = notes(tmp_path), opened(tmp_path)
-    assert len(done) < ITERATIONS
-    run_distributed(train, 1, str(folder), str(tmp_path), {**settings, 'resume': True})
+    resume(folder, tmp_path, settings, undisturbed)
 
-    want = notes(undisturbed)
-    resumed = notes(tmp_path)[len(done):]
-    assert done == want[:len(done)]
-    assert resumed == want[ITERATIONS - len(resumed):]  # nothing skipped
-    assert 0 <= len(done) + len(resumed) - ITERATIONS < EVERY + 1
-    assert_identical(final_state(tmp_path), final_state(undisturbed))
-    # no sample before the position was read
-    read, = (names for path, names in opened(tmp_path).items() if path not in seen)
-    assert read == Counter(name for note in resumed for name in note['samples'])
+
+@pytest.mark.parametrize('seed', [0, 1])
+def test_killed_from_outside(seed, folder, undisturbed, tmp_path):
+    rng, settings = random.Random(seed), loader(seed, False)
+    moment = (tmp_path, rng.randrange(3, 10), rng.random() / 20)
+    killer = threading.Thread(target=kill, args=moment, daemon=True)
+    killer.start()
+    with pytest.raises(RuntimeError, match=r'ranks \[0\] returned nothing$'):
+        run_distributed(train, 1, str(folder), str(tmp_path), settings)
+    killer.join()
+    resume(folder, tmp_path, settings, undisturbed)
+
+
+def kill(work_dir: Path, steps: int, delay: float) -> None:
+    """Kill the run in a work dir some time after so many steps."""
+    while not list(work_dir.glob('steps_0.jsonl')) or len(notes(work_dir)) < steps:
+        time.sleep(.01)
+    time.sleep(delay)
+    opened, = work_dir.glob('opened_*.txt')
+    os.kill(int(opened.stem.removeprefix('opened_')), signal.SIGKILL)
+
+
+def test_one_of_two_processes_killed(folder, tmp_path):
+    run_distributed(train, 2, str(folder), str(tmp_path / 'undisturbed'), {})
+    work_dir = tmp_path / 'killed'
+    with pytest.raises(RuntimeError, match=r'ranks \[0, 1\] returned nothing'):
+        run_distributed(train, 2, str(folder), str(work_dir), {}, ('backward', 7), 1)
+    done = [len(notes(work_dir, rank)) for rank in (0, 1)]
+    run_distributed(train, 2, str(folder), str(work_dir), {'resume': True})
+    for rank in (0, 1):
+        check_resumed(work_dir, tmp_path / 'undisturbed', done[rank], rank)
