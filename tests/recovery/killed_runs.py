@@ -28,13 +28,14 @@ EVERY = 2  # iterations from one checkpoint to the next within an epoch
 
 def write_videos(folder: Path) -> Path:
     """Videos of four frames."""
+    folder.mkdir(exist_ok=True)
     for number in range(VIDEOS):
         make_video(folder / f'{number}.mp4', 4, gop=1, bframes=0)
     return folder
 
 
 def train(videos: str, work_dir: str, settings: dict[str, Any],
-          kill: tuple[str, int] = ('', 0), rank_to_kill: int = 0) -> None:
+          kill: tuple[str, int] = ('', 0), rank_to_kill: int | None = 0) -> None:
     """Train one rank by the paper's config, made small.
 
     Args:
@@ -43,11 +44,11 @@ def train(videos: str, work_dir: str, settings: dict[str, Any],
             process and its workers open to ``opened_<process>.txt``.
         settings: Replace parts of the config, by dotted name.
         kill: What the process is doing when it is killed, and in which iteration.
-        rank_to_kill: Which one.
+        rank_to_kill: Which one; None for all.
     """
     rank = torch.distributed.get_rank()
     os.environ['LOCAL_RANK'] = str(rank)  # mmengine wants it
-    if rank != rank_to_kill:
+    if rank_to_kill not in (rank, None):
         kill = ('', 0)
     runner = Runner.from_cfg(_config(Path(videos), Path(work_dir), settings))
     runner.register_hook(Recorder())
