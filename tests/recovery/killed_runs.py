@@ -26,10 +26,10 @@ ITERATIONS = EPOCHS * (VIDEOS // BATCH)
 EVERY = 2  # iterations from one checkpoint to the next within an epoch
 
 
-def write_videos(folder: Path) -> Path:
+def write_videos(folder: Path, count: int = VIDEOS) -> Path:
     """Videos of four frames."""
     folder.mkdir(exist_ok=True)
-    for number in range(VIDEOS):
+    for number in range(count):
         make_video(folder / f'{number}.mp4', 4, gop=1, bframes=0)
     return folder
 
