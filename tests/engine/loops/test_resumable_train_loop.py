@@ -1,0 +1,74 @@
+"""ResumableTrainLoop: where a run goes on. That it then goes on as before: tests/recovery."""
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.hooks import Hook
+
+from tests.helpers.runs import RandomPairs, tiny_runner
+
+
+class Steps(Hook):
+    """Notes (epoch, batch_idx, samples) of every iteration."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple] = []
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        self.seen.append((runner.epoch, batch_idx, *data_batch['data_samples'].tolist()))
+
+
+def train(work_dir: Path, checkpoint: str | None = None, batch_size: int = 4, length: int = 18,
+          sampler: str = 'vicmae_mm.EpochSampler', seed: int | None = 0,
+          loop: str = 'vicmae_mm.ResumableTrainLoop', by_epoch: bool = False) -> list[tuple]:
+    """Two epochs of four iterations; a checkpoint after each."""
+    steps = Steps()
+    runner = tiny_runner(
+        work_dir, [steps, dict(type='vicmae_mm.StepSeedHook')],
+        train_dataloader=dict(
+            batch_size=batch_size, num_workers=0, drop_last=True, dataset=RandomPairs(length),
+            sampler=dict(type=sampler, round_up=False),
+            collate_fn=dict(type='default_collate')),
+        train_cfg=dict(type=loop, max_epochs=2), randomness=dict(seed=seed),
+        default_hooks=dict(checkpoint=dict(
+            type='CheckpointHook', by_epoch=by_epoch, interval=1)),
+        resume=checkpoint is not None,
+        load_from=checkpoint and str(work_dir.parent / 'whole' / checkpoint))
+    runner.train()
+    return steps.seen
+
+
+@pytest.mark.parametrize('seed', [0, None])
+def test_next_batch(seed, tmp_path):
+    whole = train(tmp_path / 'whole', seed=seed)
+    assert [step[:2] for step in whole] == [(e, b) for e in (0, 1) for b in range(4)]
+    for done in (2, 4, 5, 8):  # 4 and 8: the end of an epoch that has not been counted yet
+        assert train(tmp_path / f'{done}', f'iter_{done}.pth', seed=seed) == whole[done:]
+
+
+def test_end_of_an_epoch_with_any_sampler(tmp_path):
+    whole = train(tmp_path / 'whole', sampler='DefaultSampler', by_epoch=True)
+    assert train(tmp_path / 'on', 'epoch_1.pth', sampler='DefaultSampler',
+                 by_epoch=True) == whole[4:]
+
+
+def test_sampler_that_starts_with_the_first_sample_only(tmp_path):
+    train(tmp_path / 'whole')
+    with pytest.raises(ValueError, match='2 of the 4 batches of epoch 1, but DefaultSampler'):
+        train(tmp_path / 'on', 'iter_2.pth', sampler='DefaultSampler')
+    train(tmp_path / 'at_the_end', 'iter_8.pth')
+
+
+@pytest.mark.parametrize('change', [dict(batch_size=3), dict(length=14)])
+def test_other_batches_start_the_epoch_again(change, tmp_path):
+    train(tmp_path / 'whole')
+    resumed = train(tmp_path / 'on', 'iter_5.pth', **change)
+    batches = change.get('length', 18) // change.get('batch_size', 4)
+    assert [step[:2] for step in resumed] == [(1, b) for b in range(batches)]
+
+
+def test_checkpoint_of_another_loop(tmp_path):
+    train(tmp_path / 'whole', loop='EpochBasedTrainLoop')
+    resumed = train(tmp_path / 'on', 'iter_5.pth')
+    assert [step[:2] for step in resumed] == [(1, b) for b in range(4)]
