@@ -178,6 +178,9 @@ def words_for_user(error: Exception) -> str | None:
     """
     if '.\nOriginal Traceback' in str(error):
         return _words_from_process(str(error))
+    if str(error).startswith('DataLoader worker (pid'):
+        return (f'{str(error).strip()} A data-loading worker has died, mostly because the machine '
+                'ran out of memory: lower train_dataloader.num_workers, and go on with --resume')
     frames = traceback.extract_tb(error.__traceback__)
     name, last = type(error).__name__, frames[-1]
     if (not isinstance(error, _USERS) and not _on_purpose(name, last.filename, last.line or '')
