@@ -126,7 +126,7 @@ class _Process:
 
     def _exchange(self, args: tuple, timeout: float) -> _Reply | None:
         try:
-            self._requests.send(args)
+            self._requests.send_bytes(pickle.dumps(args, protocol=5))
             if self._poll.poll(timeout * 1000):
                 return self._sender.receive(self._replies)
         except (EOFError, OSError):
@@ -142,12 +142,15 @@ def _end(pid: int, *pipes: Connection) -> int | None:
     """
     for pipe in pipes:
         pipe.close()
-    os.kill(pid, signal.SIGKILL)
-    for milliseconds in range(45):  # a second together
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(milliseconds / 1000)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        for milliseconds in range(45):  # a second together
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(milliseconds / 1000)
+    except (ProcessLookupError, ChildProcessError):
+        pass  # somebody else has waited for it
     return None
 
 
@@ -157,7 +160,7 @@ def _serve(function: Callable, requests: Connection, replies: Connection, sender
     try:
         _detach(parent)
         while True:
-            args = requests.recv()
+            args = pickle.loads(requests.recv_bytes())
             try:
                 sender.send(replies, _reply(function, args))
             except (pickle.PicklingError, AttributeError, TypeError):  # what it can't send

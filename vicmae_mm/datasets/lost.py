@@ -26,6 +26,6 @@ class Lost:
 def exit_text(code: int | None) -> str:
     """An exit code as ``multiprocessing`` has it (negative: a signal), for people."""
     if code is None or code >= 0:
-        return f'exit code {code}'
+        return f'exit code {"unknown" if code is None else code}'
     name = signal.Signals(-code).name
     return f'{name}; out of memory?' if name == 'SIGKILL' else name

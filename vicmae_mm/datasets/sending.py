@@ -47,7 +47,7 @@ class SampleSender:
                 rest.append(view)
             else:
                 self._shared[place:place + view.nbytes] = view
-        pipe.send((file.getvalue(), sizes))
+        pipe.send_bytes(pickle.dumps((file.getvalue(), sizes), protocol=5))
         for view in rest:
             pipe.send_bytes(view)
 
@@ -57,7 +57,7 @@ class SampleSender:
         Raises:
             EOFError: The sender is gone.
         """
-        value, sizes = pipe.recv()
+        value, sizes = pickle.loads(pipe.recv_bytes())
         buffers = [np.empty(size, np.uint8) for size in sizes]
         for buffer, place in zip(buffers, self._places(sizes), strict=True):
             if place is None:
