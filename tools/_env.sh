@@ -1,7 +1,7 @@
 # Sourced by quickstart.sh, run_tests.sh and .ci/run: a Python environment with vicmae_mm in it.
 # shellcheck shell=bash
 
-repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 tested=$repo/requirements/tested.txt
 
 stop() {
@@ -45,8 +45,10 @@ prepare_env() {
   local extra=$1
   if [[ -z ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} ]]; then
     "$repo/.venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv "$repo/.venv"
-    # shellcheck disable=SC1091
-    source "$repo/.venv/bin/activate"
+    # Not its bin/activate: before Python 3.11.11, 3.12.8 and 3.13.1 it takes a $ in the path for
+    # a variable.
+    export VIRTUAL_ENV=$repo/.venv PATH=$repo/.venv/bin:$PATH
+    unset PYTHONHOME
   fi
   python_at_least 10 python ||
     stop "the active environment has $(python --version 2>&1); Python 3.10 to 3.13 is needed"

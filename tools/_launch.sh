@@ -12,7 +12,7 @@ launch() {
   local script=$1 processes=$2 files=$3
   shift 3
   local tools file
-  tools=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+  tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
   [[ $processes =~ ^[1-9][0-9]*$ ]] ||
     fail "the number of processes must be a whole number from 1 up, not '$processes'"

@@ -6,8 +6,9 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/_env.sh"
 prepare_env tests
 cd "$repo"
-ruff check .
-mypy
+# By -m: a script that pip makes takes a $ in the path of its environment for a variable.
+python -m ruff check .
+python -m mypy
 # A process a core: half the time on two cores. More threads in each would only wait for them.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec python -m pytest --numprocesses auto --maxprocesses 4 "$@"

@@ -20,9 +20,13 @@ fi
 [[ -f $3 ]] || { echo "error: $3 does not exist" >&2; exit 1; }
 command -v srun >/dev/null || { echo 'error: there is no srun here: is this a Slurm cluster?' >&2; exit 1; }
 
-tools=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-8}
+for count in "$gpus" "$per_node"; do
+  [[ $count =~ ^[1-9][0-9]*$ ]] ||
+    { echo "error: GPUS and GPUS_PER_NODE must be whole numbers from 1 up, not '$count'" >&2; exit 1; }
+done
 ((per_node <= gpus)) || per_node=$gpus
 export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}
 export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"

@@ -1,4 +1,7 @@
-"""quickstart.sh and run_tests.sh: which environment, what is installed, and only once."""
+"""quickstart.sh and run_tests.sh: which environment, what is installed, and only once.
+
+The path of the checkout holds all that a shell could take for more than a letter.
+"""
 import os
 import shutil
 import subprocess
@@ -17,10 +20,7 @@ with open(home / 'calls', 'a') as file:
     print(here.name, *(a for a in args if len(a) < 200), file=file)
 if args[:2] == ['-m', 'venv']:
     os.makedirs(args[-1] + '/bin')
-    for name in ('python', 'ruff', 'mypy'):
-        pathlib.Path(args[-1], 'bin', name).symlink_to(here.resolve())
-    pathlib.Path(args[-1], 'bin/activate').write_text(
-        f'export VIRTUAL_ENV="{{args[-1]}}" PATH="{{args[-1]}}/bin:$PATH"')
+    pathlib.Path(args[-1], 'bin/python').symlink_to(here.resolve())
 elif args[:3] == ['-m', 'pip', 'install']:
     (home / 'installed').touch()
     sys.exit('pip' in os.environ.get('FAIL', ''))
@@ -39,11 +39,14 @@ elif args == ['--version']:
 '''
 
 
+AWKWARD = 'check  out$HOME`x`"\'*'
+
+
 class Machine:
     """A checkout, and a PATH on which nothing is real but the shell's own tools."""
 
     def __init__(self, folder: Path, repo: Path) -> None:
-        self.folder, self.checkout = folder, folder / 'check out'
+        self.folder, self.checkout = folder, folder / AWKWARD
         shutil.copytree(repo / 'tools', self.checkout / 'tools')
         shutil.copytree(repo / 'requirements', self.checkout / 'requirements')
         for name in ('setup.py', 'pyproject.toml'):
@@ -52,7 +55,7 @@ class Machine:
         self.bin.mkdir()
         for tool in ('bash', 'cat', 'cksum', 'dirname', 'rm'):
             (self.bin / tool).symlink_to(shutil.which(tool))
-        for name in ('python', 'python3', 'ruff', 'mypy'):
+        for name in ('python', 'python3'):
             (self.bin / name).write_text(STUB.format(python=sys.executable))
             (self.bin / name).chmod(0o755)
 
@@ -62,12 +65,12 @@ class Machine:
         calls.write_text('')
         done = subprocess.run(
             ['bash', str(self.checkout / 'tools' / script), *args], cwd='/', text=True,
-            env=dict(PATH=str(self.bin), STUB_HOME=str(self.folder), **env),
+            env=dict(PATH=str(self.bin), STUB_HOME=str(self.folder), CDPATH='/', **env),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert done.returncode == status, done.stdout
         if status:
             return done.stdout.splitlines()
-        made = ('-m venv', '-m pip install', 'python tools/', '-m pytest', 'ruff', 'mypy')
+        made = ('-m venv', '-m pip install', 'python tools/', '-m pytest', '-m ruff', '-m mypy')
         return [line for line in calls.read_text().splitlines() if any(m in line for m in made)]
 
 
@@ -78,16 +81,16 @@ def machine(tmp_path, repo) -> Machine:
 
 def test_fresh_machine(machine):
     venv = machine.checkout / '.venv'
-    first = machine.run('quickstart.sh', '--epochs', '1')
+    first = machine.run('quickstart.sh', '--epochs', '1', '--work-dir=-a  $b *')
     assert first == [
         f'python3 -m venv --clear {venv}',
         'python -m pip install --disable-pip-version-check --constraint '
         f'{machine.checkout}/requirements/tested.txt --editable .[lite,quickstart]',
-        'python tools/quickstart.py --epochs 1']
+        'python tools/quickstart.py --epochs 1 --work-dir=-a  $b *']
     assert machine.run('quickstart.sh') == ['python tools/quickstart.py']  # nothing to install
     tests = machine.run('run_tests.sh', '-k', 'a b')
     assert '.[lite,tests]' in tests[0] and '--constraint' in tests[0]
-    assert tests[1:3] == ['ruff check .', 'mypy']
+    assert tests[1:3] == ['python -m ruff check .', 'python -m mypy']
     assert tests[3].startswith('python -m pytest ') and tests[3].endswith(' -k a b')
     # Something has changed that may need other packages: install again.
     (machine.checkout / 'setup.py').write_text('# changed')

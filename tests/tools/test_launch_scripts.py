@@ -1,5 +1,6 @@
 """The shell scripts that start several processes: arguments, messages, and one real run."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,20 @@ else:
     print('\\n'.join(sys.argv[1:]))
     print('OMP', os.environ.get('OMP_NUM_THREADS'), 'PATH', os.environ['PYTHONPATH'])
 '''
+AWKWARD_FOLDER = 'check  out$HOME`x`"\'*'
 AWKWARD = 'a  b$HOME`x`"\'*.py'
+OPTIONS = ['--resume', 'x y$z', '--work-dir=-a  "*', '--cfg-options', 'a=[1, 2]', "b='$c `d`'"]
 
 
 @pytest.fixture
-def script(repo, tmp_path):
+def checkout(repo, tmp_path) -> Path:
+    """A copy of the scripts in a folder whose name a shell could take for more than letters."""
+    shutil.copytree(repo / 'tools', tmp_path / AWKWARD_FOLDER / 'tools')
+    return tmp_path / AWKWARD_FOLDER
+
+
+@pytest.fixture
+def script(checkout, tmp_path):
     """Runs a script in a folder that holds a config, with stubs for python and srun."""
     for name in ('python', 'srun'):
         stub = tmp_path / 'bin' / name
@@ -34,8 +44,9 @@ def script(repo, tmp_path):
     def run(name: str, *args: str, status: int = 0, gpus: int = 8, **env: str) -> str:
         keep = {k: os.environ[k] for k in ('HOME', 'LD_LIBRARY_PATH') if k in os.environ}
         done = subprocess.run(
-            ['bash', str(repo / 'tools' / name), *args], cwd=tmp_path, text=True,
-            env=dict(keep, PATH=f'{tmp_path}/bin:{os.environ["PATH"]}', GPUS_HERE=str(gpus), **env),
+            ['bash', f'{AWKWARD_FOLDER}/tools/{name}', *args], cwd=tmp_path, text=True,
+            env=dict(keep, CDPATH=str(tmp_path), PATH=f'{tmp_path}/bin:{os.environ["PATH"]}',
+                     GPUS_HERE=str(gpus), **env),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
         assert done.returncode == status, done.stdout
         return done.stdout
@@ -43,18 +54,18 @@ def script(repo, tmp_path):
     return run
 
 
-def test_dist_train_starts_torchrun(script, repo):
-    out = script('dist_train.sh', AWKWARD, '4', '--resume', 'x y$z', '--cfg-options', 'a=[1, 2]')
+def test_dist_train_starts_torchrun(script, checkout):
+    out = script('dist_train.sh', AWKWARD, '4', *OPTIONS)
     assert out.splitlines() == [
         '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '4',
-        f'{repo}/tools/train.py', AWKWARD, '--resume', 'x y$z', '--cfg-options', 'a=[1, 2]',
-        '--launcher', 'pytorch', f'OMP 2 PATH {repo}']
+        f'{checkout}/tools/train.py', AWKWARD, *OPTIONS,
+        '--launcher', 'pytorch', f'OMP 2 PATH {checkout}']
 
 
-def test_dist_test_starts_torchrun(script, repo):
-    out = script('dist_test.sh', AWKWARD, 'last.pth', '1', '--out', 'a.pkl')
-    assert out.splitlines()[-8:-1] == [
-        f'{repo}/tools/test.py', AWKWARD, 'last.pth', '--out', 'a.pkl', '--launcher', 'pytorch']
+def test_dist_test_starts_torchrun(script, checkout):
+    out = script('dist_test.sh', AWKWARD, 'last.pth', '1', *OPTIONS)
+    assert out.splitlines()[5:-1] == [
+        f'{checkout}/tools/test.py', AWKWARD, 'last.pth', *OPTIONS, '--launcher', 'pytorch']
     assert 'none.pth does not exist' in script('dist_test.sh', AWKWARD, 'none.pth', '1', status=1)
     script('dist_test.sh', AWKWARD, 'https://example.invalid/a.pth', '1')
 
@@ -105,14 +116,21 @@ def test_missing_config(script):
         assert script(name, *args, status=1) == 'error: no.py does not exist\n'
 
 
-def test_slurm(script, repo):
-    out = script('slurm_train.sh', 'gpu', 'my job', AWKWARD, '--resume', 'x y',
+def test_slurm(script, checkout):
+    out = script('slurm_train.sh', 'gpu', 'my $job', AWKWARD, *OPTIONS,
                  GPUS='4', SRUN_ARGS='--quotatype auto', MASTER_PORT='1')
     assert out.splitlines()[:-1] == [
-        '--partition', 'gpu', '--job-name', 'my job', '--gres', 'gpu:4', '--ntasks', '4',
+        '--partition', 'gpu', '--job-name', 'my $job', '--gres', 'gpu:4', '--ntasks', '4',
         '--ntasks-per-node', '4', '--cpus-per-task', '5', '--kill-on-bad-exit=1',
-        '--quotatype', 'auto', 'python', '-u', f'{repo}/tools/train.py', AWKWARD,
-        '--resume', 'x y', '--launcher', 'slurm']
+        '--quotatype', 'auto', 'python', '-u', f'{checkout}/tools/train.py', AWKWARD,
+        *OPTIONS, '--launcher', 'slurm']
+
+
+@pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE'])
+def test_slurm_counts_are_no_programs(name, script, tmp_path):
+    out = script('slurm_train.sh', 'gpu', 'job', AWKWARD, status=1, **{name: 'a[$(touch ran)]'})
+    assert "must be whole numbers from 1 up, not 'a[$(touch ran)]'" in out
+    assert not (tmp_path / 'ran').exists()
 
 
 def real_run(repo: Path, *args: object) -> subprocess.CompletedProcess:
