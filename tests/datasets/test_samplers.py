@@ -24,6 +24,31 @@ def test_order_is_that_of_default_sampler(shuffle, world_size):
             assert all(i.origin == int(i) for i in indices)
 
 
+@pytest.mark.parametrize('world_size', [1, 2, 3, 5])
+def test_surplus_dropped_or_repeated(world_size):
+    shares = {True: [], False: []}
+    for round_up, share in shares.items():
+        for rank in range(world_size):
+            with patch('mmengine.dataset.sampler.get_dist_info', return_value=(rank, world_size)):
+                sampler = EpochSampler(range(14), seed=5, round_up=round_up)
+            share.append(list(sampler))
+            assert len(share[-1]) == len(sampler)
+    order = list(EpochSampler(range(14), seed=5))
+    dropped, repeated = ([i for row in zip(*share, strict=True) for i in row]
+                         for share in (shares[False], shares[True]))
+    assert dropped == order[:14 // world_size * world_size]
+    assert repeated == (order + order)[:-(-14 // world_size) * world_size]
+
+
+def test_start_inside_an_epoch():
+    sampler = EpochSampler(range(9), seed=1)
+    sampler.set_epoch(2)
+    whole = list(sampler)
+    for position in (0, 4, 9):
+        sampler.start_at(position)
+        assert list(sampler) == whole[position:] and len(sampler) == 9
+
+
 def test_epoch_is_that_at_the_start_of_the_iteration():
     sampler = EpochSampler(range(3), seed=1)
     iterator = iter(sampler)

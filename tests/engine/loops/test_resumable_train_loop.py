@@ -1,6 +1,7 @@
 """ResumableTrainLoop: where a run goes on. That it then goes on as before: tests/recovery."""
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from mmengine.hooks import Hook
@@ -63,8 +64,13 @@ def test_sampler_that_starts_with_the_first_sample_only(tmp_path):
 @pytest.mark.parametrize('change', [dict(batch_size=3), dict(length=14)])
 def test_other_batches_start_the_epoch_again(change, tmp_path):
     train(tmp_path / 'whole')
-    resumed = train(tmp_path / 'on', 'iter_5.pth', **change)
-    batches = change.get('length', 18) // change.get('batch_size', 4)
+    with patch('vicmae_mm.engine.loops.resumable_train_loop.print_log') as log:
+        resumed = train(tmp_path / 'on', 'iter_5.pth', **change)
+    batch_size = change.get('batch_size', 4)
+    batches = change.get('length', 18) // batch_size
+    message, = (call.args[0] for call in log.call_args_list)
+    assert '4 batches of 4 samples' in message
+    assert f'{batches} of {batch_size}' in message and 'epoch 2 starts again' in message
     assert [step[:2] for step in resumed] == [(1, b) for b in range(batches)]
 
 
