@@ -15,12 +15,9 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner, load_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint
 
+from tests.helpers.payloads import NAMES, STOCK_STATE, Pickled, attacks, safe_torch
 from vicmae_mm import checkpoint_safety
 from vicmae_mm.checkpoint_safety import CAN_LOAD_SAFELY, UnsafeCheckpointError
-
-safe_torch = pytest.mark.skipif(
-    not CAN_LOAD_SAFELY, reason='torch before 2.6 has no safe way to load a checkpoint')
-
 
 # --- What training writes, loads ----------------------------------------------------------
 
@@ -140,21 +137,6 @@ def test_checkpoint_of_the_other_numpy_loads(module, tmp_path):
     assert loaded['a'].tolist() == [0, 1, 2] and loaded['b'] == .5 and loaded['c']
 
 
-class Pickled:
-    """Pickles as the call ``function(*args)`` with ``state``."""
-
-    def __init__(self, function, *args, state=None):
-        self.reduced = (function, args) if state is None else (function, args, state)
-
-    def __reduce__(self):
-        return self.reduced
-
-
-STOCK_STATE = dict(
-    max_length=10, _log_history=np.array([1., 3.]), _count_history=np.array([1, 1]),
-    statistics_methods={n: getattr(HistoryBuffer, n) for n in ('min', 'max', 'current', 'mean')})
-
-
 @safe_torch
 def test_checkpoint_of_stock_mmengine_loads(tmp_path, monkeypatch):
     monkeypatch.setattr(HistoryBuffer, '__getstate__', lambda self: STOCK_STATE)
@@ -177,43 +159,6 @@ def test_checkpoint_can_not_replace_methods(tmp_path):
 
 # --- What is code, does not ---------------------------------------------------------------
 
-def chain(*names: str, owner: object = HistoryBuffer) -> object:
-    """``getattr(getattr(owner, a), b)...``"""
-    for name in names:
-        owner = Pickled(getattr, owner, name)
-    return owner
-
-
-def object_array(content: object) -> np.ndarray:
-    array = np.empty(1, object)
-    array[0] = content
-    return array
-
-
-def attacks(marker: str) -> dict[str, object]:
-    run = f'__import__("os").mkdir({marker!r})'
-    mkdir = Pickled(os.mkdir, marker)
-    numpy_2 = np.lib.NumpyVersion(np.__version__) >= '2.0.0'
-    multiarray = getattr(np, '_core' if numpy_2 else 'core').multiarray
-    return dict(
-        os_system=Pickled(os.system, f'mkdir {marker}'),
-        os_mkdir=mkdir,
-        eval=Pickled(eval, run),
-        exec=Pickled(exec, run),
-        builtins_import=Pickled(__import__, 'antigravity'),
-        getattr_init=chain('__init__'),
-        getattr_register=chain('register_statistics'),
-        getattr_globals=chain('min', '__globals__'),
-        getattr_ndarray=chain('tofile', owner=np.ndarray),
-        object_array=object_array(mkdir),
-        object_scalar=Pickled(multiarray.scalar, np.dtype('O'), pickle.dumps(mkdir)),
-        storage_bytes=Pickled(torch.storage._load_from_bytes, pickle.dumps(mkdir)),
-        load=Pickled(torch.load, marker),
-        in_history_buffer=Pickled(HistoryBuffer, state=dict(STOCK_STATE, max_length=mkdir)),
-    )
-
-
-NAMES = sorted(attacks('marker'))
 FORMATS = dict(
     zip=torch.save,
     legacy=lambda value, path: torch.save(value, path, _use_new_zipfile_serialization=False),
@@ -233,13 +178,6 @@ def test_attack_is_refused(name, file_format, tmp_path, monkeypatch):
     assert not marker.exists()
     assert os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] == '1'
     assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ
-
-
-def test_the_attacks_work(tmp_path):
-    """Of those refused above, unpickled as torch < 2.6 did (the marker tells something)."""
-    for name in ('os_system', 'os_mkdir', 'eval', 'exec', 'object_array', 'in_history_buffer'):
-        pickle.loads(pickle.dumps(attacks(str(tmp_path / name))[name]))
-        assert (tmp_path / name).exists(), name
 
 
 @safe_torch

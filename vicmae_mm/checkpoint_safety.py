@@ -11,6 +11,7 @@ import errno
 import os
 import pickle
 import re
+import shlex
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -173,9 +174,9 @@ def _for_people(filename: str, error: Exception) -> Exception:
     return UnsafeCheckpointError(
         f'{filename} was refused: it asks for {what}{of}, which is code and not data. '
         'Nothing in it was executed. If you trust whoever made it: the tools of this package '
-        f'run what it holds with --trust-checkpoint {filename}; other tools read classes that '
-        'torch.serialization.add_safe_globals([...]) names in a module which the config imports '
-        'through custom_imports. If not, ask for a file with weights alone.')
+        f'run what it holds with --trust-checkpoint {shlex.quote(str(filename))}; other tools '
+        'read classes that torch.serialization.add_safe_globals([...]) names in a module which '
+        'the config imports through custom_imports. If not, ask for a file with weights alone.')
 
 
 def _another(filename: str) -> str:

@@ -9,7 +9,7 @@ from mmengine.runner import load_checkpoint
 from safetensors.torch import load_file
 
 from tests.conversion.helpers import assert_same
-from tests.test_checkpoint_safety import NAMES, attacks, safe_torch
+from tests.helpers.payloads import NAMES, attacks, safe_torch
 from vicmae_mm.apis import read_weights
 from vicmae_mm.checkpoint_safety import UnsafeCheckpointError
 from vicmae_mm.conversion import read_checkpoint, read_with_extras, write_checkpoint

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conversion.helpers import assert_same, randomise
 from tests.helpers.models import tiny_vicmae
-from tests.test_checkpoint_safety import attacks, safe_torch
+from tests.helpers.payloads import attacks, safe_torch
 from vicmae_mm.conversion import convert
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend
+from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
@@ -15,6 +15,8 @@ from vicmae_mm.engine.auto_resume import choose_checkpoint
 from vicmae_mm.engine.whole_file_backend import CheckpointWriteError, WholeFileBackend
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.whole_files import remove_leftovers, write_whole
+
+_LOCAL = (LocalBackend, HardDiskBackend)  # the same under an old name
 
 
 @HOOKS.register_module()
@@ -62,7 +64,7 @@ class SafeCheckpointHook(CheckpointHook):
         folder = self._folder(runner)
         self._distrust(runner.message_hub.runtime_info, folder)
         super().before_train(runner)
-        if isinstance(getattr(self.file_backend, 'client', self.file_backend), LocalBackend):
+        if type(getattr(self.file_backend, 'client', self.file_backend)) in _LOCAL:
             self.file_client_args = None
             self.backend_args = dict(backend=WholeFileBackend.NAME)
             self.file_backend = WholeFileBackend()
@@ -124,6 +126,7 @@ class SafeCheckpointHook(CheckpointHook):
                 self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
                 save_param_scheduler=self.save_param_scheduler, meta=meta,
                 by_epoch=self.by_epoch, backend_args=self.backend_args, **self.args)
+            whole = path
             if is_main_process():
                 write_whole(Path(runner.work_dir) / 'last_checkpoint', [path.encode()])
         except OSError as error:

@@ -1,0 +1,144 @@
+"""Which checkpoints are there when; that one is always whole is in tests/recovery."""
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import Hook
+
+from tests.helpers.runs import FixedPairs, tiny_runner
+from vicmae_mm.checkpoint_integrity import find_damage
+from vicmae_mm.engine.hooks import SafeCheckpointHook
+
+
+class Listing(Hook):
+    """Note the checkpoints that are there after each iteration and epoch."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
+        """Note them."""
+        self.seen.append(checkpoints(Path(runner.work_dir)))
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Note them."""
+        self.seen.append(checkpoints(Path(runner.work_dir)))
+
+
+class Scores(Hook):
+    """Stand in for a validation after each epoch."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = list(scores)
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Validate the epoch before."""
+        if runner.epoch:
+            runner.call_hook('after_val_epoch', metrics=dict(score=self.scores.pop(0)))
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.rglob('*.pth'))
+
+
+def train(work_dir: Path, *hooks: Hook, epochs: int = 2, length: int = 12, resume: bool = False,
+          **checkpoint: Any) -> None:
+    """Three iterations an epoch."""
+    hook = dict(type='vicmae_mm.SafeCheckpointHook', **{'interval': 1, **checkpoint})
+    tiny_runner(work_dir, list(hooks), epochs=epochs, dataset=FixedPairs(length), resume=resume,
+                default_hooks=dict(checkpoint=hook, logger=None)).train()
+
+
+def test_within_an_epoch_the_newest_is_kept_until_it_ends(tmp_path):
+    listing = Listing()
+    train(tmp_path, listing, mid_epoch_interval=1)
+    assert listing.seen == [
+        ['iter_1'], ['iter_2'], ['iter_2'], ['epoch_1'],
+        ['epoch_1', 'iter_4'], ['epoch_1', 'iter_5'], ['epoch_1', 'iter_5'],
+        ['epoch_1', 'epoch_2']]
+
+
+def test_position_in_the_file(tmp_path):
+    class Stop(Hook):
+
+        def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
+            if runner.iter == 4:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, Stop(), mid_epoch_interval=2)
+    meta = torch.load(tmp_path / 'iter_4.pth')['meta']
+    assert (meta['epoch'], meta['iter']) == (1, 4)
+
+
+@pytest.mark.parametrize('by_epoch, want', [
+    (True, ['epoch_2', 'epoch_3']), (False, ['iter_8', 'iter_9'])])
+def test_outdated_ones_go(by_epoch, want, tmp_path):
+    train(tmp_path, epochs=3, by_epoch=by_epoch, max_keep_ckpts=2)
+    assert checkpoints(tmp_path) == want
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / f'{want[-1]}.pth')
+    train(tmp_path, epochs=4, by_epoch=by_epoch, max_keep_ckpts=2, resume=True)
+    assert len(checkpoints(tmp_path)) == 2
+
+
+def test_last_is_saved_whatever_the_interval(tmp_path):
+    train(tmp_path, epochs=3, interval=2)
+    assert checkpoints(tmp_path) == ['epoch_2', 'epoch_3']
+
+
+def test_other_folder_also_when_resuming(tmp_path):
+    out = tmp_path / 'elsewhere'
+    train(tmp_path / 'run', out_dir=str(out))
+    assert checkpoints(tmp_path) == ['epoch_1', 'epoch_2'] == checkpoints(out / 'run')
+    train(tmp_path / 'run', epochs=3, out_dir=str(out), resume=True)
+    assert torch.load(out / 'run/epoch_3.pth')['meta']['iter'] == 9
+
+
+def test_best_is_kept_until_the_next_is_whole(tmp_path, monkeypatch):
+    train(tmp_path, Scores(1., 2., 1.5), epochs=4, save_best='score', rule='greater')
+    assert 'best_score_epoch_2' in checkpoints(tmp_path)
+    assert 'best_score_epoch_1' not in checkpoints(tmp_path)
+    assert find_damage(tmp_path / 'best_score_epoch_2.pth') is None
+    stock = SafeCheckpointHook._save_checkpoint_with_step
+
+    def save(self: Any, runner: Any, step: int, meta: dict) -> None:
+        if step == 2 and 'best_score_epoch_2' in checkpoints(tmp_path / 'b'):
+            raise KeyboardInterrupt  # between the new best one and what follows
+        stock(self, runner, step, meta)
+
+    monkeypatch.setattr(SafeCheckpointHook, '_save_checkpoint_with_step', save)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'b', Scores(1., 2.), epochs=4, save_best='score', rule='greater')
+    assert {'best_score_epoch_1', 'best_score_epoch_2'} <= set(checkpoints(tmp_path / 'b'))
+
+
+def test_published_ones_load(tmp_path):
+    train(tmp_path, published_keys=['state_dict'])
+    published, = tmp_path.glob('epoch_2-*.pth')
+    assert torch.load(published).keys() == {'state_dict'}
+
+
+class Store(LocalBackend):
+    """A store of its own kind."""
+
+    puts: list[str] = []
+
+    def put(self, obj: bytes, filepath: Any) -> None:
+        """Write, and note it."""
+        self.puts.append(Path(filepath).name)
+        super().put(obj, filepath)
+
+
+def test_whole_files_replace_local_writing_only(tmp_path):
+    register_backend('vicmae_mm.test_store', Store, force=True)
+    train(tmp_path, backend_args=dict(backend='vicmae_mm.test_store'), max_keep_ckpts=1)
+    assert Store.puts == ['epoch_1.pth', 'epoch_2.pth'] and checkpoints(tmp_path) == ['epoch_2']
+
+
+def test_interval_can_not_be_negative():
+    with pytest.raises(ValueError, match='counts iterations'):
+        SafeCheckpointHook(mid_epoch_interval=-1)
