@@ -173,13 +173,25 @@ def test_nothing_is_left_when_it_is_dropped():
     assert not is_there(pid) and len(os.listdir('/proc/self/fd')) == files
 
 
-@pytest.mark.parametrize('end', [lambda: None, lambda: os.kill(os.getpid(), signal.SIGKILL),
-                                 lambda: os._exit(0), lambda: sys.exit(1)])
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_during_a_call(isolated: IsolatedFunction) -> None:
+    signal.signal(signal.SIGALRM, die)
+    signal.setitimer(signal.ITIMER_REAL, .1)
+    isolated('hang')
+
+
+@pytest.mark.parametrize('end', [
+    bool, die, pytest.param(die_during_a_call, marks=pytest.mark.skipif(
+        sys.platform != 'linux', reason='where the kernel does not tell, it ends after its call')),
+    lambda _: os._exit(0), lambda _: sys.exit(1)])
 def test_no_orphan_however_the_parent_ends(end):
     def parent() -> None:
         isolated = IsolatedFunction(behave, 10)
         queue.put(isolated('pid'))
-        end()
+        end(isolated)
 
     context = multiprocessing.get_context('fork')
     queue = context.SimpleQueue()

@@ -62,7 +62,7 @@ class VideoPairDataset(BaseDataset):
         max_bad_share (float): Share of bad videos at which training stops, in [0, 1].
             Defaults to 0.05.
         decode_timeout (float, optional): Seconds that the pipeline may take for a video in
-            training, > 0. None: no limit, and no process of its own. Defaults to 60.
+            training, at most a day. None: no limit, and no process of its own. Defaults to 60.
         test_mode (bool): Raise on a bad video. Defaults to False.
         metainfo, indices, serialize_data, lazy_init, max_refetch: As in
             ``mmengine.dataset.BaseDataset``.
@@ -93,9 +93,9 @@ class VideoPairDataset(BaseDataset):
             raise ValueError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}: a list brings its own labels. Leave one out.')
         self.labels_from_folders = labels_from_folders
-        if decode_timeout is not None and not decode_timeout > 0:
-            raise ValueError(f'decode_timeout={decode_timeout!r} should be seconds, above 0, or '
-                             'None for no limit.')
+        if decode_timeout is not None and not 0 < decode_timeout <= 86400:
+            raise ValueError(f'decode_timeout={decode_timeout!r} should be seconds, above 0 and '
+                             'at most a day, or None for no limit.')
         self.exclude_file = exclude_file
         self.allow_outside_root = allow_outside_root
         self.max_bad_share = max_bad_share
