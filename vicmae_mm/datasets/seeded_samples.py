@@ -1,0 +1,36 @@
+"""Any dataset, with samples drawn from streams of their own."""
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from vicmae_mm.registry import DATASETS
+
+from .samplers import SampleIndex
+
+
+@DATASETS.register_module()
+class SeededSamples:
+    """A dataset of mmpretrain, mmaction2 or torch that draws as :class:`VideoPairDataset` does.
+
+    Under ``vicmae_mm.EpochSampler``, what the transforms draw is a function of (seed, epoch,
+    index): the same for any number of workers and processes, and in a resumed run. Wrap it
+    around the outermost dataset, for example a ``ConcatDataset`` of images and videos.
+
+    Args:
+        dataset (Sequence | dict): The dataset, or its config.
+    """
+
+    def __init__(self, dataset: Sequence | dict) -> None:
+        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'dataset':  # not there yet, while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)  # metainfo, get_cat_ids, ...
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        with index.random_stream() if isinstance(index, SampleIndex) else nullcontext():
+            return self.dataset[index]
