@@ -24,6 +24,13 @@ CONFIG = Path(__file__).parents[2] / 'configs/vicmae_vit-b16_k400.py'
 EPOCHS, BATCH, VIDEOS = 3, 8, 42  # 2 videos are left over
 ITERATIONS = EPOCHS * (VIDEOS // BATCH)
 EVERY = 2  # iterations from one checkpoint to the next within an epoch
+STOCK = {  # mmengine's own parts instead of ours
+    'train_cfg.type': 'EpochBasedTrainLoop',
+    'train_dataloader.sampler': dict(type='DefaultSampler', shuffle=True, _delete_=True),
+    'default_hooks.checkpoint': dict(
+        type='CheckpointHook', by_epoch=False, interval=EVERY, _delete_=True),
+    'default_hooks.step_seed': None,
+}
 
 
 def write_videos(folder: Path, count: int = VIDEOS) -> Path:
@@ -42,7 +49,7 @@ def train(videos: str, work_dir: str, settings: dict[str, Any],
         videos: Folder of :func:`write_videos`.
         work_dir: Notes of rank r go to ``steps_<r>.jsonl``, the names of the videos that a
             process and its workers open to ``opened_<process>.txt``.
-        settings: Replace parts of the config, by dotted name.
+        settings: Replace parts of the config, by dotted name; None removes a hook.
         kill: What the process is doing when it is killed, and in which iteration.
         rank_to_kill: Which one; None for all.
     """
@@ -75,6 +82,7 @@ def _config(videos: Path, work_dir: Path, settings: dict[str, Any]) -> Config:
         del cfg.default_hooks[name]
     cfg.custom_hooks = [dict(type='EMAHook')]
     cfg.merge_from_dict(settings)
+    cfg.default_hooks = {name: hook for name, hook in cfg.default_hooks.items() if hook}
     return cfg
 
 

@@ -13,7 +13,16 @@ import torch
 
 from tests.helpers.distributed import run_distributed
 
-from .killed_runs import EPOCHS, EVERY, ITERATIONS, notes, opened_videos, train, write_videos
+from .killed_runs import (
+    EPOCHS,
+    EVERY,
+    ITERATIONS,
+    STOCK,
+    notes,
+    opened_videos,
+    train,
+    write_videos,
+)
 
 MOMENTS = ('next step', 'forward', 'backward', 'optimizer', 'between epochs', 'loading', 'saving',
            'writing', 'renamed')
@@ -126,3 +135,15 @@ def test_one_of_two_processes_killed(folder, tmp_path):
     run_distributed(train, 2, str(folder), str(work_dir), {'resume': True})
     for rank in (0, 1):
         check_resumed(work_dir, tmp_path / 'undisturbed', done[rank], rank)
+
+
+def test_stock_repeats_samples_and_takes_another_course(folder, tmp_path):
+    whole, on = tmp_path / 'whole', tmp_path / 'on'
+    run_distributed(train, 1, str(folder), str(whole), STOCK)
+    checkpoint = dict(resume=True, load_from=str(whole / 'iter_8.pth'))
+    run_distributed(train, 1, str(folder), str(on), {**STOCK, **checkpoint})
+    want, resumed = notes(whole), notes(on)
+    assert [note['iter'] for note in resumed] == list(range(8, ITERATIONS + 3))
+    assert resumed[0]['samples'] == want[5]['samples']  # those of the epoch's first batch, again
+    assert not any(note['losses'] == then['losses']
+                   for note, then in zip(resumed, want[8:], strict=False))
