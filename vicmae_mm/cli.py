@@ -3,6 +3,7 @@ import argparse
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from .checkpoint_safety import UnsafeCheckpointError, trust
 _USERS = (OSError, ImportError, SyntaxError, ConfigParsingError, UnsafeCheckpointError)
 _USERS_NAMES = {'FileNotFoundError', 'PermissionError', *(kind.__name__ for kind in _USERS)}
 _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+_DEAD_WORKER = 'DataLoader worker (pid'
+_LOADER = os.path.join('torch', 'utils', 'data', 'dataloader.py')
 _BUILDING = os.path.join('mmengine', 'registry', 'build_functions.py')
 
 
@@ -162,6 +165,8 @@ def run(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)  # as a shell reports Ctrl-C
     except Exception as error:
+        # torch's handler raises, in whatever line the program is, that a worker has died
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         words = words_for_user(error)
         if words is None or os.environ.get('VICMAE_TRACEBACK') == '1':
             raise
@@ -178,10 +183,13 @@ def words_for_user(error: Exception) -> str | None:
     """
     if '.\nOriginal Traceback' in str(error):
         return _words_from_process(str(error))
-    if str(error).startswith('DataLoader worker (pid'):
-        return (f'{str(error).strip()} A data-loading worker has died, mostly because the machine '
-                'ran out of memory: lower train_dataloader.num_workers, and go on with --resume')
     frames = traceback.extract_tb(error.__traceback__)
+    if str(error).startswith(_DEAD_WORKER) or (  # or it died while it handed over a batch
+            isinstance(error, (ConnectionError, EOFError))
+            and any(frame.filename.endswith(_LOADER) for frame in frames)):
+        return (f'a data-loading worker has died ({str(error).strip()}), mostly because the '
+                'machine ran out of memory: lower train_dataloader.num_workers, and go on with '
+                '--resume')
     name, last = type(error).__name__, frames[-1]
     if (not isinstance(error, _USERS) and not _on_purpose(name, last.filename, last.line or '')
             and not _passed_to_parent(error, frames)):

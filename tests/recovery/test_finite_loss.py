@@ -141,7 +141,7 @@ def test_a_skipped_batch_leaves_no_trace(tmp_path):
 
 
 def test_the_budget_lasts_over_a_resumed_run(tmp_path):
-    hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1),
+    hooks = dict(checkpoint=dict(type='vicmae_mm.SafeCheckpointHook', interval=1),
                  logger=dict(type='LoggerHook', interval=1))
     build(tmp_path, Poison('head', float('nan'), [1]), max_skipped=2, epochs=1,
           default_hooks=hooks).train()

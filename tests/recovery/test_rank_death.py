@@ -158,5 +158,4 @@ def lose_a_worker(work_dir: str) -> str:
 def test_a_killed_data_loading_worker_ends_the_run_plainly(tmp_path):
     message, = run_distributed(lose_a_worker, 1, str(tmp_path))  # a process without other children
     assert re.fullmatch(
-        r'error: DataLoader worker \(pid.*\) .* A data-loading worker has died, .* --resume',
-        message), message
+        r'error: a data-loading worker has died \(.+\), mostly because .* --resume', message)
