@@ -1,7 +1,7 @@
 """A file is there whole, or as it was."""
 import pytest
 
-from vicmae_mm.whole_files import written_whole
+from vicmae_mm.whole_files import remove_leftovers, write_whole, written_whole
 
 
 def test_it_appears_when_the_block_ends(tmp_path):
@@ -25,3 +25,19 @@ def test_what_stood_there_stays_if_the_block_raises(tmp_path, stop):
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), written_whole(tmp_path / 'a.txt'):
         pass
+
+
+def test_leftovers_are_removed_but_no_file_that_is_being_written(tmp_path):
+    (tmp_path / 'a.pth.123.part').write_text('of a process that was killed')
+    (tmp_path / 'notes.part').write_text('not ours')
+    removed = []
+
+    def pieces():
+        yield b'half'
+        removed.extend(remove_leftovers(tmp_path))
+        yield b' and half'
+
+    write_whole(tmp_path / 'b.pth', pieces())
+    assert [path.name for path in removed] == ['a.pth.123.part']
+    assert (tmp_path / 'b.pth').read_bytes() == b'half and half'
+    assert (tmp_path / 'notes.part').exists()
