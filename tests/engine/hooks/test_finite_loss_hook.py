@@ -1,4 +1,6 @@
 """FiniteLossHook's words about batches of any kind; tests/recovery has its runs."""
+import copy
+
 import pytest
 import torch
 from mmaction.structures import ActionDataSample
@@ -23,10 +25,17 @@ def test_samples_are_named_by_what_they_carry(samples, words, tmp_path):
     runner = tiny_runner(tmp_path, [], dataset=FixedPairs())
     hook.before_train_iter(runner, 0, dict(data_samples=samples))
     with pytest.raises(NonFiniteLossError, match=f'rank 0: loss_a is -inf{words}. No step'):
-        hook._keep_losses(runner.model, (), dict(
+        hook._keep_losses(dict(
             loss_a=[torch.tensor(1.), torch.tensor(-torch.inf)], loss_b=torch.tensor(2.),
             a=torch.tensor(-torch.inf)))
         hook._update_if_finite(runner, torch.tensor(-torch.inf))
+
+
+def test_a_model_in_training_can_be_copied(tmp_path):
+    runner = tiny_runner(tmp_path, [], dataset=FixedPairs())
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    FiniteLossHook().before_train(runner)
+    copy.deepcopy(runner.model)
 
 
 def test_negative_budget():

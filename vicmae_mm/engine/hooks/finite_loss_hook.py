@@ -59,7 +59,10 @@ class FiniteLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Stand between the forward and the backward pass."""
-        self._forward = unwrapped_model(runner).register_forward_hook(self._keep_losses)
+
+        # A function: a copy of the model would copy a method's object, and the runner with it
+        self._forward = unwrapped_model(runner).register_forward_hook(
+            lambda module, args, losses: self._keep_losses(losses))
         self._update_params = runner.optim_wrapper.update_params
         runner.optim_wrapper.update_params = partial(self._update_if_finite, runner)
 
@@ -79,7 +82,7 @@ class FiniteLossHook(Hook):
         if self._skip and outputs:
             outputs.clear()
 
-    def _keep_losses(self, module: torch.nn.Module, args: tuple, losses: Any) -> None:
+    def _keep_losses(self, losses: Any) -> None:
         self._losses = losses if isinstance(losses, dict) else {}
 
     def _update_if_finite(self, runner: Runner, loss: Tensor, *args: Any, **kwargs: Any) -> None:
