@@ -1,15 +1,24 @@
 """Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume] ..."""
 import argparse
+import sys
 
 from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from vicmae_mm.config_check import (
+    ConfigError,
+    check_config,
+    count_processes,
+    is_first_process,
+    misspelt_options,
+)
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line; the options are those of mmpretrain's ``train.py``."""
-    parser = argparse.ArgumentParser(description='Train a model.')
+
+def build_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser; the options are those of mmpretrain's ``train.py``."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='path of the config')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
@@ -23,7 +32,12 @@ def parse_args() -> argparse.Namespace:
         '--auto-scale-lr', action='store_true',
         help="scale the learning rate by the batch size over all GPUs / the config's")
     cli.add_options(parser)
-    return parser.parse_args()
+    return parser
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    return build_parser('Train a model.').parse_args()
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
@@ -65,11 +79,27 @@ def use_amp(optim_wrapper: ConfigDict) -> None:
             f'--amp works with the optimizer wrapper "OptimWrapper"; the config has "{kind}"')
 
 
+def check(cfg: Config, misspelt: list[str]) -> None:
+    """Refuse what can't train, before a GPU or another process is waited for.
+
+    Raises:
+        ConfigError: With all that is wrong.
+    """
+    findings = check_config(cfg, count_processes(cfg.launcher))
+    for line in [*misspelt, *findings.warnings]:
+        print(f'warning: {line}', file=sys.stderr, flush=True)
+    if findings.errors:
+        raise ConfigError(findings.errors)
+
+
 def main() -> None:
     """Train as the command line says."""
     args = parse_args()
     cfg = Config.fromfile(args.config)
+    misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)
+    if is_first_process(args.launcher):
+        check(cfg, misspelt)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     cli.check_epoch(runner)
     runner.train()

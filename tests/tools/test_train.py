@@ -149,7 +149,7 @@ def broken_config(change: str):
                    "num_classes=2)\n"), "unexpected keyword argument 'num_clases'"),
     (broken_config("custom_imports = dict(imports=['no_such_module'])\n"),
      'error: Failed to import no_such_module'),
-    (broken_config("load_from = 'none.pth'\n"), 'none.pth can not be found'),
+    (broken_config("load_from = 'none.pth'\n"), 'checkpoint none.pth does not exist: correct load_from'),
     (lambda folder: [CONFIG, '--cfg-options', 'model.pooling.mode=median'], "'median'"),
 ])
 def test_wrong_input_is_one_line(arguments, words, tool, tmp_path, monkeypatch, caplog):
