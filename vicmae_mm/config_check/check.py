@@ -41,10 +41,7 @@ def check_config(cfg: Config, processes: int = 1) -> Findings:
         cfg: The config as it would be trained, with ``work_dir``.
         processes: How many will train.
     """
-    scope = cfg.get('default_scope')
-    if scope in ('mmaction', 'mmpretrain') and find_spec(scope):
-        import_module(f'{scope}.models')  # here, as training needs it too; seconds
-    import_module('vicmae_mm.models')
+    _import_components(cfg.get('default_scope'))
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_check, args=(cfg, processes, sender))
@@ -60,6 +57,13 @@ def check_config(cfg: Config, processes: int = 1) -> Findings:
         findings.warn(f'the check of the config ended with exit code {process.exitcode}, mostly '
                       'for want of memory: training is tried unchecked')
     return findings
+
+
+def _import_components(scope: str | None) -> None:
+    """Import here, once, what the check and the training after it both need: seconds."""
+    for package in ('vicmae_mm', scope if scope in ('mmaction', 'mmpretrain') else None):
+        for part in ('models', 'datasets', 'engine') if package and find_spec(package) else ():
+            import_module(f'{package}.{part}')
 
 
 def _check(cfg: Config, processes: int, sender: Connection) -> None:

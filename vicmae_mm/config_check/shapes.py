@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from vicmae_mm.cli import words_for_user
+
 from .findings import Findings, describe
 
 # What needs the values of a tensor, which has none here.
@@ -26,6 +28,7 @@ def check_shapes(cfg: Config, batch: Any, findings: Findings) -> nn.Module | Non
     Args:
         cfg: With ``model``.
         batch: What the collate function made of two samples or more; None leaves out the loss.
+        findings: Gets what was found.
 
     Returns:
         The model, whose tensors have shapes but no values; None if it can't be built.
@@ -46,7 +49,7 @@ def _build(settings: dict, mode: FakeTensorMode) -> nn.Module:
     try:
         with mode:
             return MODELS.build(settings)
-    except _NO_VALUES:  # a few backbones compute settings of theirs with tensors
+    except Exception:  # a few backbones compute settings of theirs with tensors
         model = MODELS.build(settings)
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):
@@ -59,27 +62,42 @@ def _build(settings: dict, mode: FakeTensorMode) -> nn.Module:
 def _follow(model: Any, settings: dict, batch: Any, mode: FakeTensorMode,
             findings: Findings) -> None:
     """Run the loss on a batch; an error is one of the model or of the samples."""
-    model.train()
+    shapes = _shapes(batch)
     try:
         if settings.get('data_preprocessor'):  # for real: it may look into the samples
-            batch = MODELS.build(settings['data_preprocessor'])(batch, True)
+            prepared = MODELS.build(settings['data_preprocessor'])(batch, True)
         else:
             with mode:
-                batch = model.data_preprocessor(batch, True)
-        shapes = _shapes(batch['inputs'])
+                prepared = model.data_preprocessor(batch, True)
+        shapes = _shapes(prepared)
         with mode:
-            model(**batch, mode='loss')
+            model.train()(**prepared, mode='loss')
     except _NO_VALUES:
-        findings.fact(f'model: takes batches of {shapes}; its loss needs values and was left out')
+        findings.fact(f'model: takes batches of {shapes}; what needs their values was left out')
     except Exception as error:
         if 'tensor subclasses' in str(error):  # .numpy(), as the accuracies of mmaction2 do
             findings.fact(f'model: takes batches of {shapes}; its metrics were left out')
             return
-        findings.error(f'{_place(model, error)}: {describe(error)} (samples: {_shapes(batch)}; '
-                       'the crop and the number of frames of train_dataloader.dataset.pipeline '
-                       'must fit the model)')
+        if words_for_user(error) is None:  # torch's, perhaps for want of values: ask again
+            model = MODELS.build(settings)
+            again = _fails_for_real(model, batch)
+            if again is None:
+                findings.fact(f'model: its loss takes batches of {shapes}, computed for real')
+                return
+            error = again
+        findings.error(f'{_place(model, error)}: {describe(error)} (samples: {shapes}; '
+                       'train_dataloader.dataset.pipeline and the model must fit)')
     else:
         findings.fact(f'model: its loss takes batches of {shapes}')
+
+
+def _fails_for_real(model: Any, batch: Any) -> Exception | None:
+    """What computing the loss on the CPU raises; slow, and asked only where torch has refused."""
+    try:
+        model.train()(**model.data_preprocessor(batch, True), mode='loss')
+    except Exception as error:
+        return error
+    return None
 
 
 def _place(model: nn.Module, error: Exception) -> str:

@@ -1,0 +1,165 @@
+"""Bad configs are refused in one line that says what to do, before a GPU is touched."""
+import os
+import random
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from tests.conftest import REPO
+from tests.helpers.models import shrink
+from tests.helpers.videos import make_video
+from vicmae_mm.config_check import check_config
+
+NUM_VIDEOS = 8
+DATA = 'train_dataloader.dataset'
+BATCH = 'train_dataloader.batch_size'
+
+
+@pytest.fixture(scope='module')
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('videos')
+    for index in range(NUM_VIDEOS):
+        make_video(folder / f'{index}.mp4', num_frames=6)
+    return folder
+
+
+@pytest.fixture
+def config(videos, tmp_path) -> Config:
+    """The paper's config, of two layers on tiny videos."""
+    cfg = Config.fromfile(REPO / 'configs/vicmae_vit-b16_k400.py')
+    cfg = shrink(cfg, videos, tmp_path / 'work')
+    cfg.launcher = 'none'
+    return cfg
+
+
+@pytest.fixture
+def check(config):
+    """Checks the config with other settings."""
+
+    def run(options=None, processes=1):
+        config.merge_from_dict(options or {})
+        return check_config(config, processes)
+
+    return run
+
+
+def test_a_good_config_passes(check):
+    found = check()
+    assert not found.errors
+    assert f'data: {NUM_VIDEOS} samples for training; 4 read' in found.facts[0]
+    assert 'model: its loss takes batches of 2 x (3, 32, 32) float32' in found.facts
+    assert 'contrast: 6 negatives for each frame, of 4 videos a step' in found.facts
+    assert found.warnings == [
+        'the learning rate 0.0024 is for 4,096 samples a step, here they are 4: '
+        '--auto-scale-lr makes it 2.34375e-06']
+
+
+# Settings that are wrong at once, and what is said of each. What hides others stands alone.
+BAD = [
+    {(f'{DATA}.ann_file', 'a.txt'): "'a.txt' does not exist. Set ann_file to",
+     ('model.projector.in_channels', 16): 'set its in_channels',
+     ('default_hooks.collapse.type', 'ColapseHook'): 'ColapseHook is not in the',
+     ('train_cfg.type', 'TranLoop'): "train_cfg.type='TranLoop' is no registered loop: correct",
+     ('load_from', 'none.pth'): 'checkpoint none.pth does not exist: correct load_from',
+     (BATCH, 0): 'batch_size=0 must be a whole number from 1 up',
+     ('work_dir', f'{__file__}/w'): 'name another with --work-dir'},
+    {(f'{DATA}.ann_file', '/'): 'is a folder. Set ann_file to',
+     ('model.decoder.patch_size', 4): 'does not fit the backbone',
+     ('param_scheduler.0.type', 'LinearLRR'): "param_scheduler.0.type='LinearLRR' is no"},
+    {(f'{DATA}.data_prefix.video', '/none'): '/none',
+     ('model.type', 'vicmae_mm.ViCMEA'): 'vicmae_mm.ViCMEA is not in the'},
+    {(f'{DATA}.pipeline.3.transforms.0.scale', 24):
+     'built for 32 x 32 px but got 24 x 24: set backbone.img_size and the crop size',
+     (BATCH, 100): 'lower train_dataloader.batch_size to 8 or less',
+     ('train_dataloader.sampler.type', 'NoSampler'): 'NoSampler is not in the',
+     ('optim_wrapper.optimizer.betaz', 1): "argument 'betaz'"},
+    {(f'{DATA}.pipeline.1.num_frames', 1): 'use SampleFramePair with num_frames=2'},
+    {(f'{DATA}.pipeline.0.type', 'vicmae_mm.VideoInt'): 'VideoInt is not in the',
+     ('model.backbone.mask_ration', 0.5): "argument 'mask_ration'"},
+]
+
+
+@pytest.mark.parametrize('wrong', BAD)
+def test_every_fault_is_told_in_one_line_of_its_own(wrong, check):
+    errors = check(dict(wrong.keys())).errors
+    assert len(errors) == len(wrong)
+    for words in wrong.values():
+        assert sum(words in line for line in errors) == 1, errors
+    assert not any('\n' in line or 'Traceback' in line for line in errors)
+
+
+def test_one_pair_alone_is_refused(check):
+    errors = check({BATCH: 1}).errors
+    assert any(line.startswith('one pair has nothing to be contrasted with') for line in errors)
+    assert any('statistics of a single sample' in line for line in errors)
+
+
+def test_bad_videos_are_warned_of_and_refused_when_there_are_no_others(check, videos, tmp_path):
+    names = [f'{index}.mp4' for index in range(NUM_VIDEOS)]
+    (tmp_path / 'bad.mp4').write_bytes(b'no video')
+    options = {f'{DATA}.ann_file': str(tmp_path / 'list.txt'), f'{DATA}.allow_outside_root': True,
+               f'{DATA}.max_bad_share': 0.5}
+    (tmp_path / 'list.txt').write_text('\n'.join([str(tmp_path / 'bad.mp4'), *names]))
+    found = check(options)
+    assert not found.errors and any('bad.mp4' in line for line in found.warnings)
+    (tmp_path / 'list.txt').write_text(str(tmp_path / 'bad.mp4'))
+    assert any('bad' in line for line in check(options).errors)
+
+
+def test_one_pair_a_process_has_the_negatives_of_the_others(check):
+    found = check({BATCH: 1}, processes=8)
+    assert not found.errors
+    assert '1 pair a process: all 14 negatives come from the other processes' in found.warnings
+
+
+def test_batch_norm_of_one_process_wants_two_samples(check):
+    found = check({BATCH: 1, 'model.projector.norm_cfg': dict(type='BN1d')}, processes=8)
+    assert 'statistics of a single sample' in found.errors[0]
+
+
+def test_accumulation_adds_nothing(check):
+    found = check({'optim_wrapper.accumulative_counts': 8}, processes=2)
+    assert any('adds no negatives and no samples to BatchNorm: the contrast sees the 8 pairs of '
+               'one forward pass, not 64' in line for line in found.warnings)
+
+
+def state():
+    """What a check must leave as it is."""
+    return (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),
+            str(DefaultScope.get_current_instance()), set(MMLogger._instance_dict),
+            set(MessageHub._instance_dict), set(os.listdir('/proc/self/fd')))
+
+
+def test_a_check_leaves_no_trace(config, check):
+    before, text = state(), config.pretty_text
+    check()
+    assert state() == before and config.pretty_text == text
+    assert not Path(config.work_dir).exists()
+    with pytest.raises(ChildProcessError):  # none is left, running or dead
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_train_py_stops_before_the_runner(rank, config, tmp_path, monkeypatch, capsys):
+    config.train_dataloader.batch_size = 0
+    config.dump(tmp_path / 'bad.py')
+    for name, value in dict(RANK=rank, WORLD_SIZE=2, LOCAL_RANK=rank).items():
+        monkeypatch.setenv(name, str(value))
+    built = []
+    monkeypatch.setattr(Runner, 'from_cfg', lambda cfg: built.append(cfg) or sys.exit('built'))
+    monkeypatch.setattr(sys, 'argv', ['train.py', str(tmp_path / 'bad.py'), '--launcher',
+                                      'pytorch'])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(REPO / 'tools/train.py'), run_name='__main__')
+    if rank == 0:
+        assert caught.value.code.startswith('error (rank 0): train_dataloader.batch_size=0 must')
+    assert bool(built) == (rank != 0)  # the first process looks for all
+    assert not torch.cuda.is_initialized() and not torch.distributed.is_initialized()
