@@ -26,6 +26,13 @@ VALUES = [
 ]
 
 
+class Unpicklable:
+    """Raises an error of its own when it is pickled."""
+
+    def __reduce__(self) -> tuple:
+        raise RuntimeError('not to be pickled')
+
+
 def behave(what: str) -> object:
     """Do as told."""
     if what == 'crash':
@@ -40,6 +47,8 @@ def behave(what: str) -> object:
         raise ZeroDivisionError('a bug')
     if what == 'lambda':
         return lambda: None
+    if what == 'unpicklable':
+        return Unpicklable()
     return os.getpid() if what == 'pid' else what
 
 
@@ -120,7 +129,25 @@ def test_errors_keep_their_type_and_their_traceback():
     assert (caught.value.path, caught.value.reason) == ('a.mp4', 'is bad')
     with pytest.raises(AttributeError, match='pickle'):
         isolated('lambda')
+    with pytest.raises(RuntimeError, match='not to be pickled'):
+        isolated('unpicklable')
     assert isolated('pid') == pid
+
+
+def test_printing_where_nobody_listens_is_no_crash(monkeypatch):
+    def shout() -> int:
+        print('a')
+        return os.getpid()
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = open(writing, 'w', buffering=100)
+    monkeypatch.setattr(sys, 'stdout', stream)
+    print('not written yet')
+    isolated = IsolatedFunction(shout, 10)
+    assert isolated() == isolated()
+    with pytest.raises(BrokenPipeError):
+        stream.close()
 
 
 def test_ctrl_c_during_a_call_does_not_mix_up_the_answers():

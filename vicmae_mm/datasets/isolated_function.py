@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import Pipe, util
 from multiprocessing.connection import Connection
 from typing import Any, Generic, NoReturn, TypeVar
@@ -163,7 +164,9 @@ def _serve(function: Callable, requests: Connection, replies: Connection, sender
             args = pickle.loads(requests.recv_bytes())
             try:
                 sender.send(replies, _reply(function, args))
-            except (pickle.PicklingError, AttributeError, TypeError):  # what it can't send
+            except OSError:  # nobody is there any more
+                raise
+            except Exception:  # a result that can't be pickled, for whatever reason of its own
                 sender.send(replies, (None, ExceptionWrapper(where=_WHERE)))
             _flush()
     except (EOFError, OSError):
@@ -200,4 +203,5 @@ def _detach(parent: int) -> None:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.flush()
+            with suppress(OSError, ValueError):  # a terminal or pipe that is gone, or closed
+                stream.flush()
