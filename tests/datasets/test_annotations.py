@@ -127,6 +127,13 @@ def test_folder_without_videos(folder):
         scan_folder(str(folder / 'nowhere'))
 
 
+@pytest.mark.parametrize('name', ['list.txt', 'list.csv'])
+def test_other_encodings(tmp_path, name):
+    (tmp_path / name).write_bytes(b'a.mp4,1\ncaf\xe9.mp4,2\n')
+    with pytest.raises(ValueError, match=rf"{name}' is not UTF-8 text .*0xe9"):
+        read_annotations(str(tmp_path / name))
+
+
 def test_missing_files_are_sampled_evenly(tmp_path):
     paths = [str(tmp_path / f'{i}.mp4') for i in range(100)]
     (tmp_path / '0.mp4').touch()

@@ -44,7 +44,7 @@ def read_annotations(ann_file: str) -> list[Video]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It holds no video, or a label is no integer.
+        ValueError: It holds no video, is not UTF-8, or a label is no integer.
     """
     if not os.path.isfile(ann_file):
         what = 'is a folder' if os.path.isdir(ann_file) else 'does not exist'
@@ -52,14 +52,18 @@ def read_annotations(ann_file: str) -> list[Video]:
             f'The list of videos {ann_file!r} {what}. Set ann_file to a text list ("path label" '
             'or "path" a line) or a .csv file; to read every video of a folder, leave ann_file '
             "empty and set data_prefix=dict(video='the/folder').")
-    with open(ann_file, encoding='utf-8-sig', newline='') as file:
-        first = next((line for line in file if line.strip()), '')
-        file.seek(0)
-        delimiter = next((mark for mark in ',;\t' if mark in first), None)
-        if ann_file.lower().endswith('.csv') and delimiter:
-            videos = list(_read_csv(file, ann_file, delimiter))
-        else:
-            videos = list(_read_list(file, ann_file))
+    try:
+        with open(ann_file, encoding='utf-8-sig', newline='') as file:
+            first = next((line for line in file if line.strip()), '')
+            file.seek(0)
+            delimiter = next((mark for mark in ',;\t' if mark in first), None)
+            if ann_file.lower().endswith('.csv') and delimiter:
+                videos = list(_read_csv(file, ann_file, delimiter))
+            else:
+                videos = list(_read_list(file, ann_file))
+    except UnicodeDecodeError as error:
+        raise ValueError(f'The list of videos {ann_file!r} is not UTF-8 text ({error}): save it as '
+                         'such, with the names that the files have.') from error
     if not videos:
         raise ValueError(f'The list of videos {ann_file!r} is empty: it should have one video a '
                          'line, "path label" or just "path".')
