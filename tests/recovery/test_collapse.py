@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.utils.data import BatchSampler
 
 from tests.helpers.models import tiny_config
 from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_runner
@@ -103,6 +104,15 @@ def test_batches_too_small_to_tell(tmp_path):
     lines = train(tmp_path, 55, ConstantEmbeddings(range(55)), pairs=4)
     assert not warnings(lines)
     assert any('less than 8 pairs a process do not show' in line for line in lines)
+
+
+def test_batches_of_a_batch_sampler(tmp_path):
+    hook = CollapseHook()
+    tiny_runner(tmp_path, [hook], dataset=FixedPairs(), train_dataloader=dict(
+        num_workers=0, dataset=FixedPairs(8), sampler=dict(type='DefaultSampler', shuffle=True),
+        batch_size=4, batch_sampler=dict(type=BatchSampler, drop_last=True),
+        collate_fn=dict(type='default_collate'))).train()
+    assert hook._watching  # nobody knows how large they will be
 
 
 def test_patience():

@@ -5,6 +5,8 @@ import pytest
 import torch
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmpretrain.structures import DataSample
 
 from tests.helpers.runs import FixedPairs, tiny_runner
@@ -36,6 +38,37 @@ def test_a_model_in_training_can_be_copied(tmp_path):
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     FiniteLossHook().before_train(runner)
     copy.deepcopy(runner.model)
+
+
+class Stop(Hook):
+    """Ctrl-C in the first iteration."""
+
+    iters = 0
+
+    def after_train_iter(self, *args: object, **kwargs: object) -> None:
+        """Stop."""
+        self.iters += 1
+        if self.iters == 1:
+            raise KeyboardInterrupt
+
+
+def test_training_again_after_it_was_stopped(tmp_path):
+    runner = tiny_runner(tmp_path, [FiniteLossHook(), Stop()], dataset=FixedPairs(), epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    runner.train()
+    assert runner.iter == runner.max_iters
+    assert not runner.model._forward_hooks and 'update_params' not in vars(runner.optim_wrapper)
+
+
+def test_several_optimizers_are_not_watched(tmp_path):
+    runner = tiny_runner(tmp_path, [], dataset=FixedPairs())
+    runner.optim_wrapper = OptimWrapperDict(a=runner.build_optim_wrapper(runner.optim_wrapper))
+    hook = FiniteLossHook()
+    hook.before_train(runner)
+    hook.after_train(runner)
+    log = next(tmp_path.rglob('*.log')).read_text()
+    assert 'does not see the losses of a model with several optimizers' in log
 
 
 def test_negative_budget():

@@ -43,7 +43,8 @@ class CollapseHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """See whether batches are large enough to tell."""
-        self._watching = is_main_process() and runner.train_dataloader.batch_size >= _MIN_BATCH
+        size = runner.train_dataloader.batch_size  # None with a batch_sampler
+        self._watching = is_main_process() and (size is None or size >= _MIN_BATCH)
         if not self._watching and is_main_process():
             runner.logger.info(f'Batches of less than {_MIN_BATCH} pairs a process do not show '
                                'whether embeddings collapse: no warning would be given.')

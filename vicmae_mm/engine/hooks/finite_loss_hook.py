@@ -10,8 +10,10 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from vicmae_mm.engine.unwrapping import unwrapped_model
 from vicmae_mm.registry import HOOKS
@@ -56,10 +58,14 @@ class FiniteLossHook(Hook):
         self.max_skipped = max_skipped
         self._losses: dict[str, Any] = {}
         self._skip = False
+        self._forward: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Stand between the forward and the backward pass."""
-
+        self.after_train(runner)  # of a run that was stopped, and is started again in this process
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
+            runner.logger.warning('FiniteLossHook does not see the losses of a model with several '
+                                  'optimizers: steps may be taken on some that are not finite.')
         # A function: a copy of the model would copy a method's object, and the runner with it
         self._forward = unwrapped_model(runner).register_forward_hook(
             lambda module, args, losses: self._keep_losses(losses))
@@ -68,8 +74,9 @@ class FiniteLossHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Step aside."""
-        self._forward.remove()
-        del runner.optim_wrapper.update_params
+        if self._forward is not None:
+            self._forward.remove()
+        vars(runner.optim_wrapper).pop('update_params', None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep what names the batch, and the buffers, which the forward pass changes."""
