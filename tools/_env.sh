@@ -45,8 +45,8 @@ prepare_env() {
   local extra=$1
   if [[ -z ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} ]]; then
     "$repo/.venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv "$repo/.venv"
-    # Not its bin/activate: before Python 3.11.11, 3.12.8 and 3.13.1 it takes a $ in the path for
-    # a variable.
+    # Not its bin/activate, which a Python without the fix of CVE-2024-9287 writes unquoted: a $
+    # in the path is taken for a variable.
     export VIRTUAL_ENV=$repo/.venv PATH=$repo/.venv/bin:$PATH
     unset PYTHONHOME
   fi

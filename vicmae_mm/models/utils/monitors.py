@@ -42,7 +42,8 @@ def embedding_rank(z: Tensor) -> Tensor:
         z (Tensor): Shape (N, D), un-normalised embeddings of one process.
 
     Returns:
-        Tensor: A scalar (fp32), without gradient: 1 to min(N - 1, D), or 0 if all are the same.
+        Tensor: A scalar (fp32), without gradient: 1 to min(N - 1, D); if all are the
+            same 0, or 1 by rounding.
     """
     with torch.autocast(z.device.type, enabled=False):
         z = F.normalize(at_least_fp32(z), dim=1)
