@@ -50,3 +50,14 @@ def test_room(room, kind, words, tmp_path, monkeypatch):
     said = dict(errors=findings.errors, warnings=findings.warnings, facts=findings.facts)
     assert words in said.pop(kind)[0] and not any(said.values())
     assert not (tmp_path / 'a').exists()
+
+
+@pytest.mark.parametrize('room, refused', [(1.5, False), (0.9, True)])
+def test_a_resumed_run_has_the_room_of_its_checkpoints(room, refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(disk.shutil, 'disk_usage', lambda folder: Usage(int(room * 1e6)))
+    (tmp_path / 'epoch_1.pth').write_bytes(bytes(1_000_000))
+    cfg = Config(dict(work_dir=str(tmp_path), resume=True,
+                      optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.))))
+    findings = Findings()
+    disk.check_disk(cfg, torch.nn.Linear(250_000, 1, bias=False), findings)
+    assert bool(findings.errors) == refused

@@ -33,7 +33,7 @@ def check_disk(cfg: Config, model: nn.Module | None, findings: Findings) -> None
         folder = existing_folder(hook['out_dir'])
     with findings.catch('optim_wrapper'):
         one = checkpoint_bytes(cfg, model, hook.get('save_optimizer', True))
-        _compare(one, _num_checkpoints(cfg, hook), folder, findings)
+        _compare(one, _num_checkpoints(cfg, hook), folder, _own_bytes(cfg), findings)
 
 
 def existing_folder(path: str) -> Path:
@@ -99,14 +99,21 @@ def _num_checkpoints(cfg: Config, hook: dict) -> int:
     return max(kept, 1) + 1 + int(bool(hook.get('mid_epoch_interval'))) + best
 
 
-def _compare(one: int, number: int, folder: Path, findings: Findings) -> None:
+def _own_bytes(cfg: Config) -> int:
+    """What the checkpoints of the run that is gone on with take: they make place for new ones."""
+    if not cfg.get('resume'):
+        return 0
+    return sum(path.stat().st_size for path in Path(cfg.work_dir).glob('*.pth'))
+
+
+def _compare(one: int, number: int, folder: Path, own: int, findings: Findings) -> None:
     free = shutil.disk_usage(folder).free
     words = (f'a checkpoint takes about {_size(one)}, {number} at once are {_size(one * number)}; '
              f'{_size(free)} are free in {folder}')
-    if free < 2 * one:
+    if free < one or free + own < 2 * one:
         findings.error(f'{words}: not even two fit, and one must be whole while the next is '
                        'written; make room or name another --work-dir')
-    elif free < number * one:
+    elif free + own < number * one:
         findings.warn(f'{words}: make room, or lower default_hooks.checkpoint.max_keep_ckpts')
     else:
         findings.fact(f'disk: {words}')
