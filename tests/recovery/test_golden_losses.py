@@ -86,10 +86,10 @@ def stored_losses() -> tuple[list[float], Path]:
 
 @pytest.mark.parametrize('hooks, tolerance', [
     # fp64 shows what the program computes, whatever the processor: without vector instructions
-    # (ATEN_CPU_CAPABILITY=default) losses moved by 8e-8, of which the weights' initialisation in
-    # fp32 is the cause, with AVX2, AVX-512 and 1 or 2 threads by 1e-15.
+    # (ATEN_CPU_CAPABILITY=default) losses move by 8e-8, as initial weights drawn in fp32 differ by
+    # up to 3e-8 (given the same, losses do by 7e-16); with AVX2 in place of AVX-512 by 9e-16.
     pytest.param([DoubleHook()], 1e-6, id='fp64'),
-    # fp32 itself moved by 5e-7 between these, and is 6e-7 away from fp64.
+    # fp32 itself moves by 5e-7 between these, and is 5e-7 to 8e-7 away from fp64.
     pytest.param([], 1e-5, id='fp32')])
 def test_losses_are_the_stored_ones(hooks, tolerance, tmp_path):
     losses, (stored, path) = train(tmp_path, *hooks), stored_losses()
