@@ -152,6 +152,12 @@ def test_last_checkpoint_may_be_anything(text, want, work_dir):
     assert chosen(work_dir) == want
 
 
+def test_copy_of_a_work_dir_goes_on_from_its_own_files(work_dir, tmp_path_factory):
+    copy = tmp_path_factory.mktemp('copies') / 'copy'
+    shutil.copytree(work_dir, copy)  # last_checkpoint in it names a file of the original
+    assert chosen(copy) == 'epoch_3.pth'
+
+
 def test_last_checkpoint_may_be_missing(work_dir):
     (work_dir / 'last_checkpoint').unlink()
     assert chosen(work_dir) == 'epoch_3.pth'

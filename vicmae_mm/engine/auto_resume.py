@@ -68,7 +68,7 @@ def _candidates(work_dir: Path, folder: Path, patterns: list[str]) -> list[Path]
     newest_first = sorted(found, key=lambda path: (path.stat().st_mtime_ns, _number(path)),
                           reverse=True)
     note = work_dir / 'last_checkpoint'
-    named = _named(note, [work_dir, folder])
+    named = _named(note, work_dir, folder)
     if named is None:
         return newest_first
     written = note.stat().st_mtime_ns
@@ -79,12 +79,14 @@ def _candidates(work_dir: Path, folder: Path, patterns: list[str]) -> list[Path]
     return [*later, named, *rest]
 
 
-def _named(note: Path, folders: list[Path]) -> Path | None:
-    """What ``last_checkpoint`` names, also after the work dir has moved."""
+def _named(note: Path, work_dir: Path, folder: Path) -> Path | None:
+    """What ``last_checkpoint`` names, also after the work dir was moved or copied."""
     text = _read(note)
     if not text:
         return None
-    places = [Path(text), *(folder / Path(text).name for folder in folders)]
+    # A copy's own file first: the original's may be of a later run by now.
+    name = Path(text).name
+    places = [folder / name, Path(text), work_dir / name]
     return next((place for place in places if place.is_file()), None)
 
 
