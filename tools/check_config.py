@@ -3,21 +3,20 @@
 Looks up types, data, a few samples, shapes, batch and free disk, without a GPU. The options are
 those of tools/train.py, which runs the same check. Exit status: 0 it can be trained, 1 not.
 """
-import runpy
+import argparse
 import sys
-from pathlib import Path
 
 from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from mmengine.config import Config
 
 from vicmae_mm.config_check import ConfigError, check_config, count_processes, misspelt_options
-
-_TRAIN = runpy.run_path(str(Path(__file__).with_name('train.py')), run_name='train')
+from vicmae_mm.train_options import add_options, merge_args
 
 
 def main() -> None:
     """Check, and print what was found."""
-    parser = _TRAIN['build_parser']('Check a config before it is trained.')
+    parser = argparse.ArgumentParser(description='Check a config before it is trained.')
+    add_options(parser)
     parser.add_argument(
         '--processes', type=int, metavar='N',
         help='how many would train (default: as many as the launcher has started)')
@@ -26,7 +25,7 @@ def main() -> None:
         parser.error('--processes must be 1 or more')
     cfg = Config.fromfile(args.config)
     misspelt = misspelt_options(cfg, args.cfg_options or {})
-    _TRAIN['merge_args'](cfg, args)
+    merge_args(cfg, args)
     processes = args.processes or count_processes(args.launcher)
     findings = check_config(cfg, processes)
     print(f'{args.config}, {processes} process(es):')
