@@ -24,6 +24,7 @@ from .checkpoint_safety import UnsafeCheckpointError, trust
 _USERS = (OSError, ImportError, SyntaxError, ConfigParsingError, UnsafeCheckpointError)
 _USERS_NAMES = {'FileNotFoundError', 'PermissionError', *(kind.__name__ for kind in _USERS)}
 _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+_FROM_PROCESS = '.\nOriginal Traceback'  # torch's ExceptionWrapper: a loader's worker, a reader
 _DEAD_WORKER = 'DataLoader worker (pid'
 _LOADER = os.path.join('torch', 'utils', 'data', 'dataloader.py')
 _BUILDING = os.path.join('mmengine', 'registry', 'build_functions.py')
@@ -181,7 +182,7 @@ def words_for_user(error: Exception) -> str | None:
     For the user are errors over files, imports, configs and checkpoints, those that our code
     raises on purpose, and those over a type or argument that a config names.
     """
-    if '.\nOriginal Traceback' in str(error):
+    if _FROM_PROCESS in str(error):
         return _words_from_process(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     if str(error).startswith(_DEAD_WORKER) or (  # or it died while it handed over a batch
@@ -209,11 +210,28 @@ def words_for_user(error: Exception) -> str | None:
 def _words_from_process(text: str) -> str | None:
     """The same for an error from another process, which arrives as the text of its traceback."""
     name = text.split()[1]  # "Caught NAME in DataLoader worker process ..."
-    *_, raised = re.finditer(rf'^(?:[\w.]+\.)?{name}(?:: |$)', text, re.MULTILINE)
+    raised = _raised(text)
+    if raised is None:
+        return None
     frames = re.findall(r'^ +File "(.+?)", line \d+, in .+\n +(.*)$', text[:raised.start()], re.M)
     if name in _USERS_NAMES or (frames and _on_purpose(name, *frames[-1])):
         return text[raised.end():].strip()
     return None
+
+
+def own_words(error: Exception) -> str:
+    """Message of an error, without the traceback that one from another process brings along."""
+    text = str(error)
+    raised = _raised(text) if _FROM_PROCESS in text else None
+    return text if raised is None else text[raised.end():].strip()
+
+
+def _raised(text: str) -> re.Match | None:
+    """Where the last "NAME: " of a traceback's text is."""
+    found = None
+    for found in re.finditer(rf'^(?:[\w.]+\.)?{text.split()[1]}(?:: |$)', text, re.MULTILINE):
+        pass
+    return found
 
 
 def _on_purpose(name: str, file: str, line: str) -> bool:

@@ -21,6 +21,7 @@ from vicmae_mm import cli
 from vicmae_mm.checkpoint_safety import CAN_LOAD_SAFELY
 from vicmae_mm.datasets import TooManyBadVideosError
 from vicmae_mm.datasets.bad_videos import BadVideos
+from vicmae_mm.datasets.isolated_function import IsolatedFunction
 from vicmae_mm.datasets.readers import VideoError, open_video
 
 CONFIG = str(REPO / 'configs/vicmae_vit-b16_k400.py')
@@ -214,6 +215,13 @@ class Failing(torch.utils.data.Dataset):
         raise ValueError('in somebody else\'s code')
 
 
+class Isolated(Failing):
+    """The same in a process of its own, as our dataset's pipeline."""
+
+    def __getitem__(self, index: int) -> None:
+        IsolatedFunction(super().__getitem__, 10)(index)
+
+
 def from_worker(kind: str) -> Exception:
     with pytest.raises(Exception) as caught:
         next(iter(DataLoader(Failing(kind), num_workers=1)))
@@ -231,7 +239,22 @@ def test_errors_from_workers():
     assert cli.words_for_user(from_worker('video')) == str(direct.value)
     assert 'none.txt' in cli.words_for_user(from_worker('file'))
     assert cli.words_for_user(from_worker('torch')) is None
-    assert cli.words_for_user(from_worker('other')) is None
+    other = from_worker('other')
+    assert cli.words_for_user(other) is None
+    assert cli.own_words(other) == "in somebody else's code"
+
+
+@pytest.mark.parametrize('isolated, workers', [(False, 1), (True, 0), (True, 1)])
+def test_errors_keep_their_words_through_all_processes(isolated, workers):
+    dataset = Isolated('other') if isolated else Failing('other')
+    with pytest.raises(ValueError, match='Traceback') as caught:
+        next(iter(DataLoader(dataset, num_workers=workers)))
+    assert cli.own_words(caught.value) == "in somebody else's code"
+
+
+def test_errors_of_a_class_without_a_name_of_its_own_are_no_bug_of_ours():
+    error = ValueError('Caught Odd in a worker.\nOriginal Traceback (...)\nf.<locals>.Odd: words')
+    assert cli.words_for_user(error) is None and cli.own_words(error) == str(error)
 
 
 @pytest.mark.parametrize('bug', [

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from vicmae_mm.cli import words_for_user
+from vicmae_mm.cli import own_words, words_for_user
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Findings:
 
 def describe(error: Exception) -> str:
     """An exception in one line."""
-    return one_line(words_for_user(error) or f'{type(error).__name__}: {error}')
+    return one_line(words_for_user(error) or f'{type(error).__name__}: {own_words(error)}')
 
 
 def one_line(words: str) -> str:
