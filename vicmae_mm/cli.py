@@ -228,10 +228,9 @@ def own_words(error: Exception) -> str:
 
 def _raised(text: str) -> re.Match | None:
     """Where the last "NAME: " of a traceback's text is."""
-    found = None
-    for found in re.finditer(rf'^(?:[\w.]+\.)?{text.split()[1]}(?:: |$)', text, re.MULTILINE):
-        pass
-    return found
+    name = re.escape(text.split()[1])
+    found = list(re.finditer(rf'^(?:[\w.]+\.)?{name}(?:: |$)', text, re.MULTILINE))
+    return found[-1] if found else None
 
 
 def _on_purpose(name: str, file: str, line: str) -> bool:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from vicmae_mm.datasets.bad_video_ledger import BadVideoLedger, file_state
+from vicmae_mm.datasets.bad_video_ledger import BadVideoLedger, file_state, read_bad_videos
 
 
 @pytest.fixture
@@ -103,3 +103,25 @@ def test_processes_at_once_write_each_video_once(path):
         process.join()
         assert process.exitcode == 0
     assert Counter(entry['path'] for entry in lines(path)) == Counter(videos)
+
+
+@pytest.mark.parametrize('text', [
+    'a.mp4 1\nb.mp4 2\n', '{"path": "a.mp4", "full": false}\n', '[1]\n',
+    '{"path": 3, "reason": "", "size": 1, "mtime_ns": 1, "dataset": ""}\n'])
+def test_another_file_is_no_exclusion_list(path, text):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"bad_videos.jsonl' is no list of bad videos: .* JSON"):
+        read_bad_videos(str(path), ['a.mp4'])
+
+
+def test_a_list_that_excludes_nothing_says_so(path, tmp_path):
+    video = tmp_path / 'a.mp4'
+    video.touch()
+    path.touch()
+    with patch('vicmae_mm.datasets.bad_video_ledger.print_log') as log:
+        assert not read_bad_videos(str(path), [str(video)])  # nothing was found to be bad
+        BadVideoLedger(str(path)).add(str(video), 'is empty', 'list.txt')
+        assert list(read_bad_videos(str(path), [str(video)])) == [str(video)]
+        assert not log.called
+        assert not read_bad_videos(str(path), ['elsewhere/a.mp4'])
+    assert log.call_args.args[0].startswith('None of the 1 videos that ')

@@ -1,11 +1,14 @@
 """``bad_videos.jsonl``: one line a bad video, written once by all processes of a run."""
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import BinaryIO
+
+from mmengine.logging import print_log
 
 FileState = tuple[int | None, int | None]
 
@@ -90,15 +93,18 @@ class BadVideoLedger:
 def _parse(line: bytes) -> dict | None:
     try:
         entry = json.loads(line.decode('utf-8', 'surrogateescape'))
-        return entry if {'path', 'reason', 'size', 'mtime_ns', 'dataset'} <= entry.keys() else None
+        if {'path', 'reason', 'size', 'mtime_ns', 'dataset'} <= entry.keys():
+            return entry if isinstance(entry['path'], str) else None
     except (ValueError, AttributeError):
-        return None  # half a line of a killed process, or somebody's edit
+        pass
+    return None  # half a line of a killed process, or somebody's edit
 
 
 def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
     """Which of some videos a ledger names as bad, their files being what they were then.
 
-    However the paths are written, it is the same video if they lead to the same place from here.
+    However the paths are written, it is the same video if they lead to the same place from here;
+    links are not followed.
 
     Args:
         path (str): A ``bad_videos.jsonl``.
@@ -109,11 +115,21 @@ def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
 
     Raises:
         FileNotFoundError: There is no such file.
+        ValueError: It is something else than such a list.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'The list of bad videos {path!r} does not exist: '
                                 'tools/data/check_videos.py writes one, and training does.')
-    return match_entries(BadVideoLedger(path).read_new(), videos)
+    entries = BadVideoLedger(path).read_new()
+    if not entries and os.path.getsize(path):
+        raise ValueError(f'{path!r} is no list of bad videos: it should have a JSON object a line, '
+                         'as in the bad_videos.jsonl that tools/data/check_videos.py writes.')
+    bad = match_entries(entries, videos)
+    if entries and not bad:
+        print_log(f'None of the {len(entries):,} videos that {path} names is there as it was: '
+                  'their paths are others, as seen from here, or the files have changed since. For '
+                  f'example {entries[0]["path"]!r}.', 'current', logging.WARNING)
+    return bad
 
 
 def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[str, dict]:
