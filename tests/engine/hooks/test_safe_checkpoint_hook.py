@@ -62,6 +62,22 @@ def test_within_an_epoch_the_newest_is_kept_until_it_ends(tmp_path):
         ['epoch_1', 'epoch_2']]
 
 
+def test_leftover_of_a_kill_before_the_removal_goes_on_resuming(tmp_path):
+    train(tmp_path, mid_epoch_interval=2, epochs=1)
+    (tmp_path / 'iter_2.pth').write_bytes(b'as if killed once epoch_1.pth was whole')
+    train(tmp_path, mid_epoch_interval=2, epochs=1, resume=True)
+    assert checkpoints(tmp_path) == ['epoch_1']
+
+
+def test_no_gradient_is_half_accumulated_in_a_file_within_an_epoch(tmp_path):
+    listing = Listing()
+    hook = dict(type='vicmae_mm.SafeCheckpointHook', interval=1, mid_epoch_interval=2)
+    optim_wrapper = dict(optimizer=dict(type='SGD', lr=.1), accumulative_counts=3)
+    tiny_runner(tmp_path, [listing], epochs=1, dataset=FixedPairs(28), optim_wrapper=optim_wrapper,
+                default_hooks=dict(checkpoint=hook, logger=None)).train()
+    assert listing.seen == [[], [], *[['iter_3']] * 3, *[['iter_6']] * 2, ['epoch_1']]
+
+
 def test_position_in_the_file(tmp_path):
     class Stop(Hook):
 

@@ -32,7 +32,8 @@ class SafeCheckpointHook(CheckpointHook):
     Args:
         mid_epoch_interval (int): With ``by_epoch``, also save every so many iterations within
             an epoch, as ``iter_<n>.pth``. The newest is kept until the epoch's own is whole.
-            It should be less than an epoch: at an epoch's end none is written. 0 for never.
+            It should be less than an epoch: at an epoch's end none is written. Rounded up to
+            whole optimizer steps where gradients are accumulated. 0 for never.
         **kwargs: As those of ``mmengine.hooks.CheckpointHook``.
 
     Raises:
@@ -68,6 +69,9 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_client_args = None
             self.backend_args = dict(backend=WholeFileBackend.NAME)
             self.file_backend = WholeFileBackend()
+        # a gradient that is being accumulated is in no checkpoint
+        step = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
         self.mid_epoch_ids = list(runner.message_hub.runtime_info.get('mid_epoch_ids', []))
         self._keep_mid_epoch(runner, runner.iter)
         if is_main_process():
