@@ -1,4 +1,6 @@
 """A file is there whole, or as it was."""
+import os
+
 import pytest
 
 from vicmae_mm.whole_files import remove_leftovers, write_whole, written_whole
@@ -10,6 +12,25 @@ def test_it_appears_when_the_block_ends(tmp_path):
         part.write_text('whole')
         assert not path.exists() and part.parent == path.parent
     assert path.read_text() == 'whole' and list(path.parent.iterdir()) == [path]
+
+
+def test_file_and_then_its_name_are_brought_to_the_disk(tmp_path, monkeypatch):
+    events = []
+    sync, replace = os.fsync, os.replace
+
+    def note_sync(descriptor):
+        events.append(os.readlink(f'/proc/self/fd/{descriptor}'))
+        sync(descriptor)
+
+    def note_replace(source, target):
+        events.append('renamed')
+        replace(source, target)
+
+    monkeypatch.setattr(os, 'fsync', note_sync)
+    monkeypatch.setattr(os, 'replace', note_replace)
+    write_whole(tmp_path / 'a.pth', [b'whole'])
+    part, *rest = events
+    assert part.endswith('.part') and rest == ['renamed', str(tmp_path)]
 
 
 @pytest.mark.parametrize('stop', [ValueError, KeyboardInterrupt])
