@@ -76,5 +76,10 @@ def test_other_batches_start_the_epoch_again(change, tmp_path):
 
 def test_checkpoint_of_another_loop(tmp_path):
     train(tmp_path / 'whole', loop='EpochBasedTrainLoop')
-    resumed = train(tmp_path / 'on', 'iter_5.pth')
-    assert [step[:2] for step in resumed] == [(1, b) for b in range(4)]
+    with patch('vicmae_mm.engine.loops.resumable_train_loop.print_log') as log:
+        resumed = train(tmp_path / 'on', 'iter_5.pth')
+        assert [step[:2] for step in resumed] == [(1, b) for b in range(4)]
+        message, = (call.args[0] for call in log.call_args_list)
+        assert '5 iterations by another loop' in message and 'epoch 2 starts with' in message
+        train(tmp_path / 'at_the_end', 'iter_4.pth')
+        assert log.call_count == 1

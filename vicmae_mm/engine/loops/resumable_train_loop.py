@@ -50,6 +50,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             epoch=self._epoch, first_iter=self._iter, sampler_seed=getattr(sampler, 'seed', None))
         hub = self.runner.message_hub
         saved = hub.runtime_info.get(self.STATE) if self._iter else None
+        if saved is None and self._iter % len(self.dataloader):
+            print_log(
+                f'The checkpoint was written after {self._iter} iterations by another loop, which '
+                f'does not say where in an epoch of {len(self.dataloader)} batches that is: epoch '
+                f'{self._epoch + 1} starts with its first sample.', 'current', logging.WARNING)
         if saved is not None and saved['sampler_seed'] is not None:
             # without a seed in the config, mmengine draws another one for the sampler
             now['sampler_seed'] = sampler.seed = saved['sampler_seed']
@@ -76,6 +81,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f'{saved["num_batches"]} batches of {saved["global_batch"]} samples over all '
                 f'processes; now there are {now["num_batches"]} of {now["global_batch"]}. '
                 f'Its position has no counterpart, so epoch {self._epoch + 1} starts again: some '
-                'samples are seen twice. To avoid that, keep batch size x processes.',
+                'samples are seen twice, and schedules counted in iterations end at the old '
+                'iteration. To avoid that, keep batch size x processes.',
                 'current', logging.WARNING)
         return same
