@@ -132,6 +132,16 @@ def test_best_is_kept_until_the_next_is_whole(tmp_path, monkeypatch):
     assert {'best_score_epoch_1', 'best_score_epoch_2'} <= set(checkpoints(tmp_path / 'b'))
 
 
+def test_new_run_among_old_checkpoints_is_told(tmp_path):
+    train(tmp_path, epochs=1)
+    train(tmp_path, epochs=2, resume=True)
+    logs = [path.read_text() for path in tmp_path.glob('*/*.log')]
+    assert not any('earlier run' in log for log in logs)
+    train(tmp_path, epochs=1)
+    assert any(f'{tmp_path} holds checkpoints of an earlier run' in path.read_text()
+               for path in tmp_path.glob('*/*.log'))
+
+
 def test_published_ones_load(tmp_path):
     train(tmp_path, published_keys=['state_dict'])
     published, = tmp_path.glob('epoch_2-*.pth')

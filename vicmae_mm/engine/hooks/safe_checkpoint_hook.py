@@ -55,10 +55,15 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         """Choose what ``--resume`` without a path goes on from."""
+        folder = self._folder(runner)
+        patterns = [self.filename_tmpl.format('*'), self.MID_EPOCH.format('*')]
         if runner._resume and runner._load_from is None:
-            patterns = [self.filename_tmpl.format('*'), self.MID_EPOCH.format('*')]
-            runner._load_from = choose_checkpoint(runner.work_dir, self._folder(runner), patterns)
+            runner._load_from = choose_checkpoint(runner.work_dir, folder, patterns)
             runner._resume = runner._load_from is not None
+        elif not runner._resume and any(any(Path(folder).glob(pattern)) for pattern in patterns):
+            runner.logger.warning(
+                f'{folder} holds checkpoints of an earlier run: until this one has saved its '
+                'first, --resume goes on from those. Name another --work-dir to keep both.')
 
     def before_train(self, runner: Runner) -> None:
         """Find the folder, and tidy up after a run that was killed."""
