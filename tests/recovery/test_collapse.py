@@ -1,4 +1,5 @@
 """Collapse of the embeddings is seen, in real runs, and nothing is said of healthy ones."""
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,19 @@ def test_batches_too_small_to_tell(tmp_path):
     lines = train(tmp_path, 55, ConstantEmbeddings(range(55)), pairs=4)
     assert not warnings(lines)
     assert any('less than 8 pairs a process do not show' in line for line in lines)
+
+
+def test_said_again_after_twenty_times_the_patience(tmp_path):
+    runner = tiny_runner(tmp_path, [], dataset=FixedPairs(), train_dataloader=dict(
+        batch_size=8, num_workers=0, dataset=FixedPairs(8),
+        sampler=dict(type='DefaultSampler', shuffle=True)))
+    hook = CollapseHook(patience=2)
+    runner._train_loop = runner.build_train_loop(dict(by_epoch=True, max_epochs=1))
+    hook.before_train(runner)
+    for _ in range(81):
+        hook.after_train_iter(runner, 0, outputs=dict(embedding_std=0., embedding_rank=5.))
+    log = next(tmp_path.rglob('*.log')).read_text()
+    assert re.findall(r'for (\d+) iterations', log) == ['2', '42']
 
 
 def test_batches_of_a_batch_sampler(tmp_path):
