@@ -128,7 +128,7 @@ class FiniteLossHook(Hook):
                 + f'{ranks}. No step was taken; {path} has the whole batch.')
 
     def _advice(self, skipped: int) -> str:
-        before = f'{skipped} such batches were skipped before. ' if skipped else ''
+        before = f'Batches skipped before: {skipped}. ' if skipped else ''
         return (f'{before}Look at these samples. A resumed run takes the same steps again, so '
                 'lower the learning rate or clip gradients (optim_wrapper.clip_grad) before '
                 '--resume, or skip such batches: --cfg-options '
