@@ -15,6 +15,7 @@ PANELS: tuple[tuple[str, tuple[str, ...], tuple[float, float] | None], ...] = (
     ('contrastive loss', ('contrast', ), None),
     ('total loss and its weighted parts', ('loss', 'loss_recon', 'loss_contrast'), None),
     ('embedding std (0 = collapse)', ('embedding_std', ), (0, 1.1)),
+    ('embedding rank (1 = collapse)', ('embedding_rank', ), None),
     ('pair accuracy', ('pair_accuracy', ), (0, 1.05)),
 )
 
@@ -65,10 +66,11 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
                          ': it is written every LoggerHook.interval iterations.')
     panels = [panel for panel in PANELS
               if any(name in record for record in records for name in panel[1])]
-    columns = min(3, len(panels) + 1)
-    figure = Figure(figsize=(4.6 * columns, 3.2 * -(-(len(panels) + 1) // columns)),
-                    layout='constrained')
-    axes = figure.subplots(-(-(len(panels) + 1) // columns), columns, squeeze=False).flatten()
+    number = len(panels) + 1  # and the schedules
+    columns = min(number, 4 if number > 6 else 3)
+    rows = -(-number // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.2 * rows), layout='constrained')
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (title, names, limits) in zip(axes, panels):  # noqa: B905 (a panel less than axes)
         _draw_panel(axis, records, title, names, limits)
     _draw_schedules(axes[len(panels)], records)
