@@ -14,7 +14,9 @@ def interrupt(script: Path, args: list[str], cwd: Path, when: Callable[[], bool]
     environment = os.environ | {'PYTHONPATH': str(script.parents[2])}
     process = subprocess.Popen(
         [sys.executable, str(script), *args], cwd=cwd, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        # tests in the background of a script ignore Ctrl-C, and what they start would too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     deadline = time.monotonic() + 60
     while not when() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(.002)
