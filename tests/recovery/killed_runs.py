@@ -54,7 +54,6 @@ def train(videos: str, work_dir: str, settings: dict[str, Any],
         rank_to_kill: Which one; None for all.
     """
     rank = torch.distributed.get_rank()
-    os.environ['LOCAL_RANK'] = str(rank)  # mmengine wants it
     if rank_to_kill not in (rank, None):
         kill = ('', 0)
     runner = Runner.from_cfg(_config(Path(videos), Path(work_dir), settings))

@@ -145,12 +145,17 @@ def train_stock_and_die(work_dir: str) -> None:
     make_runner(Path(work_dir), StockDies(), kind=STOCK).train()
 
 
+def check_nothing_is_left(work_dir: Path) -> None:
+    """See that no checkpoint loads, and that the one named last is gone."""
+    assert files(work_dir) == ['epoch_2.pth', 'last_checkpoint']
+    assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')  # removed
+    assert find_damage(work_dir / 'epoch_2.pth', deep=True)
+
+
 def test_stock_is_left_with_nothing(tmp_path):
     with pytest.raises(RuntimeError, match='returned nothing'):
         run_distributed(train_stock_and_die, 1, str(tmp_path))
-    assert files(tmp_path) == ['epoch_2.pth', 'last_checkpoint']
-    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_1.pth')  # removed
-    assert find_damage(tmp_path / 'epoch_2.pth', deep=True)
+    check_nothing_is_left(tmp_path)
 
 
 # --- No room --------------------------------------------------------------------------------
@@ -196,9 +201,7 @@ def test_file_size_limit(tmp_path):
 
 def test_file_size_limit_leaves_stock_with_nothing(tmp_path):
     run_distributed(train_with_limit, 1, str(tmp_path), STOCK)
-    assert files(tmp_path) == ['epoch_2.pth', 'last_checkpoint']
-    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_1.pth')  # removed
-    assert find_damage(tmp_path / 'epoch_2.pth', deep=True)
+    check_nothing_is_left(tmp_path)
 
 
 class FillDisk(Hook):

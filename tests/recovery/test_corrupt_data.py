@@ -1,6 +1,5 @@
 """Corrupt data costs only itself (promise 6)."""
 import json
-import os
 import time
 from collections import Counter
 from itertools import chain
@@ -40,7 +39,6 @@ class Recorder(Hook):
 
 def train(ann_file: str, work_dir: str, workers: int, max_bad_share: float) -> dict:
     """Train one rank; what it saw, by epoch: the slots' own clips, and what filled them."""
-    os.environ['LOCAL_RANK'] = str(torch.distributed.get_rank())  # mmengine wants it
     recorder = Recorder()
     runner = tiny_runner(
         Path(work_dir), [recorder, dict(type='vicmae_mm.BadVideoHook')], EPOCHS,

@@ -14,7 +14,6 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from torch import Tensor
 
 from .batch import check_batch
 from .disk import check_disk
@@ -98,7 +97,7 @@ def _run(cfg: Config, processes: int, findings: Findings, logger: MMLogger) -> N
 def _num_views(batch: Any) -> int:
     """Frames of a pre-training sample; 1 for samples of one tensor."""
     inputs = batch.get('inputs') if isinstance(batch, dict) else None
-    return len(inputs) if isinstance(inputs, list) and not isinstance(inputs, Tensor) else 1
+    return len(inputs) if isinstance(inputs, list) else 1
 
 
 def _be_quiet() -> MMLogger:

@@ -71,8 +71,7 @@ class BadVideos:
         is_new = True
         if self.ledger is not None:
             try:
-                entries, is_new = self.ledger.add(
-                    path, reason, self.dataset, try_again)
+                entries, is_new = self.ledger.add(path, reason, self.dataset, try_again)
                 self._learn(entries)
             except OSError as error:
                 print_log(f'{self.ledger.path} can not be written ({error}): bad videos are '

@@ -1,6 +1,6 @@
 """A sampler whose indices say which epoch they belong to."""
 from collections.abc import Iterator, Sized
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
 from mmengine.dataset import DefaultSampler
@@ -48,6 +48,11 @@ class SampleIndex(int):
     def random_stream(self, attempt: int = 0) -> AbstractContextManager[None]:
         """A block in which all randomness is a function of (seed, epoch, origin, attempt)."""
         return seeded((self.seed, self.epoch, self.origin), attempt)
+
+
+def random_stream(index: int) -> AbstractContextManager[None]:
+    """A block with the random stream that an index names; with the process's for a plain int."""
+    return index.random_stream() if isinstance(index, SampleIndex) else nullcontext()
 
 
 @DATA_SAMPLERS.register_module()

@@ -1,11 +1,10 @@
 """Any dataset, with samples drawn from streams of their own."""
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from vicmae_mm.registry import DATASETS
 
-from .samplers import SampleIndex
+from .samplers import random_stream
 
 
 @DATASETS.register_module()
@@ -32,5 +31,5 @@ class SeededSamples:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        with index.random_stream() if isinstance(index, SampleIndex) else nullcontext():
+        with random_stream(index):
             return self.dataset[index]

@@ -2,7 +2,6 @@
 import logging
 import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from .data_root import ALLOW, refuse_outside
 from .isolated_function import IsolatedFunction
 from .lost import Lost
 from .readers import VideoError
-from .samplers import SampleIndex
+from .samplers import SampleIndex, random_stream
 
 
 @DATASETS.register_module()
@@ -183,7 +182,7 @@ class VideoPairDataset(BaseDataset):
         if not self._fully_initialized:
             self.full_init()
         if self.test_mode:
-            with idx.random_stream() if isinstance(idx, SampleIndex) else nullcontext():
+            with random_stream(idx):
                 return self.pipeline(self.get_data_info(idx))
         index = _with_streams(idx)
         for attempt in range(self.max_refetch + 1):

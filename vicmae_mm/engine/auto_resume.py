@@ -46,7 +46,7 @@ def _choose(work_dir: Path, folder: Path, patterns: list[str]) -> str | None:
     if '://' in note:  # another store, which can't be searched
         return note
     damaged: list[str] = []
-    for path in _candidates(work_dir, folder, patterns):
+    for path in _candidates(work_dir, folder, patterns, note):
         damage = find_damage(path, deep=True)
         if damage is None:
             if damaged:
@@ -62,16 +62,15 @@ def _choose(work_dir: Path, folder: Path, patterns: list[str]) -> str | None:
     return None
 
 
-def _candidates(work_dir: Path, folder: Path, patterns: list[str]) -> list[Path]:
+def _candidates(work_dir: Path, folder: Path, patterns: list[str], note: str) -> list[Path]:
     found = {path for place in {work_dir, folder} for pattern in patterns
              for path in place.glob(pattern) if path.is_file()}
     newest_first = sorted(found, key=lambda path: (path.stat().st_mtime_ns, _number(path)),
                           reverse=True)
-    note = work_dir / 'last_checkpoint'
     named = _named(note, work_dir, folder)
     if named is None:
         return newest_first
-    written = note.stat().st_mtime_ns
+    written = (work_dir / 'last_checkpoint').stat().st_mtime_ns
     # A copied work dir has meaningless times: numbers of the same kind must agree.
     later = [path for path in newest_first if path != named and path.stat().st_mtime_ns > written
              and (_kind(path) != _kind(named) or _number(path) > _number(named))]
@@ -79,14 +78,13 @@ def _candidates(work_dir: Path, folder: Path, patterns: list[str]) -> list[Path]
     return [*later, named, *rest]
 
 
-def _named(note: Path, work_dir: Path, folder: Path) -> Path | None:
+def _named(note: str, work_dir: Path, folder: Path) -> Path | None:
     """What ``last_checkpoint`` names, also after the work dir was moved or copied."""
-    text = _read(note)
-    if not text:
+    if not note:
         return None
     # A copy's own file first: the original's may be of a later run by now.
-    name = Path(text).name
-    places = [folder / name, Path(text), work_dir / name]
+    name = Path(note).name
+    places = [folder / name, Path(note), work_dir / name]
     return next((place for place in places if place.is_file()), None)
 
 

@@ -9,6 +9,7 @@ from vicmae_mm.datasets.bad_video_ledger import BadVideoLedger, FileState, file_
 from vicmae_mm.datasets.readers import VideoError, open_video
 from vicmae_mm.datasets.readers.container import file_identity
 from vicmae_mm.datasets.readers.pyav_reader import count_frames
+from vicmae_mm.whole_files import written_whole
 
 
 def check_video(path: str) -> str | None:
@@ -109,13 +110,11 @@ def write_bad_videos(path: str, reasons: Mapping[str, str], dataset: str) -> Non
         reasons (Mapping): Reason by path of each bad video.
         dataset (str): The list or folder they are from.
     """
-    part = f'{path}.part'
-    with open(part, 'w'):
-        pass
-    ledger = BadVideoLedger(part)
-    for video, reason in reasons.items():
-        ledger.add(video, reason, dataset)
-    os.replace(part, path)
+    with written_whole(path) as part:
+        part.touch()  # also where there are none
+        ledger = BadVideoLedger(str(part))
+        for video, reason in reasons.items():
+            ledger.add(video, reason, dataset)
 
 
 def summarize(reasons: Iterable[str]) -> str:

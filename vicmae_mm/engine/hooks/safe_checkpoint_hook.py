@@ -51,7 +51,6 @@ class SafeCheckpointHook(CheckpointHook):
             raise ValueError(f'mid_epoch_interval is {mid_epoch_interval}: it counts iterations, '
                              '0 is for never.')
         self.mid_epoch_interval = mid_epoch_interval
-        self.mid_epoch_ids: list[int] = []
 
     def before_run(self, runner: Runner) -> None:
         """Choose what ``--resume`` without a path goes on from."""
@@ -77,7 +76,6 @@ class SafeCheckpointHook(CheckpointHook):
         # a gradient that is being accumulated is in no checkpoint
         step = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
-        self.mid_epoch_ids = list(runner.message_hub.runtime_info.get('mid_epoch_ids', []))
         self._keep_mid_epoch(runner, runner.iter)
         if is_main_process():
             for place in {folder, runner.work_dir}:
@@ -92,7 +90,8 @@ class SafeCheckpointHook(CheckpointHook):
                 and not self.end_of_epoch(runner.train_dataloader, batch_idx)):
             step = runner.iter + 1
             runner.logger.info(f'Saving checkpoint at {step} iterations')
-            self.mid_epoch_ids.append(step)
+            written = runner.message_hub.get_info('mid_epoch_ids')
+            runner.message_hub.update_info('mid_epoch_ids', [*written, step])
             self._write(runner, self.MID_EPOCH.format(step), dict(epoch=runner.epoch, iter=step))
             self._keep_mid_epoch(runner, step)
 
@@ -128,7 +127,6 @@ class SafeCheckpointHook(CheckpointHook):
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
         """Write a checkpoint, then what names the last one."""
         whole, path = self.last_ckpt, self.file_backend.join_path(self.out_dir, name)
-        runner.message_hub.update_info('mid_epoch_ids', [*self.mid_epoch_ids])
         runner.message_hub.update_info('last_ckpt', path)
         try:
             runner.save_checkpoint(
@@ -149,11 +147,11 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _keep_mid_epoch(self, runner: Runner, step: int | None) -> None:
         """Remove what was written within epochs, but one."""
-        for old in self.mid_epoch_ids:
+        written = runner.message_hub.get_info('mid_epoch_ids', [])
+        for old in written:
             if old != step:
                 self._remove(self.MID_EPOCH.format(old))
-        self.mid_epoch_ids = [old for old in self.mid_epoch_ids if old == step]
-        runner.message_hub.update_info('mid_epoch_ids', [*self.mid_epoch_ids])
+        runner.message_hub.update_info('mid_epoch_ids', [old for old in written if old == step])
 
     def _remove(self, name: str) -> None:
         if not is_main_process():
