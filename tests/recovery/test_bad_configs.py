@@ -125,6 +125,14 @@ def test_batch_norm_of_one_process_wants_two_samples(check):
     assert 'statistics of a single sample' in found.errors[0]
 
 
+@pytest.mark.parametrize(('processes', 'round_up', 'advice'), [
+    (3, False, 'to 2 or less'), (3, True, None), (9, False, 'train on fewer processes')])
+def test_a_batch_is_compared_with_what_the_sampler_gives(processes, round_up, advice, check):
+    errors = check({BATCH: 3 if processes == 3 else 1,
+                    'train_dataloader.sampler.round_up': round_up}, processes).errors
+    assert [line.endswith(advice) for line in errors] == [True] if advice else not errors
+
+
 def test_accumulation_adds_nothing(check):
     found = check({'optim_wrapper.accumulative_counts': 8}, processes=2)
     assert any('adds no negatives and no samples to BatchNorm: the contrast sees the 8 pairs of '

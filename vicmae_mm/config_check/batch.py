@@ -40,10 +40,14 @@ def check_batch(cfg: Config, model: nn.Module | None, num_samples: int, num_view
 
 def _check_epoch(cfg: Config, size: int, num_samples: int, processes: int,
                  findings: Findings) -> None:
-    own = -(-num_samples // processes)
+    own = num_samples // processes
+    if (cfg.train_dataloader.get('sampler') or {}).get('round_up', True) and num_samples % processes:
+        own += 1  # samplers repeat a few for that
     if num_samples and size > own and cfg.train_dataloader.get('drop_last'):
+        advice = (f'lower train_dataloader.batch_size to {own} or less' if own else
+                  'train on fewer processes')
         findings.error(f'{num_samples} samples over {processes} process(es) make no whole batch '
-                       f'of {size}: lower train_dataloader.batch_size to {own} or less')
+                       f'of {size}: {advice}')
 
 
 def _check_learning_rate(cfg: Config, size: int, findings: Findings) -> None:
