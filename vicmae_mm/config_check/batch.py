@@ -40,9 +40,10 @@ def check_batch(cfg: Config, model: nn.Module | None, num_samples: int, num_view
 
 def _check_epoch(cfg: Config, size: int, num_samples: int, processes: int,
                  findings: Findings) -> None:
+    sampler = cfg.train_dataloader.get('sampler') or {}
     own = num_samples // processes
-    if (cfg.train_dataloader.get('sampler') or {}).get('round_up', True) and num_samples % processes:
-        own += 1  # samplers repeat a few for that
+    if sampler.get('round_up', True) and num_samples % processes:
+        own += 1  # a few samples are repeated
     if num_samples and size > own and cfg.train_dataloader.get('drop_last'):
         advice = (f'lower train_dataloader.batch_size to {own} or less' if own else
                   'train on fewer processes')
