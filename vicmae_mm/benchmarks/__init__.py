@@ -1,0 +1,2 @@
+"""What ``tools/benchmark.py`` measures: one module a command, each with ``SUMMARY``,
+``add_arguments(parser)`` and ``run(args)``."""

@@ -1,0 +1,85 @@
+"""Measuring several ways of doing the same work side by side, on a machine that is never quiet."""
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+CLOCKS: dict[str, Callable[[], float]] = {
+    # CPU time of this process, all threads: other programs that share the machine change it
+    # little. (Processes it has started are not in it.) Wall time is what a user waits for.
+    'cpu': time.process_time,
+    'wall': time.perf_counter,
+}
+
+
+def interleave(methods: Mapping[str, Callable[[Any], object]], items: Sequence[Any],
+               rounds: int = 1, clock: str = 'cpu', seed: int = 0) -> dict[str, np.ndarray]:
+    """Time every method on every item, in a random order of methods for each.
+
+    The first item is done once by all beforehand, unmeasured, so that none pays for what is only
+    done once.
+
+    Args:
+        methods: Functions of one item.
+        items: What they are called with, such as the paths of videos.
+        rounds: How often each item is measured.
+        clock: ``'cpu'`` or ``'wall'``.
+        seed: Of the order.
+
+    Returns:
+        Seconds (rounds * len(items),) for each method, in the same order of items for all.
+    """
+    now, order = CLOCKS[clock], np.random.default_rng(seed)
+    for method in methods.values():
+        method(items[0])
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for item in [*items] * rounds:
+        for name in order.permutation(list(methods)):
+            start = now()
+            methods[name](item)
+            seconds[name].append(now() - start)
+    return {name: np.array(times) for name, times in seconds.items()}
+
+
+def speed_up(baseline: np.ndarray, times: np.ndarray) -> tuple[float, float, float]:
+    """How much faster than the baseline: median of the paired ratios, and its quartiles."""
+    low, median, high = np.percentile(baseline / times, [25, 50, 75])
+    return float(median), float(low), float(high)
+
+
+def describe_machine(*packages: str) -> str:
+    """One line on the machine: processor, cores, GPUs, and versions of torch and ``packages``."""
+    parts = [f'{_processor()}, {len(os.sched_getaffinity(0))} cores']
+    if torch.cuda.is_available():
+        parts.append(f'{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}')
+    parts.append(f'Python {platform.python_version()}, torch {torch.__version__}')
+    for package in packages:
+        try:
+            parts.append(f'{package} {version(package)}')
+        except PackageNotFoundError:
+            parts.append(f'no {package}')
+    return ', '.join(parts)
+
+
+def _processor() -> str:
+    try:
+        with open('/proc/cpuinfo') as file:
+            names = [line.split(':', 1)[1].strip() for line in file if line.startswith('model name')]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table that reads well in a terminal and can be pasted into a document."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ['| ' + ' | '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + ' |'
+             for row in cells]
+    lines.insert(1, '|' + '|'.join('-' * (w + 2) for w in widths) + '|')
+    return '\n'.join(lines)
