@@ -4,7 +4,6 @@ python tools/benchmark.py COMMAND --help says what a command measures. Every com
 side by side in one run; machines differ, so read the ratios before the milliseconds.
 """
 import argparse
-import sys
 from importlib import import_module
 
 from vicmae_mm import cli

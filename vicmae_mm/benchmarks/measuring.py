@@ -69,7 +69,7 @@ def describe_machine(*packages: str) -> str:
 def _processor() -> str:
     try:
         with open('/proc/cpuinfo') as file:
-            names = [line.split(':', 1)[1].strip() for line in file if line.startswith('model name')]
+            names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]
     except OSError:
         names = []
     return names[0] if names else platform.machine()
