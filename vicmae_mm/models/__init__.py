@@ -3,6 +3,7 @@ from .backbones import ViCMAEViT, VideoViT
 from .encoder import Encoder
 from .heads import InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
 from .necks import FeatureNorm, MAEDecoder, Projector, TokenPooling
+from .pair_preprocessor import PairDataPreprocessor
 from .utils import MixupCutmix, SyncBN1d
 from .vicmae import ViCMAE
 
@@ -13,6 +14,7 @@ __all__ = [
     'MAEDecoder',
     'MixupCutmix',
     'MultiViewTSNHead',
+    'PairDataPreprocessor',
     'Projector',
     'SimSiamHead',
     'SyncBN1d',

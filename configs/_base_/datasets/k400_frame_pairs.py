@@ -1,9 +1,10 @@
 # Two distant frames of a video, each cropped and flipped on its own (paper section 4).
 data_preprocessor = dict(
-    type='mmpretrain.SelfSupDataPreprocessor',
+    type='vicmae_mm.PairDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
-    to_rgb=False)  # videos are decoded to RGB
+    to_rgb=False,  # videos are decoded to RGB
+    non_blocking=True)
 
 train_pipeline = [
     dict(type='vicmae_mm.VideoInit'),
