@@ -20,9 +20,7 @@ import shlex
 import sys
 from contextlib import closing
 
-from vicmae_mm.datasets.annotations import Video, find_missing, read_annotations, scan_folder
 from vicmae_mm.datasets.bad_video_ledger import file_state
-from vicmae_mm.datasets.data_root import refuse_outside
 from vicmae_mm.datasets.lost import Lost
 from vicmae_mm.datasets.preparation.check import (
     CheckRecord,
@@ -33,18 +31,14 @@ from vicmae_mm.datasets.preparation.check import (
 )
 from vicmae_mm.datasets.preparation.lists import write_lines
 from vicmae_mm.datasets.preparation.progress import FileProgress
+from vicmae_mm.datasets.preparation.sources import add_source, read_source
 from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers, run_isolated
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', metavar='FOLDER_OR_LIST', help='a folder, a list ("path label" '
-                        'or "path" a line) or a csv file')
-    parser.add_argument('--prefix', default='', metavar='FOLDER',
-                        help='what the paths of a list are relative to (default: where you are)')
-    parser.add_argument('--allow-outside-root', action='store_true',
-                        help='allow a list to name files outside --prefix')
+    add_source(parser, 'FOLDER_OR_LIST')
     parser.add_argument('--full', action='store_true', help='decode every frame')
     parser.add_argument('--work-dir', metavar='FOLDER', help='where to write (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
@@ -60,23 +54,6 @@ def parse_args() -> argparse.Namespace:
     name = osp.splitext(osp.basename(osp.abspath(args.source)))[0]
     args.work_dir = args.work_dir or osp.join('work_dirs', 'check_videos', name)
     return args
-
-
-def read_source(source: str, prefix: str, allow_outside_root: bool) -> tuple[str, list[Video]]:
-    """The folder that paths are relative to, and the videos."""
-    if osp.isdir(source):
-        return source, scan_folder(source)[0]
-    videos = read_annotations(source)
-    if not allow_outside_root:
-        refuse_outside((path for path, _ in videos), prefix, source,
-                       'if you trust the list, add --allow-outside-root')
-    paths = [osp.join(prefix, path) for path, _ in videos]
-    missing, checked = find_missing(paths)
-    if len(missing) == checked:
-        raise FileNotFoundError(f'None of the videos listed in {source} exists, for example '
-                                f'{missing[0]!r}: set --prefix to the folder their paths are '
-                                'relative to.')
-    return prefix, videos
 
 
 def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
@@ -109,7 +86,7 @@ def main() -> int:
     bad: dict[str, str] = {}
     stopped = False
     try:
-        folder, videos = read_source(args.source, args.prefix, args.allow_outside_root)
+        folder, videos, _ = read_source(args.source, args.prefix, args.allow_outside_root)
         os.makedirs(args.work_dir, exist_ok=True)
         record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
         with closing(record):

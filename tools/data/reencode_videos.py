@@ -13,28 +13,17 @@ Exit status: 0 all done, 1 some videos are bad, 2 an error, 130 stopped with Ctr
 """
 import argparse
 import os.path as osp
-import shutil
 import sys
 from contextlib import closing
 
-from vicmae_mm.datasets.lost import Lost
 from vicmae_mm.datasets.preparation.check import summarize, write_bad_videos
-from vicmae_mm.datasets.preparation.progress import FileProgress
-from vicmae_mm.datasets.preparation.reencode import Done, Job, Settings, reencode
-from vicmae_mm.datasets.preparation.reencode_plan import (
-    check_settings,
-    estimate,
-    human_size,
-    human_time,
-    plan_jobs,
-    sample_first,
-    total_size,
-)
-from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers, run_isolated
+from vicmae_mm.datasets.preparation.converting import convert, human_size, total_size
+from vicmae_mm.datasets.preparation.reencode import Job, Settings, reencode
+from vicmae_mm.datasets.preparation.reencode_plan import check_settings, plan_jobs
+from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
            'veryslow')
-SAMPLE_PER_WORKER = 4
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,37 +54,13 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def convert(jobs: list[Job], args: argparse.Namespace, bad: dict[str, str]) -> None:
+def convert_all(jobs: list[Job], args: argparse.Namespace, bad: dict[str, str]) -> None:
     """Run the jobs, and add videos that can't be read to ``bad``."""
-    workers = min(args.workers, len(jobs))
-    count = SAMPLE_PER_WORKER * workers
-    jobs = sample_first(jobs, count)
-    waiting = set(jobs[:count]) if len(jobs) > count else set()
-    sample: dict[Job, Done] = {}
-    with FileProgress(len(jobs), 'Encoding') as progress, \
-            closing(run_isolated(reencode, jobs, workers, args.timeout)) as results:
-        for job, result in results:
-            done = Done(result.reason) if isinstance(result, Lost) else result
-            progress.advance(bool(done.problem))
+    with closing(convert(reencode, jobs, args.workers, args.timeout, 'Encoding', args.target,
+                         lambda job: total_size([job.source]))) as results:
+        for job, done in results:
             if done.problem:
                 bad[job.source] = done.problem
-            if job in waiting:
-                waiting.remove(job)
-                if not done.problem:
-                    sample[job] = done
-                if sample and not waiting:
-                    progress.say(describe_estimate(sample, jobs, workers, args.target))
-
-
-def describe_estimate(sample: dict[Job, Done], jobs: list[Job], workers: int, target: str) -> str:
-    """What all jobs will take, and whether there is room for it."""
-    size, seconds = estimate(sample, jobs, workers)
-    text = (f'Estimate from {len(sample)} of {len(jobs):,} videos: {human_size(size)}, '
-            f'{human_time(seconds)} with {workers} at a time')
-    free = shutil.disk_usage(target).free + sum(done.size for done in sample.values())
-    if size > free:
-        text += f'\nWARNING: only {human_size(free)} are free in {target}'
-    return text
 
 
 def main() -> int:
@@ -111,7 +76,7 @@ def main() -> int:
         print(f'{len(jobs):,} videos, {human_size(total_size(job.source for job in jobs))} in '
               f'{args.source}; {len(jobs) - len(todo):,} are done already.')
         try:
-            convert(todo, args, bad)
+            convert_all(todo, args, bad)
         except KeyboardInterrupt:
             stopped = True
         write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)

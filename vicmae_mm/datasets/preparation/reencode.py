@@ -14,6 +14,8 @@ import numpy as np
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.readers.container import demux, open_container, video_stream
 
+from .converting import Done
+
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.filter import Graph
@@ -45,20 +47,6 @@ class Job:
     source: str
     target: str
     settings: Settings
-
-
-@dataclass(frozen=True)
-class Done:
-    """What came of a job.
-
-    Attributes:
-        problem: What is wrong with the source; '' if the target was written.
-        size: Bytes of the target.
-        seconds: Time it took.
-    """
-    problem: str = ''
-    size: int = 0
-    seconds: float = 0.
 
 
 def reencode(job: Job) -> Done:
