@@ -28,12 +28,14 @@ class PacketIndex:
         keyframes: Packets that decoding can start at, ascending; those that an edit list
             hides are among them.
         shown: The packet of each frame, in the order the frames are shown.
+        disposable: Packets that change nothing but their own frame by being left out.
         edited: Whether an edit list hides some packets.
         doubt: Why all this cannot be trusted, so that frames must be counted; '' if it can.
     """
     pts: list[int] = field(default_factory=list)
     keyframes: list[int] = field(default_factory=list)
     shown: list[int] = field(default_factory=list)
+    disposable: set[int] = field(default_factory=set)
     edited: bool = False
     doubt: str = ''
 
@@ -49,6 +51,8 @@ class PacketIndex:
                 index.keyframes.append(i)
             if not packet.is_discard:
                 index.shown.append(i)
+            if is_disposable(packet):
+                index.disposable.add(i)
             if i == 0:
                 clean_start = packet.is_keyframe and is_instant_refresh(packet)
         index.edited = len(index.shown) < len(index.pts)
@@ -96,15 +100,36 @@ def is_instant_refresh(packet: Packet) -> bool:
     Nothing after an IDR picture refers to anything before it. After other keyframes (an open
     GOP, or a refresh spread over several frames) something may.
     """
+    if not _is_avc(packet):
+        return True
+    return any(header & 31 == IDR_SLICE for header in _nal_headers(packet)[0])
+
+
+def is_disposable(packet: Packet) -> bool:
+    """Whether no frame refers to the one in an H.264 packet, nor to anything else in there.
+
+    This is what nal_ref_idc = 0 says; other codecs' marks mean less (HEVC) or save little. A
+    packet that is not whole is left to the decoder to complain about.
+    """
+    if not _is_avc(packet):
+        return False
+    headers, whole = _nal_headers(packet)
+    return whole and not any(header >> 5 & 3 for header in headers)
+
+
+def _is_avc(packet: Packet) -> bool:
+    """Whether it is of H.264 video as in mp4: NAL units with their lengths before them."""
     context = packet.stream.codec_context
     header = context.extradata
-    if context.codec.canonical_name != 'h264' or not header or header[0] != 1:
-        return True
-    size = (header[4] & 3) + 1  # of the length before each NAL unit (ISO 14496-15, 5.3.3)
+    return context.codec.canonical_name == 'h264' and bool(header) and header[0] == 1
+
+
+def _nal_headers(packet: Packet) -> tuple[list[int], bool]:
+    """First byte of each NAL unit, and whether the last one ends where the packet does."""
+    size = (packet.stream.codec_context.extradata[4] & 3) + 1  # of a length (ISO 14496-15, 5.3.3)
     data = memoryview(packet)
-    at = 0
+    headers, at = [], 0
     while at + size < len(data):
-        if data[at + size] & 31 == IDR_SLICE:
-            return True
+        headers.append(data[at + size])
         at += size + int.from_bytes(data[at:at + size], 'big')
-    return False
+    return headers, at == len(data)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from .messages import warn_once
 from .packet_index import PacketIndex
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 HELD_BYTES = 300 * 2**20
 
 
-class _NotAsIndexed(Exception):
+class NotAsIndexed(Exception):
     """What came out of the decoder is not what the index promised."""
 
 
@@ -31,8 +32,8 @@ class PyAVReader(VideoReader):
     """Reads single frames out of a video with PyAV, decoding only what they need.
 
     The packets are read once, without decoding, which tells the frames apart by their time
-    stamps. Frames are then decoded from the keyframe they need, leaving out those that no other
-    frame refers to (H.264). Where the time stamps can't be trusted, or the decoder contradicts
+    stamps. Frames are then decoded from the keyframe they need, leaving out packets that no other
+    frame refers to. Where the time stamps can't be trusted, or the decoder contradicts
     them, frames are counted from the start instead: slower, and right by definition.
 
     Args:
@@ -49,7 +50,7 @@ class PyAVReader(VideoReader):
 
     def __init__(self, path: str) -> None:
         super().__init__(path, 0, 0.0)
-        self._container = open_container(path)
+        self._container: InputContainer | None = None
         try:
             self._open()
         except BaseException:
@@ -57,6 +58,7 @@ class PyAVReader(VideoReader):
             raise
 
     def _open(self) -> None:
+        self._container = open_container(self.path)
         stream = video_stream(self._container, self.path)
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
         self._decoder = stream.codec_context
@@ -79,26 +81,29 @@ class PyAVReader(VideoReader):
         frame = next(decode_all(self.path), None)
         return frame is not None and 'DISPLAYMATRIX' in frame.side_data
 
-    def read_packets(self, first: int = 0, last: int | None = None) -> Iterator[Packet]:
-        """The coded packets ``first`` to ``last`` (the end if None), in decoding order."""
-        end = None if last is None else last + 1
+    def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
+        """The coded packets of these numbers, ascending; all if None."""
+        numbers = range(len(self.index.pts)) if numbers is None else numbers
         if self._packets is not None:
-            yield from self._packets[first:end]
+            yield from map(self._packets.__getitem__, numbers)
             return
         with open_container(self.path) as container:
-            stream = video_stream(container, self.path)
-            yield from islice(demux(container, stream, self.path), first, end)
+            packets = demux(container, video_stream(container, self.path), self.path)
+            wanted = set(numbers)
+            yield from (packet for i, packet in enumerate(islice(packets, numbers[-1] + 1))
+                        if i in wanted)
 
     def close(self) -> None:
         self._packets = None
-        self._container.close()
+        if self._container is not None:
+            self._container.close()
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
         from av import FFmpegError
         if not self.index.doubt:
             try:
                 return self._decode_indexed(wanted)
-            except (_NotAsIndexed, FFmpegError) as error:
+            except (NotAsIndexed, FFmpegError) as error:
                 self.index.doubt = f'the decoder contradicts the time stamps ({error})'
                 warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
         return self._decode_counting(wanted)
@@ -125,14 +130,14 @@ class PyAVReader(VideoReader):
             latest: int | None = None
             for frame in self._decode_span(first, last, targets):
                 if frame.pts is None or (latest is not None and frame.pts <= latest):
-                    raise _NotAsIndexed('frames come out in another order')
+                    raise NotAsIndexed('frames come out in another order')
                 if frame.is_corrupt:
-                    raise _NotAsIndexed('frames come out damaged')
+                    raise NotAsIndexed('frames come out damaged')
                 latest = frame.pts
                 if latest in number_of:
                     frames[number_of[latest]] = upright(frame)
         if len(frames) < len(wanted):
-            raise _NotAsIndexed('frames do not come out')
+            raise NotAsIndexed('frames do not come out')
         return frames
 
     def _spans(self, wanted: list[int]) -> list[tuple[int, int, set[int]]]:
@@ -148,19 +153,13 @@ class PyAVReader(VideoReader):
         return spans
 
     def _decode_span(self, first: int, last: int, targets: set[int]) -> Iterator[VideoFrame]:
-        """Decode the packets ``first`` to ``last``; may leave out frames not in ``targets``."""
+        """Decode the packets ``first`` to ``last``, but those that ``targets`` do not need."""
         decoder = self._decoder
         if decoder.is_open:
             decoder.flush_buffers()
-        # A frame that no other refers to changes nothing by being left out. This is what
-        # nal_ref_idc = 0 says in H.264; other codecs' marks mean less (HEVC) or save little.
-        may_skip = self.codec == 'h264'
-        skips = False
-        decoder.skip_frame = 'DEFAULT'
-        for i, packet in enumerate(self.read_packets(first, last), first):
-            if skips != (may_skip and i not in targets):
-                skips = not skips
-                decoder.skip_frame = 'NONREF' if skips else 'DEFAULT'
+        needed = [i for i in range(first, last + 1)
+                  if i in targets or i not in self.index.disposable]
+        for packet in self.read_packets(needed):
             yield from decoder.decode(packet)
         yield from decoder.decode(None)
 
