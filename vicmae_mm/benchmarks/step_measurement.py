@@ -1,0 +1,146 @@
+"""Speed and memory of the training steps of several models, side by side."""
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch._dynamo.utils import counters
+
+from .saved_bytes import SavedBytes
+from .step_timing import time_in_turns
+from .training_step import TrainingStep, quiet_logs
+
+WARM_UP = 2  # further steps: after the first, memory is laid out as in all that follow
+Result = TypeVar('Result')
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model whose step is measured.
+
+    Args:
+        cfg: See :class:`TrainingStep`.
+        compiled: Whether it is compiled.
+    """
+
+    cfg: Config
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a step costs.
+
+    Args:
+        seconds: Of each step (rounds,).
+        memory: Bytes; see :func:`memory_kind`.
+    """
+
+    seconds: np.ndarray
+    memory: int
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What compiling cost, over all models that were.
+
+    Args:
+        seconds: Of their first steps.
+        graphs: Compiled in the warm-up.
+        breaks: Of graphs.
+        later: Graphs that were compiled while steps were timed.
+    """
+
+    seconds: float
+    graphs: int
+    breaks: int
+    later: int
+
+
+def memory_kind(device: torch.device) -> str:
+    """What is measured as memory."""
+    return 'peak memory' if device.type == 'cuda' else 'saved activations'
+
+
+@quiet_logs()
+def measure_steps(device: torch.device, contenders: Mapping[str, Contender], batch_size: int,
+                  rounds: int, clock: str = 'wall',
+                  ) -> tuple[dict[str, StepCost | None], Compilation]:
+    """Measure several models' training steps in turns.
+
+    Args:
+        device: Where.
+        contenders: By name.
+        batch_size: Pairs a process.
+        rounds: Steps of each that are timed, after the warm-up.
+        clock: For a CPU, as in :func:`interleave`.
+
+    Returns:
+        The cost of each, None for one that had no room on the GPU; and what compiling cost.
+    """
+    torch._dynamo.reset()  # what it has learnt of another batch size would make sizes dynamic
+    counters.clear()
+    steps: dict[str, TrainingStep] = {}
+    memory: dict[str, int] = {}
+    compiling = 0.
+    for name, contender in contenders.items():
+        ready = or_none(partial(_warm_up, device, contender, batch_size))
+        if ready is not None:
+            steps[name], memory[name], first_step = ready
+            compiling += first_step * contender.compiled
+    graphs = _graphs()
+    seconds = or_none(partial(time_in_turns, steps, rounds, device, clock)) if steps else None
+    compilation = Compilation(
+        compiling, graphs, sum(counters['graph_break'].values()), _graphs() - graphs)
+    costs = {name: StepCost(seconds[name], memory[name])
+             if seconds is not None and name in steps else None for name in contenders}
+    return costs, compilation
+
+
+def or_none(function: Callable[[], Result]) -> Result | None:
+    """Call the function; None if the GPU has no room for it, and all it held is given back."""
+    try:
+        return function()
+    except torch.cuda.OutOfMemoryError:
+        pass
+    gc.collect()
+    torch.cuda.empty_cache()
+    return None
+
+
+def _warm_up(device: torch.device, contender: Contender,
+             batch_size: int) -> tuple[TrainingStep, int, float]:
+    """A step that can be timed, its memory, and the seconds its first call took."""
+    others = torch.cuda.memory_allocated(device) if device.type == 'cuda' else 0
+    step = TrainingStep(contender.cfg, batch_size, device, contender.compiled)
+    start = time.perf_counter()
+    step()
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    first = time.perf_counter() - start
+    return step, measure_memory(step) - others, first
+
+
+def measure_memory(step: TrainingStep) -> int:
+    """Bytes that a step needs; see :func:`memory_kind`.
+
+    On a GPU with all that is allocated besides.
+    """
+    if step.device.type == 'cpu':
+        saved = SavedBytes(step.model.parameters())
+        with saved.hooks():
+            step()
+        return saved.peak
+    torch.cuda.reset_peak_memory_stats(step.device)
+    for _ in range(WARM_UP):
+        step()
+    return torch.cuda.max_memory_allocated(step.device)
+
+
+def _graphs() -> int:
+    return counters['stats']['unique_graphs']

@@ -1,0 +1,106 @@
+"""The training step that mmengine's runner would do, on made-up frame pairs."""
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODEL_WRAPPERS, init_default_scope
+from mmengine.runner import turn_on_activation_checkpointing
+from mmengine.utils import import_modules_from_strings
+from mmpretrain.models.selfsup.mae import MAE
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from vicmae_mm.registry import MODELS
+
+
+class TrainingStep:
+    """Model and optimizer of a config, built as the runner builds them; a call is one step.
+
+    A step is what the runner calls ``train_step``: preprocessing, forward, backward, optimizer
+    and zeroing of the gradients, with the config's precision. Its frames are on the device
+    already, in the shape in which a data loader hands them over. ContrastWeightHook does not
+    run, so the contrastive part is always on, as it is after the first epochs.
+
+    Args:
+        cfg: With ``model`` and ``optim_wrapper``; ``data_preprocessor``, ``custom_imports``,
+            ``default_scope``, ``activation_checkpointing``, ``model_wrapper_cfg`` and
+            ``find_unused_parameters`` are taken into account as the runner does.
+        batch_size: Pairs a process.
+        device: Where it runs.
+        compiled: Compile the model.
+    """
+
+    def __init__(self, cfg: Config, batch_size: int, device: torch.device,
+                 compiled: bool = False) -> None:
+        if cfg.get('custom_imports'):
+            import_modules_from_strings(**cfg.custom_imports)
+        init_default_scope(cfg.get('default_scope', 'mmengine'))
+        self.device = device
+        self.bare_model = _build_model(cfg).to(device).train()
+        self.model = _wrap(cfg, self.bare_model)
+        self.optim_wrapper: Any = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.optim_wrapper.initialize_count_status(self.model, 0, 10**9)
+        if cfg.get('activation_checkpointing'):
+            turn_on_activation_checkpointing(self.bare_model, cfg.activation_checkpointing)
+        if compiled:
+            from vicmae_mm.engine.compilation import compile_model
+            compile_model(self.bare_model)
+        self.set_batch_size(batch_size)
+
+    def set_batch_size(self, batch_size: int) -> None:
+        """Make other frames; the model stays."""
+        size = getattr(self.bare_model.backbone, 'img_size', 224)
+        height, width = (size, size) if isinstance(size, int) else size
+        shape = (batch_size, 3, height, width)
+        first, second = (
+            torch.randint(256, shape, dtype=torch.uint8, device=self.device) for _ in range(2))
+        # mmpretrain's MAE knows no pairs: to it they are twice as many images
+        single = isinstance(self.bare_model, MAE)
+        inputs: Tensor | list[Tensor] = torch.cat((first, second)) if single else [first, second]
+        samples = [DataSample() for _ in range(batch_size * (1 + single))]
+        self.batch = dict(inputs=inputs, data_samples=samples)
+
+    def __call__(self) -> Mapping[str, Tensor]:
+        """Do one step. Returns the losses, which may not have been computed yet."""
+        return self.model.train_step(self.batch, optim_wrapper=self.optim_wrapper)
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Keep mmengine from a line for every parameter that it initialises and optimizes."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _build_model(cfg: Config) -> nn.Module:
+    model_cfg = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(model_cfg)
+    model.init_weights()
+    return model if get_world_size() > 1 else revert_sync_batchnorm(model)
+
+
+def _wrap(cfg: Config, model: nn.Module) -> Any:
+    if get_world_size() == 1:
+        return model
+    options = dict(device_ids=[int(os.environ['LOCAL_RANK'])], module=model)
+    if cfg.get('model_wrapper_cfg'):
+        wrapper = dict(type='MMDistributedDataParallel') | cfg.model_wrapper_cfg.to_dict()
+        return MODEL_WRAPPERS.build(wrapper, default_args=options)
+    return MMDistributedDataParallel(
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False), **options)
