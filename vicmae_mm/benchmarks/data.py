@@ -1,0 +1,163 @@
+"""What the data side of pre-training costs when it feeds a GPU.
+
+Reads with the train_dataloader of a config, as train.py builds it; nothing is trained. Prints the
+pairs a second that its workers deliver here, where their time goes, what the process that trains
+pays for a pair, and the cores that a GPU needs.
+
+  python tools/benchmark.py data configs/vicmae_vit-b16_k400.py
+  python tools/benchmark.py data configs/vicmae_vit-b16_k400.py --gpu-rate 1870 --workers 8 \\
+      --cfg-options train_dataloader.batch_size=64
+"""
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.utils.data import ConcatDataset, DataLoader
+
+from vicmae_mm import cli
+from vicmae_mm.registry import MODELS
+
+from .data_delivery import Delivery, Handover, count_pairs, measure_delivery, measure_handover
+from .data_stages import measure_isolation, measure_random_stream, measure_stages
+from .measuring import describe_machine, markdown_table
+
+SUMMARY = 'what reading the data costs, and how many cores a GPU needs for it'
+GPU_RATES = (1000., 2000., 3400.)  # ViT-B/16 on an H200: between a third and all of what it could
+_NUM_ROUNDS = 3  # of all workers, at least
+_HANDOVER_PAIRS = 4096
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument('config', help='path of a pre-training config')
+    parser.add_argument(
+        '--gpu-rate', nargs='+', type=float, default=GPU_RATES, metavar='PAIRS_PER_S',
+        help='how fast a GPU trains; tools/benchmark.py step measures it. Default: 1000 2000 3400')
+    parser.add_argument(
+        '--workers', type=int, metavar='N',
+        help="default: the config's, at most one for each core of this machine")
+    parser.add_argument(
+        '--samples', type=int, default=64, metavar='N',
+        help='samples whose stages are timed one by one; default: %(default)s')
+    parser.add_argument(
+        '--seconds', type=float, default=20., metavar='S',
+        help='how long batches are taken, at least; default: %(default)s')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=cli.KeepSpaces, metavar='KEY=VALUE',
+        help='settings to replace in the config')
+    cli.add_device(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print.
+
+    Raises:
+        ValueError: An option is out of its range, or the config has no data to train on.
+    """
+    cfg = _read_config(args)
+    loader = _build_loader(cfg)
+    indices = list(islice(loader.sampler, args.samples))
+    print(describe_machine('mmengine', 'av', 'opencv-python'))
+    print(f'{args.config}: {loader.batch_size} samples a batch, {loader.num_workers} workers')
+    stages, samples = measure_stages(loader.dataset, indices)
+    pairs = count_pairs(loader.collate_fn(samples[:1])['inputs'])
+    own = dict(stream=measure_random_stream(indices[0]) / pairs,
+               isolation=measure_isolation(loader.dataset, samples[0]) / pairs)
+    handovers = _measure_handovers(cfg, loader, samples, args.device)
+    delivery = measure_delivery(loader, args.seconds)
+    print(f'\n{delivery.rate:,.1f} pairs/s from {loader.num_workers} workers, which spend '
+          f'{_ms(delivery.workers)} ms of CPU a pair\n')
+    print(_stage_table({name: seconds / pairs for name, seconds in stages.items()}, own,
+                       handovers['config'].worker))
+    print(f'\n{_handover_table(handovers, args.device)}\n')
+    print(_core_table(args.gpu_rate, delivery, handovers['config']))
+
+
+def _read_config(args: argparse.Namespace) -> Config:
+    """The config, with ``train_dataloader`` as it is read here."""
+    for name in ('samples', 'seconds', 'workers'):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            raise ValueError(f'--{name} {value} should be above 0.')
+    if min(args.gpu_rate) <= 0:
+        raise ValueError('--gpu-rate should be pairs a second, above 0.')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    if cfg.get('train_dataloader') is None:
+        raise ValueError(f'{args.config} has no train_dataloader, so there is nothing to read.')
+    if cfg.get('custom_imports'):
+        import_modules_from_strings(**cfg.custom_imports)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    loader = cfg.train_dataloader
+    loader.num_workers = args.workers or max(
+        1, min(loader.get('num_workers', 1), len(os.sched_getaffinity(0))))
+    loader.pin_memory = torch.device(args.device).type != 'cpu'
+    set_multi_processing(**cfg.get('env_cfg', {}).get('mp_cfg', {}))
+    torch.set_num_threads(1)  # as a worker's
+    return cfg
+
+
+def _build_loader(cfg: Config) -> DataLoader:
+    """As the runner builds it; a small dataset is repeated until all workers have enough to do."""
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    size = len(loader.dataset)
+    wanted = _NUM_ROUNDS * loader.num_workers * loader.batch_size
+    if size < wanted:
+        times = -(-wanted // size)
+        print(f'{size:,} samples make too short an epoch: they are read {times} times over.')
+        repeated = ConcatDataset([loader.dataset] * times)
+        loader = Runner.build_dataloader(dict(cfg.train_dataloader, dataset=repeated), seed=0)
+    return loader
+
+
+def _measure_handovers(cfg: Config, loader: DataLoader, samples: Sequence[Any],
+                       device: str) -> dict[str, Handover]:
+    """With the config's collate function, and with mmengine's, which leaves stacking to others."""
+    settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or dict(
+        type='mmpretrain.SelfSupDataPreprocessor')
+    preprocessor = MODELS.build(settings).to(device)
+    batches = max(4, _HANDOVER_PAIRS // loader.batch_size)
+    return {name: measure_handover(samples, collate, loader.batch_size, preprocessor, device,
+                                   batches)
+            for name, collate in (('config', loader.collate_fn), ('pseudo', pseudo_collate))}
+
+
+def _stage_table(stages: Mapping[str, float], own: Mapping[str, float], handover: float) -> str:
+    total = sum(stages.values()) + own['isolation'] + handover
+    rows = [(name, seconds) for name, seconds in stages.items() if name != 'all else']
+    rows += [('random streams of a sample', own['stream']),
+             ('its record, and what else a dataset does', stages['all else'] - own['stream']),
+             ('to and from a process of its own', own['isolation']),
+             ('collating and sending', handover), ('all of these', total)]
+    return markdown_table(
+        ('in a worker', 'CPU ms a pair', 'share'),
+        [(name, _ms(seconds), f'{seconds / total:.1%}') for name, seconds in rows])
+
+
+def _handover_table(handovers: Mapping[str, Handover], device: str) -> str:
+    names = dict(config="the config's collate_fn", pseudo='pseudo_collate, stacked on arrival')
+    return markdown_table(
+        ('in the process that trains, CPU ms a pair', 'receive' if device == 'cpu' else
+         'receive, pin', 'stack', f'to {device}', 'sum', f'normalise on {device}'),
+        [(names[name], _ms(cost.receive), _ms(cost.stack), _ms(cost.to_device), _ms(cost.main),
+          _ms(cost.normalise)) for name, cost in handovers.items()])
+
+
+def _core_table(rates: Sequence[float], delivery: Delivery, handover: Handover) -> str:
+    return markdown_table(
+        ('pairs/s of a GPU', 'cores for its workers', 'of the core of the process that trains'),
+        [(f'{rate:,.0f}', f'{rate * delivery.workers:.1f}', f'{rate * handover.main:.0%}')
+         for rate in rates])
+
+
+def _ms(seconds: float) -> str:
+    return f'{1000 * seconds:.3f}'

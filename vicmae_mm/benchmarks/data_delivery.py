@@ -1,0 +1,163 @@
+"""What a data loader delivers, and what that costs its workers and the process that trains."""
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vicmae_mm.benchmarks.progress import track
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a data loader did.
+
+    Attributes:
+        rate: Pairs a second.
+        workers: CPU seconds a pair of its workers and all processes that these have started.
+        main: CPU seconds a pair of this process, in all threads.
+    """
+    rate: float
+    workers: float
+    main: float
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What it costs to get ready samples from a worker to the model, in CPU seconds a pair.
+
+    Attributes:
+        worker: Collating and sending, in the worker.
+        receive: Receiving, and pinning where there is a GPU, in the process that trains.
+        stack: Stacking there what the worker has not.
+        to_device: Starting the copy to the device.
+        normalise: Starting the rest of the preprocessor; on a CPU doing it.
+    """
+    worker: float
+    receive: float
+    stack: float
+    to_device: float
+    normalise: float
+
+    @property
+    def main(self) -> float:
+        """What the process that trains pays before the device begins."""
+        return self.receive + self.stack + self.to_device
+
+
+def measure_delivery(loader: DataLoader, seconds: float) -> Delivery:
+    """Take batches as fast as they come.
+
+    The first round of all workers, with their start in it, is not measured. Whole rounds are,
+    for workers that begin together also deliver together.
+
+    Args:
+        loader: With workers.
+        seconds: How long at least; a round, if that takes longer.
+    """
+    round_size, batches = loader.num_workers, iter(loader)
+    began = time.perf_counter()
+    for _ in track(range(round_size), 'Starting the workers'):
+        next(batches)
+    rounds = max(1, round(seconds / (time.perf_counter() - began)))
+    rounds = min(rounds, len(loader) // round_size - 1)
+    before, pairs = (time.perf_counter(), _children_seconds(), time.process_time()), 0
+    for _ in track(range(rounds * round_size), 'Taking batches'):
+        pairs += count_pairs(next(batches)['inputs'])
+    wall, workers, main = (
+        now - then for now, then in zip(
+            (time.perf_counter(), _children_seconds(), time.process_time()), before, strict=True))
+    return Delivery(rate=pairs / wall, workers=workers / pairs, main=main / pairs)
+
+
+def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
+                     preprocessor: Any, device: str, num_batches: int) -> Handover:
+    """Send ready samples through a data loader of one worker and the data preprocessor.
+
+    Args:
+        samples: Of a dataset; taken again and again.
+        collate: Of the data loader.
+        batch_size: Samples a batch.
+        preprocessor: Of the model, on ``device``.
+        device: ``'cuda'`` has the batches pinned.
+        num_batches: How many are measured, after two that are not.
+    """
+    loader = DataLoader(
+        _Again(samples, batch_size * (num_batches + 2)), batch_size, num_workers=1,
+        collate_fn=collate, pin_memory=device != 'cpu')
+    batches = iter(loader)
+    for batch in islice(batches, 2):
+        preprocessor(dict(batch, inputs=_stacked(batch['inputs'])), True)
+    clock, spent, pairs, worker = time.process_time, [0.] * 4, 0, _children_seconds()
+    for _ in range(num_batches):
+        marks = [clock()]
+        batch = next(batches)
+        marks.append(clock())
+        batch['inputs'] = _stacked(batch['inputs'])
+        marks.append(clock())
+        batch = preprocessor.cast_data(batch)
+        marks.append(clock())
+        preprocessor(dict(inputs=batch['inputs'], data_samples=None), True)
+        marks.append(clock())
+        spent = [sum_ + end - start for sum_, start, end
+                 in zip(spent, marks[:-1], marks[1:], strict=True)]
+        pairs += count_pairs(batch['inputs'])
+    worker = _children_seconds() - worker
+    return Handover(worker / pairs, *(seconds / pairs for seconds in spent))
+
+
+def count_pairs(inputs: Any) -> int:
+    """Pairs in the inputs of a batch: two views make one; a single view counts as one."""
+    if isinstance(inputs, Tensor):
+        return len(inputs)
+    return max(len(inputs) // 2, 1) * len(inputs[0])
+
+
+def _stacked(inputs: Any) -> Any:
+    """Views as tensors, also those that ``pseudo_collate`` has left as lists."""
+    if isinstance(inputs, Tensor) or isinstance(inputs[0], Tensor):
+        return inputs
+    return [torch.stack(view) for view in inputs]
+
+
+class _Again:
+    """``length`` samples that need no reading."""
+
+    def __init__(self, samples: Sequence[Any], length: int) -> None:
+        self.samples, self.length = samples, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[index % len(self.samples)]
+
+
+def _children_seconds() -> float:
+    """CPU seconds of all processes below this one, also of those that have ended."""
+    parents, seconds = {}, {}
+    for file in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            fields = file.read_text().rpartition(')')[2].split()  # the name may hold spaces
+        except OSError:
+            continue  # it has ended
+        pid = int(file.parent.name)
+        parents[pid] = int(fields[1])
+        seconds[pid] = sum(map(int, fields[11:15])) / os.sysconf('SC_CLK_TCK')
+    ended = os.times()
+    return ended.children_user + ended.children_system + sum(
+        spent for pid, spent in seconds.items() if _is_below(pid, parents))
+
+
+def _is_below(pid: int, parents: dict[int, int]) -> bool:
+    while pid in parents:
+        pid = parents[pid]
+        if pid == os.getpid():
+            return True
+    return False
