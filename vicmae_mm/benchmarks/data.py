@@ -110,11 +110,11 @@ def _build_loader(cfg: Config) -> DataLoader:
     """As the runner builds it; a small dataset is repeated until all workers have enough to do."""
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     size = len(loader.dataset)
-    wanted = _NUM_ROUNDS * loader.num_workers * loader.batch_size
+    wanted = _NUM_ROUNDS * loader.num_workers * cfg.train_dataloader.batch_size
     if size < wanted:
         times = -(-wanted // size)
         print(f'{size:,} samples make too short an epoch: they are read {times} times over.')
-        repeated = ConcatDataset([loader.dataset] * times)
+        repeated: ConcatDataset = ConcatDataset([loader.dataset] * times)
         loader = Runner.build_dataloader(dict(cfg.train_dataloader, dataset=repeated), seed=0)
     return loader
 
@@ -125,9 +125,9 @@ def _measure_handovers(cfg: Config, loader: DataLoader, samples: Sequence[Any],
     settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or dict(
         type='mmpretrain.SelfSupDataPreprocessor')
     preprocessor = MODELS.build(settings).to(device)
-    batches = max(4, _HANDOVER_PAIRS // loader.batch_size)
-    return {name: measure_handover(samples, collate, loader.batch_size, preprocessor, device,
-                                   batches)
+    batch_size = cfg.train_dataloader.batch_size
+    batches = min(64, max(4, _HANDOVER_PAIRS // batch_size))
+    return {name: measure_handover(samples, collate, batch_size, preprocessor, device, batches)
             for name, collate in (('config', loader.collate_fn), ('pseudo', pseudo_collate))}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from vicmae_mm.benchmarks.progress import track
 
@@ -88,7 +88,7 @@ def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
         device: ``'cuda'`` has the batches pinned.
         num_batches: How many are measured, after two that are not.
     """
-    loader = DataLoader(
+    loader: DataLoader = DataLoader(
         _Again(samples, batch_size * (num_batches + 2)), batch_size, num_workers=1,
         collate_fn=collate, pin_memory=device != 'cpu')
     batches = iter(loader)
@@ -126,7 +126,7 @@ def _stacked(inputs: Any) -> Any:
     return [torch.stack(view) for view in inputs]
 
 
-class _Again:
+class _Again(Dataset):
     """``length`` samples that need no reading."""
 
     def __init__(self, samples: Sequence[Any], length: int) -> None:
