@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from vicmae_mm.registry import DATASETS
@@ -16,13 +14,12 @@ from .bad_video_ledger import read_bad_videos
 from .bad_videos import BadVideos
 from .data_root import ALLOW, refuse_outside
 from .isolated_function import IsolatedFunction
-from .lost import Lost
-from .readers import VideoError
-from .samplers import SampleIndex, random_stream
+from .samplers import SampleIndex
+from .skipping_dataset import SkippingDataset, run_seeded
 
 
 @DATASETS.register_module()
-class VideoPairDataset(BaseDataset):
+class VideoPairDataset(SkippingDataset):
     """Videos, from a list, a csv file or a folder; labels optional.
 
     A record has the keys of mmaction2's ``VideoDataset``: ``filename``, ``label`` (-1 if there
@@ -86,8 +83,6 @@ class VideoPairDataset(BaseDataset):
                  decode_timeout: float | None = 60.,
                  test_mode: bool = False,
                  **kwargs: Any) -> None:
-        if not 0 <= max_bad_share <= 1:
-            raise ValueError(f'max_bad_share={max_bad_share!r} should lie in [0, 1].')
         if ann_file and labels_from_folders:
             raise ValueError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}: a list brings its own labels. Leave one out.')
@@ -97,14 +92,13 @@ class VideoPairDataset(BaseDataset):
                              'at most a day, or None for no limit.')
         self.exclude_file = exclude_file
         self.allow_outside_root = allow_outside_root
-        self.max_bad_share = max_bad_share
         self.decode_timeout = decode_timeout
         self._isolated: IsolatedFunction | None = None
         self._isolated_pipeline: Callable | None = None
         super().__init__(
             ann_file=ann_file, data_root=data_root,
             data_prefix=dict(video='') if data_prefix is None else dict(data_prefix),
-            pipeline=list(pipeline), test_mode=test_mode, **kwargs)
+            pipeline=list(pipeline), max_bad_share=max_bad_share, test_mode=test_mode, **kwargs)
 
     @property
     def source(self) -> str:
@@ -160,97 +154,11 @@ class VideoPairDataset(BaseDataset):
                   f'are left out: {self.exclude_file} names them as bad.', 'current')
         return left
 
-    def get_data_info(self, idx: int) -> dict:
-        """The record of one video."""
-        info = super().get_data_info(int(idx))
-        info.update(modality='RGB', start_index=0)
-        return info
-
-    def get_cat_ids(self, idx: int) -> list[int]:
-        """The label, for mmengine's ``ClassBalancedDataset``."""
-        return [self.get_data_info(idx)['label']]
-
-    def __getitem__(self, idx: int) -> Any:
-        """One sample; in training, of another video if this one is bad.
-
-        Args:
-            idx (int): Index, or :class:`SampleIndex`.
-
-        Returns:
-            dict: What the pipeline makes of the record.
-        """
-        if not self._fully_initialized:
-            self.full_init()
-        if self.test_mode:
-            with random_stream(idx):
-                return self.pipeline(self.get_data_info(idx))
-        index = _with_streams(idx)
-        for attempt in range(self.max_refetch + 1):
-            # Streams of their own for each attempt: a sample must not depend on how far
-            # the pipeline got with a bad video, or on whether it was known already.
-            candidate = int(index)
-            if attempt > 0:
-                with index.random_stream(2 * attempt - 1):
-                    candidate = int(self._rand_another())
-            sample = self._read(candidate, index, 2 * attempt)
-            if sample is not None:
-                return sample
-        raise RuntimeError(
-            f'{self.source}: no usable video for index {int(idx)} in {attempt + 1} draws '
-            f'({len(self.bad_videos):,} of {len(self):,} videos are known to be bad). If the '
-            'videos are good, a transform of the pipeline returns None too often.')
-
-    def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
-        """The sample of exactly this video; None if it is bad or the pipeline rejects it."""
-        info = self.get_data_info(candidate)
-        path = info['filename']
-        if path in self.bad_videos:
-            return None
-        try:
-            sample = self._run_pipeline(info, index, stream)
-        except VideoError as error:
-            self.bad_videos.add(path, error.reason)
-        else:
-            if not isinstance(sample, Lost):
-                return sample
-            self.bad_videos.add(path, sample.reason, try_again=True)
-        self.bad_videos.check(len(self))
-        return None
-
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         if self.decode_timeout is None:
-            return _run(self.pipeline, info, index, stream)
+            return super()._run_pipeline(info, index, stream)
         if self._isolated is None or self._isolated_pipeline is not self.pipeline:
             self._isolated_pipeline = self.pipeline
-            self._isolated = IsolatedFunction(partial(_run, self.pipeline), self.decode_timeout)
+            self._isolated = IsolatedFunction(
+                partial(run_seeded, self.pipeline), self.decode_timeout)
         return self._isolated(info, index, stream)
-
-    def share_bad_videos(self, ledger_path: str) -> None:
-        """Write bad videos to a file all processes share; call it before workers start.
-
-        Args:
-            ledger_path (str): ``bad_videos.jsonl`` of the run; its entries of an earlier run
-                count as well while the files they name are unchanged.
-
-        Raises:
-            TooManyBadVideosError: Those alone are over the limit.
-        """
-        if not self._fully_initialized:
-            self.full_init()
-        self.bad_videos.share(ledger_path, self._filenames)
-        self.bad_videos.check(len(self))
-
-    def _filenames(self) -> set[str]:
-        return {self.get_data_info(idx)['filename'] for idx in range(len(self))}
-
-
-def _run(pipeline: Callable, info: dict, index: SampleIndex, stream: int) -> Any:
-    with index.random_stream(stream):
-        return pipeline(info)
-
-
-def _with_streams(idx: int) -> SampleIndex:
-    """The index; one that names no streams is given those that the process's generator draws."""
-    if isinstance(idx, SampleIndex):
-        return idx
-    return SampleIndex(idx, *np.random.randint(2**31, size=3).tolist())

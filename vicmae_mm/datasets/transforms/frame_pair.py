@@ -24,7 +24,13 @@ class SampleFramePair(BaseTransform):
 
     Unless ``delta=0``, the two frames differ whenever T >= 2; T = 1 gives (0, 0).
 
-    Required Keys: ``total_frames`` (int, >= 1), ``start_index`` (optional).
+    Of a video that only some frames are stored of (``stored_frames``), sections and gaps still
+    count all T frames, and the draw is among those stored: a section is the frames stored in it,
+    one without any is passed over. In the continuous mode i is then uniform among the stored
+    frames with another at most ``min(delta, T - 1)`` frames later, j among these.
+
+    Required Keys: ``total_frames`` (int, >= 1), ``start_index`` (optional), ``stored_frames``
+    (optional; ascending numbers in ``0 .. T-1``).
 
     Added Keys: ``frame_inds`` (int64 array: ``[i_0, j_0, i_1, j_1, ...]`` of
     ``2 * num_pairs`` entries, or one), ``clip_len`` (= num_frames), ``num_clips``
@@ -42,7 +48,8 @@ class SampleFramePair(BaseTransform):
         num_pairs (int): Independent pairs to draw from one opened video. Defaults to 1.
 
     Raises:
-        ValueError: An argument is out of its range, or belongs to the other mode.
+        ValueError: An argument is out of its range, or belongs to the other mode; or (when
+            transforming) no two of the stored frames make such a pair.
     """
 
     def __init__(self,
@@ -82,10 +89,13 @@ class SampleFramePair(BaseTransform):
         total = int(results['total_frames'])
         if total < 1:
             raise ValueError(f'SampleFramePair: total_frames={total}, a video has at least one.')
+        stored = results.get('stored_frames')
+        if stored is not None and len(stored) == total:
+            stored = None
         if self.num_frames == 1:
-            picks = [np.random.randint(total)]
+            picks = [np.random.randint(total) if stored is None else _one_of(stored)]
         else:
-            picks = [index for _ in range(self.num_pairs) for index in self._pair(total)]
+            picks = [index for _ in range(self.num_pairs) for index in self._pair(total, stored)]
         start = results.get('start_index', 0)
         results['frame_inds'] = np.array(picks, dtype=np.int64) + start
         results['clip_len'] = self.num_frames
@@ -93,7 +103,16 @@ class SampleFramePair(BaseTransform):
         results['frame_interval'] = 1
         return results
 
-    def _pair(self, total: int) -> tuple[int, int]:
+    def _pair(self, total: int, stored: np.ndarray | None) -> tuple[int, int]:
+        if stored is not None:
+            pair = (self._continuous_stored(total, stored) if self.mode == 'continuous' else
+                    self._distant_stored(total, stored))
+            if pair is None:
+                raise ValueError(
+                    f'{self}: no two of the {len(stored)} frames that are stored of a video of '
+                    f'{total} make such a pair. Pack more: tools/data/pack_frames.py with a larger '
+                    '--frames, or for a small delta with --every (at most delta).')
+            return pair
         if self.mode == 'continuous':
             return self._continuous_pair(total)
         window = total if self.max_gap is None else min(total, self.max_gap + 1)
@@ -113,18 +132,55 @@ class SampleFramePair(BaseTransform):
         return i, j
 
     def _continuous_pair(self, total: int) -> tuple[int, int]:
-        assert self.delta is not None  # __init__ has seen to it
-        gap = min(self.delta, total - 1)
-        if self.max_gap is not None:
-            gap = min(gap, self.max_gap)
+        gap = self._largest_gap(total)
         i = np.random.randint(total - gap)
         j = i if gap == 0 else np.random.randint(i + 1, i + gap + 1)
         return i, j
+
+    def _largest_gap(self, total: int) -> int:
+        assert self.delta is not None  # __init__ has seen to it
+        gap = min(self.delta, total - 1)
+        return gap if self.max_gap is None else min(gap, self.max_gap)
+
+    def _distant_stored(self, total: int, stored: np.ndarray) -> tuple[int, int] | None:
+        window = total if self.max_gap is None else min(total, self.max_gap + 1)
+        sections = min(self.num_sections, window)
+        starts = np.arange(total - window + 1)[:, None]
+        edges = starts + np.arange(sections + 1) * window // sections
+        before = np.searchsorted(stored, edges)  # how many stored frames, for each place and edge
+        filled = before[:, 1:] > before[:, :-1]
+        places = np.flatnonzero(filled.sum(1) >= 2)
+        if not len(places):
+            return None
+        place = _one_of(places)
+        first, second = 0, 1
+        if sections > 2:
+            first, second = np.sort(np.random.choice(np.flatnonzero(filled[place]), 2, False))
+        i, j = (stored[np.random.randint(before[place, k], before[place, k + 1])]
+                for k in (first, second))
+        return i, j
+
+    def _continuous_stored(self, total: int, stored: np.ndarray) -> tuple[int, int] | None:
+        gap = self._largest_gap(total)
+        if gap == 0:
+            i = _one_of(stored)
+            return i, i
+        ends = np.searchsorted(stored, stored + gap, side='right')
+        firsts = np.flatnonzero(ends > np.arange(1, len(stored) + 1))
+        if not len(firsts):
+            return None
+        first = _one_of(firsts)
+        return stored[first], stored[np.random.randint(first + 1, ends[first])]
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(mode={self.mode!r}, num_sections={self.num_sections}, '
                 f'delta={self.delta}, max_gap={self.max_gap}, num_frames={self.num_frames}, '
                 f'num_pairs={self.num_pairs})')
+
+
+def _one_of(values: np.ndarray) -> int:
+    """One of them; ``np.random.choice`` takes five times as long."""
+    return values[np.random.randint(len(values))]
 
 
 def _at_least(minimum: int, **argument: int) -> int:

@@ -7,7 +7,7 @@ from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vicmae_mm.datasets.video_pairs import VideoPairDataset
+from vicmae_mm.datasets.skipping_dataset import SkippingDataset
 from vicmae_mm.engine.unwrapping import innermost_datasets
 from vicmae_mm.registry import HOOKS
 
@@ -16,10 +16,10 @@ from vicmae_mm.registry import HOOKS
 class BadVideoHook(Hook):
     """Keep the account of bad videos in the work dir, and in the log.
 
-    Before training, before workers start, it gives every :class:`VideoPairDataset` of
-    the training dataloader (also inside mmengine's dataset wrappers) the file
-    ``bad_videos.jsonl`` in the work dir. After every epoch it logs the count over all
-    workers and ranks, and hands it to the loggers as ``train/bad_videos``.
+    Before training, before workers start, it gives every :class:`VideoPairDataset` and
+    :class:`PackedFrameDataset` of the training dataloader (also inside mmengine's dataset
+    wrappers) the file ``bad_videos.jsonl`` in the work dir. After every epoch it logs the count
+    over all workers and ranks, and hands it to the loggers as ``train/bad_videos``.
 
     Raises:
         TooManyBadVideosError: Before training, if the videos already known to be bad from an
@@ -54,6 +54,6 @@ class BadVideoHook(Hook):
         return bad, total
 
 
-def iter_pair_datasets(dataset: Any) -> Iterator[VideoPairDataset]:
-    """The :class:`VideoPairDataset` objects in a dataset, each once, through any wrappers."""
-    return (item for item in innermost_datasets(dataset) if isinstance(item, VideoPairDataset))
+def iter_pair_datasets(dataset: Any) -> Iterator[SkippingDataset]:
+    """The datasets that skip bad videos in a dataset, each once, through any wrappers."""
+    return (item for item in innermost_datasets(dataset) if isinstance(item, SkippingDataset))

@@ -1,0 +1,103 @@
+"""Which videos go into which shard, and which shards are still to be made."""
+import hashlib
+import json
+import os.path as osp
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from vicmae_mm.datasets.annotations import Video
+from vicmae_mm.datasets.preparation.converting import Done, keep_to_settings
+
+from .packing import Job, Packed, Settings
+from .shards import ShardError, StoredVideo, read_videos, write_shard
+
+SETTINGS_FILE = 'pack.json'
+
+
+@dataclass
+class Plan:
+    """The shards of a dataset: so many consecutive videos of its list in each.
+
+    Attributes:
+        target: Folder of the shards.
+        folder: What the paths of the videos are relative to.
+        videos: Path and label of each, in their order.
+        classes: Names of the labels; empty if not known.
+        settings: How to pack.
+        per_shard: Videos of a shard, bad ones counted.
+    """
+    target: str
+    folder: str
+    videos: Sequence[Video]
+    classes: Sequence[str]
+    settings: Settings
+    per_shard: int
+    _pending: dict[int, dict[int, Done]] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Note what is packed, and how, in a new target; see that an old one has the same.
+
+        Raises:
+            ValueError: It has other settings, or other videos.
+        """
+        listed = json.dumps([list(self.videos), list(self.classes)]).encode()
+        keep_to_settings(osp.join(self.target, SETTINGS_FILE), dict(
+            **asdict(self.settings), videos_per_shard=self.per_shard, num_videos=len(self.videos),
+            sha256_of_list=hashlib.sha256(listed).hexdigest()))
+
+    @property
+    def names(self) -> list[str]:
+        """File names of the shards."""
+        count = -(-len(self.videos) // self.per_shard)
+        return [f'shard-{number:05d}.zip' for number in range(count)]
+
+    def path(self, shard: int) -> str:
+        """The file of a shard."""
+        return osp.join(self.target, self.names[shard])
+
+    def jobs_left(self) -> list[Job]:
+        """Jobs of the shards that are missing or not whole."""
+        jobs = []
+        for shard in range(len(self.names)):
+            if not self._is_whole(shard):
+                self._pending[shard] = {}
+                jobs += [Job(number, osp.join(self.folder, self.videos[number][0]), self.settings)
+                         for number in self._numbers(shard)]
+        return jobs
+
+    def add(self, job: Job, done: Done) -> None:
+        """Take in what came of a job, and write its shard if that was the last.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        shard = job.number // self.per_shard
+        self._pending[shard][job.number] = done
+        if len(self._pending[shard]) == len(self._numbers(shard)):
+            results = self._pending.pop(shard)
+            numbers = sorted(results)
+            write_shard(self.path(shard), self.classes,
+                        [self._describe(number, results[number]) for number in numbers],
+                        [getattr(results[number], 'jpegs', ()) for number in numbers])
+
+    def bad_videos(self) -> dict[str, str]:
+        """What is wrong with each bad video of the shards that are there, by its file."""
+        return {osp.join(self.folder, video.path): video.problem
+                for shard in range(len(self.names)) if self._is_whole(shard)
+                for video in read_videos(self.path(shard))[1] if video.problem}
+
+    def _numbers(self, shard: int) -> Sequence[int]:
+        first = shard * self.per_shard
+        return range(first, min(first + self.per_shard, len(self.videos)))
+
+    def _is_whole(self, shard: int) -> bool:
+        try:
+            return len(read_videos(self.path(shard))[1]) == len(self._numbers(shard))
+        except (ShardError, FileNotFoundError):
+            return False
+
+    def _describe(self, number: int, done: Done) -> StoredVideo:
+        path, label = self.videos[number]
+        if isinstance(done, Packed):
+            return StoredVideo(path, label, done.total_frames, done.frames)
+        return StoredVideo(path, label, problem=done.problem)
