@@ -10,7 +10,8 @@ import pytest
 
 from tests.helpers.video_cases import CASES
 from tests.helpers.videos import draw_frame, make_video, read_frame_number
-from vicmae_mm.datasets.readers import VideoReader, open_video
+from vicmae_mm.datasets.readers import IndexStore, VideoReader, open_video
+from vicmae_mm.datasets.readers.indexed_reader import IndexedReader
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
 # What each case must contain to be a case: a wrong build would test nothing.
@@ -23,6 +24,8 @@ NOT_FOR_OTHERS = COUNTED | {
     'edit_list', 'open_gop', 'hevc', 'mpeg4', 'intra_refresh', 'rotated_90', 'rotated_180',
     'rotated_270'
 }
+# Turned by what the container says, which the packets alone do not tell.
+CONTAINER_ONLY = {'rotated_90', 'rotated_180', 'rotated_270'}
 DECORD_CANNOT_OPEN = {'mkv_without_length', 'av1'}
 TURNS = {'rotated_90': -1, 'rotated_180': 2, 'rotated_270': 1}  # counter-clockwise quarters
 
@@ -66,6 +69,21 @@ def test_pyav_equals_a_decode_from_the_start(case, name):
         assert wrong_frames(reader, truth) == []
         counts = bool(reader.index.doubt) and name != 'intra_refresh'  # found while decoding
         assert counts == (name in COUNTED)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_by_a_kept_index_as_well(case, name, tmp_path):
+    path, truth = case(name)
+    store = IndexStore(str(tmp_path))
+    with open_video(str(path), store=store) as first, open_video(str(path)) as plain:
+        assert not isinstance(first, IndexedReader)
+        assert np.array_equal(first.get_frames([0])[0], truth[0])
+    with open_video(str(path), store=store) as reader:
+        assert isinstance(reader, IndexedReader) == (name not in CONTAINER_ONLY)
+        assert (reader.num_frames, reader.fps) == (plain.num_frames, plain.fps)
+        assert wrong_frames(reader, truth) == []
+        fell_back = getattr(reader, '_opened', None) is not None
+        assert fell_back == (name == 'intra_refresh')
 
 
 @pytest.mark.parametrize('name', sorted(set(CASES) - NOT_FOR_OTHERS - DECORD_CANNOT_OPEN))

@@ -55,7 +55,7 @@ def test_errors(tmp_path):
 
 def test_registered():
     init = TRANSFORMS.build(dict(type='vicmae_mm.VideoInit', backend='decord'))
-    assert repr(init) == "VideoInit(backend='decord')"
+    assert repr(init) == "VideoInit(backend='decord', index_dir=None)"
     assert repr(TRANSFORMS.build(dict(type='vicmae_mm.VideoDecode'))) == 'VideoDecode()'
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 NOT_VIDEOS = ('tty', 'image2', 'hls', 'dash', 'concat', 'sdp')
 
 
+def library() -> ModuleType:
+    """PyAV, or an ImportError that says what to install."""
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError('reading videos needs PyAV: pip install av') from error
+    return av
+
+
 def open_container(path: str) -> InputContainer:
     """Open a local file.
 
@@ -26,10 +36,7 @@ def open_container(path: str) -> InputContainer:
         ImportError: PyAV is not installed.
         VideoError: It isn't there, is not a regular file, is empty, or is not a video.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError('reading videos needs PyAV: pip install av') from error
+    av = library()
     _check_file(path)
     try:
         # "file:", or a name such as "a:b.mp4" would be taken for a network address

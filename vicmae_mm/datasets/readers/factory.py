@@ -1,6 +1,8 @@
 """The one way in: a path and the name of a backend, an opened video."""
 from .base import VideoError, VideoReader
 from .decord_reader import DecordReader
+from .index_store import IndexStore
+from .indexed_reader import open_indexed
 from .messages import warn_once
 from .pyav_reader import PyAVReader
 from .seekability import seek_problem
@@ -9,7 +11,7 @@ from .torchcodec_reader import TorchCodecReader
 BACKENDS = {'pyav': PyAVReader, 'torchcodec': TorchCodecReader, 'decord': DecordReader}
 
 
-def open_video(path: str, backend: str = 'pyav') -> VideoReader:
+def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None) -> VideoReader:
     """Open a video for reading single frames.
 
     Args:
@@ -17,6 +19,7 @@ def open_video(path: str, backend: str = 'pyav') -> VideoReader:
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. The last two also need PyAV, which
             looks at the packets of a file first: a file in which they would return other frames
             than a decode from the start is read by PyAV instead, and the log says so.
+        store: Where indexes are kept, which make opening a video again cheaper; for PyAV only.
 
     Returns:
         The open reader: close it, or use it in a ``with`` statement.
@@ -28,7 +31,7 @@ def open_video(path: str, backend: str = 'pyav') -> VideoReader:
     """
     check_backend(backend)
     if backend == 'pyav':
-        return PyAVReader(path)
+        return PyAVReader(path) if store is None else open_indexed(path, store)
     other = DecordReader if backend == 'decord' else TorchCodecReader
     other.library()
     pyav = PyAVReader(path)

@@ -41,7 +41,7 @@ class PyAVReader(VideoReader):
 
     Attributes:
         index: The packets and the frames they hold.
-        codec: Name of the video's codec, such as ``'h264'``.
+        decoder: libavcodec's decoder, told by the container what there is to know.
 
     Raises:
         ImportError: PyAV is not installed.
@@ -61,8 +61,7 @@ class PyAVReader(VideoReader):
         self._container = open_container(self.path)
         stream = video_stream(self._container, self.path)
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
-        self._decoder = stream.codec_context
-        self.codec = self._decoder.codec.canonical_name
+        self.decoder = stream.codec_context
         packets = demux(self._container, stream, self.path)
         self._packets = list(packets) if os.path.getsize(self.path) <= HELD_BYTES else None
         self.index = PacketIndex.of(packets if self._packets is None else self._packets, stream)
@@ -154,7 +153,7 @@ class PyAVReader(VideoReader):
 
     def _decode_span(self, first: int, last: int, targets: set[int]) -> Iterator[VideoFrame]:
         """Decode the packets ``first`` to ``last``, but those that ``targets`` do not need."""
-        decoder = self._decoder
+        decoder = self.decoder
         if decoder.is_open:
             decoder.flush_buffers()
         needed = [i for i in range(first, last + 1)

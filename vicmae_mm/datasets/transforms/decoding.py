@@ -5,7 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
-from ..readers import check_backend, open_video
+from ..readers import IndexStore, check_backend, open_video
 
 
 @TRANSFORMS.register_module()
@@ -19,27 +19,35 @@ class VideoInit(BaseTransform):
 
     Args:
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``.
+        index_dir: Folder to keep what was found out about each video in, so that it is found out
+            once: about 10 kB a video, made when a video is first opened, used while the video's
+            size and time of change stay. For ``'pyav'`` only. Nothing is kept if None.
 
     Raises:
-        ValueError: There is no such backend.
+        ValueError: There is no such backend, or it makes no use of ``index_dir``.
         ImportError: The package of the backend is not installed.
         VideoError: The file can't be opened as a video (when transforming).
     """
 
-    def __init__(self, backend: str = 'pyav') -> None:
+    def __init__(self, backend: str = 'pyav', index_dir: str | None = None) -> None:
         check_backend(backend)
+        if index_dir is not None and backend != 'pyav':
+            raise ValueError(f"VideoInit: index_dir={index_dir!r} is of use to backend='pyav' "
+                             f'alone, not to {backend!r}. Leave one out.')
         self.backend = backend
+        self.index_dir = index_dir
+        self._store = None if index_dir is None else IndexStore(index_dir)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open ``results['filename']``."""
-        reader = open_video(results['filename'], self.backend)
+        reader = open_video(results['filename'], self.backend, self._store)
         results['video_reader'] = reader
         results['total_frames'] = reader.num_frames
         results['avg_fps'] = reader.fps
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(backend={self.backend!r})'
+        return f'{type(self).__name__}(backend={self.backend!r}, index_dir={self.index_dir!r})'
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,64 @@
+"""A folder of kept indexes: one small file a video, made the first time the video is opened."""
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+
+from vicmae_mm.datasets.bad_video_ledger import file_state
+from vicmae_mm.whole_files import write_whole
+
+from .container import library
+from .kept_index import FORMAT, KeptIndex
+from .messages import warn_once
+
+
+class IndexStore:
+    """Indexes of videos in a folder, each valid as long as its video keeps size and time.
+
+    Any number of processes and machines may share the folder. A file in there that can't be
+    used, whatever the reason, is as good as none. Where the folder can't be written to (a full
+    disk, a read-only one), the log says so once and no index is added.
+
+    Args:
+        folder: Made when the first index is written.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = os.path.expanduser(folder)
+        self._writable = True
+
+    def load(self, video: str) -> KeptIndex | None:
+        """The index kept of a video, or None."""
+        state = video_state(video)
+        with suppress(OSError):
+            with open(self._path(video), 'rb') as file:
+                return KeptIndex.from_bytes(file.read(), state, os.path.getsize(video))
+        return None
+
+    def save(self, video: str, kept: KeptIndex, state: str) -> None:
+        """Keep the index of a video.
+
+        Args:
+            video: Its path.
+            kept: The index.
+            state: :func:`video_state` from before the video was looked through.
+        """
+        if not self._writable:
+            return
+        try:
+            write_whole(self._path(video), [kept.to_bytes(state)])
+        except OSError as error:
+            self._writable = False
+            warn_once(f'its index cannot be kept in {self.folder} ({error.strerror}), nor will '
+                      'this process keep those of other videos', video)
+
+    def _path(self, video: str) -> str:
+        """Two levels of folders, as one of 240,000 files is slow on many file systems."""
+        name = hashlib.sha1(os.fsencode(os.path.abspath(video))).hexdigest()
+        return os.path.join(self.folder, name[:2], name[2:4], f'{name[4:]}.safetensors')
+
+
+def video_state(path: str) -> str:
+    """What an index depends on: the file, and the library that says what is in it."""
+    return f'{FORMAT} {library().__version__} {file_state(path)}'

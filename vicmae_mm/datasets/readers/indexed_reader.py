@@ -1,0 +1,133 @@
+"""Reading with PyAV what has been looked through before."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from io import BufferedReader, FileIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import VideoError
+from .index_store import IndexStore, video_state
+from .kept_index import KeptIndex
+from .packet_places import find_places, gives_the_same
+from .pyav_reader import NotAsIndexed, PyAVReader
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+
+READ_AHEAD = 2**16  # bytes; packets that are decoded together mostly lie together
+
+
+def open_indexed(path: str, store: IndexStore) -> PyAVReader:
+    """Open a video by its kept index; without one, as ever, and keep one for the next time.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        VideoError: The file can't be opened as a video or holds no frame.
+    """
+    kept = store.load(path)
+    if kept is None:
+        state = video_state(path)
+        reader = PyAVReader(path)
+        store.save(path, _look_through(reader), state)
+        return reader
+    if kept.places is None and not kept.index.doubt:
+        return PyAVReader(path)
+    try:
+        return IndexedReader(path, kept, store)
+    except ValueError:  # kept where PyAV has other decoders
+        return PyAVReader(path)
+
+
+def _look_through(reader: PyAVReader) -> KeptIndex:
+    """What is worth keeping of an opened video."""
+    from av import FFmpegError
+    plain = KeptIndex(reader.index, reader.num_frames, reader.fps)
+    try:
+        kept = replace(plain, places=None if reader.index.doubt else find_places(reader))
+        if kept.places is None:
+            return plain
+        with IndexedReader(reader.path, kept) as indexed:
+            frame = indexed.first_frame()
+        return kept if frame is not None and gives_the_same(frame, reader.path) else plain
+    except (FFmpegError, OSError):  # the reader will meet it again, and say so
+        return plain
+
+
+class IndexedReader(PyAVReader):
+    """Reads single frames without opening the container, by what is known of the file.
+
+    Where the decoder contradicts that, the file is opened as if nothing were known.
+
+    Args:
+        path: A video file.
+        kept: Its index, with places or in doubt.
+        store: Where to note that the index is not to be used.
+    """
+
+    def __init__(self, path: str, kept: KeptIndex, store: IndexStore | None = None) -> None:
+        self._kept = kept
+        self._store = store
+        self._file: BufferedReader | None = None
+        self._opened: PyAVReader | None = None
+        super().__init__(path)
+
+    def _open(self) -> None:
+        kept = self._kept
+        self.index, self.num_frames, self.fps = kept.index, kept.num_frames, kept.fps
+        self._keyframes = set(kept.index.keyframes)
+        if kept.places is not None:
+            self.decoder = kept.places.open_decoder()
+
+    def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
+        """The coded packets of these numbers, ascending; all if None."""
+        from av import Packet
+        places, pts = self._kept.places, self.index.pts
+        assert places is not None
+        try:
+            if self._file is None:
+                self._file = BufferedReader(FileIO(self.path), READ_AHEAD)
+            for i in range(len(pts)) if numbers is None else numbers:
+                packet = Packet(places.sizes[i])  # with the room behind it that decoders want
+                self._file.seek(places.positions[i])
+                if self._file.readinto(packet) < packet.size:
+                    raise NotAsIndexed('the file has become shorter')
+                packet.pts = pts[i]
+                packet.is_keyframe = i in self._keyframes
+                yield packet
+        except OSError as error:
+            raise VideoError(self.path, f'cannot be read ({error.strerror})') from error
+
+    def first_frame(self) -> VideoFrame | None:
+        """Frame 0 as it comes out of the decoder, if it does."""
+        packet = self.index.shown[0]
+        frames = self._decode_span(self.index.start_of(packet), packet, {packet})
+        return next((frame for frame in frames if frame.pts == self.index.pts[packet]), None)
+
+    def close(self) -> None:
+        for opened in (self._file, self._opened):
+            if opened is not None:
+                opened.close()
+
+    def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        from av import FFmpegError
+        if self.index.doubt:
+            return self._decode_counting(wanted)
+        if self._opened is None:
+            try:
+                return self._decode_indexed(wanted)
+            except (NotAsIndexed, FFmpegError):
+                self._open_container()
+        assert self._opened is not None
+        return self._opened._decode(wanted)
+
+    def _open_container(self) -> None:
+        """Go on as if nothing were known, now and when the video is opened again."""
+        if self._store is not None:
+            self._store.save(self.path, replace(self._kept, places=None), video_state(self.path))
+        self._opened = PyAVReader(self.path)
+        if self._opened.num_frames != self.num_frames:
+            raise VideoError(self.path, 'has changed while it was read')
