@@ -2,13 +2,26 @@
 from .bad_videos import TooManyBadVideosError
 from .birdsnap import Birdsnap
 from .labelled_images import LabelledImages
+from .packed import PackedFrameDataset
 from .samplers import EpochSampler, SampleIndex
 from .seeded_samples import SeededSamples
-from .transforms import PerFrame, RepeatAug, SampleFramePair, VideoDecode, VideoInit
+from .transforms import (
+    ColorJitter,
+    DistinctFrames,
+    GaussianBlur,
+    Grayscale,
+    PackViews,
+    PerFrame,
+    RepeatAug,
+    SampleFramePair,
+    VideoDecode,
+    VideoInit,
+)
 from .video_pairs import VideoPairDataset
 
 __all__ = [
-    'Birdsnap', 'EpochSampler', 'LabelledImages', 'PerFrame', 'RepeatAug', 'SampleFramePair',
-    'SampleIndex', 'SeededSamples', 'TooManyBadVideosError', 'VideoDecode', 'VideoInit',
-    'VideoPairDataset'
+    'Birdsnap', 'ColorJitter', 'DistinctFrames', 'EpochSampler', 'GaussianBlur', 'Grayscale',
+    'LabelledImages', 'PackViews', 'PackedFrameDataset', 'PerFrame', 'RepeatAug',
+    'SampleFramePair', 'SampleIndex', 'SeededSamples', 'TooManyBadVideosError', 'VideoDecode',
+    'VideoInit', 'VideoPairDataset'
 ]

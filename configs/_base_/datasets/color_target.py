@@ -7,17 +7,17 @@ color_target = dict(
             type='mmengine.RandomApply',
             transforms=[
                 dict(
-                    type='mmpretrain.ColorJitter',
+                    type='vicmae_mm.ColorJitter',
                     brightness=0.4,
                     contrast=0.4,
                     saturation=0.2,
                     hue=0.1)
             ],
             prob=0.8),
-        dict(type='mmpretrain.RandomGrayscale', prob=0.2, keep_channels=True),
         dict(
-            type='mmpretrain.GaussianBlur',
-            magnitude_range=(0.1, 2.0),
-            magnitude_std='inf',
+            type='mmengine.RandomApply', transforms=[dict(type='vicmae_mm.Grayscale')], prob=0.2),
+        dict(
+            type='mmengine.RandomApply',
+            transforms=[dict(type='vicmae_mm.GaussianBlur', sigma=(0.1, 2.0))],
             prob=0.5),
     ])
