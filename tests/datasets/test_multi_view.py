@@ -17,9 +17,14 @@ STOCK = [
     dict(type='Resize', scale=(-1, 224)),
     dict(type='ThreeCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys=('img_shape', 'filename')),
 ]
-# long, as short as the clip (61 frames), shorter; wide and high
-VIDEOS = {'long': (150, (96, 64)), 'clip': (61, (64, 96)), 'short': (20, (96, 64))}
+# long, as short as the clip (61 frames), shorter, one frame, as large as the crop, a square;
+# wide and high
+VIDEOS = {
+    'long': (150, (96, 64)), 'clip': (61, (64, 96)), 'short': (20, (96, 64)),
+    'one': (1, (96, 64)), 'large': (62, (224, 256)), 'square': (20, (64, 64)),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +59,15 @@ def views(pipeline: list[dict], path: str) -> dict:
 @pytest.mark.parametrize('backend', ['pyav', 'decord'])
 def test_frames_and_pixels_are_those_of_mmaction2(videos, test_pipeline, name, backend):
     pytest.importorskip('decord')
-    ours = [dict(test_pipeline[0], backend=backend), *test_pipeline[1:-1]]  # without packing
-    got, expected = views(ours, videos[name]), views(STOCK, videos[name])
-    assert got['frame_inds'].tolist() == expected['frame_inds'].tolist()
-    assert got['imgs'].shape == expected['imgs'].shape == (21, 3, 16, 224, 224)
+    pipeline = [dict(test_pipeline[0], backend=backend), *test_pipeline[1:]]
+    ours, stock = views(pipeline, videos[name]), views(STOCK, videos[name])
+    got, expected = ours['inputs'].to('cpu'), stock['inputs']
+    assert got.shape == (21, 3, 16, 224, 224) and got.dtype == torch.uint8
     # H.264 of whole keyframes, which decord seeks in rightly: not one pixel may differ
-    assert (got['imgs'] == expected['imgs']).all()
+    assert torch.equal(got, expected)
+    assert got.stride() == expected.stride()  # another memory format may round otherwise
+    assert ours['data_samples'].metainfo == stock['data_samples'].metainfo
+    assert ours['data_samples'].gt_label == stock['data_samples'].gt_label
 
 
 def test_clip_starts_by_hand(videos, test_pipeline):
@@ -70,9 +78,9 @@ def test_clip_starts_by_hand(videos, test_pipeline):
 
 
 def test_order_of_the_views_is_crop_then_clip(videos, test_pipeline):
-    imgs = views(test_pipeline[:-1], videos['long'])['imgs']
+    imgs = views(test_pipeline, videos['long'])['inputs'].to('cpu').numpy()
     starts = views(test_pipeline[:2], videos['long'])['frame_inds'].reshape(7, 16)[:, 0]
-    whole = views(test_pipeline[:4], videos['long'])['imgs']
+    whole = views([*test_pipeline[:2], *test_pipeline[3:5]], videos['long'])['imgs']
     # 64 x 96 resized to a short side of 224 leaves 112 px to slide; left, right, middle
     for crop, left in enumerate((0, 112, 56)):
         for clip in range(7):
@@ -134,13 +142,13 @@ def recognizer() -> nn.Module:
 
 def test_scores_are_the_stock_ones_and_the_mean_of_21_softmaxes(videos, data_config, tmp_path):
     pytest.importorskip('decord')
-    (tmp_path / 'list.txt').write_text(''.join(f'{path} 0\n' for path in videos.values()))
+    (tmp_path / 'list.txt').write_text(f'{videos["long"]} 0\n{videos["short"]} 0\n')
     loader = data_config.test_dataloader.copy()
     loader.update(num_workers=0, persistent_workers=False)
     place = dict(ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(video=''))
     loader.dataset.update(data_root='', **place)
     stock = dict(loader, dataset=dict(
-        type='VideoDataset', test_mode=True, pipeline=[*STOCK, dict(type='PackActionInputs')],
+        type='VideoDataset', test_mode=True, pipeline=STOCK,
         **place))
     model = recognizer()
     scores = {}

@@ -65,11 +65,10 @@ test_pipeline = [  # 7 clips, each with 3 crops along its longer side
     dict(type='vicmae_mm.VideoInit'),
     dict(
         type='mmaction.SampleFrames', clip_len=16, frame_interval=4, num_clips=7, test_mode=True),
+    dict(type='vicmae_mm.DistinctFrames'),  # clips overlap
     dict(type='vicmae_mm.VideoDecode'),
     dict(type='mmaction.Resize', scale=(-1, 224)),
-    dict(type='mmaction.ThreeCrop', crop_size=224),
-    dict(type='mmaction.FormatShape', input_format='NCTHW'),
-    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
+    dict(type='vicmae_mm.PackViews', crop_size=224, meta_keys=('img_shape', 'filename')),
 ]
 
 train_dataloader = dict(

@@ -33,9 +33,11 @@ test_pipeline = [
     dict(type='mmaction.UniformSample', clip_len=8, num_clips=7, test_mode=True),
     dict(type='vicmae_mm.VideoDecode'),
     dict(type='mmaction.Resize', scale=(-1, 224)),
-    dict(type='mmaction.ThreeCrop', crop_size=224),
-    dict(type='mmaction.FormatShape', input_format='NCHW'),
-    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
+    dict(
+        type='vicmae_mm.PackViews',
+        crop_size=224,
+        input_format='NCHW',
+        meta_keys=('img_shape', 'filename')),
 ]
 
 train_dataloader = dict(
