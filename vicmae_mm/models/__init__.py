@@ -1,4 +1,5 @@
 """Models, importable as ``vicmae_mm.models`` and buildable by config."""
+from .augmented_preprocessor import AugmentedPairPreprocessor
 from .backbones import ViCMAEViT, VideoViT
 from .encoder import Encoder
 from .heads import InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
@@ -8,6 +9,7 @@ from .utils import MixupCutmix, SyncBN1d
 from .vicmae import ViCMAE
 
 __all__ = [
+    'AugmentedPairPreprocessor',
     'Encoder',
     'FeatureNorm',
     'InfoNCEHead',

@@ -40,7 +40,10 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
             raise ValueError(
                 f'{type(self).__name__} takes views that are stacked, (B, 3, H, W) each: set '
                 "train_dataloader.collate_fn=dict(type='default_collate').")
-        views = [self._normalised(view) for view in self.augment(self.cast_data(views), training)]
+        views = self.cast_data(views)
+        if self._channel_conversion:
+            views = [view[:, [2, 1, 0]] for view in views]
+        views = [self._normalised(view) for view in self.augment(views, training)]
         return dict(inputs=views[0] if isinstance(inputs, Tensor) else views,
                     data_samples=self.cast_data(data.get('data_samples')))
 
@@ -49,8 +52,6 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
         return views
 
     def _normalised(self, view: Tensor) -> Tensor:
-        if self._channel_conversion:
-            view = view[:, [2, 1, 0]]
         if not self._enable_normalize:
             return view.float()
         if view.dtype != torch.uint8:

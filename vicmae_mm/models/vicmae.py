@@ -6,9 +6,11 @@ from mmengine.dist import get_world_size
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vicmae_mm.models.utils.monitors import embedding_rank, embedding_std, pair_accuracy
 from vicmae_mm.models.utils.parts import check_parts
+from vicmae_mm.models.utils.patches import take_patches
 from vicmae_mm.models.utils.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
 
@@ -46,6 +48,9 @@ class ViCMAE(BaseSelfSupervisor):
         contrast_weight: :math:`\lambda`, 0.025 in Table 7.
         recon_frames: Which frame of a pair is reconstructed: ``'both'`` (the mean
             of the two losses), ``'first'`` or ``'random'``.
+        decoder_chunks: Parts in which a batch is decoded, one after the other. More than 1
+            saves the memory of the decoder's activations, at the price of a second decoder
+            forward pass; the loss is the same.
         joint_bn: Whether both views share the batch statistics of one
             projector pass. By default each view has its own.
         data_preprocessor: Normalises frames on the device.
@@ -75,6 +80,7 @@ class ViCMAE(BaseSelfSupervisor):
                  recon_weight: float = 1.0,
                  contrast_weight: float = 0.025,
                  recon_frames: str = 'both',
+                 decoder_chunks: int = 1,
                  joint_bn: bool = False,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | list[dict] | None = None) -> None:
@@ -92,6 +98,7 @@ class ViCMAE(BaseSelfSupervisor):
         self.contrast_weight = contrast_weight
         self.contrast_scale = 1.0
         self.recon_frames = recon_frames
+        self.decoder_chunks = decoder_chunks
         self.joint_bn = joint_bn
         check_parts(self)
 
@@ -123,11 +130,11 @@ class ViCMAE(BaseSelfSupervisor):
         weight = self.contrast_weight * self.contrast_scale
         losses: dict[str, Tensor] = {}
         if isinstance(self.backbone, MAEViT):
-            features, mask, ids_restore = self.backbone(frames)
+            features, _, ids_restore = self.backbone(frames)
         else:
             features = self.backbone(frames)
         if self.with_neck:
-            recon = self._reconstruction_loss(features, ids_restore, frames, mask)
+            recon = self._reconstruction_loss(features, ids_restore, frames)
             losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach())
         if self.contrast_head is not None:
             # Before the schedule starts, the projector is not run at all: with
@@ -159,12 +166,31 @@ class ViCMAE(BaseSelfSupervisor):
         videos = torch.arange(len(inputs[0]), device=inputs[0].device)
         return torch.cat((*inputs[0::2], *inputs[1::2])), videos.repeat(max(len(inputs) // 2, 1))
 
-    def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor,
-                             mask: Tensor) -> Tensor:
+    def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
         """Mean squared error on the hidden patches (eq. 6)."""
         rows = self._rows_to_reconstruct(len(frames), frames.device)
-        prediction = self.neck(latent[rows], ids_restore[rows])
-        return self.head.loss(prediction, frames[rows], mask[rows])
+        whole = latent[rows], ids_restore[rows].argsort(dim=1), frames[rows]
+        if self.decoder_chunks == 1:
+            return self.hidden_patch_loss(*whole)
+        chunks = zip(*(tensor.chunk(self.decoder_chunks) for tensor in whole), strict=True)
+        # what a chunk computes is thrown away and computed again for its gradient
+        losses = [len(chunk[0]) * checkpoint(self.hidden_patch_loss, *chunk, use_reentrant=False)
+                  for chunk in chunks]
+        return torch.stack(losses).sum() / len(whole[0])
+
+    def hidden_patch_loss(self, latent: Tensor, ids_shuffle: Tensor, frames: Tensor) -> Tensor:
+        """Mean squared error on the hidden patches of some frames.
+
+        Args:
+            latent: Class token and visible tokens (B, 1 + keep, C).
+            ids_shuffle: Numbers of the patches (B, L), the visible ones first.
+            frames: (B, 3, H, W).
+        """
+        prediction = self.neck.predict_hidden(latent, ids_shuffle).flatten(0, 1)
+        hidden = ids_shuffle[:, latent.shape[1] - 1:]
+        patches = take_patches(frames, hidden, self.head.patch_size).flatten(0, 1)
+        # To the head, every hidden patch is an image: it makes targets of these alone.
+        return self.head.loss(prediction[:, None], patches, prediction.new_ones(len(patches), 1))
 
     def _rows_to_reconstruct(self, num_frames: int, device: torch.device) -> slice | Tensor:
         num_pairs = num_frames // 2

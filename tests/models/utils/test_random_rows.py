@@ -23,7 +23,7 @@ def masks(world_size: int) -> dict:
               patch.object(random_rows, 'get_world_size', return_value=world_size)):
             samples = list(EpochSampler(range(PAIRS), seed=1, round_up=False))
             torch.manual_seed(3)  # as StepSeedHook does, on all ranks
-            mask = backbone.random_masking(torch.zeros(2 * len(samples), 16, 8))[1]
+            mask = backbone(torch.zeros(2 * len(samples), 3, 32, 32))[1]
         # the first frames of all pairs, then the second: as ViCMAE stacks them
         rows = [(view, int(sample)) for view in (0, 1) for sample in samples]
         found.update(zip(rows, map(tuple, mask.tolist()), strict=True))

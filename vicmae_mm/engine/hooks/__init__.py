@@ -3,6 +3,7 @@ from .bad_video_hook import BadVideoHook
 from .checkpoint_fit_hook import CheckpointFitHook
 from .class_count_hook import ClassCountHook
 from .collapse_hook import CollapseHook
+from .compile_hook import CompileHook
 from .contrast_weight_hook import ContrastWeightHook
 from .curves_hook import CurvesHook
 from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
@@ -12,7 +13,7 @@ from .safe_checkpoint_hook import SafeCheckpointHook
 from .step_seed_hook import StepSeedHook
 
 __all__ = [
-    'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'CollapseHook', 'ContrastWeightHook',
-    'CurvesHook', 'FiniteLossHook', 'NonFiniteLossError', 'PretrainedFitHook',
+    'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'CollapseHook', 'CompileHook',
+    'ContrastWeightHook', 'CurvesHook', 'FiniteLossHook', 'NonFiniteLossError', 'PretrainedFitHook',
     'ReconstructionHook', 'SafeCheckpointHook', 'StepSeedHook'
 ]

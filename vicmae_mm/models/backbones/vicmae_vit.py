@@ -2,9 +2,12 @@
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from vicmae_mm.models.utils.patches import take_patches
 from vicmae_mm.models.utils.position import check_patch_grid, sincos_position_table
 from vicmae_mm.models.utils.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
@@ -46,6 +49,9 @@ class ViCMAEViT(MAEViT):
                 f'{side**2} patches visible.')
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, mask_ratio=mask_ratio, **kwargs)
+        for module in self.modules():
+            if isinstance(module, DropPath):  # mmpretrain's are numpy scalars: torch.compile stops
+                module.drop_prob = float(module.drop_prob)
 
     def init_weights(self) -> None:
         """Initialise as the authors do, or leave pretrained weights alone."""
@@ -65,28 +71,44 @@ class ViCMAEViT(MAEViT):
         super().train(mode)
         return self
 
-    def random_masking(self,
-                       x: Tensor,
-                       mask_ratio: float = 0.75,
-                       noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Keep the patches with the smallest noise.
+    def shuffle(self, num_images: int, noise: Tensor | None = None) -> Tensor:
+        """Put the patches of each image into a random order: those of the smallest noise first.
 
         Args:
-            x: Patch embeddings (B, L, C).
-            mask_ratio: Share of patches removed.
+            num_images: B.
             noise: (B, L); where it is None, :func:`rand_rows` draws it.
 
         Returns:
-            Visible patches (B, keep, C), mask (B, L) with 1 for removed
-            patches, and the indices (B, L) that undo the shuffle.
+            Numbers of the patches (B, L). The first ``num_visible`` of a row stay visible.
         """
-        num_keep = int(x.shape[1] * (1 - mask_ratio))
         if noise is None:
-            noise = rand_rows(*x.shape[:2], device=x.device)
-        ids_shuffle = noise.argsort(dim=1)
-        ids_restore = ids_shuffle.argsort(dim=1)
-        ids_keep = ids_shuffle[:, :num_keep, None].expand(-1, -1, x.shape[2])
-        return x.gather(1, ids_keep), (ids_restore >= num_keep).float(), ids_restore
+            noise = rand_rows(num_images, self.num_patches, device=self.pos_embed.device)
+        return noise.argsort(dim=1)
+
+    @property
+    def num_visible(self) -> int:
+        """How many patches of an image are not hidden."""
+        return int(self.num_patches * (1 - self.mask_ratio))
+
+    def encode_visible(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Embed and encode some patches of each image; the others are not even embedded.
+
+        Args:
+            images: (B, 3, H, W).
+            visible: Numbers of the patches (B, keep).
+
+        Returns:
+            Class token and visible patches after the final norm (B, 1 + keep, C).
+        """
+        conv = self.patch_embed.projection
+        patches = take_patches(images, visible, conv.kernel_size[0])
+        patches = F.linear(patches.flatten(2), conv.weight.flatten(1), conv.bias)
+        position = self.pos_embed[0]
+        cls_token = (self.cls_token + position[:1]).expand(len(images), -1, -1)
+        tokens = torch.cat((cls_token, patches + position[1:][visible]), dim=1)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.ln1(tokens)
 
     def forward(
         self,
@@ -113,10 +135,7 @@ class ViCMAEViT(MAEViT):
                 f'The encoder was built for {self.img_size[0]} x {self.img_size[1]} px but got '
                 f'{x.shape[-2]} x {x.shape[-1]}: set backbone.img_size and the crop size of the '
                 'pipeline to the same value.')
-        patches = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
-        visible, patch_mask, ids_restore = self.random_masking(patches, self.mask_ratio, noise)
-        cls_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
-        tokens = torch.cat((cls_token, visible), dim=1)
-        for layer in self.layers:
-            tokens = layer(tokens)
-        return self.ln1(tokens), patch_mask, ids_restore
+        ids_shuffle = self.shuffle(len(x), noise)
+        ids_restore = ids_shuffle.argsort(dim=1)
+        latent = self.encode_visible(x, ids_shuffle[:, :self.num_visible])
+        return latent, (ids_restore >= self.num_visible).float(), ids_restore

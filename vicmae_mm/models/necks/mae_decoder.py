@@ -1,5 +1,7 @@
 """The decoder d_phi that predicts the pixels of hidden patches."""
+import torch
 from mmpretrain.models.necks import MAEPretrainDecoder
+from torch import Tensor
 
 from vicmae_mm.models.utils.position import sincos_position_table
 from vicmae_mm.registry import MODELS
@@ -11,8 +13,35 @@ class MAEDecoder(MAEPretrainDecoder):
 
     Takes visible tokens (B, 1 + keep, C) and the restoring indices (B, L),
     returns predicted patches (B, L, patch_size**2 * 3). ``num_patches`` must
-    be the encoder's.
+    be the encoder's. Training asks for the hidden patches alone: :meth:`predict_hidden`.
     """
+
+    def predict_hidden(self, latent: Tensor, ids_shuffle: Tensor) -> Tensor:
+        """Predict the hidden patches; equal to the rows of ``forward`` that are theirs.
+
+        To a transformer the order of tokens means nothing: they stay as the encoder left them,
+        the hidden ones at the end, and the positions are put into their order instead.
+
+        Args:
+            latent: Class token and visible tokens (B, 1 + keep, C).
+            ids_shuffle: Numbers of the patches (B, L), the visible ones first.
+
+        Returns:
+            Patches (B, L - keep, patch_size**2 * 3) in the order of ``ids_shuffle``.
+        """
+        num_known = latent.shape[1]
+        position = self.decoder_pos_embed[0]
+        cls_position = position[:1].expand(len(latent), -1, -1)
+        position = torch.cat((cls_position, position[1:][ids_shuffle]), dim=1)
+        known = self.decoder_embed(latent) + position[:, :num_known]
+        tokens = torch.cat((known, self.mask_token + position[:, num_known:]), dim=1)
+        *blocks, last = self.decoder_blocks
+        for block in blocks:
+            tokens = block(tokens)
+        # What the last block makes of known tokens, nobody looks at.
+        hidden = (tokens + last.attn(last.ln1(tokens)))[:, num_known:]
+        hidden = last.ffn(last.ln2(hidden), identity=hidden)
+        return self.decoder_pred(self.decoder_norm(hidden))
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with columns first in the position table."""

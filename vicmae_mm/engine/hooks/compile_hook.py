@@ -1,0 +1,30 @@
+"""``torch.compile`` by config."""
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vicmae_mm.engine.compilation import compile_model
+from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compile the heavy parts of the model before training (:func:`compile_model` says which).
+
+    mmengine's own ``compile=True`` compiles ``train_step`` with all that is in it, loggers and
+    optimizer included. Add this one by ``custom_hooks=[dict(type='vicmae_mm.CompileHook')]``; the
+    first step takes a minute then.
+
+    Args:
+        **options: Of ``torch.compile``, such as ``mode='max-autotune-no-cudagraphs'``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def before_train(self, runner: Runner) -> None:
+        """Compile."""
+        compile_model(unwrapped_model(runner), **self.options)
+        runner.logger.info('Encoder and decoder are compiled in the first step: it takes a minute.')

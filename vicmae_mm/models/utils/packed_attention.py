@@ -1,0 +1,144 @@
+"""Attention over short sequences that reads queries, keys and values where the layer wrote them."""
+import importlib.util
+import math
+from typing import Any
+
+import torch
+from mmpretrain.models.utils import MultiheadAttention
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import register_flop_formula
+
+MAX_LENGTH = 256
+HEAD_DIMS = (16, 32, 64)
+_HAS_TRITON = importlib.util.find_spec('triton') is not None
+
+
+def packed_attention(qkv: Tensor, num_heads: int) -> Tensor:
+    """Compute ``softmax(q k^T / sqrt(D)) v`` of every head.
+
+    On an NVIDIA GPU (compute capability >= 8, bf16 or fp16, N <= 256, D of 16, 32 or 64, Triton
+    installed) by kernels of our own, which keep all keys and values of a head on chip, need no
+    copies of q, k and v, and write their gradients as one tensor; the result and the gradients
+    are the same bits every time. Elsewhere by ``F.scaled_dot_product_attention``.
+
+    Args:
+        qkv: (B, N, 3 * H * D), what ``nn.Linear(dims, 3 * dims)`` gives: all queries, then all
+            keys, then all values of a token, head by head.
+        num_heads: H.
+
+    Returns:
+        (B, N, H * D), head by head.
+
+    Raises:
+        ValueError: If ``qkv`` has another shape.
+    """
+    if qkv.dim() != 3 or qkv.shape[2] % (3 * num_heads):
+        raise ValueError(f'qkv has shape {tuple(qkv.shape)} but must be (batch, tokens, '
+                         f'3 * {num_heads} heads * channels of a head).')
+    if _kernels_fit(qkv, num_heads):
+        return _attend(qkv, num_heads)[0]
+    q, k, v = qkv.unflatten(2, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _kernels_fit(qkv: Tensor, num_heads: int) -> bool:
+    return (_HAS_TRITON and qkv.is_cuda and qkv.dtype in (torch.bfloat16, torch.float16)
+            and 0 < qkv.shape[1] <= MAX_LENGTH and qkv.shape[2] // (3 * num_heads) in HEAD_DIMS
+            and _is_ampere_or_later(qkv.device.index))
+
+
+@torch.compiler.assume_constant_result
+def _is_ampere_or_later(device: int) -> bool:
+    return torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@torch.library.custom_op('vicmae_mm::packed_attention', mutates_args=(),
+                         schema='(Tensor qkv, int num_heads) -> (Tensor, Tensor)')
+def _attend(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
+    """Return the output, and the logarithm of the softmax's sum (B, H, N) to the base of 2."""
+    from .packed_attention_kernels import forward_kernel  # Triton is optional
+
+    qkv = qkv.contiguous()
+    out, lse = _empty_outputs(qkv, num_heads)
+    batch, length, _ = qkv.shape
+    dims = out.shape[2] // num_heads
+    config = _forward_config(length, dims)
+    with torch.cuda.device_of(qkv):
+        forward_kernel[(batch * num_heads * config['SPLITS'], )](
+            qkv, out, lse, length, num_heads, dims**-0.5 * math.log2(math.e), HEAD_DIM=dims,
+            COLUMNS=_padded(length), **config)
+    return out, lse
+
+
+@torch.library.custom_op('vicmae_mm::packed_attention_backward', mutates_args=(),
+                         schema='(Tensor grad, Tensor qkv, Tensor out, Tensor lse, int num_heads)'
+                         ' -> Tensor')
+def _attend_backward(grad: Tensor, qkv: Tensor, out: Tensor, lse: Tensor,
+                     num_heads: int) -> Tensor:
+    from .packed_attention_kernels import backward_kernel
+
+    qkv = qkv.contiguous()
+    grad_qkv = torch.empty_like(qkv)
+    batch, length, _ = qkv.shape
+    dims = out.shape[2] // num_heads
+    with torch.cuda.device_of(qkv):
+        backward_kernel[(batch * num_heads, )](
+            qkv, out.contiguous(), lse.contiguous(), grad.contiguous(), grad_qkv, length,
+            num_heads, dims**-0.5 * math.log2(math.e), dims**-0.5, HEAD_DIM=dims,
+            COLUMNS=_padded(length), **_backward_config(length, dims))
+    return grad_qkv
+
+
+def _padded(length: int) -> int:
+    """Round up to what a tile can have: a power of 2, 16 or more."""
+    return max(16, 1 << (length - 1).bit_length())
+
+
+def _forward_config(length: int, dims: int) -> dict[str, int]:
+    rows = min(64, _padded(length))
+    return dict(ROWS=rows, SPLITS=1, num_warps=4, num_stages=2)
+
+
+def _backward_config(length: int, dims: int) -> dict[str, int]:
+    if length <= 64:
+        return dict(ROWS=_padded(length), num_warps=4, num_stages=1)
+    return dict(ROWS=32, num_warps=8 if length > 128 else 4, num_stages=1)
+
+
+@_attend.register_fake
+def _empty_outputs(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
+    batch, length, width = qkv.shape
+    return (qkv.new_empty(batch, length, width // 3),
+            qkv.new_empty(batch, num_heads, length, dtype=torch.float32))
+
+
+@_attend_backward.register_fake
+def _empty_gradient(grad: Tensor, qkv: Tensor, out: Tensor, lse: Tensor,
+                    num_heads: int) -> Tensor:
+    return torch.empty_like(qkv, memory_format=torch.contiguous_format)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, int], output: tuple[Tensor, Tensor]) -> None:
+    qkv, ctx.num_heads = inputs
+    ctx.save_for_backward(qkv, *output)
+    ctx.set_materialize_grads(False)  # lse has no gradient
+
+
+def _differentiate(ctx: Any, grad: Tensor, grad_lse: None) -> tuple[Tensor, None]:
+    return _attend_backward(grad, *ctx.saved_tensors, ctx.num_heads), None
+
+
+_attend.register_autograd(_differentiate, setup_context=_keep_for_backward)
+
+
+@register_flop_formula(torch.ops.vicmae_mm.packed_attention)
+def _flops(qkv: torch.Size, num_heads: int, **kwargs: Any) -> int:
+    batch, length, width = qkv
+    return 4 * batch * length**2 * (width // 3)  # two products
+
+
+@register_flop_formula(torch.ops.vicmae_mm.packed_attention_backward)
+def _backward_flops(grad: torch.Size, qkv: torch.Size, out: torch.Size, lse: torch.Size,
+                    num_heads: int, **kwargs: Any) -> int:
+    return 2 * _flops(qkv, num_heads)  # four; that of q and k, done again, is no useful work

@@ -1,0 +1,96 @@
+"""Triton kernels of attention in which every query sees all keys of a short sequence at once.
+
+The sequence's keys and values stay on chip, so a softmax needs no second look at them and every
+gradient is summed by one program: no atomics, the same bits every time. Tensors are contiguous,
+``qkv`` and its gradient (B, N, 3 * H * D), ``out`` and its gradient (B, N, H * D), ``lse``
+(B, H, N) fp32. Scores are in units of log(2), the hardware's exponential being that of 2.
+"""
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def forward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, length: tl.tensor,
+                   num_heads: tl.tensor, scale: tl.tensor, HEAD_DIM: tl.constexpr,
+                   ROWS: tl.constexpr, COLUMNS: tl.constexpr, SPLITS: tl.constexpr) -> None:
+    """Attend for every ``SPLITS``-th block of ``ROWS`` queries of one head of one sequence.
+
+    Grid: (B * H * SPLITS, ). ``COLUMNS`` >= length. ``scale`` is that of the scores times log2(e).
+    """
+    head = tl.program_id(0) // SPLITS
+    sequence = (head // num_heads).to(tl.int64)  # offsets can exceed 32 bits from here on
+    width = num_heads * HEAD_DIM
+    channels = (head % num_heads) * HEAD_DIM + tl.arange(0, HEAD_DIM)[None, :]
+    qkv += sequence * length * 3 * width
+    out += sequence * length * width
+    lse += head.to(tl.int64) * length
+
+    columns = tl.arange(0, COLUMNS)
+    keys = qkv + columns[:, None] * (3 * width) + width + channels
+    k = tl.load(keys, mask=columns[:, None] < length, other=0.)
+    v = tl.load(keys + width, mask=columns[:, None] < length, other=0.)
+    for start in range((tl.program_id(0) % SPLITS) * ROWS, length, SPLITS * ROWS):
+        rows = start + tl.arange(0, ROWS)
+        valid = rows[:, None] < length
+        q = tl.load(qkv + rows[:, None] * (3 * width) + channels, mask=valid, other=0.)
+        s = tl.dot(q, tl.trans(k), input_precision='ieee') * scale
+        s = tl.where(columns[None, :] < length, s, float('-inf'))
+        largest = tl.max(s, 1)
+        p = tl.math.exp2(s - largest[:, None])
+        total = tl.sum(p, 1)
+        o = tl.dot(p.to(v.dtype), v, input_precision='ieee') / total[:, None]
+        tl.store(out + rows[:, None] * width + channels, o.to(out.dtype.element_ty), mask=valid)
+        tl.store(lse + rows, largest + tl.math.log2(total), mask=rows < length)
+
+
+@triton.jit
+def backward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, grad_out: tl.tensor,
+                    grad_qkv: tl.tensor, length: tl.tensor, num_heads: tl.tensor,
+                    scale: tl.tensor, score_scale: tl.tensor, HEAD_DIM: tl.constexpr,
+                    ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> None:
+    """Compute the three gradients of one head of one sequence, ``ROWS`` queries at a time.
+
+    Grid: (B * H, ). Scores are transposed, keys by queries: so P and dS are where the products
+    for dV and dK want them, and only dQ needs a transposition through shared memory.
+    ``scale`` as in the forward pass, ``score_scale`` without log2(e).
+    """
+    head = tl.program_id(0)
+    sequence = (head // num_heads).to(tl.int64)  # offsets can exceed 32 bits from here on
+    width = num_heads * HEAD_DIM
+    channels = (head % num_heads) * HEAD_DIM + tl.arange(0, HEAD_DIM)[None, :]
+    qkv += sequence * length * 3 * width
+    grad_qkv += sequence * length * 3 * width
+    out += sequence * length * width
+    grad_out += sequence * length * width
+    lse += head.to(tl.int64) * length
+
+    columns = tl.arange(0, COLUMNS)
+    is_key = columns[:, None] < length
+    key_offsets = columns[:, None] * (3 * width) + width + channels
+    k = tl.load(qkv + key_offsets, mask=is_key, other=0.)
+    v = tl.load(qkv + key_offsets + width, mask=is_key, other=0.)
+    dk = tl.zeros((COLUMNS, HEAD_DIM), tl.float32)
+    dv = tl.zeros((COLUMNS, HEAD_DIM), tl.float32)
+    for start in range(0, length, ROWS):
+        rows = start + tl.arange(0, ROWS)
+        valid = rows[:, None] < length
+        query_offsets = rows[:, None] * (3 * width) + channels
+        out_offsets = rows[:, None] * width + channels
+        q = tl.load(qkv + query_offsets, mask=valid, other=0.)
+        do = tl.load(grad_out + out_offsets, mask=valid, other=0.)
+        o = tl.load(out + out_offsets, mask=valid, other=0.)
+        delta = tl.sum(do.to(tl.float32) * o.to(tl.float32), 1)
+        row_lse = tl.load(lse + rows, mask=rows < length, other=0.)
+        # rows beyond the last need no mask: their q, do and delta are 0
+        p = tl.math.exp2(tl.dot(k, tl.trans(q), input_precision='ieee') * scale
+                         - row_lse[None, :])
+        p = tl.where(is_key, p, 0.)
+        dv += tl.dot(p.to(do.dtype), do, input_precision='ieee')
+        dp = tl.dot(v, tl.trans(do), input_precision='ieee')
+        ds = (p * (dp - delta[None, :])).to(q.dtype)
+        dk += tl.dot(ds, q, input_precision='ieee')
+        dq = tl.dot(tl.trans(ds), k, input_precision='ieee') * score_scale
+        tl.store(grad_qkv + query_offsets, dq.to(grad_qkv.dtype.element_ty), mask=valid)
+    tl.store(grad_qkv + key_offsets, (dk * score_scale).to(grad_qkv.dtype.element_ty),
+             mask=is_key)
+    tl.store(grad_qkv + key_offsets + width, dv.to(grad_qkv.dtype.element_ty), mask=is_key)
