@@ -42,6 +42,7 @@ def version() -> str:
 
 QUICKSTART = ['matplotlib', 'scikit-learn']
 TENSORBOARD = ['tensorboard']
+KORNIA = ['kornia>=0.8']
 
 setup(
     name='vicmae_mm',
@@ -74,10 +75,11 @@ setup(
         lite=['mmcv-lite>=2.0.1,<2.2'],
         quickstart=QUICKSTART,
         tensorboard=TENSORBOARD,
+        kornia=KORNIA,  # augmentation on the GPU
         # Not in `all`: it needs a system FFmpeg and fits one minor version of torch.
         torchcodec=['torchcodec'],
-        all=[*QUICKSTART, *TENSORBOARD],
-        tests=[*QUICKSTART, *TENSORBOARD, 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'timm',
+        all=[*QUICKSTART, *TENSORBOARD, *KORNIA],
+        tests=[*QUICKSTART, *TENSORBOARD, *KORNIA, 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'timm',
                'transformers'],
     ),
     classifiers=[

@@ -26,6 +26,8 @@ def videos(tmp_path_factory) -> Path:
 @pytest.mark.parametrize('name', CONFIGS, ids=str)
 def test_config_trains_a_step(name, videos, tmp_path):
     cfg = shrink(Config.fromfile(REPO / 'configs' / name), videos, tmp_path)
+    if cfg.data_preprocessor.type == 'vicmae_mm.AugmentedPairPreprocessor':
+        pytest.importorskip('kornia')
     cfg.experiment_name = str(name).replace('/', '_')
     runner = Runner.from_cfg(cfg)
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}

@@ -42,13 +42,9 @@ class PerFrame(BaseTransform):
                  transforms: Sequence[dict | Callable[[dict], dict]],
                  share_random_params: bool = False,
                  frames: Sequence[int] | None = None) -> None:
-        if frames is not None and (not frames or not set(frames) <= {0, 1}):
-            raise ValueError(
-                f'PerFrame: frames={frames!r} should hold positions within the pair: [0] the '
-                'first frame, [1] the second. Leave it out to transform both.')
         self.transforms = Compose(transforms)
         self.share_random_params = share_random_params
-        self.frames = (0, 1) if frames is None else tuple(frames)
+        self.frames = check_positions(frames, type(self).__name__)
 
     def transform(self, results: dict) -> dict | None:
         """Transform the chosen frames; None when a transform rejects one."""
@@ -75,3 +71,17 @@ class PerFrame(BaseTransform):
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(transforms={self.transforms}, '
                 f'share_random_params={self.share_random_params}, frames={self.frames})')
+
+
+def check_positions(frames: Sequence[int] | None, owner: str) -> tuple[int, ...]:
+    """Positions within a pair, 0 and 1, as an argument ``frames`` of ``owner`` gives them.
+
+    Raises:
+        ValueError: There are none, or others.
+    """
+    if frames is None:
+        return 0, 1
+    if not frames or not set(frames) <= {0, 1}:
+        raise ValueError(f'{owner}: frames={frames!r} should hold positions within the pair: [0] '
+                         'the first frame, [1] the second. Leave it out to transform both.')
+    return tuple(frames)
