@@ -11,12 +11,11 @@ import numpy as np
 from .base import VideoError
 from .index_store import IndexStore, video_state
 from .kept_index import KeptIndex
-from .packet_places import find_places, gives_the_same
+from .packet_places import find_places, is_same
 from .pyav_reader import NotAsIndexed, PyAVReader
 
 if TYPE_CHECKING:
     from av.packet import Packet
-    from av.video.frame import VideoFrame
 
 READ_AHEAD = 2**16  # bytes; packets that are decoded together mostly lie together
 
@@ -51,8 +50,8 @@ def _look_through(reader: PyAVReader) -> KeptIndex:
         if kept.places is None:
             return plain
         with IndexedReader(reader.path, kept) as indexed:
-            frame = indexed.first_frame()
-        return kept if frame is not None and gives_the_same(frame, reader.path) else plain
+            same = is_same(indexed.first_frame(), reader.first_frame())
+        return kept if same else plain
     except (FFmpegError, OSError):  # the reader will meet it again, and say so
         return plain
 
@@ -100,12 +99,6 @@ class IndexedReader(PyAVReader):
                 yield packet
         except OSError as error:
             raise VideoError(self.path, f'cannot be read ({error.strerror})') from error
-
-    def first_frame(self) -> VideoFrame | None:
-        """Frame 0 as it comes out of the decoder, if it does."""
-        packet = self.index.shown[0]
-        frames = self._decode_span(self.index.start_of(packet), packet, {packet})
-        return next((frame for frame in frames if frame.pts == self.index.pts[packet]), None)
 
     def close(self) -> None:
         for opened in (self._file, self._opened):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .container import decode_all, upright
+from .container import upright
 from .packet_index import TRUSTED_CODECS
 
 if TYPE_CHECKING:
@@ -85,14 +85,13 @@ def find_places(reader: PyAVReader) -> PacketPlaces | None:
         {name: _plain(getattr(decoder, name)) for name in DECODER_SETTINGS})
 
 
-def gives_the_same(frame: VideoFrame, path: str) -> bool:
-    """Whether frame 0 of a video is this one, and its file asks for nothing more to be done."""
-    truth = next(decode_all(path), None)
-    return (truth is not None
+def is_same(frame: VideoFrame | None, truth: VideoFrame | None) -> bool:
+    """Whether a frame read by its place is that of the container, which asks for no turning."""
+    return (frame is not None and truth is not None
             and 'DISPLAYMATRIX' not in truth.side_data
-            and truth.format.name == frame.format.name
-            and all(getattr(truth, name) == getattr(frame, name) for name in FRAME_MEANING)
-            and np.array_equal(upright(truth), upright(frame)))
+            and frame.format.name == truth.format.name
+            and all(getattr(frame, name) == getattr(truth, name) for name in FRAME_MEANING)
+            and np.array_equal(upright(frame), upright(truth)))
 
 
 def _plain(value: Any) -> int | str:

@@ -80,6 +80,12 @@ class PyAVReader(VideoReader):
         frame = next(decode_all(self.path), None)
         return frame is not None and 'DISPLAYMATRIX' in frame.side_data
 
+    def first_frame(self) -> VideoFrame | None:
+        """Frame 0 as it comes out of the decoder, if it does; only without ``index.doubt``."""
+        packet = self.index.shown[0]
+        frames = self._decode_span(self.index.start_of(packet), packet, {packet})
+        return next((frame for frame in frames if frame.pts == self.index.pts[packet]), None)
+
     def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
         """The coded packets of these numbers, ascending; all if None."""
         numbers = range(len(self.index.pts)) if numbers is None else numbers
