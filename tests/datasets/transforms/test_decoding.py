@@ -55,7 +55,7 @@ def test_errors(tmp_path):
 
 def test_registered():
     init = TRANSFORMS.build(dict(type='vicmae_mm.VideoInit', backend='decord'))
-    assert repr(init) == "VideoInit(backend='decord', index_dir=None)"
+    assert repr(init) == "VideoInit(backend='decord', index_dir=None, device='cpu')"
     assert repr(TRANSFORMS.build(dict(type='vicmae_mm.VideoDecode'))) == 'VideoDecode()'
 
 
@@ -85,3 +85,41 @@ def test_k_times_three_views_as_with_mmaction2s_own_decoding(video):
     assert np.abs(ours['imgs'].astype(int) - theirs['imgs']).mean() < 1
     for key in ('total_frames', 'frame_inds', 'img_shape', 'original_shape', 'input_shape'):
         assert np.array_equal(ours[key], theirs[key]), key
+
+
+def torchcodec_frames(video: str, device: str) -> list[np.ndarray]:
+    """Two frames of a video, read by torchcodec on a device."""
+    try:
+        from torchcodec import decoders  # noqa: F401
+    except (ImportError, RuntimeError, OSError) as error:
+        pytest.skip(f'torchcodec does not load: {str(error).strip().splitlines()[0]}')
+    results = VideoInit('torchcodec', device=device)(dict(filename=video))
+    assert type(results['video_reader']).__name__ == 'TorchCodecReader'
+    return VideoDecode()(dict(results, frame_inds=[30, 3]))['imgs']
+
+
+def test_device_is_torchcodecs(video):
+    for ours, wanted in zip(torchcodec_frames(video, 'cpu:0'), torchcodec_frames(video, 'cpu'),
+                            strict=True):
+        assert ours.dtype == np.uint8
+        np.testing.assert_array_equal(ours, wanted)
+
+
+@pytest.mark.gpu
+def test_frames_of_nvdec_arrive_as_arrays(video):
+    for ours, wanted in zip(torchcodec_frames(video, 'cuda'), torchcodec_frames(video, 'cpu'),
+                            strict=True):
+        assert ours.dtype == np.uint8 and ours.shape == wanted.shape
+        assert np.abs(ours.astype(int) - wanted).mean() < 3  # colours are converted by another rule
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_video(video):
+    init = VideoInit('torchcodec', device='cuda:99')
+    with pytest.raises(RuntimeError, match='num_workers=0 and decode_timeout=None') as info:
+        init(dict(filename=video))
+    assert not isinstance(info.value, VideoError)
+
+
+def test_device_needs_torchcodec():
+    with pytest.raises(ValueError, match="device='cuda'.*'pyav'"):
+        VideoInit(device='cuda')

@@ -11,7 +11,8 @@ from .torchcodec_reader import TorchCodecReader
 BACKENDS = {'pyav': PyAVReader, 'torchcodec': TorchCodecReader, 'decord': DecordReader}
 
 
-def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None) -> VideoReader:
+def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None,
+               device: str = 'cpu') -> VideoReader:
     """Open a video for reading single frames.
 
     Args:
@@ -20,6 +21,7 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
             looks at the packets of a file first: a file in which they would return other frames
             than a decode from the start is read by PyAV instead, and the log says so.
         store: Where indexes are kept, which make opening a video again cheaper; for PyAV only.
+        device: Where torchcodec decodes; PyAV, where it takes its place, does so on the CPU.
 
     Returns:
         The open reader: close it, or use it in a ``with`` statement.
@@ -38,7 +40,7 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
     problem = seek_problem(pyav)
     if not problem:
         try:
-            reader = other(path)
+            reader = other(path) if device == 'cpu' else TorchCodecReader(path, device)
             if reader.num_frames == pyav.num_frames:
                 pyav.close()
                 return reader

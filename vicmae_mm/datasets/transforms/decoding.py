@@ -2,6 +2,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
@@ -22,32 +23,56 @@ class VideoInit(BaseTransform):
         index_dir: Folder to keep what was found out about each video in, so that it is found out
             once: about 10 kB a video, made when a video is first opened, used while the video's
             size and time of change stay. For ``'pyav'`` only. Nothing is kept if None.
+        device: Where ``'torchcodec'`` decodes: ``'cuda'`` is the current GPU of the process that
+            reads. A forked process can't use it, so that training needs ``num_workers=0`` and the
+            dataset ``decode_timeout=None``. Defaults to ``'cpu'``.
 
     Raises:
-        ValueError: There is no such backend, or it makes no use of ``index_dir``.
+        ValueError: There is no such backend, or it makes no use of ``index_dir`` or ``device``.
         ImportError: The package of the backend is not installed.
+        RuntimeError: The device can't be used in the process that reads (when transforming).
         VideoError: The file can't be opened as a video (when transforming).
     """
 
-    def __init__(self, backend: str = 'pyav', index_dir: str | None = None) -> None:
+    def __init__(self, backend: str = 'pyav', index_dir: str | None = None,
+                 device: str = 'cpu') -> None:
         check_backend(backend)
         if index_dir is not None and backend != 'pyav':
             raise ValueError(f"VideoInit: index_dir={index_dir!r} is of use to backend='pyav' "
                              f'alone, not to {backend!r}. Leave one out.')
+        if device != 'cpu' and backend != 'torchcodec':
+            raise ValueError(f"VideoInit: device={device!r} is of use to backend='torchcodec' "
+                             f'alone, not to {backend!r}. Leave one out.')
         self.backend = backend
         self.index_dir = index_dir
+        self.device = device
         self._store = None if index_dir is None else IndexStore(index_dir)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open ``results['filename']``."""
-        reader = open_video(results['filename'], self.backend, self._store)
+        if self.device != 'cpu':
+            _check_device(self.device)
+        reader = open_video(results['filename'], self.backend, self._store, self.device)
         results['video_reader'] = reader
         results['total_frames'] = reader.num_frames
         results['avg_fps'] = reader.fps
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(backend={self.backend!r}, index_dir={self.index_dir!r})'
+        return (f'{type(self).__name__}(backend={self.backend!r}, index_dir={self.index_dir!r}, '
+                f'device={self.device!r})')
+
+
+def _check_device(device: str) -> None:
+    # Here, not before workers are forked: what has touched a GPU leaves its forks without one.
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise RuntimeError(
+            f'VideoInit: device={device!r} can not be used in this process '
+            f'({str(error).strip().splitlines()[0]}). It takes a GPU, and a process that is not '
+            'forked: set train_dataloader.num_workers=0 and decode_timeout=None of the dataset, '
+            'or leave out device to decode on the CPU.') from error
 
 
 @TRANSFORMS.register_module()
