@@ -121,5 +121,5 @@ def test_a_device_that_is_not_there_is_no_fault_of_the_video(video):
 
 
 def test_device_needs_torchcodec():
-    with pytest.raises(ValueError, match="device='cuda'.*'pyav'"):
+    with pytest.raises(ValueError, match=r"device='cuda'.*'pyav'"):
         VideoInit(device='cuda')
