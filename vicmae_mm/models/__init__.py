@@ -7,6 +7,7 @@ from .necks import FeatureNorm, MAEDecoder, Projector, TokenPooling
 from .pair_preprocessor import PairDataPreprocessor
 from .utils import MixupCutmix, SyncBN1d
 from .vicmae import ViCMAE
+from .views_preprocessor import ViewsDataPreprocessor
 
 __all__ = [
     'AugmentedPairPreprocessor',
@@ -24,5 +25,6 @@ __all__ = [
     'VICRegHead',
     'ViCMAE',
     'ViCMAEViT',
-    'VideoViT'
+    'VideoViT',
+    'ViewsDataPreprocessor'
 ]

@@ -41,8 +41,9 @@ class DistinctFrames(BaseTransform):
 class Views(BaseDataElement):
     """Crops of clips, which become a tensor on the device that needs them.
 
-    It stands for a sample's ``inputs`` from the worker to the data preprocessor: mmengine's
-    ``cast_data`` calls :meth:`to` and so gets the tensor.
+    It stands for a sample's ``inputs`` from the worker to the data preprocessor. Any of mmengine's
+    calls :meth:`to` and so gets the tensor; ``vicmae_mm.ViewsDataPreprocessor`` normalises the
+    frames before they are cut.
 
     Attributes:
         frames (Tensor): The frames, each once (D, H, W, C).
@@ -57,14 +58,17 @@ class Views(BaseDataElement):
     size: tuple[int, int]
 
     def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Move the frames as ``Tensor.to`` would, and cut the views there.
+        """Move the frames as ``Tensor.to`` would, and cut the views there."""
+        return self.cut(self.frames.to(*args, **kwargs))
+
+    def cut(self, frames: torch.Tensor) -> torch.Tensor:
+        """Cut the views out of ``frames``, or of what was made of them on another device.
 
         Returns:
             Tensor: (crops * clips, C, T, h, w), or (crops * clips * T, C, h, w) of clips in a
             row. The first crop of every clip comes first. Channels lie last in memory, as after
             mmaction2's ``FormatShape``.
         """
-        frames = self.frames.to(*args, **kwargs)
         clips = self.clips.to(frames.device)
         height, width = self.size
         views = frames.new_empty(len(self.corners), clips.numel(), height, width, frames.shape[-1])
