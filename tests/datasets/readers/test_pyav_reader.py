@@ -1,6 +1,7 @@
 """What PyAVReader decodes, counts, refuses and cleans up."""
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -9,8 +10,29 @@ import pytest
 
 from tests.helpers.video_cases import CASES
 from tests.helpers.videos import make_video, read_frame_number
-from vicmae_mm.datasets.readers import VideoError, messages, open_video, pyav_reader
+from vicmae_mm.datasets.readers import (
+    IndexStore,
+    VideoError,
+    VideoReader,
+    messages,
+    open_video,
+    pyav_reader,
+)
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
+
+
+@pytest.fixture(params=['looked through', 'by a kept index'])
+def opened(request, tmp_path) -> Callable[[str], VideoReader]:
+    """Opens a video, for the first time or again."""
+    if request.param == 'looked through':
+        return open_video
+    store = IndexStore(str(tmp_path / 'indexes'))
+
+    def open_again(path: str) -> VideoReader:
+        open_video(path, store=store).close()
+        return open_video(path, store=store)
+
+    return open_again
 
 
 def count_decoded(reader: PyAVReader, wanted: list[int]) -> tuple[list[int], int, int]:
@@ -73,7 +95,7 @@ def test_index_out_of_range(tmp_path, index):
 
 
 @pytest.mark.parametrize('kept', [1, 2, 3, 17, 39])
-def test_cut_off_file_has_the_frames_that_are_left(tmp_path, kept):
+def test_cut_off_file_has_the_frames_that_are_left(tmp_path, opened, kept):
     """The header still promises 40 frames; the packets that are whole decode, all of them."""
     path = make_video(tmp_path / 'a.mp4', 40, muxer_options={'movflags': 'faststart'})
     with av.open(str(path)) as container:
@@ -81,7 +103,7 @@ def test_cut_off_file_has_the_frames_that_are_left(tmp_path, kept):
         packets = [packet for packet in container.demux(video=0) if packet.size]
         end = packets[kept].pos + packets[kept].size // 2
     path.write_bytes(path.read_bytes()[:end])
-    with open_video(str(path)) as reader:
+    with opened(str(path)) as reader:
         assert reader.num_frames == kept
         numbers = [read_frame_number(f) for f in reader.get_frames(range(kept))]
     assert numbers == sorted(set(numbers)) and len(numbers) == kept  # all distinct
@@ -97,9 +119,9 @@ def damaged_video(path: Path) -> Path:
     return path
 
 
-def test_damaged_file_serves_its_whole_part_and_says_how_much_that_is(tmp_path):
+def test_damaged_file_serves_its_whole_part_and_says_how_much_that_is(tmp_path, opened):
     path = damaged_video(tmp_path / 'a.mp4')
-    with open_video(str(path)) as reader:
+    with opened(str(path)) as reader:
         assert [read_frame_number(f) for f in reader.get_frames([3, 15])] == [3, 15]
         with pytest.raises(VideoError) as caught:
             reader.get_frames([3, 30])
@@ -109,7 +131,7 @@ def test_damaged_file_serves_its_whole_part_and_says_how_much_that_is(tmp_path):
 
 
 @pytest.mark.parametrize('seed', [2, 3, 6, 9])
-def test_flipped_bits_do_not_change_which_frame_is_which(tmp_path, seed):
+def test_flipped_bits_do_not_change_which_frame_is_which(tmp_path, opened, seed):
     """A decoder conceals damage; what it makes up is at least what a decode from 0 makes up."""
     path = make_video(tmp_path / 'a.mp4', 40, muxer_options={'movflags': 'faststart'})
     with av.open(str(path)) as container:
@@ -123,7 +145,7 @@ def test_flipped_bits_do_not_change_which_frame_is_which(tmp_path, seed):
         container.streams.video[0].codec_context.thread_count = 1  # concealment depends on it
         truth = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
     for i, expected in enumerate(truth):
-        with open_video(str(path)) as reader:
+        with opened(str(path)) as reader:
             assert np.array_equal(reader.get_frames([i])[0], expected), i
 
 

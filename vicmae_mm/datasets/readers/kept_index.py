@@ -120,9 +120,9 @@ def _read_places(arrays: dict[str, np.ndarray], header: dict[str, Any],
     _require(position.min() >= 0 and size.min() > 0
              and position.max() < file_size and (position + size).max() <= file_size)
     settings = header['settings']
-    _require(settings.keys() == set(DECODER_SETTINGS) and len(settings['codec_tag']) == 4
-             and all(0 <= settings[name] < MAX_SETTING for name in DECODER_SETTINGS
-                     if name != 'codec_tag')
+    numbers = [settings[name] for name in DECODER_SETTINGS if name != 'codec_tag']
+    _require(isinstance(header['decoder'], str) and isinstance(settings['codec_tag'], str)
+             and all(type(number) is int and 0 <= number < MAX_SETTING for number in numbers)
              and settings['reorder_depth'] <= MAX_REORDER_DEPTH)
     return PacketPlaces(
         position.tolist(), size.tolist(), extradata=arrays['extradata'].tobytes(), **header)
