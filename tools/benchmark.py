@@ -8,7 +8,7 @@ from importlib import import_module
 
 from vicmae_mm import cli
 
-COMMANDS: tuple[str, ...] = ('data', 'step', 'contrast', 'decode')  # modules of vicmae_mm.benchmarks
+COMMANDS: tuple[str, ...] = ('data', 'step', 'contrast', 'memory', 'decode')  # modules of vicmae_mm.benchmarks
 
 
 def main() -> None:

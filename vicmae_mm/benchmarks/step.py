@@ -14,21 +14,22 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from vicmae_mm import cli
 
+from .config_options import add_config, read_config
 from .flops import count_flops
 from .mae_baseline import mmpretrain_mae, without_contrast
 from .matmul_peak import Peak, measure_peak
 from .measuring import CLOCKS, describe_machine, markdown_table, speed_up
 from .processes import run_processes
 from .step_measurement import (
+    MEMORY,
     Compilation,
     Contender,
     StepCost,
     measure_steps,
-    memory_kind,
+    memory_of,
     or_none,
 )
 from .step_profile import time_parts, top_operations
@@ -41,7 +42,7 @@ CPU_BATCH = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('config', help='path of a pre-training config')
+    add_config(parser)
     parser.add_argument(
         '--batch', nargs='+', type=int, metavar='PAIRS',
         help=f"pairs a process; default: the config's, on a CPU {CPU_BATCH}")
@@ -60,9 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--clock', choices=CLOCKS, default='wall',
         help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=cli.KeepSpaces, metavar='KEY=VALUE',
-        help='settings to replace in the config')
     cli.add_device(parser)
 
 
@@ -88,7 +86,9 @@ def run(args: argparse.Namespace) -> None:
     for processes in args.gpus:
         for batch in batches:
             costs, compilation = _measure(args, device, contenders, processes, batch)
-            table.add(processes, batch, costs)
+            table.add(processes, batch, costs, {
+                name: memory_of(cost, contenders[name].cfg, batch)
+                for name, cost in costs.items() if cost is not None})
             if args.compile:
                 print(_compilation_words(batch, compilation))
     print(table)
@@ -107,8 +107,7 @@ def _check(args: argparse.Namespace, device: torch.device) -> None:
 
 
 def _contenders(args: argparse.Namespace) -> dict[str, Contender]:
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     if not args.baseline:
         return {OURS: Contender(cfg, args.compile)}
     return {
@@ -140,8 +139,9 @@ class _Table:
         self._device, self._peak, self._flops = device, peak, flops
         self._rows: list[list[object]] = []
 
-    def add(self, processes: int, batch: int, costs: Mapping[str, StepCost | None]) -> None:
-        """Add what was measured in turns."""
+    def add(self, processes: int, batch: int, costs: Mapping[str, StepCost | None],
+            memory: Mapping[str, int]) -> None:
+        """Add what was measured in turns, and the bytes that each needs."""
         baseline = costs.get(BASELINE)
         for name, cost in costs.items():
             row: list[object] = [name, processes, batch]
@@ -155,15 +155,15 @@ class _Table:
             devices = processes if self._device.type == 'cuda' else 1
             row += [f'{pairs:.4g}', f'{median * 1e3:.1f} ({low * 1e3:.1f}-{high * 1e3:.1f})',
                     f'{rate / 1e12:.4g}', f'{rate / self._peak.flops / devices:.1%}',
-                    f'{cost.memory / 2**20:,.0f}']
+                    f'{memory[name] / 2**20:,.0f}']
             row += [f'{speed_up(baseline.seconds, cost.seconds)[0]:.3f}',
-                    f'{cost.memory / baseline.memory:.3f}'] if baseline else ['', '']
+                    f'{memory[name] / memory[BASELINE]:.3f}'] if baseline else ['', '']
             self._rows.append(row)
 
     def __str__(self) -> str:
         return markdown_table(
             ['step of', 'processes', 'pairs each', 'pairs/s', 'ms a step (quartiles)', 'TFLOP/s',
-             'of peak', f'{memory_kind(self._device)}, MiB each', 'speed / MAE', 'memory / MAE'],
+             'of peak', MEMORY[self._device.type], 'speed / MAE', 'memory / MAE'],
             self._rows)
 
 

@@ -11,10 +11,14 @@ import torch
 from mmengine.config import Config
 from torch._dynamo.utils import counters
 
-from .saved_bytes import SavedBytes
+from .live_bytes import count_peak_bytes
 from .step_timing import time_in_turns
 from .training_step import TrainingStep, quiet_logs
 
+MEMORY = {  # what is measured as memory
+    'cuda': 'peak memory, MiB',
+    'cpu': 'activations and gradients, MiB',
+}
 WARM_UP = 2  # further steps: after the first, memory is laid out as in all that follow
 Result = TypeVar('Result')
 
@@ -38,11 +42,11 @@ class StepCost:
 
     Args:
         seconds: Of each step (rounds,).
-        memory: Bytes; see :func:`memory_kind`.
+        memory: The most that was allocated on the GPU for this model, in bytes.
     """
 
     seconds: np.ndarray
-    memory: int
+    memory: int | None
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,12 @@ class Compilation:
     later: int
 
 
-def memory_kind(device: torch.device) -> str:
-    """What is measured as memory."""
-    return 'peak memory' if device.type == 'cuda' else 'saved activations'
+def memory_of(cost: StepCost, cfg: Config, batch_size: int) -> int:
+    """Bytes a step needs at a time: allocated on a GPU for this model, its parameters included.
+
+    A CPU does not tell: there activations and gradients are counted.
+    """
+    return count_peak_bytes(cfg, batch_size) if cost.memory is None else cost.memory
 
 
 @quiet_logs()
@@ -86,7 +93,7 @@ def measure_steps(device: torch.device, contenders: Mapping[str, Contender], bat
     torch._dynamo.reset()  # what it has learnt of another batch size would make sizes dynamic
     counters.clear()
     steps: dict[str, TrainingStep] = {}
-    memory: dict[str, int] = {}
+    memory: dict[str, int | None] = {}
     compiling = 0.
     for name, contender in contenders.items():
         ready = or_none(partial(_warm_up, device, contender, batch_size))
@@ -114,28 +121,21 @@ def or_none(function: Callable[[], Result]) -> Result | None:
 
 
 def _warm_up(device: torch.device, contender: Contender,
-             batch_size: int) -> tuple[TrainingStep, int, float]:
+             batch_size: int) -> tuple[TrainingStep, int | None, float]:
     """A step that can be timed, its memory, and the seconds its first call took."""
     others = torch.cuda.memory_allocated(device) if device.type == 'cuda' else 0
     step = TrainingStep(contender.cfg, batch_size, device, contender.compiled)
     start = time.perf_counter()
     step()
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
+    if device.type == 'cpu':
+        return step, None, time.perf_counter() - start
+    torch.cuda.synchronize(device)
     first = time.perf_counter() - start
-    return step, measure_memory(step) - others, first
+    return step, peak_memory(step) - others, first
 
 
-def measure_memory(step: TrainingStep) -> int:
-    """Bytes that a step needs; see :func:`memory_kind`.
-
-    On a GPU with all that is allocated besides.
-    """
-    if step.device.type == 'cpu':
-        saved = SavedBytes(step.model.parameters())
-        with saved.hooks():
-            step()
-        return saved.peak
+def peak_memory(step: TrainingStep) -> int:
+    """Bytes that are allocated on the GPU during a step, at the peak."""
     torch.cuda.reset_peak_memory_stats(step.device)
     for _ in range(WARM_UP):
         step()

@@ -44,7 +44,7 @@ class TrainingStep:
             import_modules_from_strings(**cfg.custom_imports)
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         self.device = device
-        self.bare_model = _build_model(cfg).to(device).train()
+        self.bare_model: Any = _build_model(cfg).to(device).train()
         self.model = _wrap(cfg, self.bare_model)
         self.optim_wrapper: Any = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.optim_wrapper.initialize_count_status(self.model, 0, 10**9)
@@ -71,6 +71,13 @@ class TrainingStep:
     def __call__(self) -> Mapping[str, Tensor]:
         """Do one step. Returns the losses, which may not have been computed yet."""
         return self.model.train_step(self.batch, optim_wrapper=self.optim_wrapper)
+
+    def forward_backward(self) -> None:
+        """Do what a step does before the optimizer."""
+        with self.optim_wrapper.optim_context(self.model):
+            data = self.bare_model.data_preprocessor(self.batch, training=True)
+            losses = self.model(**data, mode='loss')
+        self.bare_model.parse_losses(losses)[0].backward()
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+"""How many bytes a computation holds at a time, counted from the tensors it makes."""
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from .training_step import TrainingStep
+
+
+class LiveBytes(TorchDispatchMode):
+    """Count the bytes of tensors made within the ``with`` block, while they live.
+
+    What an operation needs inside itself, and what was there before, is not in it.
+
+    Attributes:
+        peak: The most at a time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._now = 0
+        self._living: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
+                           kwargs: Mapping[str, Any] | None = None) -> Any:
+        """Do the operation, and count what it returns unless it is a view or was there before."""
+        before = {_number(tensor) for tensor in tree_leaves((args, kwargs))
+                  if isinstance(tensor, Tensor)}
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor) and _number(tensor) not in before | self._living:
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        number, size = storage._cdata, storage.nbytes()
+        self._living.add(number)
+        self._now += size
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._release, number, size)
+
+    def _release(self, number: int, size: int) -> None:
+        self._living.remove(number)
+        self._now -= size
+
+
+def count_peak_bytes(cfg: Config, batch_size: int) -> int:
+    """Activations and gradients at their peak, on tensors that hold no numbers.
+
+    Without parameters and the optimizer's state, and in the precision of a CPU.
+
+    Args:
+        cfg: See :class:`TrainingStep`.
+        batch_size: Pairs.
+    """
+    step = TrainingStep(cfg, 2, torch.device('cpu'))
+    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
+        step.set_batch_size(batch_size)
+        step.forward_backward()
+    return live.peak
+
+
+def _number(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

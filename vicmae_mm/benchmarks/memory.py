@@ -1,0 +1,156 @@
+"""What memory a training step needs, and what ways of saving it cost in speed.
+
+A variant is the config with other settings. Without --variant these are compared: the encoder's
+blocks checkpointed, those of the decoder, both, and decoding in chunks. On a GPU, steps of ever
+larger batches tell which is the largest that fits.
+
+  python tools/benchmark.py memory configs/vicmae_vit-b16_k400.py --batch 256
+  python tools/benchmark.py memory configs/vicmae_vit-b16_k400.py \\
+      --variant '4 chunks' model.decoder_chunks=4 --variant '8 chunks' model.decoder_chunks=8
+"""
+import argparse
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from vicmae_mm import cli
+
+from .config_options import add_config, read_config
+from .measuring import CLOCKS, describe_machine, markdown_table, speed_up
+from .step_measurement import (
+    MEMORY,
+    Contender,
+    StepCost,
+    measure_steps,
+    memory_of,
+    or_none,
+    peak_memory,
+)
+from .training_step import TrainingStep, quiet_logs
+
+SUMMARY = 'memory of a training step, and the largest batch'
+PLAIN = 'the config'
+BATCH = {'cuda': 128, 'cpu': 4}
+
+
+class _Variant(cli.KeepSpaces):
+    """Collects ``NAME KEY=VALUE ...`` as ``{NAME: {KEY: VALUE}}``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        """Add a variant."""
+        found = argparse.Namespace(**{self.dest: None})
+        super().__call__(parser, found, values[1:], option_string)
+        variants = getattr(namespace, self.dest) or {}
+        setattr(namespace, self.dest, variants | {values[0]: getattr(found, self.dest)})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_config(parser)
+    parser.add_argument(
+        '--batch', type=int, metavar='PAIRS', help='pairs a step; default: {cuda}, on a CPU {cpu}'
+        .format(**BATCH))
+    parser.add_argument(
+        '--variant', nargs='+', action=_Variant, metavar=('NAME', 'KEY=VALUE'),
+        help='settings to compare with the config; may be given several times')
+    parser.add_argument(
+        '--steps', type=int, default=5, help='steps that are timed; default: %(default)s')
+    parser.add_argument('--compile', action='store_true', help='compile the models')
+    parser.add_argument(
+        '--clock', choices=CLOCKS, default='wall',
+        help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
+    cli.add_device(parser)
+
+
+@quiet_logs()
+def run(args: argparse.Namespace) -> None:
+    """Measure and print.
+
+    Raises:
+        ValueError: For a batch of less than 2 pairs.
+    """
+    device = torch.device(args.device)
+    batch = args.batch or BATCH[device.type]
+    if batch < 2 or args.steps < 1:
+        raise ValueError('--batch must be 2 or more, --steps 1 or more')
+    contenders = _contenders(read_config(args), args)
+    print(describe_machine('mmengine', 'mmpretrain'))
+    costs, _ = measure_steps(device, contenders, batch, args.steps, args.clock)
+    rows = []
+    for name, contender in contenders.items():
+        row = _row(name, contender, batch, costs)
+        if device.type == 'cuda':
+            found = or_none(partial(_scale, contender, device, batch))
+            row += [f'{found[0] / 2**20:.1f}', f'{found[1]:,}'] if found else ['', '']
+        rows.append(row)
+    print(markdown_table(
+        ['variant', f'{batch} pairs: {MEMORY[device.type]}', 'speed / config',
+         *(['MiB for a pair', 'largest batch'] if device.type == 'cuda' else [])], rows))
+
+
+def _contenders(cfg: Config, args: argparse.Namespace) -> dict[str, Contender]:
+    variants: dict[str, dict] = {PLAIN: {}, **(args.variant or _usual_variants(cfg))}
+    contenders = {}
+    for name, settings in variants.items():
+        variant = Config(cfg.to_dict())
+        variant.merge_from_dict(settings)
+        contenders[name] = Contender(variant, args.compile)
+    return contenders
+
+
+def _usual_variants(cfg: Config) -> dict[str, dict]:
+    model = TrainingStep(cfg, 2, torch.device('cpu')).bare_model
+    encoder = [f'backbone.layers.{n}' for n in range(len(model.backbone.layers))]
+    decoder = [f'neck.decoder_blocks.{n}' for n in range(len(model.neck.decoder_blocks))]
+    return {
+        'encoder checkpointed': dict(activation_checkpointing=encoder),
+        'decoder checkpointed': dict(activation_checkpointing=decoder),
+        'both checkpointed': dict(activation_checkpointing=encoder + decoder),
+        'decoder in 4 chunks': {'model.decoder_chunks': 4},
+        'encoder checkpointed, decoder in 4 chunks': {
+            'activation_checkpointing': encoder, 'model.decoder_chunks': 4},
+    }
+
+
+def _row(name: str, contender: Contender, batch: int,
+         costs: Mapping[str, StepCost | None]) -> list[str]:
+    cost, plain = costs[name], costs[PLAIN]
+    if cost is None:
+        return [name, 'out of memory', '']
+    return [name, f'{memory_of(cost, contender.cfg, batch) / 2**20:,.0f}',
+            f'{speed_up(plain.seconds, cost.seconds)[0]:.2f}' if plain else '']
+
+
+def _scale(contender: Contender, device: torch.device, batch: int) -> tuple[float, int]:
+    """Bytes that a further pair needs, and the largest batch that fits."""
+    step = TrainingStep(contender.cfg, batch // 2, device, contender.compiled)
+    step()
+    half = peak_memory(step)
+    step.set_batch_size(batch)
+    a_pair = (peak_memory(step) - half) / (batch - batch // 2)
+    fits, too_large = batch, 2 * batch
+    while _fits(step, too_large):
+        fits, too_large = too_large, 2 * too_large
+    while too_large - fits > max(1, fits // 32):
+        middle = (fits + too_large) // 2
+        fits, too_large = (middle, too_large) if _fits(step, middle) else (fits, middle)
+    return a_pair, fits
+
+
+def _fits(step: TrainingStep, batch: int) -> bool:
+    """Whether two steps of so many pairs have room on the GPU."""
+    fits = or_none(partial(_try, step, batch)) is not None
+    step.optim_wrapper.zero_grad()  # of a backward pass that broke off
+    return fits
+
+
+def _try(step: TrainingStep, batch: int) -> bool:
+    step.set_batch_size(batch)
+    for _ in range(2):
+        step()
+    torch.cuda.synchronize(step.device)
+    return True
