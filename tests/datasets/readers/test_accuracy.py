@@ -188,12 +188,13 @@ REAL_CLIPS = os.environ.get('VICMAE_TEST_DATA')
 
 
 @pytest.mark.skipif(not REAL_CLIPS, reason='VICMAE_TEST_DATA does not name a folder of clips')
-def test_real_clips():
+def test_real_clips(tmp_path):
     lines = Path(REAL_CLIPS, 'videos.txt').read_text().splitlines()
     paths = [Path(REAL_CLIPS, 'videos', line.rsplit(maxsplit=1)[0]) for line in lines]
     for path in sorted(paths, key=os.path.getsize)[:12]:
         truth = decode_from_start(path)
-        with open_video(str(path)) as reader:
-            assert reader.num_frames == len(truth), path
-            for i in np.random.default_rng(0).permutation(len(truth))[:10]:
-                assert np.array_equal(reader.get_frames([i])[0], truth[i]), (path, i)
+        for store in (None, IndexStore(str(tmp_path)), IndexStore(str(tmp_path))):
+            with open_video(str(path), store=store) as reader:
+                assert reader.num_frames == len(truth), path
+                for i in np.random.default_rng(0).permutation(len(truth))[:10]:
+                    assert np.array_equal(reader.get_frames([i])[0], truth[i]), (path, i)

@@ -1,0 +1,90 @@
+"""Clips are cut and encoded as asked, read by every method, and compared with the truth."""
+import argparse
+
+import av
+import numpy as np
+import pytest
+
+from tests.helpers.videos import make_video
+from vicmae_mm.benchmarks import clips, decode
+
+
+@pytest.fixture(scope='module')
+def videos(tmp_path_factory):
+    """A long and a short video, and a file that is none."""
+    folder = tmp_path_factory.mktemp('videos')
+    make_video(folder / 'long.mp4', 60, size=(128, 96), fps=20, audio=True)
+    make_video(folder / 'short.mp4', 10, size=(128, 96), fps=20)
+    (folder / 'none.mp4').write_text('nothing')
+    return folder
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    decode.add_arguments(parser)
+    return parser.parse_args([*map(str, words)])
+
+
+def times_and_keyframes(path):
+    with av.open(path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    times = sorted(float(packet.pts * packet.time_base) for packet in packets)
+    return times, [i for i, packet in enumerate(packets) if packet.is_keyframe]
+
+
+def test_pieces_and_clips(videos, tmp_path, capsys):
+    pieces = clips.cut_pieces(clips.find_videos([str(videos)]), str(tmp_path), 5, 1.)
+    assert len(pieces) == 2  # of 60 frames, from keyframes at 0 and 24, each of 20
+    assert '2 videos left out' in capsys.readouterr().out
+    assert [len(times_and_keyframes(piece)[0]) for piece in pieces] == [20, 20]
+    for clip in clips.encode(pieces, str(tmp_path / 'clips'), gop=5):
+        times, keyframes = times_and_keyframes(clip)
+        assert len(times) == 20 and times[-1] - times[0] == pytest.approx(0.95)
+        assert keyframes == [0, 5, 10, 15]
+
+
+def test_nothing_long_enough(videos, tmp_path):
+    with pytest.raises(ValueError, match='none of 3 videos has 10 s'):
+        clips.cut_pieces(clips.find_videos([str(videos)]), str(tmp_path), 5, 10.)
+
+
+def test_every_method_reads_and_is_in_the_table(videos, capsys):
+    pytest.importorskip('decord')
+    decode.run(arguments(videos / 'long.mp4', '--gop', 6, '--clips', 1, '--seconds', 1,
+                         '--rounds', 2))
+    printed = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip('|').split('|')]
+            for line in printed.splitlines() if line.startswith('| 6 ')]
+    assert [row[1] for row in rows] == list(decode.METHODS)
+    assert all(float(row[2]) > 0 for row in rows)
+    assert rows[0][3] == '1.00 (1.00 to 1.00)'
+    assert '16 frames compared' in printed
+
+
+def test_methods_draw_the_same_frames(videos, tmp_path):
+    pytest.importorskip('decord')
+    item = (str(videos / 'long.mp4'), 3)
+    drawn = [build([item[0]], str(tmp_path)).read(item)
+             for build in (decode.stock, decode.plain, decode.first_opening, decode.indexed)]
+    assert len({tuple(results['frame_inds']) for results in drawn}) == 1
+    assert all(results['imgs'].shape == (2, 3, 224, 224) for results in drawn)
+    four = decode.many_pairs([item[0]], str(tmp_path))
+    assert four.read(item)['imgs'].shape == (2 * four.pairs, 3, 224, 224)
+
+
+def test_milliseconds_are_those_of_a_pair():
+    seconds = {decode.STOCK: np.array([.02, .04]), 'other': np.array([.01, .01])}
+    assert decode._rows(seconds)[1] == ('other', '10.00', '3.00 (2.50 to 3.50)')
+
+
+def test_a_wrong_frame_is_no_result(videos, tmp_path, monkeypatch):
+    decode_all = decode.decode_all
+    monkeypatch.setattr(decode, 'decode_all', lambda path: list(decode_all(path))[1:])
+    with pytest.raises(RuntimeError, match='is not that of a decode from the start'):
+        decode._compare([str(videos / 'long.mp4')], str(tmp_path))
+
+
+@pytest.mark.parametrize('words', [('--gop', 0), ('--clips', 0), ('--seconds', 0)])
+def test_options_out_of_range(videos, words):
+    with pytest.raises(ValueError, match='must be positive'):
+        decode.run(arguments(videos, *words))
