@@ -8,7 +8,8 @@ from importlib import import_module
 
 from vicmae_mm import cli
 
-COMMANDS: tuple[str, ...] = ('data', 'step', 'contrast', 'memory', 'decode')  # modules of vicmae_mm.benchmarks
+# modules of vicmae_mm.benchmarks
+COMMANDS: tuple[str, ...] = ('data', 'step', 'contrast', 'memory', 'decode', 'views')
 
 
 def main() -> None:

@@ -67,12 +67,12 @@ def measure_delivery(loader: DataLoader, seconds: float) -> Delivery:
         next(batches)
     rounds = max(1, round(seconds / (time.perf_counter() - began)))
     rounds = min(rounds, len(loader) // round_size - 1)
-    before, pairs = (time.perf_counter(), _children_seconds(), time.process_time()), 0
+    before, pairs = (time.perf_counter(), children_seconds(), time.process_time()), 0
     for _ in track(range(rounds * round_size), 'Taking batches'):
         pairs += count_pairs(next(batches)['inputs'])
     wall, workers, main = (
         now - then for now, then in zip(
-            (time.perf_counter(), _children_seconds(), time.process_time()), before, strict=True))
+            (time.perf_counter(), children_seconds(), time.process_time()), before, strict=True))
     return Delivery(rate=pairs / wall, workers=workers / pairs, main=main / pairs)
 
 
@@ -94,7 +94,7 @@ def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
     batches = iter(loader)
     for batch in islice(batches, 2):
         preprocessor(dict(batch, inputs=_stacked(batch['inputs'])), True)
-    clock, spent, pairs, worker = time.process_time, [0.] * 4, 0, _children_seconds()
+    clock, spent, pairs, worker = time.process_time, [0.] * 4, 0, children_seconds()
     for _ in range(num_batches):
         marks = [clock()]
         batch = next(batches)
@@ -108,7 +108,7 @@ def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
         spent = [sum_ + end - start for sum_, start, end
                  in zip(spent, marks[:-1], marks[1:], strict=True)]
         pairs += count_pairs(batch['inputs'])
-    worker = _children_seconds() - worker
+    worker = children_seconds() - worker
     return Handover(worker / pairs, *(seconds / pairs for seconds in spent))
 
 
@@ -139,7 +139,7 @@ class _Again(Dataset):
         return self.samples[index % len(self.samples)]
 
 
-def _children_seconds() -> float:
+def children_seconds() -> float:
     """CPU seconds of all processes below this one, also of those that have ended."""
     parents, seconds = {}, {}
     for file in Path('/proc').glob('[0-9]*/stat'):
