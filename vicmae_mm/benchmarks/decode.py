@@ -3,8 +3,9 @@
 Cuts clips out of videos, encodes them as Kinetics is (short side 256, x264, crf 23) with a keyframe
 every 250, 30 and 12 frames, and reads pairs of frames, cropped to 224 and flipped, from them: with
 mmaction2's DecordInit, SampleFrames and DecordDecode, and with this project's transforms in their
-place. Both draw the same frames. Everything else of the pipeline is mmaction2's in both. Clips are
-in memory, as the system caches files.
+place. Both draw the same frames. Everything else of the pipeline is mmaction2's in both. Last come
+packed frames, with the whole pipeline of their config. Clips are in memory, as the system caches
+files.
 
   python tools/benchmark.py decode data/kinetics400/videos_val
   python tools/benchmark.py decode a.mp4 b.mp4 --gop 250 --clips 8
@@ -21,6 +22,11 @@ import cv2
 import numpy as np
 from mmcv.transforms import Compose
 
+from vicmae_mm.datasets import PackedFrameDataset, SampleIndex
+from vicmae_mm.datasets.annotations import NO_LABEL
+from vicmae_mm.datasets.packed.index import build_index
+from vicmae_mm.datasets.packed.pack_plan import Plan
+from vicmae_mm.datasets.packed.packing import Settings, pack_video
 from vicmae_mm.datasets.readers import IndexStore, open_video
 from vicmae_mm.datasets.readers.container import decode_all, upright
 from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoInit
@@ -31,6 +37,7 @@ from .measuring import describe_machine, interleave, markdown_table, speed_up
 SUMMARY = "what reading a pair of frames costs, next to mmaction2's reader"
 STOCK = 'mmaction2, decord'
 MANY_PAIRS = 4
+IN_A_ROW = 16
 FRAMES_COMPARED = 8  # of a clip
 
 Item = tuple[str, int]  # path of a clip, seed of the frames and crops
@@ -80,12 +87,35 @@ def many_pairs(clips: Sequence[str], scratch: str) -> Method:
     return Method(_reading(_init_with_indexes(clips, scratch), sample, VideoDecode()), MANY_PAIRS)
 
 
+def packed(clips: Sequence[str], scratch: str) -> Method:
+    """Their frames packed, read by the dataset with all that its config does, randomness included.
+
+    Several videos in a row, as a worker of a data loader does: so soon after decoding a video, the
+    first of them finds nothing of its own in the processor's caches.
+    """
+    plan = Plan(os.path.join(scratch, 'packed'), '', [(clip, NO_LABEL) for clip in clips], (),
+                Settings(), len(clips))
+    plan.check()
+    for job in plan.jobs_left():
+        plan.add(job, pack_video(job))
+    build_index(plan.target, plan.names)
+    dataset = PackedFrameDataset(plan.target, PACKED_PIPELINE)
+
+    def read(item: Item) -> None:
+        first = clips.index(item[0])
+        for number in range(first, first + IN_A_ROW):
+            dataset[SampleIndex(number % len(clips), item[1], number)]
+
+    return Method(read, IN_A_ROW)
+
+
 METHODS: dict[str, Callable[[Sequence[str], str], Method]] = {
     STOCK: stock,
     'this project': plain,
     'with index_dir, first opening': first_opening,
     'with index_dir': indexed,
     f'with index_dir, {MANY_PAIRS} pairs': many_pairs,
+    'packed frames': packed,
 }
 SAMPLE_FRAMES = dict(type='mmaction.SampleFrames', clip_len=1, num_clips=2)
 REST = (
@@ -93,6 +123,15 @@ REST = (
     dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.Flip', flip_ratio=0.5),
     dict(type='mmaction.FormatShape', input_format='NCHW'),
+)
+PACKED_PIPELINE = (  # of configs/_base_/datasets/k400_packed_frames.py
+    dict(type='vicmae_mm.SampleFramePair'),
+    dict(type='vicmae_mm.VideoDecode'),
+    dict(type='vicmae_mm.PerFrame', transforms=(
+        dict(type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.5, 1.0),
+             backend='cv2', interpolation='bicubic'),
+        dict(type='mmpretrain.RandomFlip', prob=0.5))),
+    dict(type='vicmae_mm.PackFrames', meta_keys=('filename', )),
 )
 
 

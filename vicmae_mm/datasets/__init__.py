@@ -10,6 +10,7 @@ from .transforms import (
     DistinctFrames,
     GaussianBlur,
     Grayscale,
+    PackFrames,
     PackViews,
     PerFrame,
     RepeatAug,
@@ -21,7 +22,7 @@ from .video_pairs import VideoPairDataset
 
 __all__ = [
     'Birdsnap', 'ColorJitter', 'DistinctFrames', 'EpochSampler', 'GaussianBlur', 'Grayscale',
-    'LabelledImages', 'PackViews', 'PackedFrameDataset', 'PerFrame', 'RepeatAug',
+    'LabelledImages', 'PackFrames', 'PackViews', 'PackedFrameDataset', 'PerFrame', 'RepeatAug',
     'SampleFramePair', 'SampleIndex', 'SeededSamples', 'TooManyBadVideosError', 'VideoDecode',
     'VideoInit', 'VideoPairDataset'
 ]
