@@ -2,26 +2,26 @@
 from typing import Any
 
 import torch
-from torch import nn
 
-from vicmae_mm.models import ViCMAE
+from vicmae_mm.models import ViCMAEViT
 
 
-def compile_model(model: nn.Module, **options: Any) -> None:
-    """Compile the encoder's and the decoder's part of the loss in place.
+def compile_model(model: Any, **options: Any) -> None:
+    """Compile encoder and decoder in place, as training uses them.
 
     Parameters, their names and the state dict stay as they are. Everything that draws random
     numbers or talks to other processes stays outside, so that there is one graph each, without
     breaks, for each shape of a batch: batches of one size (``drop_last=True``) compile once.
 
     Args:
-        model: A ``ViCMAE`` or mmengine model whose ``backbone`` is compiled then.
+        model: A ``ViCMAE``. Of another backbone than ``ViCMAEViT``, ``forward`` is compiled.
         **options: Of ``torch.compile``.
     """
-    options = dict(dynamic=False, **options)
-    if isinstance(model, ViCMAE) and model.with_neck:
-        options['fullgraph'] = True
-        model.backbone.encode_visible = torch.compile(model.backbone.encode_visible, **options)
+    backbone = model.backbone
+    if not isinstance(backbone, ViCMAEViT):
+        backbone.compile(dynamic=False, **options)
+        return
+    options = dict(dynamic=False, fullgraph=True, **options)
+    backbone.encode_visible = torch.compile(backbone.encode_visible, **options)
+    if model.with_neck:
         model.hidden_patch_loss = torch.compile(model.hidden_patch_loss, **options)
-    else:
-        model.backbone.compile(**options)

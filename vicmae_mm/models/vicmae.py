@@ -169,7 +169,7 @@ class ViCMAE(BaseSelfSupervisor):
     def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
         """Mean squared error on the hidden patches (eq. 6)."""
         rows = self._rows_to_reconstruct(len(frames), frames.device)
-        whole = latent[rows], ids_restore[rows].argsort(dim=1), frames[rows]
+        whole = latent[rows], ids_restore[rows], frames[rows]
         if self.decoder_chunks == 1:
             return self.hidden_patch_loss(*whole)
         chunks = zip(*(tensor.chunk(self.decoder_chunks) for tensor in whole), strict=True)
@@ -178,16 +178,16 @@ class ViCMAE(BaseSelfSupervisor):
                   for chunk in chunks]
         return torch.stack(losses).sum() / len(whole[0])
 
-    def hidden_patch_loss(self, latent: Tensor, ids_shuffle: Tensor, frames: Tensor) -> Tensor:
+    def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
         """Mean squared error on the hidden patches of some frames.
 
         Args:
             latent: Class token and visible tokens (B, 1 + keep, C).
-            ids_shuffle: Numbers of the patches (B, L), the visible ones first.
+            ids_restore: Restoring indices (B, L).
             frames: (B, 3, H, W).
         """
-        prediction = self.neck.predict_hidden(latent, ids_shuffle).flatten(0, 1)
-        hidden = ids_shuffle[:, latent.shape[1] - 1:]
+        prediction = self.neck(latent, ids_restore, hidden_only=True).flatten(0, 1)
+        hidden = ids_restore.argsort(dim=1)[:, latent.shape[1] - 1:]
         patches = take_patches(frames, hidden, self.head.patch_size).flatten(0, 1)
         # To the head, every hidden patch is an image: it makes targets of these alone.
         return self.head.loss(prediction[:, None], patches, prediction.new_ones(len(patches), 1))

@@ -11,24 +11,29 @@ from vicmae_mm.registry import MODELS
 class MAEDecoder(MAEPretrainDecoder):
     """mmpretrain's ``MAEPretrainDecoder`` with the authors' position table.
 
-    Takes visible tokens (B, 1 + keep, C) and the restoring indices (B, L),
-    returns predicted patches (B, L, patch_size**2 * 3). ``num_patches`` must
-    be the encoder's. Training asks for the hidden patches alone: :meth:`predict_hidden`.
+    Training asks for the hidden patches alone, which costs less and gives the same numbers.
+    ``num_patches`` must be the encoder's.
     """
 
-    def predict_hidden(self, latent: Tensor, ids_shuffle: Tensor) -> Tensor:
-        """Predict the hidden patches; equal to the rows of ``forward`` that are theirs.
-
-        To a transformer the order of tokens means nothing: they stay as the encoder left them,
-        the hidden ones at the end, and the positions are put into their order instead.
+    def forward(self, x: Tensor, ids_restore: Tensor, hidden_only: bool = False) -> Tensor:
+        """Predict patches.
 
         Args:
-            latent: Class token and visible tokens (B, 1 + keep, C).
-            ids_shuffle: Numbers of the patches (B, L), the visible ones first.
+            x: Class token and visible tokens (B, 1 + keep, C).
+            ids_restore: Restoring indices (B, L).
+            hidden_only: Predict the hidden patches alone.
 
         Returns:
-            Patches (B, L - keep, patch_size**2 * 3) in the order of ``ids_shuffle``.
+            All patches (B, L, patch_size**2 * 3) row by row, or the hidden ones
+            (B, L - keep, patch_size**2 * 3) in the order ``ids_restore.argsort(dim=1)[:, keep:]``.
         """
+        if hidden_only:
+            return self._predict_hidden(x, ids_restore.argsort(dim=1))
+        return super().forward(x, ids_restore)
+
+    def _predict_hidden(self, latent: Tensor, ids_shuffle: Tensor) -> Tensor:
+        # To a transformer the order of tokens means nothing: they stay as the encoder left them,
+        # the hidden ones at the end, and the positions are put into their order instead.
         num_known = latent.shape[1]
         position = self.decoder_pos_embed[0]
         cls_position = position[:1].expand(len(latent), -1, -1)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import nn
 
+from vicmae_mm.models.necks import MAEDecoder
+
 if TYPE_CHECKING:
     from vicmae_mm.models.vicmae import ViCMAE
 
@@ -23,6 +25,9 @@ def check_parts(model: ViCMAE) -> None:
             f'recon_frames={model.recon_frames!r} is unknown: choose one of {RECON_FRAMES}.')
     if model.contrast_weight < 0:
         raise ValueError(f'contrast_weight={model.contrast_weight} must be 0 or more.')
+    if model.decoder_chunks < 1:
+        raise ValueError(f'decoder_chunks={model.decoder_chunks} must be 1 (decode the batch as a '
+                         'whole) or more.')
     if model.with_neck != model.with_head:
         raise ValueError('decoder and head go together: give both, or neither to train on '
                          'contrast alone.')
@@ -65,12 +70,15 @@ def _check_geometry(backbone: Any, decoder: Any, head: Any) -> None:
 
     Args:
         backbone: A ``MAEViT``.
-        decoder: A ``MAEPretrainDecoder``.
+        decoder: A ``MAEDecoder``.
         head: A ``MAEPretrainHead``.
 
     Raises:
         ValueError: If they differ, with the setting to change.
     """
+    if not isinstance(decoder, MAEDecoder):
+        raise ValueError(f'decoder.type is {type(decoder).__name__}, which predicts visible '
+                         'patches too: set it to vicmae_mm.MAEDecoder (same weights and names).')
     patch = backbone.patch_embed.projection.kernel_size[0]
     for setting, is_now, should_be in (
         ('decoder.num_patches', decoder.num_patches, backbone.num_patches),
