@@ -26,6 +26,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 from vicmae_mm import cli
 from vicmae_mm.registry import MODELS
 
+from .config_options import add_config, read_config
 from .data_delivery import Delivery, Handover, count_pairs, measure_delivery, measure_handover
 from .data_stages import measure_isolation, measure_random_stream, measure_stages
 from .measuring import describe_machine, markdown_table
@@ -38,7 +39,7 @@ _HANDOVER_PAIRS = 4096
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('config', help='path of a pre-training config')
+    add_config(parser)
     parser.add_argument(
         '--gpu-rate', nargs='+', type=float, default=GPU_RATES, metavar='PAIRS_PER_S',
         help='how fast a GPU trains; tools/benchmark.py step measures it. Default: 1000 2000 3400')
@@ -51,9 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--seconds', type=float, default=20., metavar='S',
         help='how long batches are taken, at least; default: %(default)s')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=cli.KeepSpaces, metavar='KEY=VALUE',
-        help='settings to replace in the config')
     cli.add_device(parser)
 
 
@@ -63,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: An option is out of its range, or the config has no data to train on.
     """
-    cfg = _read_config(args)
+    cfg = _prepare_config(args)
     loader = _build_loader(cfg)
     indices = list(islice(loader.sampler, args.samples))
     print(describe_machine('mmengine', 'av', 'opencv-python'))
@@ -82,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     print(_core_table(args.gpu_rate, delivery, handovers['config']))
 
 
-def _read_config(args: argparse.Namespace) -> Config:
+def _prepare_config(args: argparse.Namespace) -> Config:
     """The config, with ``train_dataloader`` as it is read here."""
     for name in ('samples', 'seconds', 'workers'):
         value = getattr(args, name)
@@ -90,8 +88,7 @@ def _read_config(args: argparse.Namespace) -> Config:
             raise ValueError(f'--{name} {value} should be above 0.')
     if min(args.gpu_rate) <= 0:
         raise ValueError('--gpu-rate should be pairs a second, above 0.')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     if cfg.get('train_dataloader') is None:
         raise ValueError(f'{args.config} has no train_dataloader, so there is nothing to read.')
     if cfg.get('custom_imports'):
