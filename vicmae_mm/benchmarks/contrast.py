@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = read_config(args)
     device = torch.device(args.device)
     print(describe_machine('mmengine', 'mmpretrain'))
-    rest_flops = count_flops(without_contrast(cfg), device)
+    rest_flops = count_flops(without_contrast(cfg))
     print(f'the rest of the step: {rest_flops / 1e9:.4g} GFLOP a pair')
     rows = []
     for pairs in (args.pairs // args.processes, args.pairs):

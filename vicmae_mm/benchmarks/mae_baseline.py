@@ -5,6 +5,7 @@ from typing import Any
 from mmengine.config import Config
 from mmpretrain.models.necks import MAEPretrainDecoder
 from mmpretrain.models.selfsup.mae import MAEViT
+from mmpretrain.models.utils.data_preprocessor import SelfSupDataPreprocessor
 
 # paramwise_cfg of mmpretrain's configs/mae
 _PARAMWISE = dict(custom_keys={
@@ -24,12 +25,15 @@ def mmpretrain_mae(cfg: Config) -> Config:
         raise ValueError('--baseline compares with mmpretrain.MAE, but the model of the config has '
                          'no decoder: give a config that reconstructs.')
     optim_wrapper = cfg.optim_wrapper.to_dict()
+    optim_wrapper.pop('constructor', None)
     for kind in ('fused', 'foreach'):
         optim_wrapper['optimizer'].pop(kind, None)
     return Config(dict(
         default_scope='mmpretrain',
         custom_imports=cfg.get('custom_imports'),
-        data_preprocessor=cfg.get('data_preprocessor'),
+        data_preprocessor=_stock(
+            'mmpretrain.SelfSupDataPreprocessor', SelfSupDataPreprocessor,
+            cfg.get('data_preprocessor') or {}),
         find_unused_parameters=False,
         model=dict(
             type='mmpretrain.MAE',

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     print(describe_machine('mmengine', 'mmpretrain'))
     peak = measure_peak(device, clock=args.clock)
     print(f'matmul peak: {peak}')
-    flops = {name: count_flops(contender.cfg, device) for name, contender in contenders.items()}
+    flops = {name: count_flops(contender.cfg) for name, contender in contenders.items()}
     print('a pair, forward and backward: ' + ', '.join(
         f'{name} {count / 1e9:.4g} GFLOP' for name, count in flops.items()))
     table = _Table(device, peak, flops)

@@ -82,16 +82,19 @@ def time_parts(step: TrainingStep, rounds: int, compiled: bool) -> dict[str, flo
     timer = PartTimer(step.device)
     model: Any = step.bare_model
     timer.watch(model.data_preprocessor, 'forward', 'preprocessing')
-    timer.watch(model.backbone, 'forward', 'masking, patch embedding, final norm')
+    timer.watch(model.backbone, 'forward', 'masking')
     for owner, method, name in (
-        (model, '_reconstruction_loss', 'decoder: embedding, prediction; targets, loss'),
+        (model.backbone, 'encode_visible',
+         'encoder' if compiled else 'encoder: patch embedding, final norm'),
+        (model, 'hidden_patch_loss', 'decoder, targets, loss' if compiled
+         else 'decoder: embedding, prediction; targets, loss'),
         (model, '_contrast_loss', 'pooling, projector, contrast, monitors'),
     ):
-        if hasattr(owner, method):
+        if hasattr(owner, method):  # not of every kind of model
             timer.watch(owner, method, name)
     if not compiled:
-        for blocks, name in ((getattr(model.backbone, 'layers', ()), 'encoder blocks'),
-                             (getattr(model.neck, 'decoder_blocks', ()), 'decoder blocks')):
+        for blocks, name in ((getattr(model.backbone, 'layers', ()), 'encoder: blocks'),
+                             (getattr(model.neck, 'decoder_blocks', ()), 'decoder: blocks')):
             for block in blocks:
                 timer.watch(block, 'forward', name)
     timer.watch(step.optim_wrapper, 'backward', 'backward')

@@ -1,4 +1,5 @@
 """The training step that mmengine's runner would do, on made-up frame pairs."""
+import gc
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from mmpretrain.models.selfsup.mae import MAE
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from vicmae_mm.engine.compilation import compile_model
 from vicmae_mm.registry import MODELS
 
 
@@ -42,6 +44,7 @@ class TrainingStep:
                  compiled: bool = False) -> None:
         if cfg.get('custom_imports'):
             import_modules_from_strings(**cfg.custom_imports)
+        gc.collect()  # the model of an earlier step is in a cycle, and may fill the memory
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         self.device = device
         self.bare_model: Any = _build_model(cfg).to(device).train()
@@ -51,7 +54,6 @@ class TrainingStep:
         if cfg.get('activation_checkpointing'):
             turn_on_activation_checkpointing(self.bare_model, cfg.activation_checkpointing)
         if compiled:
-            from vicmae_mm.engine.compilation import compile_model
             compile_model(self.bare_model)
         self.set_batch_size(batch_size)
 
