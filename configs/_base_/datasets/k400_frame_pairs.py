@@ -21,7 +21,7 @@ train_pipeline = [
                 interpolation='bicubic'),
             dict(type='mmpretrain.RandomFlip', prob=0.5),
         ]),
-    dict(type='mmpretrain.PackInputs', input_key='imgs', meta_keys=('filename', )),
+    dict(type='vicmae_mm.PackFrames', meta_keys=('filename', )),
 ]
 
 train_dataloader = dict(
