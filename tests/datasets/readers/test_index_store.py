@@ -5,12 +5,15 @@ import os
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 from safetensors.numpy import load, save
 
+from tests.helpers import videos
 from tests.helpers.video_cases import CASES
-from tests.helpers.videos import make_video, read_frame_number
+from tests.helpers.videos import draw_frame, make_video, read_frame_number
 from vicmae_mm.datasets.readers import (
     IndexStore,
     VideoError,
@@ -80,12 +83,45 @@ def test_only_what_is_needed_is_read(video, store):
         assert len(needed) < target - 29 and set(asked) == needed | {target}
 
 
+def test_packets_are_those_of_the_container(video, store):
+    open_video(video, store=store).close()
+    with open_video(video) as plain, open_video(video, store=store) as reader:
+        for one, other in zip(reader.read_packets(), plain.read_packets(), strict=True):
+            assert bytes(one) == bytes(other)
+            assert (one.pts, one.is_keyframe) == (other.pts, other.is_keyframe)
+
+
+def test_what_the_container_says_of_colours_is_kept(store, tmp_path):
+    path = str(tmp_path / 'full_range.mp4')
+    with av.open(path, 'w') as out:
+        stream = out.add_stream('mpeg4', rate=25)  # which does not say it itself
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        context = stream.codec_context
+        context.color_range, context.colorspace = ColorRange.JPEG, Colorspace.ITU709
+        context.color_primaries = context.color_trc = 1  # BT.709, or none of it is written
+        for i in range(12):
+            frame = av.VideoFrame.from_ndarray(draw_frame(i), format='rgb24')
+            out.mux(stream.encode(frame.reformat(format='yuv420p')))
+        out.mux(stream.encode(None))
+    with av.open(path) as container:
+        truth = next(container.decode(video=0))
+        assert truth.color_range == ColorRange.JPEG
+    open_video(path, store=store).close()
+    with open_video(path, store=store) as reader:
+        assert isinstance(reader, IndexedReader)
+        assert np.array_equal(reader.get_frames([0])[0], truth.to_ndarray(format='rgb24'))
+
+
 def test_a_changed_video_is_looked_through_again(video, store, tmp_path):
     assert numbers(video, store) == WANTED
     other = make_video(tmp_path / 'b.mp4', 50, gop=7)
     shutil.copyfile(other, video)
     assert not is_indexed(video, store)
     assert numbers(video, store, [49]) == [49]
+    time = os.stat(video).st_mtime_ns
+    shutil.copyfile(make_video(tmp_path / 'd.mp4', 90), video)
+    os.utime(video, ns=(time, time))  # of the same time
+    assert not is_indexed(video, store)
     size = os.path.getsize(video)
     with open(make_video(tmp_path / 'c.mp4', 20), 'rb') as shorter, open(video, 'wb') as file:
         file.write(shorter.read().ljust(size, b'\0'))  # of the same size
@@ -266,7 +302,10 @@ def test_frames_are_counted_once(store, tmp_path, monkeypatch, name):
 
 
 def test_what_is_only_in_the_container_is_not_looked_for_twice(store, tmp_path, monkeypatch):
-    path = str(make_video(tmp_path / 'turned.mp4', 8, rotation=90))
+    # Turning these pictures by 180 degrees changes nothing, so that only the file tells.
+    monkeypatch.setattr(videos, 'draw_frame', lambda number, size: np.full(
+        (*size[::-1], 3), 8 * number, np.uint8))
+    path = str(make_video(tmp_path / 'turned.mp4', 8, rotation=180))
     open_video(path, store=store).close()
     monkeypatch.setattr(indexed_reader, 'find_places', lambda reader: pytest.fail('looked again'))
     assert not is_indexed(path, store)

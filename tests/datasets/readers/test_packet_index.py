@@ -3,7 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from vicmae_mm.datasets.readers.packet_index import PacketIndex
+from vicmae_mm.datasets.readers.packet_index import (
+    PacketIndex,
+    is_disposable,
+    is_instant_refresh,
+)
 
 
 def index_of(pts: list[int | None], keyframes: set[int], hidden: set[int] = frozenset(),
@@ -56,3 +60,27 @@ def test_ascending_stamps_are_right_where_nothing_is_reordered():
 
 def test_a_hidden_repeat_of_a_stamp_is_none():
     assert index_of([0, 2, 2, 1], keyframes={0}, hidden={2}).doubt == ''
+
+
+class AvcPacket(bytearray):
+    """A packet of H.264 in mp4, whose NAL units have their length in two bytes."""
+    stream = SimpleNamespace(codec_context=SimpleNamespace(
+        codec=SimpleNamespace(canonical_name='h264'), extradata=b'\1\0\0\0\1'))
+
+
+PARAMETERS, SEI, REFERENCE, DISPOSABLE, IDR = 0x67, 0x06, 0x41, 0x01, 0x65  # first bytes
+
+
+@pytest.mark.parametrize(('headers', 'disposable', 'refreshes'), [
+    ([DISPOSABLE], True, False), ([SEI, DISPOSABLE, DISPOSABLE], True, False),
+    ([REFERENCE], False, False), ([DISPOSABLE, REFERENCE], False, False),
+    ([PARAMETERS, DISPOSABLE], False, False), ([PARAMETERS, SEI, IDR], False, True)])
+def test_what_an_h264_packet_holds(headers, disposable, refreshes):
+    packet = AvcPacket(b''.join(b'\0\3' + bytes([header, 9, 9]) for header in headers))
+    assert is_disposable(packet) == disposable
+    assert is_instant_refresh(packet) == refreshes
+
+
+@pytest.mark.parametrize('data', [b'\0\3\1\5', b'\0\3\1\5\5\0', b'\0\2\1\5\xff\xff\1'])
+def test_a_packet_that_is_not_whole_is_not_left_out(data):
+    assert not is_disposable(AvcPacket(data))
