@@ -55,7 +55,16 @@ train_dataloader = dict(
         dict(type='Resize', scale=(32, 32), keep_ratio=False),
         dict(type='FormatShape', input_format='NCHW'),
         dict(type='PackActionInputs')]))
-val_dataloader = test_dataloader = train_dataloader
+val_dataloader = train_dataloader
+test_dataloader = dict(
+    train_dataloader,
+    dataset=dict(train_dataloader['dataset'], test_mode=True, pipeline=[
+        dict(type='vicmae_mm.VideoInit'),
+        dict(type='SampleFrames', clip_len=1, num_clips=2, test_mode=True),
+        dict(type='vicmae_mm.DistinctFrames'),
+        dict(type='vicmae_mm.VideoDecode'),
+        dict(type='Resize', scale=(-1, 32)),
+        dict(type='vicmae_mm.PackViews', crop_size=32, input_format='NCHW')]))
 val_evaluator = test_evaluator = dict(type='AccMetric')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
