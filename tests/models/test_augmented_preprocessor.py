@@ -86,8 +86,10 @@ def test_autocast_does_not_coarsen_the_colours(batch):
         assert torch.equal(augmented(batch)[1], plain)
 
 
-def test_nothing_of_it_is_in_a_checkpoint():
-    assert not AugmentedPairPreprocessor(COLOURS, **NORMAL).state_dict()
+def test_kornia_does_not_follow_to_another_device():
+    preprocessor = AugmentedPairPreprocessor(COLOURS, **NORMAL).to('meta')
+    transforms, = preprocessor._transforms
+    assert {transform.device.type for transform in transforms.children()} == {'cpu'}
 
 
 def test_refuses_what_there_is_not(monkeypatch):

@@ -135,6 +135,7 @@ def _stage_table(stages: Mapping[str, float], own: Mapping[str, float], handover
              ('its record, and what else a dataset does', stages['all else'] - own['stream']),
              ('to and from a process of its own', own['isolation']),
              ('collating and sending', handover), ('all of these', total)]
+    rows = [(name, seconds) for name, seconds in rows if seconds]
     return markdown_table(
         ('in a worker', 'CPU ms a pair', 'share'),
         [(name, _ms(seconds), f'{seconds / total:.1%}') for name, seconds in rows])
