@@ -7,6 +7,8 @@ from mmengine.config import Config, ConfigDict
 from vicmae_mm.models import ViCMAE
 from vicmae_mm.registry import MODELS
 
+from .packing import pack
+
 IMG_SIZE, PATCH, WIDTH = 32, 8, 32
 TINY_ARCH = dict(embed_dims=WIDTH, num_layers=2, num_heads=2, feedforward_channels=64)
 
@@ -60,8 +62,11 @@ def shrink(cfg: Config, videos: Path, work_dir: Path) -> Config:
             decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2)
         model.head.patch_size = PATCH
     _shrink_crops(cfg.train_dataloader.dataset.pipeline)
-    cfg.train_dataloader.dataset.update(
-        data_root='', ann_file='', data_prefix=dict(video=str(videos)))
+    if cfg.train_dataloader.dataset.type == 'vicmae_mm.PackedFrameDataset':
+        cfg.train_dataloader.dataset.data_root = pack(videos, work_dir / 'packed')
+    else:
+        cfg.train_dataloader.dataset.update(
+            data_root='', ann_file='', data_prefix=dict(video=str(videos)))
     cfg.train_dataloader.update(
         batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.train_cfg.max_epochs = 1

@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--quality', type=int, default=90,
                         help='of JPEG, 1 to 100 (default: %(default)s)')
     parser.add_argument('--videos-per-shard', type=int, default=1000, metavar='VIDEOS',
-                        help='what is made at one go, and held in memory (default: %(default)s)')
+                        help='what is made at one go, in memory (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=default_workers(),
                         help='videos at a time (default: %(default)s)')
     parser.add_argument('--timeout', type=float, default=600., metavar='SECONDS',

@@ -69,6 +69,9 @@ class PackedFrameDataset(SkippingDataset):
     def load_data_list(self) -> list[dict]:
         """Read the index, and see that the shards are there."""
         index = load_index(self.data_root)
+        if not index.videos:
+            raise ValueError(f'{self.data_root} holds no video: none of those packed could be '
+                             'read, see bad_videos.jsonl there.')
         self._check_shards(index)
         if index.classes:
             self._metainfo['classes'] = index.classes

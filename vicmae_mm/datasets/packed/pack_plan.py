@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from vicmae_mm.datasets.annotations import Video
 from vicmae_mm.datasets.preparation.converting import Done, keep_to_settings
+from vicmae_mm.whole_files import remove_leftovers
 
 from .packing import Job, Packed, Settings
 from .shards import ShardError, StoredVideo, read_videos, write_shard
@@ -37,6 +38,8 @@ class Plan:
     def check(self) -> None:
         """Note what is packed, and how, in a new target; see that an old one has the same.
 
+        Of shards that a killed run was at, nothing is left.
+
         Raises:
             ValueError: It has other settings, or other videos.
         """
@@ -44,6 +47,7 @@ class Plan:
         keep_to_settings(osp.join(self.target, SETTINGS_FILE), dict(
             **asdict(self.settings), videos_per_shard=self.per_shard, num_videos=len(self.videos),
             sha256_of_list=hashlib.sha256(listed).hexdigest()))
+        remove_leftovers(self.target)
 
     @property
     def names(self) -> list[str]:

@@ -5,6 +5,7 @@ the rest: an object with ``classes`` (list of names) and ``videos``, a list of o
 (as it was listed), ``label`` (-1 for none) and either ``total_frames`` (of the video that was
 packed) and ``frames`` (the numbers of those stored, ascending), or ``problem``.
 """
+import io
 import json
 import struct
 import zipfile
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vicmae_mm.whole_files import written_whole
+from vicmae_mm.whole_files import write_whole
 
 VIDEOS_FILE = 'videos.json'
 FRAME = np.dtype([('offset', '<i8'), ('size', '<i4'), ('crc', '<u4'), ('number', '<i4')])
@@ -59,11 +60,13 @@ def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[Store
         OSError: It can't be written.
     """
     described = dict(classes=list(classes), videos=[asdict(video) for video in videos])
-    with written_whole(path) as part, zipfile.ZipFile(part, 'w') as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as archive:
         for number, (video, jpegs) in enumerate(zip(videos, pictures, strict=True)):
             for frame, jpeg in zip(video.frames, jpegs, strict=True):
                 archive.writestr(zipfile.ZipInfo(_member(number, frame)), jpeg)
         archive.writestr(zipfile.ZipInfo(VIDEOS_FILE), json.dumps(described))
+    write_whole(path, [buffer.getbuffer()])
 
 
 def read_videos(path: str | Path) -> tuple[list[str], list[StoredVideo]]:

@@ -1,0 +1,168 @@
+"""The command that packs the frames of a video dataset."""
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.videos import make_video, read_frame_number
+from vicmae_mm.datasets import PackedFrameDataset
+from vicmae_mm.datasets.packed.pack_plan import Plan
+
+from .helpers import interrupt
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    root = tmp_path / 'source'
+    (root / 'a class').mkdir(parents=True)
+    make_video(root / 'one.mp4', 40, size=(128, 96))
+    make_video(root / 'a class/two 2.mkv', 7)
+    (root / 'text.mp4').write_text('not a video')
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.iterdir()}
+
+
+def bad_of(root: Path) -> list[str]:
+    return [json.loads(line)['path'] for line in (root / 'bad_videos.jsonl').open()]
+
+
+def test_folder(tool, source, tmp_path, capsys):
+    assert tool('pack_frames', 'source', 'new', '--frames', '10', '--short-side', '48') == 1
+    new = tmp_path / 'new'
+    assert set(contents(new)) == {'shard-00000.zip', 'frames.npy', 'index.json', 'pack.json',
+                                  'bad_videos.jsonl'}
+    assert bad_of(new) == ['source/text.mp4']
+    assert '2 of 3 videos are in new: 17 frames' in capsys.readouterr().out
+    dataset = PackedFrameDataset(str(new))
+    assert [dataset[i]['filename'] for i in range(2)] == ['a class/two 2.mkv', 'one.mp4']
+    for i, frames in enumerate(([*range(7)], [*range(2, 40, 4)])):
+        record = dataset[i]
+        assert record['stored_frames'].tolist() == frames and record['label'] == -1
+        pictures = record['video_reader'].get_frames(frames)
+        assert [read_frame_number(picture) for picture in pictures] == frames
+        assert pictures[0].shape == (48, 64, 3)
+
+
+def test_list_with_labels(tool, source, tmp_path):
+    (tmp_path / 'list.csv').write_text('path,label\none.mp4,5\na class/two 2.mkv,3\n')
+    assert tool('pack_frames', 'list.csv', 'new', '--prefix', 'source', '--every', '6') == 0
+    dataset = PackedFrameDataset(str(tmp_path / 'new'))
+    assert [dataset.get_cat_ids(i) for i in range(2)] == [[5], [3]]
+    assert dataset[0]['stored_frames'].tolist() == [*range(0, 40, 6)]
+
+
+def test_labels_from_folders(tool, source, tmp_path):
+    (source / 'b').mkdir()
+    (source / 'one.mp4').rename(source / 'b/one.mp4')
+    (source / 'text.mp4').unlink()
+    assert tool('pack_frames', 'source', 'new', '--labels-from-folders') == 0
+    dataset = PackedFrameDataset(str(tmp_path / 'new'))
+    assert dataset.metainfo['classes'] == ['a class', 'b'] and dataset.get_cat_ids(1) == [1]
+
+
+def test_estimate_comes_first(tool, source, capsys):
+    for i in range(6):
+        os.link(source / 'one.mp4', source / f'{i}.mp4')
+    assert tool('pack_frames', 'source', 'new', '--workers', '1') == 1
+    err = capsys.readouterr().err
+    assert 'Estimate from 4 of 9 videos' in err or 'Estimate from 3 of 9 videos' in err
+
+
+def test_again_makes_what_is_missing(tool, source, tmp_path, capsys):
+    for i in range(5):
+        os.link(source / 'one.mp4', source / f'{i}.mp4')
+    args = ('pack_frames', 'source', 'new', '--videos-per-shard', '3')
+    assert tool(*args) == 1
+    new = tmp_path / 'new'
+    before = contents(new)
+    assert len(before) == 7
+    shard = new / 'shard-00001.zip'
+    untouched = (new / 'shard-00000.zip').stat().st_mtime_ns
+    for damage, left in (('gone', 5), ('cut', 5), ('no index', 8)):
+        if damage == 'no index':
+            (new / 'index.json').unlink()
+        else:
+            shard.unlink()
+        if damage == 'cut':
+            shard.write_bytes(before[shard.name][:-100])
+        capsys.readouterr()
+        assert tool(*args, '--workers', '1') == 1
+        assert f'8 videos in source; {left} are done already' in capsys.readouterr().out
+        after = contents(new)
+        assert before.keys() == after.keys()
+        assert {name for name in before if after[name] != before[name]} <= {'bad_videos.jsonl'}
+        assert bad_of(new) == ['source/text.mp4']
+        assert (new / 'shard-00000.zip').stat().st_mtime_ns == untouched
+
+
+def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
+    for name in ('one.mp4', 'text.mp4'):
+        (source / name).unlink()
+    assert tool('pack_frames', 'source', 'new') == 0
+    before = contents(tmp_path / 'new')
+    for args in (('--frames', '8'), ('--every', '2'), ('--quality', '80'), ('--short-side', '32'),
+                 ('--videos-per-shard', '2'), ('--labels-from-folders', )):
+        assert tool('pack_frames', 'source', 'new', *args) == 2
+        assert 'use the same, or another DST' in capsys.readouterr().err
+    make_video(source / 'later.mp4', 3)
+    assert tool('pack_frames', 'source', 'new') == 2
+    assert contents(tmp_path / 'new') == before
+
+
+@pytest.mark.parametrize('args, message', [
+    (['gone', 'new'], "'gone' does not exist"),
+    (['empty', 'new'], "No video found in 'empty'"),
+    (['source', 'new', '--quality', '101'], '--quality 1 to 100'),
+    (['source', 'new', '--frames', '0'], 'must be positive'),
+    (['source', 'file'], 'file'),
+    (['list.txt', 'new'], 'set --prefix'),
+])
+def test_errors(tool, source, tmp_path, capsys, args, message):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'list.txt').write_text('one.mp4\n')
+    assert tool('pack_frames', *args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_only_bad_videos(tool, source, tmp_path):
+    for path in (source / 'one.mp4', source / 'a class/two 2.mkv'):
+        path.unlink()
+    assert tool('pack_frames', 'source', 'new') == 1
+    with pytest.raises(ValueError, match='holds no video'):
+        PackedFrameDataset(str(tmp_path / 'new'))
+
+
+def test_ctrl_c(tool, source, tmp_path, capsys, monkeypatch):
+    def interrupted(self, job, done):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Plan, 'add', interrupted)
+        assert tool('pack_frames', 'source', 'new') == 130
+    assert 'Run the same command to go on' in capsys.readouterr().out
+    assert bad_of(tmp_path / 'new') == []
+    assert tool('pack_frames', 'source', 'new') == 1
+
+
+def test_killed_and_again(repo, tool, source, tmp_path):
+    for i in range(30):
+        os.link(source / 'one.mp4', source / f'{i:02}.mp4')
+    args = ['--workers', '1', '--videos-per-shard', '4']
+    assert tool('pack_frames', 'source', 'whole', *args) == 1
+    new = tmp_path / 'new'
+    code, _ = interrupt(repo / 'tools/data/pack_frames.py', ['source', 'new', *args], tmp_path,
+                        lambda: len(list(new.glob('*.zip'))) > 1, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert 1 < len(list(new.glob('*.zip'))) < 9 and not (new / 'index.json').exists()
+    (new / 'shard-00008.zip.1234.part').write_text('what a kill in the midst of writing leaves')
+    assert tool('pack_frames', 'source', 'new', *args) == 1
+    whole, after = contents(tmp_path / 'whole'), contents(new)
+    assert whole.keys() == after.keys()
+    assert {name for name in whole if after[name] != whole[name]} <= {'bad_videos.jsonl'}
+    assert bad_of(new) == bad_of(tmp_path / 'whole')
