@@ -54,6 +54,26 @@ def test_clips_go_the_stock_way(training):
     assert got.shape == plain.shape and torch.equal(got, plain) != training
 
 
+def test_frames_that_are_no_bytes_are_not_written_to():
+    views = video(0, in_a_row=False)
+    views.frames = views.frames.float()
+    before = views.frames.clone()
+    ViewsDataPreprocessor(**NORMALISE, format_shape='NCTHW')(dict(inputs=[views], data_samples=[]))
+    assert torch.equal(views.frames, before)
+
+
+def test_views_to_train_on_are_mixed():
+    settings = dict(NORMALISE, format_shape='NCTHW', blending=dict(
+        type='vicmae_mm.MixupCutmix', num_classes=2))
+    batch = dict(inputs=[video(n, in_a_row=False) for n in range(2)],
+                 data_samples=[ActionDataSample().set_gt_label(n) for n in range(2)])
+    mixed = ViewsDataPreprocessor(**settings)(dict(batch), training=True)
+    plain = ActionDataPreprocessor(**NORMALISE, format_shape='NCTHW')(dict(batch))
+    assert mixed['inputs'].shape == plain['inputs'].shape
+    assert not torch.equal(mixed['inputs'], plain['inputs'])
+    assert mixed['data_samples'][0].gt_label.shape == (2, )  # shares
+
+
 def test_registered():
     assert isinstance(MODELS.build(dict(type='vicmae_mm.ViewsDataPreprocessor')),
                       ActionDataPreprocessor)
