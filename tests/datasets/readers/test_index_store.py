@@ -24,6 +24,7 @@ from vicmae_mm.datasets.readers import (
     pyav_reader,
 )
 from vicmae_mm.datasets.readers.indexed_reader import IndexedReader
+from vicmae_mm.datasets.readers.packet_places import find_places
 
 WANTED = [30, 7, 39]
 
@@ -296,9 +297,13 @@ def test_frames_are_counted_once(store, tmp_path, monkeypatch, name):
     with open_video(path, store=store) as first:
         num_frames, frames = first.num_frames, first.get_frames([0, 9])
     monkeypatch.setattr(pyav_reader, 'count_frames', lambda *args: pytest.fail('counted again'))
+    said = []
+    monkeypatch.setattr(messages, '_said', set())
+    monkeypatch.setattr(messages, 'print_log', lambda text, **kwargs: said.append(text))
     with open_video(path, store=store) as reader:
         assert reader.num_frames == num_frames
         assert all(map(np.array_equal, reader.get_frames([0, 9]), frames))
+    assert 'counted from the start' in said[0]  # the user of a new run wants to know
 
 
 def test_what_is_only_in_the_container_is_not_looked_for_twice(store, tmp_path, monkeypatch):
@@ -309,6 +314,19 @@ def test_what_is_only_in_the_container_is_not_looked_for_twice(store, tmp_path, 
     open_video(path, store=store).close()
     monkeypatch.setattr(indexed_reader, 'find_places', lambda reader: pytest.fail('looked again'))
     assert not is_indexed(path, store)
+
+
+def test_a_hidden_frame_is_not_taken_for_another(video):
+    with open_video(video) as reader:
+        assert find_places(reader) is not None
+        reader.index.pts[1] = reader.index.pts[5]  # as of a packet that an edit list hides
+        assert find_places(reader) is None
+
+
+def test_a_container_that_keeps_packets_in_another_form(video):
+    with open_video(video) as reader:
+        Path(video).write_bytes(bytes(os.path.getsize(video)))  # as if they were encrypted
+        assert find_places(reader) is None
 
 
 def test_no_file_stays_open(video, store):

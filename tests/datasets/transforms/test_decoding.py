@@ -53,6 +53,20 @@ def test_errors(tmp_path):
         VideoInit().transform(dict(filename=str(tmp_path / 'none.mp4')))
 
 
+def test_index_dir(video, tmp_path):
+    folder = tmp_path / 'indexes'
+    init = TRANSFORMS.build(dict(type='vicmae_mm.VideoInit', index_dir=str(folder)))
+    assert f'index_dir={str(folder)!r}' in repr(init)
+    frames = []
+    for _ in range(2):
+        results = init.transform(dict(filename=video))
+        frames.append(VideoDecode().transform(results | dict(frame_inds=[30, 3]))['imgs'])
+        assert len(list(folder.rglob('*.safetensors'))) == 1
+    assert np.array_equal(*frames)
+    with pytest.raises(ValueError, match=r"index_dir=.* is of use to backend='pyav' alone"):
+        VideoInit('decord', index_dir=str(folder))
+
+
 def test_registered():
     init = TRANSFORMS.build(dict(type='vicmae_mm.VideoInit', backend='decord'))
     assert repr(init) == "VideoInit(backend='decord', index_dir=None, device='cpu')"

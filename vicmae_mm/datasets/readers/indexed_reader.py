@@ -52,7 +52,7 @@ def _look_through(reader: PyAVReader) -> KeptIndex:
         with IndexedReader(reader.path, kept) as indexed:
             same = is_same(indexed.first_frame(), reader.first_frame())
         return kept if same else plain
-    except (FFmpegError, OSError):  # the reader will meet it again, and say so
+    except (FFmpegError, OSError, VideoError, NotAsIndexed):  # which the reader will meet itself
         return plain
 
 
@@ -78,7 +78,9 @@ class IndexedReader(PyAVReader):
         kept = self._kept
         self.index, self.num_frames, self.fps = kept.index, kept.num_frames, kept.fps
         self._keyframes = set(kept.index.keyframes)
-        if kept.places is not None:
+        if self.index.doubt:
+            self._say_that_frames_are_counted()
+        elif kept.places is not None:
             self.decoder = kept.places.open_decoder()
 
     def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:

@@ -66,8 +66,11 @@ def find_places(reader: PyAVReader) -> PacketPlaces | None:
     """The places of all packets of a video, or None where the file alone does not give them.
 
     It does not where a container stores packets in another form (encrypted, say, or with a
-    common beginning left out), or has more to tell than a decoder can be told here.
+    common beginning left out), has more to tell than a decoder can be told here, or hides a frame
+    that has the time stamp of another: a decoder that is not told what is hidden shows both.
     """
+    if len(set(reader.index.pts)) < len(reader.index.pts):
+        return None
     positions, sizes = [], []
     with open(reader.path, 'rb') as file:
         for packet in reader.read_packets():

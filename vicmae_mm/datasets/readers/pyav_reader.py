@@ -69,7 +69,7 @@ class PyAVReader(VideoReader):
             raise VideoError(self.path, 'holds no frames')
         self.num_frames = len(self.index.shown)
         if self.index.doubt:
-            warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
+            self._say_that_frames_are_counted()
             self.num_frames = count_frames(*file_identity(self.path))
         if not self.num_frames:
             raise VideoError(self.path, 'none of its frames decodes')
@@ -103,6 +103,9 @@ class PyAVReader(VideoReader):
         if self._container is not None:
             self._container.close()
 
+    def _say_that_frames_are_counted(self) -> None:
+        warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
+
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
         from av import FFmpegError
         if not self.index.doubt:
@@ -110,7 +113,7 @@ class PyAVReader(VideoReader):
                 return self._decode_indexed(wanted)
             except (NotAsIndexed, FFmpegError) as error:
                 self.index.doubt = f'the decoder contradicts the time stamps ({error})'
-                warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
+                self._say_that_frames_are_counted()
         return self._decode_counting(wanted)
 
     def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
