@@ -21,8 +21,8 @@ class VideoInit(BaseTransform):
     Args:
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``.
         index_dir: Folder to keep what was found out about each video in, so that it is found out
-            once: about 7 kB for 10 s of video, made when a video is first opened, used while the video's
-            size and time of change stay. For ``'pyav'`` only. Nothing is kept if None.
+            once: about 7 kB for 10 s of video, made when a video is first opened, used while the
+            video's size and time of change stay. For ``'pyav'`` only. Nothing is kept if None.
         device: Where ``'torchcodec'`` decodes: ``'cuda'`` is the current GPU of the process that
             reads. A forked process can't use it, so that training needs ``num_workers=0`` and the
             dataset ``decode_timeout=None``. Defaults to ``'cpu'``.
