@@ -23,7 +23,7 @@ from .config_options import add_config, read_config
 from .contrast_part import ContrastCount, ContrastPart, count_contrast
 from .flops import count_flops
 from .mae_baseline import without_contrast
-from .measuring import CLOCKS, describe_machine, markdown_table
+from .measuring import CLOCKS, describe_machine, markdown_table, mib
 from .processes import run_processes
 from .step_measurement import or_none
 from .step_timing import time_in_turns
@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> None:
 def _counted(pairs: int, processes: int, count: ContrastCount, rest: float) -> list[str]:
     flops = count.projector + count.similarities
     return [f'{count.projector / 1e9:.1f}', f'{count.similarities / 1e9:.1f}',
-            f'{flops / (flops + rest):.2%}', _mib(2 * pairs * processes * count.width * 4),
-            _mib(2 * pairs * pairs * processes * 4), _mib(count.peak)]
+            f'{flops / (flops + rest):.2%}', mib(2 * pairs * processes * count.width * 4),
+            mib(2 * pairs * pairs * processes * 4), mib(count.peak)]
 
 
 def _measured(cfg: Config, pairs: int, args: argparse.Namespace, count: ContrastCount,
@@ -115,7 +115,7 @@ def _print_gather(pairs: int, width: int, args: argparse.Namespace) -> None:
     shape = (pairs, 2, width)
     seconds = run_processes(
         _time_gather, args.processes, 'cuda' if gpus else 'cpu', shape, args.rounds)
-    print(f'gather of {_mib(4 * args.processes * math.prod(shape))} MiB and the way back of its '
+    print(f'gather of {mib(4 * args.processes * math.prod(shape))} MiB and the way back of its '
           f'gradient, {args.processes} processes by {"NCCL" if gpus else "gloo"}: '
           f'{seconds * 1e3:.1f} ms')
 
@@ -127,7 +127,3 @@ def _time_gather(device: torch.device, shape: tuple[int, ...], rounds: int) -> f
         gather_with_grad(rows).sum().backward()
 
     return float(np.median(time_in_turns(dict(gather=gather), rounds, device)['gather']))
-
-
-def _mib(size: float) -> str:
-    return f'{size / 2**20:,.0f}'

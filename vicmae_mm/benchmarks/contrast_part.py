@@ -5,13 +5,12 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicmae_mm.models import InfoNCEHead
 
-from .live_bytes import LiveBytes
+from .live_bytes import numberless
 from .training_step import TrainingStep
 
 
@@ -56,17 +55,17 @@ class ContrastPart:
 
     def __init__(self, cfg: Config, pairs: int, processes: int, device: torch.device) -> None:
         self._step = TrainingStep(cfg, 2, device)
-        self._model: Any = self._step.bare_model
-        if not isinstance(getattr(self._model, 'contrast_head', None), InfoNCEHead):
+        self.model: Any = self._step.bare_model
+        if not isinstance(getattr(self.model, 'contrast_head', None), InfoNCEHead):
             raise ValueError('the model of the config has no InfoNCEHead as contrast_head, whose '
                              'cost grows with the number of pairs')
-        self.head = OneOfMany(processes, self._model.contrast_head)
-        self._model.contrast_head = self.head
+        self.head = OneOfMany(processes, self.model.contrast_head)
+        self.model.contrast_head = self.head
         self.set_pairs(pairs)
 
     def set_pairs(self, pairs: int) -> None:
         """Make what the encoder would return for so many pairs."""
-        backbone = self._model.backbone
+        backbone = self.model.backbone
         visible = int(backbone.num_patches * (1 - backbone.mask_ratio))
         self._tokens = torch.randn(2 * pairs, 1 + visible, backbone.embed_dims,
                                   device=self._step.device, requires_grad=True)
@@ -75,9 +74,9 @@ class ContrastPart:
     def __call__(self) -> None:
         """Run forward and backward."""
         with self._step.optim_wrapper.optim_context(self._step.model):
-            losses = self._model._contrast_loss(self._tokens, self._videos, 1.)
+            losses = self.model._contrast_loss(self._tokens, self._videos, 1.)
         losses['loss_contrast'].backward()
-        self._model.zero_grad()
+        self.model.zero_grad()
         self._tokens.grad = None
 
 
@@ -88,7 +87,7 @@ class ContrastCount:
     Args:
         projector: Floating-point operations of the projector.
         similarities: Those of the contrast and the monitors.
-        peak: Bytes at a time, the encoder's output left out.
+        peak: Bytes at a time, the encoder's output among them.
         width: Channels of an embedding.
     """
 
@@ -107,10 +106,9 @@ def count_contrast(cfg: Config, pairs: int, processes: int) -> ContrastCount:
         processes: How many take part.
     """
     part = ContrastPart(cfg, 2, processes, torch.device('cpu'))
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with numberless(part.model) as live, FlopCounterMode(display=False) as counter:
         part.set_pairs(pairs)
-        with LiveBytes() as live, FlopCounterMode(display=False) as counter:
-            part()
+        part()
     projector = sum(counter.get_flop_counts()['Projector'].values())
     return ContrastCount(
         projector, counter.get_total_flops() - projector, live.peak, part.head.width)

@@ -1,11 +1,12 @@
 """How many bytes a computation holds at a time, counted from the tensors it makes."""
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -18,15 +19,19 @@ class LiveBytes(TorchDispatchMode):
 
     What an operation needs inside itself, and what was there before, is not in it.
 
+    Args:
+        uncounted: Further tensors that were there before.
+
     Attributes:
         peak: The most at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uncounted: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.peak = 0
         self._now = 0
-        self._living: set[int] = set()
+        self._uncounted = [*uncounted]  # kept, lest another storage gets the number of one
+        self._known = {_number(tensor) for tensor in self._uncounted}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
                            kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -35,19 +40,19 @@ class LiveBytes(TorchDispatchMode):
                   if isinstance(tensor, Tensor)}
         made = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor) and _number(tensor) not in before | self._living:
+            if isinstance(tensor, Tensor) and _number(tensor) not in before | self._known:
                 self._count(tensor.untyped_storage())
         return made
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         number, size = storage._cdata, storage.nbytes()
-        self._living.add(number)
+        self._known.add(number)
         self._now += size
         self.peak = max(self.peak, self._now)
         weakref.finalize(storage, self._release, number, size)
 
     def _release(self, number: int, size: int) -> None:
-        self._living.remove(number)
+        self._known.remove(number)
         self._now -= size
 
 
@@ -61,10 +66,18 @@ def count_peak_bytes(cfg: Config, batch_size: int) -> int:
         batch_size: Pairs.
     """
     step = TrainingStep(cfg, 2, torch.device('cpu'))
-    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
+    with numberless(step.bare_model) as live:
         step.set_batch_size(batch_size)
         step.forward_backward()
     return live.peak
+
+
+@contextmanager
+def numberless(model: nn.Module) -> Iterator[LiveBytes]:
+    """Let all tensors hold no numbers, those of a model too, and count the bytes of the others."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        with LiveBytes(map(mode.from_tensor, [*model.parameters(), *model.buffers()])) as live:
+            yield live
 
 
 def _number(tensor: Tensor) -> int:

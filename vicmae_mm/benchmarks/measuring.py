@@ -83,3 +83,9 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
              for row in cells]
     lines.insert(1, '|' + '|'.join('-' * (w + 2) for w in widths) + '|')
     return '\n'.join(lines)
+
+
+def mib(size: float) -> str:
+    """A number of bytes in MiB."""
+    size /= 2**20
+    return f'{size:,.0f}' if size >= 1000 else f'{size:.3g}'

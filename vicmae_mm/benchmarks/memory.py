@@ -19,7 +19,7 @@ from mmengine.config import Config
 from vicmae_mm import cli
 
 from .config_options import add_config, read_config
-from .measuring import CLOCKS, describe_machine, markdown_table, speed_up
+from .measuring import CLOCKS, describe_machine, markdown_table, mib, speed_up
 from .step_measurement import (
     MEMORY,
     Contender,
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
         row = _row(name, contender, batch, costs)
         if device.type == 'cuda':
             found = or_none(partial(_scale, contender, device, batch))
-            row += [f'{found[0] / 2**20:.1f}', f'{found[1]:,}'] if found else ['', '']
+            row += [mib(found[0]), f'{found[1]:,}'] if found else ['', '']
         rows.append(row)
     print(markdown_table(
         ['variant', f'{batch} pairs: {MEMORY[device.type]}', 'speed / config',
@@ -121,7 +121,7 @@ def _row(name: str, contender: Contender, batch: int,
     cost, plain = costs[name], costs[PLAIN]
     if cost is None:
         return [name, 'out of memory', '']
-    return [name, f'{memory_of(cost, contender.cfg, batch) / 2**20:,.0f}',
+    return [name, mib(memory_of(cost, contender.cfg, batch)),
             f'{speed_up(plain.seconds, cost.seconds)[0]:.2f}' if plain else '']
 
 

@@ -26,12 +26,14 @@ def run_processes(function: Callable, count: int, device_type: str, *args: Any) 
         torch.OutOfMemoryError: A process ran out of the GPU's memory; the others are ended.
         ProcessRaisedException: A process raised something else.
     """
-    results = multiprocessing.get_context('spawn').SimpleQueue()
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([function.__module__])  # some seconds, once for all processes
+    results = context.SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            multiprocessing.spawn(
+            multiprocessing.start_processes(
                 _process, (function, count, device_type, f'{folder}/rendezvous', results, args),
-                nprocs=count)
+                nprocs=count, start_method='forkserver')
         except ProcessRaisedException as error:
             if 'OutOfMemoryError' in str(error):
                 raise torch.OutOfMemoryError('a process ran out of memory') from error

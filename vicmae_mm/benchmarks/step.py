@@ -21,7 +21,7 @@ from .config_options import add_config, read_config
 from .flops import count_flops
 from .mae_baseline import mmpretrain_mae, without_contrast
 from .matmul_peak import Peak, measure_peak
-from .measuring import CLOCKS, describe_machine, markdown_table, speed_up
+from .measuring import CLOCKS, describe_machine, markdown_table, mib, speed_up
 from .processes import run_processes
 from .step_measurement import (
     MEMORY,
@@ -155,7 +155,7 @@ class _Table:
             devices = processes if self._device.type == 'cuda' else 1
             row += [f'{pairs:.4g}', f'{median * 1e3:.1f} ({low * 1e3:.1f}-{high * 1e3:.1f})',
                     f'{rate / 1e12:.4g}', f'{rate / self._peak.flops / devices:.1%}',
-                    f'{memory[name] / 2**20:,.0f}']
+                    mib(memory[name])]
             row += [f'{speed_up(baseline.seconds, cost.seconds)[0]:.3f}',
                     f'{memory[name] / memory[BASELINE]:.3f}'] if baseline else ['', '']
             self._rows.append(row)

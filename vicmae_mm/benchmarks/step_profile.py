@@ -85,18 +85,19 @@ def time_parts(step: TrainingStep, rounds: int, compiled: bool) -> dict[str, flo
     timer.watch(model.backbone, 'forward', 'masking')
     for owner, method, name in (
         (model.backbone, 'encode_visible',
-         'encoder' if compiled else 'encoder: patch embedding, final norm'),
+         'encoder' if compiled else 'encoder: patch embedding, norms'),
         (model, 'hidden_patch_loss', 'decoder, targets, loss' if compiled
-         else 'decoder: embedding, prediction; targets, loss'),
+         else 'decoder: embedding, norms, prediction; targets, loss'),
         (model, '_contrast_loss', 'pooling, projector, contrast, monitors'),
     ):
         if hasattr(owner, method):  # not of every kind of model
             timer.watch(owner, method, name)
     if not compiled:
-        for blocks, name in ((getattr(model.backbone, 'layers', ()), 'encoder: blocks'),
-                             (getattr(model.neck, 'decoder_blocks', ()), 'decoder: blocks')):
+        for name, blocks in (('encoder', getattr(model.backbone, 'layers', ())),
+                             ('decoder', getattr(model.neck, 'decoder_blocks', ()))):
             for block in blocks:
-                timer.watch(block, 'forward', name)
+                timer.watch(block.attn, 'forward', f'{name}: attention')
+                timer.watch(block.ffn, 'forward', f'{name}: MLP')
     timer.watch(step.optim_wrapper, 'backward', 'backward')
     timer.watch(step.optim_wrapper, 'step', 'optimizer')
     timer.watch(step.optim_wrapper, 'zero_grad', 'optimizer')

@@ -1,0 +1,166 @@
+"""The step that is timed is the training's, and what is printed of it is right."""
+import argparse
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_config
+from tests.helpers.distributed import run_distributed
+from vicmae_mm.benchmarks import matmul_peak, step, step_measurement
+from vicmae_mm.benchmarks.mae_baseline import mmpretrain_mae, without_contrast
+from vicmae_mm.benchmarks.processes import run_processes
+from vicmae_mm.benchmarks.step_measurement import Contender, measure_steps
+from vicmae_mm.benchmarks.step_profile import REST, PartTimer
+from vicmae_mm.benchmarks.training_step import TrainingStep
+
+CPU = torch.device('cpu')
+
+
+def command(*words: str) -> argparse.Namespace:
+    """The options of ``tools/benchmark.py step``."""
+    parser = argparse.ArgumentParser()
+    step.add_arguments(parser)
+    return parser.parse_args([*words, '--device', 'cpu'])
+
+
+def test_a_step_trains():
+    training = TrainingStep(tiny_step_config(), 4, CPU)
+    before = {name: p.detach().clone() for name, p in training.bare_model.named_parameters()}
+    losses = training()
+    assert {'loss_recon', 'loss_contrast'} <= losses.keys()
+    for name, parameter in training.bare_model.named_parameters():
+        assert parameter.grad is None
+        assert torch.equal(parameter, before[name]) == (not parameter.requires_grad), name
+
+
+def test_frames_are_bytes_in_the_shape_of_the_loader():
+    training = TrainingStep(tiny_step_config(), 4, CPU)
+    first, second = training.batch['inputs']
+    assert first.shape == second.shape == (4, 3, 32, 32) and first.dtype == torch.uint8
+    assert len(training.batch['data_samples']) == 4
+    stock = TrainingStep(mmpretrain_mae(tiny_step_config()), 4, CPU)
+    assert stock.batch['inputs'].shape == (8, 3, 32, 32)
+
+
+def test_checkpointing_is_turned_on():
+    cfg = tiny_step_config()
+    cfg.activation_checkpointing = ['backbone.layers.1']
+    layers = TrainingStep(cfg, 2, CPU).bare_model.backbone.layers
+    assert 'forward' in vars(layers[1]) and 'forward' not in vars(layers[0])
+
+
+def test_the_baseline_is_mmpretrains_in_our_sizes():
+    cfg = tiny_step_config()
+    cfg.model.backbone.mask_ratio = 0.5
+    stock = TrainingStep(mmpretrain_mae(cfg), 2, CPU)
+    assert {type(part).__module__.split('.')[0] for part in stock.bare_model.modules()} == {
+        'torch', 'mmpretrain', 'mmcv', 'mmengine'}
+    assert stock.bare_model.backbone.mask_ratio == 0.5
+    ours = TrainingStep(without_contrast(cfg), 2, CPU).bare_model
+    assert {n: p.shape for n, p in stock.bare_model.named_parameters()} == {
+        n: p.shape for n, p in ours.named_parameters()}
+    assert not stock.optim_wrapper.optimizer.defaults['fused']
+    assert stock.optim_wrapper.optimizer.defaults['betas'] == (0.9, 0.95)
+
+
+def test_no_decoder_no_baseline():
+    with pytest.raises(ValueError, match='no decoder'):
+        mmpretrain_mae(tiny_step_config(decoder=None, head=None))
+
+
+def test_a_model_without_room_does_not_stop_the_others(monkeypatch):
+    class Large(TrainingStep):
+        def __call__(self):
+            if self.bare_model.contrast_head is not None:
+                raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+            return super().__call__()
+
+    monkeypatch.setattr(step_measurement, 'TrainingStep', Large)
+    cfg = tiny_step_config()
+    costs, _ = measure_steps(
+        CPU, {'large': Contender(cfg), 'small': Contender(without_contrast(cfg))}, 2, rounds=3)
+    assert costs['large'] is None
+    assert costs['small'] is not None and costs['small'].seconds.shape == (3,)
+
+
+def test_the_peak_is_the_best_of_the_sizes(monkeypatch):
+    monkeypatch.setitem(matmul_peak.SIZES, 'cpu', (8, 16, 32))
+    seconds = iter(([4., 1., 2.], [1., 1., 1.], [50., 50., 50.]))
+    monkeypatch.setattr(matmul_peak, 'time_in_turns',
+                        lambda *_: dict(product=np.array(next(seconds))))
+    peak = matmul_peak.measure_peak(CPU)
+    assert (peak.flops, peak.size, peak.dtype) == (2 * 16**3, 16, torch.float32)
+
+
+def test_time_of_a_part_is_not_that_of_its_callers(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(time, 'perf_counter', lambda: next(clock))
+    timer = PartTimer(CPU)
+
+    class Model:
+        def outer(self) -> None:
+            self.inner()
+            self.inner()
+
+        def inner(self) -> None:
+            pass
+
+    model = Model()
+    timer.watch(model, 'outer', 'outer')
+    timer.watch(model, 'inner', 'inner')
+    assert timer.measure(model.outer) == {REST: 2, 'outer': 3, 'inner': 2}
+
+
+def test_the_command_in_two_processes(tmp_path, capsys):
+    step.run(command(write_tiny_step_config(tmp_path), '--batch', '4', '--gpus', '2',
+                     '--steps', '2', '--baseline', '--profile'))
+    printed = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in printed.splitlines()
+            if line.startswith(('| mmpretrain', '| without', '| the config'))]
+    assert [row[:3] for row in rows] == [
+        [name, '2', '4'] for name in ('mmpretrain MAE', 'without contrast', 'the config')]
+    for row in rows:
+        pairs, milliseconds = float(row[3]), float(row[4].split()[0])
+        assert pairs == pytest.approx(2 * 4 / milliseconds * 1e3, rel=0.02)
+    assert rows[0][8:] == ['1.000', '1.000']
+    for part in ('preprocessing', 'masking', 'encoder: MLP', 'decoder: attention', 'backward',
+                 'optimizer', 'pooling, projector, contrast, monitors'):
+        assert f'| {part} ' in printed
+
+
+def _gradients_are_shared() -> list[float]:
+    training = TrainingStep(tiny_step_config(), 2, CPU)
+    assert isinstance(training.model, DistributedDataParallel)
+    training()
+    return [float(parameter.sum()) for parameter in training.bare_model.parameters()]
+
+
+def test_processes_train_one_model():
+    first, second = run_distributed(_gradients_are_shared, 2)
+    assert first == second
+
+
+def _without_room(device: torch.device) -> None:
+    raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+
+
+def test_a_process_without_room_is_told():
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        run_processes(_without_room, 2, 'cpu')
+
+
+@pytest.mark.parametrize('words', [['--steps', '0'], ['--clock', 'cpu', '--gpus', '2']])
+def test_options_that_make_no_sense(tmp_path, words):
+    with pytest.raises(ValueError, match='--'):
+        step.run(command(write_tiny_step_config(tmp_path), *words))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(tmp_path, capsys):
+    args = command(write_tiny_step_config(tmp_path), '--steps', '2', '--baseline', '--profile')
+    args.device = 'cuda'
+    step.run(args)
+    assert 'peak memory' in capsys.readouterr().out
