@@ -30,7 +30,7 @@ def test_contrast_of_a_batch_and_of_as_much_on_each(tmp_path, capsys):
     assert (batch[0], each[0]) == ('64 x 2', '128 x 2')
     assert float(each[2]) > 3 * float(batch[2])  # grows with the square
     assert each[4:6] == ['0.125', '0.25']  # 2 x 128 x 2 x 64 and 128 x 512 numbers of 4 bytes
-    assert float(batch[7]) > 0 and batch[9].endswith('%')
+    assert float(batch[8]) > 0 and batch[10].endswith('%')
 
 
 def test_gather_of_the_batch(tmp_path, capsys, monkeypatch):
@@ -54,7 +54,7 @@ def test_gather_is_timed():
 def test_what_takes_too_much_is_counted_but_not_measured(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(contrast, 'CPU_BYTES', 1)
     run(contrast, write_tiny_step_config(tmp_path), '--pairs', '8', '--processes', '2')
-    assert [row[7] for row in rows(capsys.readouterr().out)] == ['not measured'] * 2
+    assert [row[8] for row in rows(capsys.readouterr().out)] == ['not measured'] * 2
 
 
 def test_contrast_of_another_kind(tmp_path):

@@ -59,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='settings to compare with the config; may be given several times')
     parser.add_argument(
         '--steps', type=int, default=5, help='steps that are timed; default: %(default)s')
-    parser.add_argument('--compile', action='store_true', help='compile the models')
     parser.add_argument(
         '--clock', choices=CLOCKS, default='wall',
         help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
@@ -77,14 +76,14 @@ def run(args: argparse.Namespace) -> None:
     batch = args.batch or BATCH[device.type]
     if batch < 2 or args.steps < 1:
         raise ValueError('--batch must be 2 or more, --steps 1 or more')
-    contenders = _contenders(read_config(args), args)
+    contenders = _contenders(read_config(args), args.variant)
     print(describe_machine('mmengine', 'mmpretrain'))
     costs, _ = measure_steps(device, contenders, batch, args.steps, args.clock)
     rows = []
     for name, contender in contenders.items():
         row = _row(name, contender, batch, costs)
         if device.type == 'cuda':
-            found = or_none(partial(_scale, contender, device, batch))
+            found = or_none(partial(_scale, contender.cfg, device, batch))
             row += [mib(found[0]), f'{found[1]:,}'] if found else ['', '']
         rows.append(row)
     print(markdown_table(
@@ -92,13 +91,13 @@ def run(args: argparse.Namespace) -> None:
          *(['MiB for a pair', 'largest batch'] if device.type == 'cuda' else [])], rows))
 
 
-def _contenders(cfg: Config, args: argparse.Namespace) -> dict[str, Contender]:
-    variants: dict[str, dict] = {PLAIN: {}, **(args.variant or _usual_variants(cfg))}
+def _contenders(cfg: Config, named: dict[str, dict] | None) -> dict[str, Contender]:
+    variants: dict[str, dict] = {PLAIN: {}, **(named or _usual_variants(cfg))}
     contenders = {}
     for name, settings in variants.items():
         variant = Config(cfg.to_dict())
         variant.merge_from_dict(settings)
-        contenders[name] = Contender(variant, args.compile)
+        contenders[name] = Contender(variant)
     return contenders
 
 
@@ -125,9 +124,9 @@ def _row(name: str, contender: Contender, batch: int,
             f'{speed_up(plain.seconds, cost.seconds)[0]:.2f}' if plain else '']
 
 
-def _scale(contender: Contender, device: torch.device, batch: int) -> tuple[float, int]:
+def _scale(cfg: Config, device: torch.device, batch: int) -> tuple[float, int]:
     """Bytes that a further pair needs, and the largest batch that fits."""
-    step = TrainingStep(contender.cfg, batch // 2, device, contender.compiled)
+    step = TrainingStep(cfg, batch // 2, device)
     step()
     half = peak_memory(step)
     step.set_batch_size(batch)

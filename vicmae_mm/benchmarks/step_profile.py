@@ -121,8 +121,10 @@ def top_operations(step: TrainingStep, count: int = 15, rounds: int = 2) -> list
             for _ in range(rounds):
                 step()
     attribute = 'self_device_time_total' if on_gpu else 'self_cpu_time_total'
+    # on a GPU's time line annotations lie over the kernels
     spans = [(event.key, event.count / rounds, getattr(event, attribute) / 1000 / rounds)
-             for event in profiler.key_averages()]
+             for event in profiler.key_averages()
+             if not (on_gpu and getattr(event, 'is_user_annotation', False))]
     total = sum(milliseconds for _, _, milliseconds in spans)
     spans.sort(key=lambda span: -span[2])
     return [(*span, span[2] / total) for span in spans[:count]]

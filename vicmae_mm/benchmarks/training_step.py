@@ -47,7 +47,7 @@ class TrainingStep:
         gc.collect()  # the model of an earlier step is in a cycle, and may fill the memory
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         self.device = device
-        self.bare_model: Any = _build_model(cfg).to(device).train()
+        self.bare_model: Any = _build_model(cfg, device).train()
         self.model = _wrap(cfg, self.bare_model)
         self.optim_wrapper: Any = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.optim_wrapper.initialize_count_status(self.model, 0, 10**9)
@@ -94,11 +94,11 @@ def quiet_logs() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _build_model(cfg: Config) -> nn.Module:
+def _build_model(cfg: Config, device: torch.device) -> nn.Module:
     model_cfg = dict(cfg.model)
     if cfg.get('data_preprocessor'):
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = MODELS.build(model_cfg)
+    model = MODELS.build(model_cfg).to(device)
     model.init_weights()
     return model if get_world_size() > 1 else revert_sync_batchnorm(model)
 
