@@ -8,7 +8,7 @@ from vicmae_mm import cli
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add ``config`` and ``--cfg-options``."""
-    parser.add_argument('config', help='path of a pre-training config')
+    parser.add_argument('config', help='path of a config')
     parser.add_argument(
         '--cfg-options', nargs='+', action=cli.KeepSpaces, metavar='KEY=VALUE',
         help='settings to replace in the config')
