@@ -12,12 +12,12 @@ import triton.language as tl
 @triton.jit
 def forward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, length: tl.tensor,
                    num_heads: tl.tensor, scale: tl.tensor, HEAD_DIM: tl.constexpr,
-                   ROWS: tl.constexpr, COLUMNS: tl.constexpr, SPLITS: tl.constexpr) -> None:
-    """Attend for every ``SPLITS``-th block of ``ROWS`` queries of one head of one sequence.
+                   ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> None:
+    """Attend for all queries of one head of one sequence, ``ROWS`` at a time.
 
-    Grid: (B * H * SPLITS, ). ``COLUMNS`` >= length. ``scale`` is that of the scores times log2(e).
+    Grid: (B * H, ). ``COLUMNS`` >= length. ``scale`` is that of the scores times log2(e).
     """
-    head = tl.program_id(0) // SPLITS
+    head = tl.program_id(0)
     sequence = (head // num_heads).to(tl.int64)  # offsets can exceed 32 bits from here on
     width = num_heads * HEAD_DIM
     channels = (head % num_heads) * HEAD_DIM + tl.arange(0, HEAD_DIM)[None, :]
@@ -29,7 +29,7 @@ def forward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, length: tl.te
     keys = qkv + columns[:, None] * (3 * width) + width + channels
     k = tl.load(keys, mask=columns[:, None] < length, other=0.)
     v = tl.load(keys + width, mask=columns[:, None] < length, other=0.)
-    for start in range((tl.program_id(0) % SPLITS) * ROWS, length, SPLITS * ROWS):
+    for start in range(0, length, ROWS):
         rows = start + tl.arange(0, ROWS)
         valid = rows[:, None] < length
         q = tl.load(qkv + rows[:, None] * (3 * width) + channels, mask=valid, other=0.)

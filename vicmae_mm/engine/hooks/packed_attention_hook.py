@@ -1,0 +1,20 @@
+"""Attention kernels for short sequences, by config."""
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PackedAttentionHook(Hook):
+    """Train with :func:`~vicmae_mm.models.utils.packed_attention.packed_attention`.
+
+    Where its kernels do not fit (a CPU, fp32, long sequences), torch's are used as before.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Turn the attention modules of the model."""
+        from vicmae_mm.models.utils.packed_attention import use_packed_attention  # torch >= 2.4
+        turned = use_packed_attention(unwrapped_model(runner))
+        runner.logger.info(f'{turned} attention layers read queries, keys and values in place.')
