@@ -39,13 +39,24 @@ def check_samples(cfg: Config, findings: Findings) -> tuple[int, Any]:
 
 def _build(cfg: Config, loader: str, findings: Findings) -> Any:
     with findings.catch(f'{loader}.dataset'):
-        dataset = DATASETS.build(cfg[loader].dataset)
+        dataset = DATASETS.build(_decoding_on_cpu(cfg[loader].dataset))
         if hasattr(dataset, 'full_init'):
             dataset.full_init()
         if len(dataset):
             return dataset
         findings.error(f'{loader}.dataset is empty: correct its ann_file or data_prefix')
     return None
+
+
+def _decoding_on_cpu(settings: Any) -> Any:
+    """The settings without a GPU for videos, which a forked process like this one can't use."""
+    if isinstance(settings, dict):
+        is_init = str(settings.get('type')).split('.')[-1] == 'VideoInit'
+        return type(settings)({key: _decoding_on_cpu(value) for key, value in settings.items()
+                               if not (is_init and key == 'device')})
+    if isinstance(settings, list):
+        return [_decoding_on_cpu(each) for each in settings]
+    return settings
 
 
 def _read(dataset: Any, findings: Findings) -> list:

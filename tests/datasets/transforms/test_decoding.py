@@ -1,4 +1,7 @@
 """VideoInit and VideoDecode, alone and in mmaction2's pipelines."""
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from mmaction.datasets.transforms import (
@@ -13,6 +16,7 @@ from mmcv.transforms import Compose
 
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers.torchcodec_reader import TorchCodecReader
 from vicmae_mm.datasets.transforms.decoding import VideoDecode, VideoInit
 from vicmae_mm.registry import TRANSFORMS
 
@@ -104,11 +108,11 @@ def test_k_times_three_views_as_with_mmaction2s_own_decoding(video):
 def torchcodec_frames(video: str, device: str) -> list[np.ndarray]:
     """Two frames of a video, read by torchcodec on a device."""
     try:
-        from torchcodec import decoders  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
-        pytest.skip(f'torchcodec does not load: {str(error).strip().splitlines()[0]}')
+        TorchCodecReader.library()
+    except ImportError as error:
+        pytest.skip(str(error))
     results = VideoInit('torchcodec', device=device)(dict(filename=video))
-    assert type(results['video_reader']).__name__ == 'TorchCodecReader'
+    assert isinstance(results['video_reader'], TorchCodecReader)
     return VideoDecode()(dict(results, frame_inds=[30, 3]))['imgs']
 
 
@@ -137,3 +141,10 @@ def test_a_device_that_is_not_there_is_no_fault_of_the_video(video):
 def test_device_needs_torchcodec():
     with pytest.raises(ValueError, match=r"device='cuda'.*'pyav'"):
         VideoInit(device='cuda')
+
+
+def test_torchcodec_without_ffmpeg_is_no_fault_of_the_video(video, monkeypatch):
+    found_nothing = SimpleNamespace(decoders=None, ffmpeg_major_version=None)
+    monkeypatch.setitem(sys.modules, 'torchcodec', found_nothing)
+    with pytest.raises(ImportError, match='finds no FFmpeg'):
+        VideoInit('torchcodec')(dict(filename=video))

@@ -36,7 +36,10 @@ class TorchCodecReader(VideoReader):
     def library() -> ModuleType:
         """The module ``torchcodec.decoders``, or an ImportError that says what to install."""
         try:
+            import torchcodec
             from torchcodec import decoders
+            if getattr(torchcodec, 'ffmpeg_major_version', '') is None:  # found out too late else
+                raise ImportError('it finds no FFmpeg that it knows')
         except (ImportError, RuntimeError, OSError) as error:  # by what is missing
             raise ImportError(
                 "the video backend 'torchcodec' needs torchcodec, in the version made for this "
