@@ -60,6 +60,7 @@ setup(
     install_requires=[
         'av>=16,<19',  # 19 drops an option of av.open that the reader uses
         'decord>=0.6.0; platform_machine == "x86_64"',  # no other wheels; not the default
+        'fsspec',  # comes with torch
         'mmaction2==1.2.0',
         'mmengine>=0.10.5,<1',
         'mmpretrain>=1.2.0,<2',

@@ -96,7 +96,6 @@ def test_copies_and_pickles_read_as_well(packed):
     want = dataset[SampleIndex(1, 0, 0)]
     for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
         assert np.array_equal(other[SampleIndex(1, 0, 0)]['imgs'], want['imgs'])
-    assert len(pickle.dumps(dataset)) < 10000  # the array of frames is not in it
 
 
 @pytest.mark.parametrize('where', ['picture', 'name', 'shard gone', 'shard cut'])

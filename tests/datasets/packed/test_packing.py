@@ -24,6 +24,11 @@ def test_evenly_spread(frames, total):
             assert (np.histogram(chosen, edges - .5)[0] > 0).all()
 
 
+def test_middles_of_equal_parts():
+    assert Settings(frames=4).choose(12) == [1, 4, 7, 10]
+    assert Settings(frames=3).choose(8) == [1, 4, 6]
+
+
 def test_every_nth():
     assert Settings(every=4).choose(10) == [0, 4, 8]
     assert Settings(every=1).choose(50) == list(range(50))

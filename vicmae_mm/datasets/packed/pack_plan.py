@@ -63,7 +63,7 @@ class Plan:
         """Jobs of the shards that are missing or not whole."""
         jobs = []
         for shard in range(len(self.names)):
-            if not self._is_whole(shard):
+            if self._stored(shard) is None:
                 self._pending[shard] = {}
                 jobs += [Job(number, osp.join(self.folder, self.videos[number][0]), self.settings)
                          for number in self._numbers(shard)]
@@ -87,18 +87,20 @@ class Plan:
     def bad_videos(self) -> dict[str, str]:
         """What is wrong with each bad video of the shards that are there, by its file."""
         return {osp.join(self.folder, video.path): video.problem
-                for shard in range(len(self.names)) if self._is_whole(shard)
-                for video in read_videos(self.path(shard))[1] if video.problem}
+                for shard in range(len(self.names))
+                for video in self._stored(shard) or () if video.problem}
 
     def _numbers(self, shard: int) -> Sequence[int]:
         first = shard * self.per_shard
         return range(first, min(first + self.per_shard, len(self.videos)))
 
-    def _is_whole(self, shard: int) -> bool:
+    def _stored(self, shard: int) -> list[StoredVideo] | None:
+        """The videos of a shard; None if it is missing or not whole."""
         try:
-            return len(read_videos(self.path(shard))[1]) == len(self._numbers(shard))
+            videos = read_videos(self.path(shard))[1]
         except (ShardError, FileNotFoundError):
-            return False
+            return None
+        return videos if len(videos) == len(self._numbers(shard)) else None
 
     def _describe(self, number: int, done: Done) -> StoredVideo:
         path, label = self.videos[number]
