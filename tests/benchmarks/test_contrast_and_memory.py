@@ -73,7 +73,7 @@ def test_memory_of_the_usual_variants(tmp_path, capsys):
 
 
 def test_memory_of_variants_of_ones_own(tmp_path, capsys):
-    run(memory, write_tiny_step_config(tmp_path), '--batch', '16', '--steps', '1',
+    run(memory, write_tiny_step_config(tmp_path), '--batch', '16', '--steps', '0',
         '--variant', 'half as wide', 'model.decoder_chunks=2', 'model.backbone.mask_ratio=0.5',
         '--variant', 'nothing else')
     table = rows(capsys.readouterr().out)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
@@ -58,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--variant', nargs='+', action=_Variant, metavar=('NAME', 'KEY=VALUE'),
         help='settings to compare with the config; may be given several times')
     parser.add_argument(
-        '--steps', type=int, default=5, help='steps that are timed; default: %(default)s')
+        '--steps', type=int, default=5,
+        help='steps that are timed; default: %(default)s. 0 on a CPU: count the memory alone')
     parser.add_argument(
         '--clock', choices=CLOCKS, default='wall',
         help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
@@ -70,15 +72,19 @@ def run(args: argparse.Namespace) -> None:
     """Measure and print.
 
     Raises:
-        ValueError: For a batch of less than 2 pairs.
+        ValueError: For a batch of less than 2 pairs, or no steps on a GPU.
     """
     device = torch.device(args.device)
     batch = args.batch or BATCH[device.type]
-    if batch < 2 or args.steps < 1:
-        raise ValueError('--batch must be 2 or more, --steps 1 or more')
+    if batch < 2 or args.steps < (device.type == 'cuda'):
+        raise ValueError('--batch must be 2 or more; --steps 1 or more, on a CPU 0 or more')
     contenders = _contenders(read_config(args), args.variant)
     print(describe_machine('mmengine', 'mmpretrain'))
-    costs, _ = measure_steps(device, contenders, batch, args.steps, args.clock)
+    costs: Mapping[str, StepCost | None]
+    if args.steps:
+        costs, _ = measure_steps(device, contenders, batch, args.steps, args.clock)
+    else:
+        costs = dict.fromkeys(contenders, StepCost(np.empty(0), None))
     rows = []
     for name, contender in contenders.items():
         row = _row(name, contender, batch, costs)
@@ -120,8 +126,10 @@ def _row(name: str, contender: Contender, batch: int,
     cost, plain = costs[name], costs[PLAIN]
     if cost is None:
         return [name, 'out of memory', '']
-    return [name, mib(memory_of(cost, contender.cfg, batch)),
-            f'{speed_up(plain.seconds, cost.seconds)[0]:.2f}' if plain else '']
+    row = [name, mib(memory_of(cost, contender.cfg, batch))]
+    if plain is None or not len(plain.seconds):
+        return [*row, '']
+    return [*row, f'{speed_up(plain.seconds, cost.seconds)[0]:.2f}']
 
 
 def _scale(cfg: Config, device: torch.device, batch: int) -> tuple[float, int]:
