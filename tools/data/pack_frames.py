@@ -1,4 +1,4 @@
-"""Pack a video dataset as JPEG frames in a few large files, which are read 35 times as fast.
+"""Pack a video dataset as JPEG frames in a few large files, tens of times as fast to read.
 
     python tools/data/pack_frames.py data/kinetics400/videos_train data/kinetics400_packed
     python tools/data/pack_frames.py data/kinetics400/kinetics400_train_list_videos.txt \\
@@ -6,10 +6,10 @@
 
 Stores 16 evenly spread frames of each video (--frames), their short side at most 256 pixels, with
 the numbers they have in it, so that pairs are drawn from them as from the video. SRC is only read.
-DST gets shards (uncompressed ZIP files) and their index; vicmae_mm.PackedFrameDataset reads it,
-and as it is or copied to object storage. Stopped or killed, and started again, it goes on with
-the shard it was at. Some videos go first, and tell how much space and time all will take: stop it
-with Ctrl-C if that is too much.
+DST gets shards (uncompressed ZIP files) and their index; vicmae_mm.PackedFrameDataset reads it
+there, or copied to object storage. Stopped or killed, and started again, it goes on with the shard
+it was at. Some videos go first, and tell how much space and time all will take: stop it with
+Ctrl-C if that is too much.
 
 Videos that can't be read are left out and listed in DST/bad_videos.jsonl.
 
