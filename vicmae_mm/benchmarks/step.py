@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
                 print(_compilation_words(batch, compilation))
     print(table)
     if args.profile:
-        _print_profile(contenders[OURS], device, batches[0], args.steps)
+        _print_profile(contenders[OURS], device, batches[0], args)
 
 
 def _check(args: argparse.Namespace, device: torch.device) -> None:
@@ -175,13 +175,14 @@ def _compilation_words(batch: int, compilation: Compilation | None) -> str:
             f'{compilation.later} graphs compiled again while timed')
 
 
-def _print_profile(contender: Contender, device: torch.device, batch: int, rounds: int) -> None:
+def _print_profile(contender: Contender, device: torch.device, batch: int,
+                   args: argparse.Namespace) -> None:
     step = or_none(lambda: _warm(contender, device, batch))
     if step is None:
         print(f'profile, {batch} pairs: out of memory')
         return
     operations = top_operations(step)
-    parts = time_parts(step, rounds, contender.compiled)
+    parts = time_parts(step, args.steps, contender.compiled, args.clock)
     whole = sum(parts.values())
     print(f'\nwhere a step of {batch} pairs spends its time ({OURS}):')
     print(markdown_table(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from .measuring import CLOCKS
 from .training_step import TrainingStep
 
 REST = 'everything else'
@@ -20,10 +21,12 @@ class PartTimer:
 
     Args:
         device: On a GPU, events in its queue take the time.
+        now: Elsewhere the clock, in seconds.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter) -> None:
         self._on_gpu = device.type == 'cuda'
+        self._now = now
         self._running = [REST]
         self._marks: list[tuple[str, Any]] = []  # the part that begins, and when
 
@@ -67,19 +70,21 @@ class PartTimer:
             now: Any = torch.cuda.Event(enable_timing=True)
             now.record()
         else:
-            now = time.perf_counter()
+            now = self._now()
         self._marks.append((self._running[-1], now))
 
 
-def time_parts(step: TrainingStep, rounds: int, compiled: bool) -> dict[str, float]:
+def time_parts(step: TrainingStep, rounds: int, compiled: bool,
+               clock: str = 'wall') -> dict[str, float]:
     """Median milliseconds of each part over several steps.
 
     Args:
         step: A warm one; it can't be used for anything else afterwards.
         rounds: How many.
         compiled: Whether its model is, whose insides then can't be looked into.
+        clock: For a CPU, as in :func:`interleave`.
     """
-    timer = PartTimer(step.device)
+    timer = PartTimer(step.device, CLOCKS[clock])
     model: Any = step.bare_model
     timer.watch(model.data_preprocessor, 'forward', 'preprocessing')
     timer.watch(model.backbone, 'forward', 'masking')
