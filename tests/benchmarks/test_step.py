@@ -14,6 +14,7 @@ from vicmae_mm.benchmarks.processes import run_processes
 from vicmae_mm.benchmarks.step_measurement import Contender, measure_steps
 from vicmae_mm.benchmarks.step_profile import REST, PartTimer
 from vicmae_mm.benchmarks.training_step import TrainingStep
+from vicmae_mm.models.utils.packed_attention import PackedAttention
 
 CPU = torch.device('cpu')
 
@@ -49,6 +50,17 @@ def test_checkpointing_is_turned_on():
     cfg.activation_checkpointing = ['backbone.layers.1']
     layers = TrainingStep(cfg, 2, CPU).bare_model.backbone.layers
     assert 'forward' in vars(layers[1]) and 'forward' not in vars(layers[0])
+
+
+def test_hooks_that_change_how_the_model_computes_are_the_configs():
+    cfg = tiny_step_config()
+    cfg.default_hooks = dict(
+        logger=None, attention=dict(type='vicmae_mm.PackedAttentionHook'),
+        compile=dict(type='vicmae_mm.CompileHook', backend='eager'),
+        timer=dict(type='IterTimerHook'))
+    model = TrainingStep(cfg, 4, torch.device('cpu')).bare_model
+    assert isinstance(model.backbone.layers[0].attn, PackedAttention)
+    assert 'hidden_patch_loss' in vars(model)  # replaced by a compiled one
 
 
 def test_the_baseline_is_mmpretrains_in_our_sizes():

@@ -4,11 +4,13 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
@@ -19,8 +21,7 @@ from mmpretrain.models.selfsup.mae import MAE
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from vicmae_mm.engine.compilation import compile_model
-from vicmae_mm.registry import MODELS
+from vicmae_mm.registry import HOOKS, MODELS
 
 
 class TrainingStep:
@@ -34,7 +35,8 @@ class TrainingStep:
     Args:
         cfg: With ``model`` and ``optim_wrapper``; ``data_preprocessor``, ``custom_imports``,
             ``default_scope``, ``activation_checkpointing``, ``model_wrapper_cfg`` and
-            ``find_unused_parameters`` are taken into account as the runner does.
+            ``find_unused_parameters`` are taken into account as the runner does; of its hooks,
+            ``CompileHook`` and ``PackedAttentionHook``.
         batch_size: Pairs a process.
         device: Where it runs.
         compiled: Compile the model.
@@ -53,8 +55,9 @@ class TrainingStep:
         self.optim_wrapper.initialize_count_status(self.model, 0, 10**9)
         if cfg.get('activation_checkpointing'):
             turn_on_activation_checkpointing(self.bare_model, cfg.activation_checkpointing)
-        if compiled:
-            compile_model(self.bare_model)
+        for hook in _hooks_on_model(cfg, compiled):
+            hook.before_train(SimpleNamespace(
+                model=self.model, logger=MMLogger.get_current_instance()))
         self.set_batch_size(batch_size)
 
     def set_batch_size(self, batch_size: int) -> None:
@@ -101,6 +104,16 @@ def _build_model(cfg: Config, device: torch.device) -> nn.Module:
     model = MODELS.build(model_cfg).to(device)
     model.init_weights()
     return model if get_world_size() > 1 else revert_sync_batchnorm(model)
+
+
+def _hooks_on_model(cfg: Config, compiled: bool) -> list[Hook]:
+    """The config's hooks that change how its model computes."""
+    cfgs = [*cfg.get('default_hooks', {}).values(), *cfg.get('custom_hooks', [])]
+    if compiled:
+        cfgs.append(dict(type='vicmae_mm.CompileHook'))
+    hooks = {hook['type']: hook for hook in cfgs
+             if hook and hook['type'] in ('vicmae_mm.CompileHook', 'vicmae_mm.PackedAttentionHook')}
+    return [HOOKS.build(hook) for hook in hooks.values()]
 
 
 def _wrap(cfg: Config, model: nn.Module) -> Any:

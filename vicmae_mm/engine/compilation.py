@@ -21,7 +21,9 @@ def compile_model(model: Any, **options: Any) -> None:
     if not isinstance(backbone, ViCMAEViT):
         backbone.compile(dynamic=False, **options)
         return
-    options = dict(dynamic=False, fullgraph=True, **options)
-    backbone.encode_visible = torch.compile(backbone.encode_visible, **options)
+    parts = [(backbone, 'encode_visible')]
     if model.with_neck:
-        model.hidden_patch_loss = torch.compile(model.hidden_patch_loss, **options)
+        parts.append((model, 'hidden_patch_loss'))
+    for part, method in parts:
+        compiled = torch.compile(getattr(part, method), dynamic=False, fullgraph=True, **options)
+        setattr(part, method, compiled)
