@@ -10,6 +10,7 @@ work, with random embeddings in the place of the other processes'.
 """
 import argparse
 import math
+import sys
 from functools import partial
 
 import numpy as np
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> None:
         count = count_contrast(cfg, pairs, args.processes)
         counted = _counted(pairs, args.processes, count, rest_flops * pairs)
         for precision in PRECISIONS[device.type]:
+            print(f'{pairs} pairs, {precision} ...', file=sys.stderr, flush=True)
             torch.set_float32_matmul_precision(precision)
             rows.append([f'{pairs} x {args.processes}', *counted, precision,
                          *_measured(cfg, pairs, args, count, device)])

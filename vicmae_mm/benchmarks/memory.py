@@ -9,6 +9,7 @@ larger batches tell which is the largest that fits.
       --variant '4 chunks' model.decoder_chunks=4 --variant '8 chunks' model.decoder_chunks=8
 """
 import argparse
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
     for name, contender in contenders.items():
         row = _row(name, contender, batch, costs)
         if device.type == 'cuda':
+            print(f'{name}: the largest batch ...', file=sys.stderr, flush=True)
             found = or_none(partial(_scale, contender.cfg, device, batch))
             row += [mib(found[0]), f'{found[1]:,}'] if found else ['', '']
         rows.append(row)

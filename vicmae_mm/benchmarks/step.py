@@ -10,6 +10,8 @@ peak, of which a share is given, is that of large matrix products measured in th
   python tools/benchmark.py step configs/vicmae_vit-b16_k400.py --gpus 1 2 8
 """
 import argparse
+import itertools
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -83,15 +85,17 @@ def run(args: argparse.Namespace) -> None:
     print('a pair, forward and backward: ' + ', '.join(
         f'{name} {count / 1e9:.4g} GFLOP' for name, count in flops.items()))
     table = _Table(device, peak, flops)
-    for processes in args.gpus:
-        for batch in batches:
+    try:
+        for processes, batch in itertools.product(args.gpus, batches):
+            print(f'{processes} x {batch} pairs ...', file=sys.stderr, flush=True)
             costs, compilation = _measure(args, device, contenders, processes, batch)
             table.add(processes, batch, costs, {
                 name: memory_of(cost, contenders[name].cfg, batch)
                 for name, cost in costs.items() if cost is not None})
             if args.compile:
                 print(_compilation_words(batch, compilation))
-    print(table)
+    finally:
+        print(table, flush=True)  # what was measured, should the rest fail or be cut short
     if args.profile:
         _print_profile(contenders[OURS], device, batches[0], args)
 
