@@ -10,7 +10,6 @@ work, with random embeddings in the place of the other processes'.
 """
 import argparse
 import math
-import sys
 from functools import partial
 
 import numpy as np
@@ -26,6 +25,7 @@ from .flops import count_flops
 from .mae_baseline import without_contrast
 from .measuring import CLOCKS, describe_machine, markdown_table, mib
 from .processes import run_processes
+from .progress import track
 from .step_measurement import or_none
 from .step_timing import time_in_turns
 from .training_step import TrainingStep, quiet_logs
@@ -69,11 +69,10 @@ def run(args: argparse.Namespace) -> None:
     rest_flops = count_flops(without_contrast(cfg))
     print(f'the rest of the step: {rest_flops / 1e9:.4g} GFLOP a pair')
     rows = []
-    for pairs in (args.pairs // args.processes, args.pairs):
+    for pairs in track((args.pairs // args.processes, args.pairs), 'Contrast'):
         count = count_contrast(cfg, pairs, args.processes)
         counted = _counted(pairs, args.processes, count, rest_flops * pairs)
         for precision in PRECISIONS[device.type]:
-            print(f'{pairs} pairs, {precision} ...', file=sys.stderr, flush=True)
             torch.set_float32_matmul_precision(precision)
             rows.append([f'{pairs} x {args.processes}', *counted, precision,
                          *_measured(cfg, pairs, args, count, device)])

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vicmae_mm.models import InfoNCEHead
 
 from .live_bytes import numberless
-from .training_step import TrainingStep
+from .training_step import TrainingStep, without_hooks
 
 
 class OneOfMany(InfoNCEHead):
@@ -105,7 +105,7 @@ def count_contrast(cfg: Config, pairs: int, processes: int) -> ContrastCount:
         pairs: Of this process.
         processes: How many take part.
     """
-    part = ContrastPart(cfg, 2, processes, torch.device('cpu'))
+    part = ContrastPart(without_hooks(cfg), 2, processes, torch.device('cpu'))
     with numberless(part.model) as live, FlopCounterMode(display=False) as counter:
         part.set_pairs(pairs)
         part()

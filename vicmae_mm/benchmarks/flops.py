@@ -4,7 +4,7 @@ from mmengine.config import Config
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from .training_step import TrainingStep
+from .training_step import TrainingStep, without_hooks
 
 PAIRS = 2  # as few as contrast and BatchNorm can do with
 
@@ -19,7 +19,8 @@ def count_flops(cfg: Config) -> float:
     Args:
         cfg: See :class:`TrainingStep`.
     """
-    cfg = Config({**cfg.to_dict(), 'activation_checkpointing': None})
+    cfg = without_hooks(cfg)
+    cfg.activation_checkpointing = None
     if 'decoder_chunks' in cfg.model:
         cfg.model.decoder_chunks = 1
     step = TrainingStep(cfg, PAIRS, torch.device('cpu'))

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .training_step import TrainingStep
+from .training_step import TrainingStep, without_hooks
 
 
 class LiveBytes(TorchDispatchMode):
@@ -65,7 +65,7 @@ def count_peak_bytes(cfg: Config, batch_size: int) -> int:
         cfg: See :class:`TrainingStep`.
         batch_size: Pairs.
     """
-    step = TrainingStep(cfg, 2, torch.device('cpu'))
+    step = TrainingStep(without_hooks(cfg), 2, torch.device('cpu'))
     with numberless(step.bare_model) as live:
         step.set_batch_size(batch_size)
         step.forward_backward()

@@ -9,7 +9,6 @@ larger batches tell which is the largest that fits.
       --variant '4 chunks' model.decoder_chunks=4 --variant '8 chunks' model.decoder_chunks=8
 """
 import argparse
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from vicmae_mm import cli
 
 from .config_options import add_config, read_config
 from .measuring import CLOCKS, describe_machine, markdown_table, mib, speed_up
+from .progress import track
 from .step_measurement import (
     MEMORY,
     Contender,
@@ -87,10 +87,9 @@ def run(args: argparse.Namespace) -> None:
     else:
         costs = dict.fromkeys(contenders, StepCost(np.empty(0), None))
     rows = []
-    for name, contender in contenders.items():
+    for name, contender in track([*contenders.items()], 'Largest batches and bytes'):
         row = _row(name, contender, batch, costs)
         if device.type == 'cuda':
-            print(f'{name}: the largest batch ...', file=sys.stderr, flush=True)
             found = or_none(partial(_scale, contender.cfg, device, batch))
             row += [mib(found[0]), f'{found[1]:,}'] if found else ['', '']
         rows.append(row)

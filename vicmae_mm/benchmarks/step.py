@@ -11,7 +11,6 @@ peak, of which a share is given, is that of large matrix products measured in th
 """
 import argparse
 import itertools
-import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,6 +24,7 @@ from .mae_baseline import mmpretrain_mae, without_contrast
 from .matmul_peak import Peak, measure_peak
 from .measuring import CLOCKS, describe_machine, markdown_table, mib, speed_up
 from .processes import run_processes
+from .progress import track
 from .step_measurement import (
     MEMORY,
     Compilation,
@@ -86,8 +86,7 @@ def run(args: argparse.Namespace) -> None:
         f'{name} {count / 1e9:.4g} GFLOP' for name, count in flops.items()))
     table = _Table(device, peak, flops)
     try:
-        for processes, batch in itertools.product(args.gpus, batches):
-            print(f'{processes} x {batch} pairs ...', file=sys.stderr, flush=True)
+        for processes, batch in track([*itertools.product(args.gpus, batches)], 'Training steps'):
             costs, compilation = _measure(args, device, contenders, processes, batch)
             table.add(processes, batch, costs, {
                 name: memory_of(cost, contenders[name].cfg, batch)

@@ -85,6 +85,11 @@ class TrainingStep:
         self.bare_model.parse_losses(losses)[0].backward()
 
 
+def without_hooks(cfg: Config) -> Config:
+    """The config of a model that computes the same in the plain way, which can be counted."""
+    return Config({**cfg.to_dict(), 'default_hooks': {}, 'custom_hooks': []})
+
+
 @contextmanager
 def quiet_logs() -> Iterator[None]:
     """Keep mmengine from a line for every parameter that it initialises and optimizes."""
