@@ -13,11 +13,11 @@ from mmengine.logging import print_log
 FileState = tuple[int | None, int | None]
 
 
-def file_state(path: str) -> FileState:
+def file_state(path: str | int) -> FileState:
     """Size in bytes and modification time in ns; (None, None) for a missing file."""
     try:
         stat = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a name with a zero byte
         return None, None
     return stat.st_size, stat.st_mtime_ns
 

@@ -23,6 +23,7 @@ from vicmae_mm.datasets.readers import (
     open_video,
     pyav_reader,
 )
+from vicmae_mm.datasets.readers.index_store import video_state
 from vicmae_mm.datasets.readers.indexed_reader import IndexedReader
 from vicmae_mm.datasets.readers.packet_places import find_places
 
@@ -142,8 +143,9 @@ def test_moved_videos(video, store, tmp_path):
     with open_video(video, store=store) as reader:
         assert reader.num_frames == 12
     os.remove(video)
-    with pytest.raises(VideoError, match='does not exist'):
-        open_video(video, store=store)
+    for gone in (video, 'no\0name.mp4'):
+        with pytest.raises(VideoError, match='does not exist'):
+            open_video(gone, store=store)
 
 
 @pytest.mark.parametrize('damage', [
@@ -169,7 +171,7 @@ def test_any_single_flipped_byte_is_noticed(video, store):
         bad = bytearray(good)
         bad[at] ^= 4
         kept_file(store).write_bytes(bad)
-        kept = store.load(video)
+        kept = store.load(video, video_state(video))
         assert kept is None or kept.to_bytes(kept_index_state(good)) == good, at
 
 
@@ -194,7 +196,7 @@ FORGED = [
 def test_a_forged_index_is_not_used(video, store, forged):
     open_video(video, store=store).close()
     rewrite(store, **{**forged, 'header': dict(forged['header'])} if 'header' in forged else forged)
-    assert store.load(video) is None
+    assert store.load(video, video_state(video)) is None
     assert numbers(video, store) == WANTED
 
 
@@ -206,14 +208,14 @@ def test_forged_settings_are_not_used(video, store, name, value):
     settings = json.loads(load(kept_file(store).read_bytes())['header'].tobytes())[
         'places']['settings']
     rewrite(store, dict(places=dict(settings=settings | {name: value})))
-    assert store.load(video) is None
+    assert store.load(video, video_state(video)) is None
 
 
 def test_deeply_nested_header(video, store):
     open_video(video, store=store).close()
     content = dict(header=np.frombuffer(b'[' * 10**6, np.uint8))
     kept_file(store).write_bytes(save(content | {'checksum': kept_index._checksum(content)}))
-    assert store.load(video) is None
+    assert store.load(video, video_state(video)) is None
 
 
 @pytest.mark.parametrize('decoder', ['rawvideo', 'no such decoder'])
@@ -234,6 +236,15 @@ def test_an_index_that_the_decoder_contradicts_is_given_up(video, store):
     assert numbers(video, store) == WANTED
     assert not is_indexed(video, store)  # nor tried again
     assert numbers(video, store) == WANTED
+
+
+def test_a_video_that_is_replaced_while_it_is_open(video, store, tmp_path):
+    open_video(video, store=store).close()
+    with open_video(video, store=store) as reader:
+        os.replace(make_video(tmp_path / 'b.mp4', 40, gop=3), video)
+        assert [read_frame_number(frame) for frame in reader.get_frames(WANTED)] == WANTED
+    assert not is_indexed(video, store)
+    assert is_indexed(video, store)  # what was known of the old file says nothing of this one
 
 
 def test_a_video_that_is_cut_while_it_is_open(video, store):

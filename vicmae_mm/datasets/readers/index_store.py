@@ -28,9 +28,13 @@ class IndexStore:
         self.folder = os.path.expanduser(folder)
         self._writable = True
 
-    def load(self, video: str) -> KeptIndex | None:
-        """The index kept of a video, or None."""
-        state = video_state(video)
+    def load(self, video: str, state: str) -> KeptIndex | None:
+        """The index kept of a video in this state, or None.
+
+        Args:
+            video: Its path.
+            state: Its :func:`video_state`.
+        """
         with suppress(OSError):
             with open(self._path(video), 'rb') as file:
                 return KeptIndex.from_bytes(file.read(), state, os.path.getsize(video))
@@ -59,6 +63,10 @@ class IndexStore:
         return os.path.join(self.folder, name[:2], name[2:4], f'{name[4:]}.safetensors')
 
 
-def video_state(path: str) -> str:
-    """What an index depends on: the file, and the library that says what is in it."""
-    return f'{FORMAT} {library().__version__} {file_state(path)}'
+def video_state(file: str | int) -> str:
+    """What an index depends on: the file, and the library that says what is in it.
+
+    Args:
+        file: Path of a video, or descriptor of one that is open.
+    """
+    return f'{FORMAT} {library().__version__} {file_state(file)}'

@@ -27,21 +27,21 @@ def open_indexed(path: str, store: IndexStore) -> PyAVReader:
         ImportError: PyAV is not installed.
         VideoError: The file can't be opened as a video or holds no frame.
     """
-    kept = store.load(path)
+    state = video_state(path)
+    kept = store.load(path, state)
     if kept is None:
-        state = video_state(path)
         reader = PyAVReader(path)
-        store.save(path, _look_through(reader), state)
+        store.save(path, _look_through(reader, state), state)
         return reader
     if kept.places is None and not kept.index.doubt:
         return PyAVReader(path)
     try:
-        return IndexedReader(path, kept, store)
+        return IndexedReader(path, kept, state, store)
     except ValueError:  # kept where PyAV has other decoders
         return PyAVReader(path)
 
 
-def _look_through(reader: PyAVReader) -> KeptIndex:
+def _look_through(reader: PyAVReader, state: str) -> KeptIndex:
     """What is worth keeping of an opened video."""
     from av import FFmpegError
     plain = KeptIndex(reader.index, reader.num_frames, reader.fps)
@@ -49,7 +49,7 @@ def _look_through(reader: PyAVReader) -> KeptIndex:
         kept = replace(plain, places=None if reader.index.doubt else find_places(reader))
         if kept.places is None:
             return plain
-        with IndexedReader(reader.path, kept) as indexed:
+        with IndexedReader(reader.path, kept, state) as indexed:
             same = is_same(indexed.first_frame(), reader.first_frame())
         return kept if same else plain
     except (FFmpegError, OSError, VideoError, NotAsIndexed):  # which the reader will meet itself
@@ -59,16 +59,20 @@ def _look_through(reader: PyAVReader) -> KeptIndex:
 class IndexedReader(PyAVReader):
     """Reads single frames without opening the container, by what is known of the file.
 
-    Where the decoder contradicts that, the file is opened as if nothing were known.
+    Where the decoder contradicts that, or the file is another by now, it is opened as if nothing
+    were known.
 
     Args:
         path: A video file.
         kept: Its index, with places or in doubt.
+        state: The :func:`video_state` that the index is of.
         store: Where to note that the index is not to be used.
     """
 
-    def __init__(self, path: str, kept: KeptIndex, store: IndexStore | None = None) -> None:
+    def __init__(self, path: str, kept: KeptIndex, state: str,
+                 store: IndexStore | None = None) -> None:
         self._kept = kept
+        self._state = state
         self._store = store
         self._file: BufferedReader | None = None
         self._opened: PyAVReader | None = None
@@ -91,6 +95,8 @@ class IndexedReader(PyAVReader):
         try:
             if self._file is None:
                 self._file = BufferedReader(FileIO(self.path), READ_AHEAD)
+                if video_state(self._file.fileno()) != self._state:
+                    raise NotAsIndexed('the file has changed')
             for i in range(len(pts)) if numbers is None else numbers:
                 packet = Packet(places.sizes[i])  # with the room behind it that decoders want
                 self._file.seek(places.positions[i])
@@ -121,8 +127,8 @@ class IndexedReader(PyAVReader):
 
     def _open_container(self) -> None:
         """Go on as if nothing were known, now and when the video is opened again."""
-        if self._store is not None:
-            self._store.save(self.path, replace(self._kept, places=None), video_state(self.path))
+        if self._store is not None and video_state(self.path) == self._state:
+            self._store.save(self.path, replace(self._kept, places=None), self._state)
         self._opened = PyAVReader(self.path)
         if self._opened.num_frames != self.num_frames:
             raise VideoError(self.path, 'has changed while it was read')
