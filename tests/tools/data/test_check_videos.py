@@ -47,6 +47,7 @@ def test_folder(tool, videos, tmp_path, capsys):
 def test_list_and_clean_list(tool, videos, tmp_path, capsys):
     args = ('list.txt', '--prefix', 'videos', '--work-dir', 'run', '--clean-list', 'clean.txt')
     assert tool('check_videos', *args) == 1
+    out = capsys.readouterr().out  # before a dataset logs what is missing
     bad = bad_of(tmp_path / 'run/bad_videos.jsonl')
     assert bad['videos/gone.mp4'] == 'does not exist' and len(bad) == 3
     clean = (tmp_path / 'clean.txt').read_text().splitlines()
@@ -55,7 +56,6 @@ def test_list_and_clean_list(tool, videos, tmp_path, capsys):
     dataset = VideoPairDataset('list.txt', data_prefix=dict(video='videos'), max_bad_share=.9)
     dataset.share_bad_videos('run/bad_videos.jsonl')  # as the hook does in that work dir
     assert len(dataset.bad_videos) == 3
-    out = capsys.readouterr().out
     option = '--cfg-options train_dataloader.dataset.exclude_file='
     assert out.splitlines()[-1] == f'To leave them out of training: {option}run/bad_videos.jsonl'
     for prefix in ('videos', './videos', str(videos)):  # the same files by other names
