@@ -84,8 +84,7 @@ def main() -> int:
             args.frames, args.every, args.short_side, args.quality), args.videos_per_shard)
         plan.check()
         finished = pack(plan, args)
-        bad = plan.bad_videos()
-        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)
+        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
         if finished:
             index = build_index(args.target, plan.names)
             print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
@@ -94,13 +93,13 @@ def main() -> int:
     except (OSError, ValueError, WorkerError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    if bad:
-        print(f'{len(bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
-        print(summarize(bad.values()))
+    if plan.bad:
+        print(f'{len(plan.bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
+        print(summarize(plan.bad.values()))
     if not finished:
         print('Stopped before all were done. Run the same command to go on.')
         return 130
-    return 1 if bad else 0
+    return 1 if plan.bad else 0
 
 
 if __name__ == '__main__':

@@ -1,6 +1,9 @@
 """The index, made from shards alone and mapped into memory."""
+import io
+import json
 import pickle
 import zipfile
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 
 from tests.helpers.videos import read_frame_number
 from vicmae_mm.datasets.packed.index import FrameTable, build_index, load_index
-from vicmae_mm.datasets.packed.shards import ShardError, StoredVideo, read_videos, write_shard
+from vicmae_mm.datasets.packed.shards import ShardError, StoredVideo, read_shard, write_shard
 
 from .conftest import LENGTHS, STORED
 
@@ -44,10 +47,35 @@ def test_memory_is_mapped_not_read(packed):
     assert isinstance(rows, np.memmap)
 
 
-def test_index_and_frames_must_belong_together(packed):
-    np.save(packed / 'frames.npy', np.load(packed / 'frames.npy')[:-1])
-    with pytest.raises(ValueError, match=r'run tools/data/pack_frames\.py again'):
+@pytest.mark.parametrize('change', [
+    lambda array, data: as_npy(array[:-1]), lambda array, data: as_npy(array['number']),
+    lambda array, data: data[:-1], lambda array, data: data[:50], lambda array, data: b''])
+def test_index_and_frames_must_be_whole_and_belong_together(packed, change):
+    path = packed / 'frames.npy'
+    path.write_bytes(change(np.load(path), path.read_bytes()))
+    with pytest.raises(ValueError, match=r'frames\.npy is not whole.*pack_frames\.py again'):
         FrameTable(str(packed), load_index(str(packed)).num_frames)
+
+
+def as_npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_an_index_whose_making_is_cut_short_is_none(packed):
+    with patch.object(json, 'dump', side_effect=KeyboardInterrupt), \
+            pytest.raises(KeyboardInterrupt):
+        build_index(packed, SHARDS)  # frames.npy is new by now
+    with pytest.raises(FileNotFoundError, match='let it come to its end'):
+        load_index(str(packed))
+
+
+def test_shards_lie_beside_their_index(packed):
+    path = packed / 'index.json'
+    path.write_text(path.read_text().replace('shard-00001.zip', '../shard-00001.zip'))
+    with pytest.raises(ValueError, match=r"'\.\./shard-00001\.zip' is not beside it"):
+        load_index(str(packed))
 
 
 def test_names_of_any_kind(tmp_path):
@@ -55,7 +83,8 @@ def test_names_of_any_kind(tmp_path):
     video = StoredVideo(path, 7, 9, (2, 4))
     bad = StoredVideo('x', -1, problem='is empty')
     write_shard(tmp_path / 'a.zip', [], [bad, video], [(), (b'one', b'three')])
-    assert read_videos(tmp_path / 'a.zip') == ([], [bad, video])
+    shard = read_shard(tmp_path / 'a.zip')
+    assert (shard.classes, shard.videos) == ([], [bad, video])
     index = build_index(tmp_path, ['a.zip'])
     assert [video.path for video in load_index(str(tmp_path)).videos] == [path]
     data = (tmp_path / 'a.zip').read_bytes()
@@ -69,3 +98,32 @@ def test_cut_shards_are_told(packed, keep):
     shard.write_bytes(shard.read_bytes()[:keep])
     with pytest.raises(ShardError, match='no whole shard'):
         build_index(packed, SHARDS)
+
+
+def test_damaged_shards_are_told_or_read_alike(packed):
+    path = packed / SHARDS[0]
+    data, whole, rng = path.read_bytes(), read_shard(path), np.random.default_rng(0)
+    directory, told = data.index(b'PK\x01\x02'), 0
+    for at in rng.integers(directory, len(data), 300):
+        bad = bytearray(data)
+        bad[at] ^= 1 << rng.integers(8)
+        path.write_bytes(bad)
+        try:
+            shard = read_shard(path)
+        except ShardError:
+            told += 1
+        else:  # a flag, a date, or a checksum, which fails when the frame is read
+            assert shard.videos == whole.videos
+            assert np.array_equal(shard.frames['offset'], whole.frames['offset'])
+    assert 100 < told < 300
+
+
+def test_frames_behind_longer_headers_are_not_misread(packed):
+    path = packed / SHARDS[0]
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed / 'new.zip', 'w') as new:
+        for member in old.infolist():
+            longer = zipfile.ZipInfo(member.filename)
+            longer.extra = b'\x99\x99\x04\x00abcd'  # as of another program
+            new.writestr(longer, old.read(member))
+    with pytest.raises(ShardError, match='do not follow each other'):
+        read_shard(packed / 'new.zip')

@@ -6,6 +6,7 @@ frame), and ``index.json``, with the videos and the shards they lie in.
 """
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from vicmae_mm.whole_files import written_whole
 
-from .shards import locate_frames, read_videos
+from .shards import FRAME, read_shard
 from .storage import is_remote, join, read_whole
 
 FRAMES_FILE = 'frames.npy'
@@ -72,16 +73,18 @@ def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
     classes: list[str] = []
     videos: list[IndexedVideo] = []
     tables, first = [], 0
-    for shard, name in enumerate(names):
-        classes, stored = read_videos(folder / name)
-        tables.append(locate_frames(folder / name, stored))
-        for video in stored:
+    for number, name in enumerate(names):
+        shard = read_shard(folder / name)
+        classes = shard.classes
+        tables.append(shard.frames)
+        for video in shard.videos:
             if not video.problem:
-                videos.append(IndexedVideo(video.path, video.label, video.total_frames, shard,
+                videos.append(IndexedVideo(video.path, video.label, video.total_frames, number,
                                            first, len(video.frames)))
                 first += len(video.frames)
     index = PackIndex(classes, [(name, (folder / name).stat().st_size) for name in names],
                       videos, first)
+    (folder / INDEX_FILE).unlink(missing_ok=True)  # or a kill could leave two that do not match
     with written_whole(folder / FRAMES_FILE) as part, open(part, 'wb') as file:
         np.save(file, np.concatenate(tables))
     with written_whole(folder / INDEX_FILE) as part, open(part, 'w', encoding='utf-8') as text:
@@ -104,6 +107,9 @@ def load_index(root: str) -> PackIndex:
         entries = json.loads(read_whole(url))
         videos = [IndexedVideo(*row) for row in zip(*entries.pop('videos').values(), strict=True)]
         shards = [(name, size) for name, size in entries.pop('shards')]
+        outside = [name for name, _ in shards if os.path.basename(name) != name]
+        if outside:
+            raise ValueError(f'{outside[0]!r} is not beside it')
         return PackIndex(shards=shards, videos=videos, **entries)
     except FileNotFoundError:
         raise FileNotFoundError(
@@ -125,18 +131,22 @@ class FrameTable:
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: It does not belong to ``index.json``.
+        ValueError: It is not whole, or does not belong to ``index.json``.
     """
 
     def __init__(self, root: str, num_frames: int) -> None:
         self.root, self.num_frames = root, num_frames
         url = join(root, FRAMES_FILE)
-        self._frames = (np.load(io.BytesIO(read_whole(url))) if is_remote(root)
-                        else np.load(url, mmap_mode='r').view(np.ndarray))
-        if len(self._frames) != num_frames:
+        try:
+            self._frames = (np.load(io.BytesIO(read_whole(url))) if is_remote(root)
+                            else np.load(url, mmap_mode='r').view(np.ndarray))
+            if self._frames.dtype != FRAME or self._frames.shape != (num_frames,):
+                raise ValueError(f'{INDEX_FILE} beside it tells of {num_frames:,} frames')
+        except (ValueError, EOFError) as error:
             raise ValueError(
-                f'{url} holds {len(self._frames):,} frames, but {INDEX_FILE} beside it tells of '
-                f'{num_frames:,}: run tools/data/pack_frames.py again, which makes both anew.')
+                f'{url} is not whole, or of other packed frames than {INDEX_FILE} ({error}): copy '
+                'both anew, or run tools/data/pack_frames.py again, which makes both anew.'
+            ) from error
 
     def rows(self, first: int, count: int) -> np.ndarray:
         """``count`` rows of :data:`~vicmae_mm.datasets.packed.shards.FRAME` from ``first`` on."""

@@ -10,7 +10,7 @@ from vicmae_mm.datasets.preparation.converting import Done, keep_to_settings
 from vicmae_mm.whole_files import remove_leftovers
 
 from .packing import Job, Packed, Settings
-from .shards import ShardError, StoredVideo, read_videos, write_shard
+from .shards import ShardError, StoredVideo, read_shard, write_shard
 
 SETTINGS_FILE = 'pack.json'
 
@@ -26,6 +26,7 @@ class Plan:
         classes: Names of the labels; empty if not known.
         settings: How to pack.
         per_shard: Videos of a shard, bad ones counted.
+        bad: What is wrong with each bad video of the shards read or written, by its file.
     """
     target: str
     folder: str
@@ -33,7 +34,8 @@ class Plan:
     classes: Sequence[str]
     settings: Settings
     per_shard: int
-    _pending: dict[int, dict[int, Done]] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict, init=False)
+    _pending: dict[int, dict[int, Done]] = field(default_factory=dict, init=False)
 
     def check(self) -> None:
         """Note what is packed, and how, in a new target; see that an old one has the same.
@@ -60,10 +62,13 @@ class Plan:
         return osp.join(self.target, self.names[shard])
 
     def jobs_left(self) -> list[Job]:
-        """Jobs of the shards that are missing or not whole."""
+        """Jobs of the shards that are missing or not whole; reads what the others tell."""
         jobs = []
         for shard in range(len(self.names)):
-            if self._stored(shard) is None:
+            stored = self._stored(shard)
+            if stored is not None:
+                self._note_bad(stored)
+            else:
                 self._pending[shard] = {}
                 jobs += [Job(number, osp.join(self.folder, self.videos[number][0]), self.settings)
                          for number in self._numbers(shard)]
@@ -80,15 +85,14 @@ class Plan:
         if len(self._pending[shard]) == len(self._numbers(shard)):
             results = self._pending.pop(shard)
             numbers = sorted(results)
-            write_shard(self.path(shard), self.classes,
-                        [self._describe(number, results[number]) for number in numbers],
+            videos = [self._describe(number, results[number]) for number in numbers]
+            write_shard(self.path(shard), self.classes, videos,
                         [getattr(results[number], 'jpegs', ()) for number in numbers])
+            self._note_bad(videos)
 
-    def bad_videos(self) -> dict[str, str]:
-        """What is wrong with each bad video of the shards that are there, by its file."""
-        return {osp.join(self.folder, video.path): video.problem
-                for shard in range(len(self.names))
-                for video in self._stored(shard) or () if video.problem}
+    def _note_bad(self, videos: Sequence[StoredVideo]) -> None:
+        self.bad.update((osp.join(self.folder, video.path), video.problem)
+                        for video in videos if video.problem)
 
     def _numbers(self, shard: int) -> Sequence[int]:
         first = shard * self.per_shard
@@ -97,7 +101,7 @@ class Plan:
     def _stored(self, shard: int) -> list[StoredVideo] | None:
         """The videos of a shard; None if it is missing or not whole."""
         try:
-            videos = read_videos(self.path(shard))[1]
+            videos = read_shard(self.path(shard)).videos
         except (ShardError, FileNotFoundError):
             return None
         return videos if len(videos) == len(self._numbers(shard)) else None

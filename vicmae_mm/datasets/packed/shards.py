@@ -7,7 +7,6 @@ packed) and ``frames`` (the numbers of those stored, ascending), or ``problem``.
 """
 import io
 import json
-import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,9 +18,7 @@ from vicmae_mm.whole_files import write_whole
 
 VIDEOS_FILE = 'videos.json'
 FRAME = np.dtype([('offset', '<i8'), ('size', '<i4'), ('crc', '<u4'), ('number', '<i4')])
-
-_NAME_LENGTHS_AT = 26  # in a member's own header, of 30 bytes (APPNOTE.TXT 4.3.7)
-_HEADER_SIZE = 30
+HEADER_SIZE = 30  # bytes of a member's own header, before its name (APPNOTE.TXT 4.3.7)
 
 
 class ShardError(ValueError):
@@ -44,6 +41,21 @@ class StoredVideo:
     total_frames: int = 0
     frames: tuple[int, ...] = ()
     problem: str = ''
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard tells of itself.
+
+    Attributes:
+        classes: Names of the labels; empty if not known.
+        videos: Its videos, bad ones too.
+        frames: (N,) of :data:`FRAME`, the frames of all videos in order: offset and size of the
+            JPEG file in bytes, its CRC-32, and the number of the frame in its video.
+    """
+    classes: list[str]
+    videos: list[StoredVideo]
+    frames: np.ndarray
 
 
 def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[StoredVideo],
@@ -69,46 +81,37 @@ def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[Store
     write_whole(path, [buffer.getbuffer()])
 
 
-def read_videos(path: str | Path) -> tuple[list[str], list[StoredVideo]]:
-    """Classes and videos of a shard.
+def read_shard(path: str | Path) -> Shard:
+    """Read what a shard tells of itself; no picture is looked at.
 
     Raises:
         ShardError: It is no ZIP file, or not to its end, or no shard.
-        OSError: It can't be read.
+        OSError: It can't be opened.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            described = json.loads(archive.read(VIDEOS_FILE))
-        return described['classes'], [
-            StoredVideo(**{**video, 'frames': tuple(video['frames'])})
-            for video in described['videos']]
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise ShardError(f'{path} is no whole shard ({error})') from error
+    with open(path, 'rb') as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                described = json.loads(archive.read(VIDEOS_FILE))
+                videos = [StoredVideo(**{**video, 'frames': tuple(video['frames'])})
+                          for video in described['videos']]
+                return Shard(described['classes'], videos,
+                             _locate_frames(videos, archive.infolist()))
+        except Exception as error:  # zipfile raises a dozen kinds over a damaged directory
+            raise ShardError(f'{path} is no whole shard ({error})') from error
 
 
-def locate_frames(path: str | Path, videos: Sequence[StoredVideo]) -> np.ndarray:
-    """Where the frames lie in a shard.
-
-    Returns:
-        np.ndarray: (N,) of :data:`FRAME`, the frames of all videos in order: offset and size of
-        the JPEG file in bytes, its CRC-32, and the number of the frame in its video.
-
-    Raises:
-        ShardError: A frame is missing.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, open(path, 'rb') as file:
-            rows = []
-            for number, video in enumerate(videos):
-                for frame in video.frames:
-                    member = archive.getinfo(_member(number, frame))
-                    file.seek(member.header_offset + _NAME_LENGTHS_AT)
-                    name, extra = struct.unpack('<HH', file.read(4))
-                    start = member.header_offset + _HEADER_SIZE + name + extra
-                    rows.append((start, member.file_size, member.CRC, frame))
-            return np.array(rows, FRAME)
-    except (zipfile.BadZipFile, KeyError, struct.error) as error:
-        raise ShardError(f'{path} is no whole shard ({error})') from error
+def _locate_frames(videos: Sequence[StoredVideo], members: Sequence[zipfile.ZipInfo]) -> np.ndarray:
+    """Rows of :data:`FRAME`, without a look at the members' own headers, which lie far apart."""
+    numbers = [(video, frame) for video, stored in enumerate(videos) for frame in stored.frames]
+    names = [_member(*number) for number in numbers]
+    if [member.filename for member in members] != [*names, VIDEOS_FILE]:
+        raise ValueError('it does not hold the frames that it tells of')
+    rows = [(member.header_offset + HEADER_SIZE + len(name), member.file_size, member.CRC, frame)
+            for member, name, (_, frame) in zip(members, names, numbers, strict=False)]
+    if any(start + size != following.header_offset
+           for (start, size, *_), following in zip(rows, members[1:], strict=True)):
+        raise ValueError('its members do not follow each other as they were written')
+    return np.array(rows, FRAME)
 
 
 def _member(video: int, frame: int) -> str:
