@@ -6,6 +6,9 @@ from mmengine.logging import print_log
 
 from .bad_video_ledger import BadVideoLedger, match_entries
 
+REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
+          'bad files (tools/data/check_videos.py)')
+
 
 class TooManyBadVideosError(RuntimeError):
     """The share of videos that can't be read has passed the dataset's limit."""
@@ -21,11 +24,13 @@ class BadVideos:
     Args:
         dataset (str): The list or folder the dataset comes from, as named in messages.
         max_share (float): Limit of bad / all videos, in [0, 1].
+        remedy (str): What to do about bad ones, for the message where there are too many.
     """
 
-    def __init__(self, dataset: str, max_share: float) -> None:
+    def __init__(self, dataset: str, max_share: float, remedy: str = REMEDY) -> None:
         self.dataset = dataset
         self.max_share = max_share
+        self.remedy = remedy
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[str, str] = {}
 
@@ -98,8 +103,7 @@ class BadVideos:
             f'Too many bad videos: {len(self):,} of {num_videos:,} '
             f'({len(self) / num_videos:.1%}) of {self.dataset!r} can not be opened or decoded, '
             f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{written}'
-            'Check data_root and data_prefix if files are missing; find and remove or replace '
-            'the bad files (tools/data/check_videos.py); or raise max_bad_share of the dataset.')
+            f'{self.remedy}; or raise max_bad_share of the dataset.')
 
     def _learn(self, entries: list[dict]) -> None:
         for entry in entries:

@@ -130,7 +130,7 @@ def test_damage_is_skipped_and_written_down(packed, tmp_path, where):
         assert len(again.bad_videos) == 0  # the shard may have been mended
         with pytest.raises(VideoError, match=r'shard-00001\.zip'):
             build(packed, test_mode=True)[3]
-        with pytest.raises(TooManyBadVideosError):
+        with pytest.raises(TooManyBadVideosError, match=r'Copy the shards anew.*max_bad_share'):
             build(packed, max_bad_share=0)[3]
 
 
@@ -142,6 +142,9 @@ def test_object_storage(packed):
         for i in range(len(LENGTHS)):
             local, other = (dataset[SampleIndex(i, 0, 0)] for dataset in (build(packed), remote))
             assert np.array_equal(local['imgs'], other['imgs'])
+        with patch.object(type(memory), 'cat_ranges', side_effect=LookupError('connection lost')):
+            with pytest.raises(VideoError, match='LookupError: connection lost'):
+                build('memory://bucket/packed', test_mode=True)[0]
         memory.rm('/bucket/packed/shard-00000.zip')
         with pytest.raises(VideoError, match=r'shard-00000\.zip'):
             build('memory://bucket/packed', test_mode=True)[0]

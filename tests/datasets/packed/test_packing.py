@@ -32,6 +32,8 @@ def test_middles_of_equal_parts():
 def test_every_nth():
     assert Settings(every=4).choose(10) == [0, 4, 8]
     assert Settings(every=1).choose(50) == list(range(50))
+    # two of any video that has two, or a short one would stop a training with delta=4
+    assert [Settings(every=4).choose(n) for n in (1, 2, 4, 5)] == [[0], [0, 1], [0, 3], [0, 4]]
 
 
 def test_pictures(tmp_path):

@@ -108,7 +108,9 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     for args in (('--frames', '8'), ('--every', '2'), ('--quality', '80'), ('--short-side', '32'),
                  ('--videos-per-shard', '2'), ('--labels-from-folders', )):
         assert tool('pack_frames', 'source', 'new', *args) == 2
-        assert 'use the same, or another DST' in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert 'use the same, or another DST' in told and "'num_videos'" not in told
+    assert "made with {'sha256_of_list': " in told  # what differs, and nothing else
     make_video(source / 'later.mp4', 3)
     assert tool('pack_frames', 'source', 'new') == 2
     assert contents(tmp_path / 'new') == before
@@ -121,6 +123,7 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     (['source', 'new', '--frames', '0'], 'must be positive'),
     (['source', 'file'], 'file'),
     (['list.txt', 'new'], 'set --prefix'),
+    (['list.txt', 'new', '--prefix', 'source', '--labels-from-folders'], 'is a list, which'),
 ])
 def test_errors(tool, source, tmp_path, capsys, args, message):
     (tmp_path / 'empty').mkdir()

@@ -13,6 +13,8 @@ from .index import FrameTable, PackIndex, load_index
 from .packed_video import PackedVideo
 from .storage import RangeReader, file_sizes
 
+REMEDY = 'Copy the shards anew, or let tools/data/pack_frames.py make them anew'
+
 
 @DATASETS.register_module()
 class PackedFrameDataset(SkippingDataset):
@@ -75,7 +77,7 @@ class PackedFrameDataset(SkippingDataset):
         self._check_shards(index)
         if index.classes:
             self._metainfo['classes'] = index.classes
-        self.bad_videos = BadVideos(self.source, self.max_bad_share)
+        self.bad_videos = BadVideos(self.source, self.max_bad_share, REMEDY)
         self._shards = RangeReader(self.data_root)
         self._frames = FrameTable(self.data_root, index.num_frames)
         return [dict(filename=video.path, label=video.label, total_frames=video.total_frames,
@@ -87,15 +89,14 @@ class PackedFrameDataset(SkippingDataset):
         wrong = [name for name, size in index.shards if sizes.get(name) != size]
         if not wrong:
             return
-        mend = 'Copy them anew, or let tools/data/pack_frames.py make them anew'
         if len(wrong) == len(index.shards):
             raise FileNotFoundError(
                 f'None of the {len(wrong):,} shards of {self.data_root} is there in its full '
-                f'size, for example {wrong[0]}. {mend}.')
+                f'size, for example {wrong[0]}. {REMEDY}.')
         then = 'is an error in test mode' if self.test_mode else 'are skipped and counted as bad'
         print_log(f'{len(wrong):,} of the {len(index.shards):,} shards of {self.data_root} are '
                   f'missing or not of the size they should have, for example {wrong[0]}: videos '
-                  f'that can not be read from them {then}. {mend}.', 'current', logging.WARNING)
+                  f'that can not be read from them {then}. {REMEDY}.', 'current', logging.WARNING)
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""

@@ -17,7 +17,8 @@ class Settings:
 
     Attributes:
         frames: Frames to store of a video, evenly spread; a shorter one is stored whole.
-        every: Instead, store every so-manieth frame, from the first on; 0: ``frames`` counts.
+        every: Instead, store every so-manieth frame, from the first on, and the last one if that
+            leaves but one; 0: ``frames`` counts.
         short_side: Longest that the shorter side may be, in pixels; frames are never enlarged.
         quality: Of JPEG, 1 to 100.
     """
@@ -33,7 +34,7 @@ class Settings:
         at most half as many has its share.
         """
         if self.every:
-            return list(range(0, total, self.every))
+            return list(range(0, total, self.every)) if total > self.every else [*{0, total - 1}]
         count = min(self.frames, total)
         return [(2 * k + 1) * total // (2 * count) for k in range(count)]
 

@@ -79,8 +79,13 @@ class RangeReader:
             self._filesystem, self._folder = url_to_fs(self.root)
             self._process = os.getpid()
         begins, ends = zip(*ranges, strict=True)
-        return self._filesystem.cat_ranges(
-            [f'{self._folder}/{name}'] * len(ranges), list(begins), list(ends), on_error='raise')
+        paths = [f'{self._folder}/{name}'] * len(ranges)
+        try:
+            return self._filesystem.cat_ranges(paths, list(begins), list(ends), on_error='raise')
+        except OSError:
+            raise
+        except Exception as error:  # each kind of storage has its own, for a lost connection say
+            raise OSError(f'{type(error).__name__}: {error}') from error
 
     def _descriptor(self, name: str) -> int:
         """An open file; those of a parent serve its children too, as ``pread`` has no position."""

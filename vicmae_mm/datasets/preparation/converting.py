@@ -115,8 +115,10 @@ def keep_to_settings(path: str, ours: Mapping[str, Any]) -> None:
     with open(path, encoding='utf-8') as file:
         theirs = json.load(file)
     if theirs != ours:
-        raise ValueError(f'{osp.dirname(path)!r} holds videos made with {theirs}, now asked for '
-                         f'are {ours}: use the same, or another DST.')
+        then, now = ({name: value for name, value in one.items() if other.get(name) != value}
+                     for one, other in ((theirs, ours), (ours, theirs)))
+        raise ValueError(f'{osp.dirname(path)!r} holds videos made with {then}, now asked for '
+                         f'are {now}: use the same, or another DST.')
 
 
 def total_size(paths: Iterable[str]) -> int:

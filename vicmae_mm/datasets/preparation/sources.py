@@ -24,11 +24,15 @@ def read_source(source: str, prefix: str, allow_outside_root: bool,
 
     Raises:
         FileNotFoundError: The folder or list is missing, or all of the files it names are.
-        ValueError: It holds no video, a path leads out of ``prefix``, or a video has no class.
+        ValueError: It holds no video, a path leads out of ``prefix``, a video has no class, or a
+            list is to be labelled by folders.
     """
     if osp.isdir(source):
         return source, *scan_folder(source, labels_from_folders)
     videos = read_annotations(source)
+    if labels_from_folders:
+        raise ValueError(f'--labels-from-folders labels the videos of a folder, but {source} is a '
+                         'list, which brings its own labels: leave it out.')
     if not allow_outside_root:
         refuse_outside((path for path, _ in videos), prefix, source,
                        'if you trust the list, add --allow-outside-root')
