@@ -45,11 +45,12 @@ def shrink_frames(cfg: Config, videos: Path, work_dir: Path) -> Config:
         loader.update(num_workers=0, persistent_workers=False)
         loader.batch_size = min(loader.batch_size, 4)
         loader.dataset.update(ann_file=str(videos), data_prefix=dict(video=str(videos.parent)))
-        for step in loader.dataset.pipeline:
-            if isinstance(step.get('scale'), tuple):
-                step.scale = tuple(IMG_SIZE if size > 0 else size for size in step.scale)
-            for key in {'crop_size', 'input_size'} & step.keys():
-                step[key] = IMG_SIZE
+        for outer in loader.dataset.pipeline:
+            for step in (outer, *outer.get('transforms', ())):
+                if isinstance(step.get('scale'), tuple):
+                    step.scale = tuple(IMG_SIZE if size > 0 else size for size in step.scale)
+                for key in {'crop_size', 'input_size'} & step.keys():
+                    step[key] = IMG_SIZE
     cfg.train_cfg.max_epochs = 1
     cfg.param_scheduler = None  # a warm-up would begin at nothing
     cfg.work_dir, cfg.experiment_name = str(work_dir), str(work_dir).replace('/', '_')

@@ -1,4 +1,4 @@
-"""Configs that train in a second with the libraries' own parts, and the data for them."""
+"""Configs that train in a second, mostly with the libraries' own parts, and the data for them."""
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,8 @@ _MAE = '''
 default_scope = 'mmpretrain'
 model = dict(
     type='MAE',
-    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.] * 3, std=[60.] * 3),
+    data_preprocessor=dict(
+        type='vicmae_mm.PairDataPreprocessor', mean=[127.] * 3, std=[60.] * 3),
     backbone=dict(type='MAEViT', arch=vit, img_size=32, patch_size=16),
     neck=dict(type='MAEPretrainDecoder', num_patches=4, patch_size=16, embed_dim=16,
               decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2),
@@ -61,10 +62,9 @@ test_dataloader = dict(
     dataset=dict(train_dataloader['dataset'], test_mode=True, pipeline=[
         dict(type='vicmae_mm.VideoInit'),
         dict(type='SampleFrames', clip_len=1, num_clips=2, test_mode=True),
-        dict(type='vicmae_mm.DistinctFrames'),
-        dict(type='vicmae_mm.VideoDecode'),
-        dict(type='Resize', scale=(-1, 32)),
-        dict(type='vicmae_mm.PackViews', crop_size=32, input_format='NCHW')]))
+        dict(type='vicmae_mm.PackViews', crop_size=32, input_format='NCHW', transforms=[
+            dict(type='vicmae_mm.VideoDecode'),
+            dict(type='Resize', scale=(-1, 32))])]))
 val_evaluator = test_evaluator = dict(type='AccMetric')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from mmengine.utils.dl_utils import set_multi_processing
 
 from vicmae_mm import cli
@@ -102,8 +101,6 @@ def _read_config(args: argparse.Namespace) -> Config:
     cfg = read_config(args)
     if cfg.get('test_dataloader') is None or cfg.get('model') is None:
         raise ValueError(f'{args.config} has no test_dataloader and model: nothing can be tested.')
-    if cfg.get('custom_imports'):
-        import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     cfg.test_dataloader.update(batch_size=1, num_workers=workers, persistent_workers=False)
     set_multi_processing(**cfg.get('env_cfg', {}).get('mp_cfg', {}))
@@ -139,7 +136,7 @@ def _stage_table(ways: Mapping[str, TestWay], clips: Sequence[str], rounds: int)
               for stage in ('open', 'sample', 'decode', 'resize', 'views')}
     for name, watch in watches.items():
         for transform, spent in watch.seconds.items():
-            stages[STAGES.get(transform, 'sample')][name] += spent / runs
+            stages[STAGES.get(transform.split(' > ')[-1], 'sample')][name] += spent / runs
     rows = [(stage, *(f'{1000 * spent[name]:.1f}' for name in ways), '')
             for stage, spent in stages.items()]
     rows.append(('all, median', *(f'{1000 * np.median(seconds[name]):.1f}' for name in ways),

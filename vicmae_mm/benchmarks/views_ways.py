@@ -21,9 +21,9 @@ Receive = Callable[[dict], Any]
 # What mmaction2 has in the place of a transform of ours.
 STOCK_STEPS: dict[str, Callable[[dict], list[dict]]] = {
     'vicmae_mm.VideoInit': lambda step: [dict(type='mmaction.DecordInit')],
-    'vicmae_mm.DistinctFrames': lambda step: [],
     'vicmae_mm.VideoDecode': lambda step: [dict(type='mmaction.DecordDecode')],
     'vicmae_mm.PackViews': lambda step: [
+        *_stock_steps(step['transforms']),
         dict(type='mmaction.ThreeCrop', crop_size=step['crop_size']),
         dict(type='mmaction.FormatShape', input_format=step.get('input_format', 'NCTHW')),
         dict(type='mmaction.PackActionInputs', meta_keys=step.get('meta_keys', ()))],
@@ -84,7 +84,11 @@ def stock_pipeline(pipeline: Sequence[dict]) -> list[dict]:
     if not any(step['type'] == 'vicmae_mm.PackViews' for step in pipeline):
         raise ValueError('the pipeline of test_dataloader has no vicmae_mm.PackViews: there is '
                          'nothing to compare.')
-    return [stock for step in pipeline
+    return _stock_steps(pipeline)
+
+
+def _stock_steps(steps: Sequence[dict]) -> list[dict]:
+    return [stock for step in steps
             for stock in STOCK_STEPS.get(step['type'], lambda step: [step])(step)]
 
 

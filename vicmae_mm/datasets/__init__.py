@@ -7,7 +7,6 @@ from .samplers import EpochSampler, SampleIndex
 from .seeded_samples import SeededSamples
 from .transforms import (
     ColorJitter,
-    DistinctFrames,
     GaussianBlur,
     Grayscale,
     PackFrames,
@@ -21,8 +20,8 @@ from .transforms import (
 from .video_pairs import VideoPairDataset
 
 __all__ = [
-    'Birdsnap', 'ColorJitter', 'DistinctFrames', 'EpochSampler', 'GaussianBlur', 'Grayscale',
-    'LabelledImages', 'PackFrames', 'PackViews', 'PackedFrameDataset', 'PerFrame', 'RepeatAug',
-    'SampleFramePair', 'SampleIndex', 'SeededSamples', 'TooManyBadVideosError', 'VideoDecode',
-    'VideoInit', 'VideoPairDataset'
+    'Birdsnap', 'ColorJitter', 'EpochSampler', 'GaussianBlur', 'Grayscale', 'LabelledImages',
+    'PackFrames', 'PackViews', 'PackedFrameDataset', 'PerFrame', 'RepeatAug', 'SampleFramePair',
+    'SampleIndex', 'SeededSamples', 'TooManyBadVideosError', 'VideoDecode', 'VideoInit',
+    'VideoPairDataset'
 ]

@@ -1,14 +1,20 @@
-"""DistinctFrames and PackViews against mmaction2's ThreeCrop, FormatShape and PackActionInputs."""
+"""PackViews against mmaction2's ThreeCrop, FormatShape and PackActionInputs."""
 import numpy as np
 import pytest
 import torch
-from mmaction.datasets.transforms import FormatShape, PackActionInputs, ThreeCrop
+from mmaction.datasets.transforms import (
+    Flip,
+    FormatShape,
+    PackActionInputs,
+    TenCrop,
+    ThreeCrop,
+)
 from mmaction.models import ActionDataPreprocessor
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from vicmae_mm.datasets.transforms import DistinctFrames, PackViews
+from vicmae_mm.datasets.transforms import PackViews
 from vicmae_mm.registry import TRANSFORMS
 
 SIDE = 8
@@ -25,7 +31,7 @@ class Decode:
     def __call__(self, results: dict) -> dict:
         frame_inds = results['frame_inds'].ravel()
         self.asked += frame_inds.tolist()
-        imgs = [self.video[i] for i in frame_inds]
+        imgs = [self.video[i].copy() for i in frame_inds]
         return dict(results, frame_inds=frame_inds, imgs=imgs, img_shape=imgs[0].shape[:2])
 
 
@@ -41,44 +47,48 @@ CLIPS = {'overlapping': OVERLAPPING, 'apart': [[9, 8], [7, 6]], 'one clip': [[2,
          'one frame': [[0, 0], [0, 0]]}
 
 
-@pytest.mark.parametrize('distinct', [True, False])
+@pytest.mark.parametrize('twice', [False, True])
 @pytest.mark.parametrize('clips', CLIPS)
 @pytest.mark.parametrize('shape', SHAPES)
 @pytest.mark.parametrize('input_format', ['NCTHW', 'NCHW'])
-def test_tensor_is_the_stock_one(shape, clips, input_format, distinct):
-    decode, meta_keys = Decode(*SHAPES[shape]), ('img_shape', 'filename')
-    ours = Compose([DistinctFrames()] * distinct + [decode, PackViews(
-        SIDE, input_format, meta_keys=meta_keys)])(sample(CLIPS[clips]))
-    stock = Compose([decode, ThreeCrop(SIDE), FormatShape(input_format), PackActionInputs(
-        meta_keys=meta_keys)])(sample(CLIPS[clips]))
+def test_tensor_is_the_stock_one(shape, clips, input_format, twice):
+    results = sample(CLIPS[clips])
+    if twice:  # as SampleFrames(twice_sample=True), which does not count them in num_clips
+        results['frame_inds'] = np.concatenate((results['frame_inds'], results['frame_inds'] + 1))
+    before, meta_keys = results['frame_inds'].copy(), ('img_shape', 'filename', 'frame_inds')
+    prepare = [Decode(*SHAPES[shape]), Flip(flip_ratio=1.)]  # which writes to its images
+    ours = PackViews(prepare, SIDE, input_format, meta_keys=meta_keys)(results)
+    stock = Compose([*prepare, ThreeCrop(SIDE), FormatShape(input_format), PackActionInputs(
+        meta_keys=meta_keys)])(dict(results))
     got, expected = ours['inputs'].to('cpu'), stock['inputs']
     assert got.dtype == torch.uint8 and torch.equal(got, expected)
     assert got.stride() == expected.stride()
-    assert ours['data_samples'].metainfo == stock['data_samples'].metainfo
-    assert ours['data_samples'].gt_label == stock['data_samples'].gt_label
+    assert np.array_equal(ours['data_samples'].frame_inds, before.ravel())
+    for key in ('img_shape', 'filename', 'gt_label'):
+        assert getattr(ours['data_samples'], key) == getattr(stock['data_samples'], key)
+    assert np.array_equal(results['frame_inds'], before)
 
 
 def test_each_frame_is_decoded_and_sent_once():
     decode = Decode(SIDE, 13)
-    packed = Compose([DistinctFrames(), decode, PackViews(SIDE)])(sample(OVERLAPPING))
+    packed = PackViews([decode], SIDE)(sample(OVERLAPPING))
     assert decode.asked == [4, 8, 12, 16, 0]
     assert packed['inputs'].frames.shape == (5, SIDE, 13, 3)
     assert packed['inputs'].clips.tolist() == [[0, 1, 2], [1, 2, 3], [4, 0, 1]]
 
 
-def test_without_pack_views_repeated_frames_are_an_error_and_distinct_ones_stay_in_place():
-    pipeline = Compose([DistinctFrames(), Decode(SIDE, 13), FormatShape('NCTHW')])
-    with pytest.raises(ValueError, match='reshape'):
-        pipeline(sample(OVERLAPPING))
-    assert pipeline(sample(CLIPS['apart']))['frame_inds'].tolist() == [9, 8, 7, 6]
+def test_transforms_that_multiply_or_reject_frames():
+    decode = Decode(SIDE, 13)
+    with pytest.raises(ValueError, match='made 50 images of 5 frames'):
+        PackViews([decode, TenCrop(SIDE)], SIDE)(sample(OVERLAPPING))
+    assert PackViews([decode, lambda results: None], SIDE)(sample(OVERLAPPING)) is None
 
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_mmaction2s_preprocessor_gets_clips_of_several_videos_from_a_worker(workers):
     videos = [Decode(*SHAPES['wide']), Decode(*SHAPES['high'])]
     videos[1].video = 255 - videos[1].video
-    packed = [Compose([DistinctFrames(), decode, PackViews(SIDE)])(sample(OVERLAPPING))
-              for decode in videos]
+    packed = [PackViews([decode], SIDE)(sample(OVERLAPPING)) for decode in videos]
     batch, = DataLoader(packed, batch_size=2, num_workers=workers, collate_fn=pseudo_collate)
     preprocessor = ActionDataPreprocessor(mean=[1., 2., 3.], std=[4.] * 3, format_shape='NCTHW')
     got = preprocessor(batch)['inputs']
@@ -92,7 +102,7 @@ def test_mmaction2s_preprocessor_gets_clips_of_several_videos_from_a_worker(work
 
 @pytest.mark.gpu
 def test_views_are_cut_on_the_gpu():
-    packed = Compose([DistinctFrames(), Decode(SIDE, 13), PackViews(SIDE)])(sample(OVERLAPPING))
+    packed = PackViews([Decode(SIDE, 13)], SIDE)(sample(OVERLAPPING))
     got = packed['inputs'].to('cuda', non_blocking=True)
     assert got.is_cuda and torch.equal(got.cpu(), packed['inputs'].to('cpu'))
 
@@ -100,12 +110,12 @@ def test_views_are_cut_on_the_gpu():
 @pytest.mark.parametrize('shape', [(SIDE + 1, 20), (SIDE - 1, SIDE), (20, 30)])
 def test_frames_that_the_crops_do_not_fit(shape):
     with pytest.raises(ValueError, match=rf'{shape[1]} x {shape[0]} .*crop_size=8.*Resize'):
-        Compose([Decode(*shape), PackViews(SIDE)])(sample([[0]]))
+        PackViews([Decode(*shape)], SIDE)(sample([[0]]))
 
 
 def test_arguments_and_registration():
     with pytest.raises(ValueError, match=r"input_format='NPTCHW' is none of \('NCTHW', 'NCHW'\)"):
-        PackViews(SIDE, 'NPTCHW')
-    built = TRANSFORMS.build(dict(type='vicmae_mm.PackViews', crop_size=SIDE, meta_keys=('a', )))
-    assert repr(built).startswith("PackViews(crop_size=8, input_format='NCTHW', pack=PackAction")
-    assert repr(TRANSFORMS.build(dict(type='vicmae_mm.DistinctFrames'))) == 'DistinctFrames()'
+        PackViews([], SIDE, 'NPTCHW')
+    built = TRANSFORMS.build(dict(
+        type='vicmae_mm.PackViews', transforms=[], crop_size=SIDE, meta_keys=('a', )))
+    assert "crop_size=8, input_format='NCTHW', pack=PackActionInputs" in repr(built)

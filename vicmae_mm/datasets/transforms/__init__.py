@@ -5,9 +5,9 @@ from .pack_frames import PackFrames
 from .per_frame import PerFrame
 from .photometric import ColorJitter, GaussianBlur, Grayscale
 from .repeat_aug import RepeatAug
-from .views import DistinctFrames, PackViews
+from .views import PackViews
 
 __all__ = [
-    'ColorJitter', 'DistinctFrames', 'GaussianBlur', 'Grayscale', 'PackFrames', 'PackViews',
-    'PerFrame', 'RepeatAug', 'SampleFramePair', 'VideoDecode', 'VideoInit'
+    'ColorJitter', 'GaussianBlur', 'Grayscale', 'PackFrames', 'PackViews', 'PerFrame', 'RepeatAug',
+    'SampleFramePair', 'VideoDecode', 'VideoInit'
 ]

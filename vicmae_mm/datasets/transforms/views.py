@@ -1,41 +1,15 @@
 """The views of a test, prepared and sent as the frames they are cut from."""
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.structures import BaseDataElement
 
 from vicmae_mm.registry import TRANSFORMS
 
 INPUT_FORMATS = ('NCTHW', 'NCHW')
-
-
-@TRANSFORMS.register_module()
-class DistinctFrames(BaseTransform):
-    """Keep each of the sampled frames once, however many clips it is in.
-
-    What stands between this and :class:`PackViews` then decodes and resizes it once. Seven clips
-    of 16 frames, 4 apart, hold 82 distinct frames of a video of 10 seconds at 30 a second.
-
-    Required keys: ``frame_inds`` (integers of any shape).
-
-    Modified keys: ``frame_inds`` (distinct, in the order in which they first occur).
-
-    Added keys: ``frame_places`` (int64 array: where in them each of the sampled frames is).
-    """
-
-    def transform(self, results: dict) -> dict:
-        """Make ``results['frame_inds']`` distinct."""
-        place_of: dict[int, int] = {}
-        places = [place_of.setdefault(frame, len(place_of))
-                  for frame in np.asarray(results['frame_inds']).reshape(-1).tolist()]
-        results['frame_inds'] = np.array(list(place_of))
-        results['frame_places'] = np.array(places)
-        return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
 
 
 class Views(BaseDataElement):
@@ -82,53 +56,77 @@ class Views(BaseDataElement):
 class PackViews(BaseTransform):
     """Pack a video's clips with three crops each, as the frames that these have in common.
 
-    For ``ThreeCrop``, ``FormatShape`` and ``PackActionInputs`` of mmaction2, whose data
-    preprocessors get the same tensor. It is made on their device (:class:`Views`): workers send
-    the frames, for 7 clips of 16 frames, 4 apart, a third of the bytes.
+    It stands after the transform that samples the clips, in the place of all that follows in
+    mmaction2: decoding and resizing, ``ThreeCrop``, ``FormatShape`` and ``PackActionInputs``. Its
+    data preprocessors get the same tensor. A frame is decoded and resized once, however many clips
+    it is in: 7 clips of 16 frames, 4 apart, hold 82 distinct ones of a video of 10 seconds at 30 a
+    second. Views are cut on the model's device (:class:`Views`): workers send the frames, a third
+    of the bytes.
 
-    Required keys: ``imgs`` (HxWxC arrays of one size), ``num_clips``, ``clip_len``,
-    ``frame_places`` (of :class:`DistinctFrames`; without it, ``imgs`` are the frames of all clips
-    in turn) and what ``PackActionInputs`` packs.
+    Required keys: ``frame_inds`` (integers of any shape), ``clip_len``, and what ``transforms``
+    and ``PackActionInputs`` need.
 
     Args:
+        transforms (Sequence[dict | Callable]): What makes ``imgs``, an HxWxC array of each of
+            ``frame_inds``, all of one size: ``VideoDecode`` and ``Resize``.
         crop_size (int): Side of the crops in pixels; that of the frames' shorter side.
         input_format (str): ``'NCTHW'`` for 3-D recognizers, ``'NCHW'`` for 2-D ones.
             Defaults to 'NCTHW'.
-        **kwargs: Those of ``PackActionInputs``, such as ``meta_keys``.
+        meta_keys, algorithm_keys (Sequence[str]): As in ``PackActionInputs``.
 
     Raises:
-        ValueError: ``input_format`` is neither of them or, when transforming, the shorter side of
-            the frames is not ``crop_size``.
+        ValueError: ``input_format`` is neither of them or, when transforming, ``transforms`` give
+            more or fewer images than frames, or the shorter side of these is not ``crop_size``.
     """
 
-    def __init__(self, crop_size: int, input_format: str = 'NCTHW', **kwargs: Any) -> None:
+    def __init__(self,
+                 transforms: Sequence[dict | Callable[[dict], dict]],
+                 crop_size: int,
+                 input_format: str = 'NCTHW',
+                 **kwargs: Any) -> None:
         if input_format not in INPUT_FORMATS:
             raise ValueError(f'PackViews: input_format={input_format!r} is none of '
                              f'{INPUT_FORMATS}.')
+        self.transforms = Compose(transforms)
         self.crop_size = crop_size
         self.input_format = input_format
         self._crop = TRANSFORMS.build(dict(type='mmaction.ThreeCrop', crop_size=crop_size))
         self._pack = TRANSFORMS.build(dict(type='mmaction.PackActionInputs', **kwargs))
 
-    def transform(self, results: dict) -> dict:
-        """Return ``inputs`` (:class:`Views`) and ``data_samples``."""
-        imgs = results['imgs']
-        height, width = imgs[0].shape[:2]
-        if min(height, width) != self.crop_size:
-            raise ValueError(
-                f'PackViews: the shorter side of frames of {width} x {height} is not '
-                f'crop_size={self.crop_size}. Put '
-                f"dict(type='mmaction.Resize', scale=(-1, {self.crop_size})) before it.")
-        crops = self._crop(dict(results, imgs=imgs[:1]))  # the same of every frame
-        clips = torch.as_tensor(results.get('frame_places', np.arange(len(imgs))))
+    def transform(self, results: dict) -> dict | None:
+        """Return ``inputs`` (:class:`Views`) and ``data_samples``; None if a transform does."""
+        frame_inds = np.asarray(results['frame_inds']).reshape(-1)
+        place_of = {frame: place for place, frame in enumerate(dict.fromkeys(frame_inds.tolist()))}
+        prepared = self.transforms(dict(results, frame_inds=np.array(list(place_of))))
+        if prepared is None:
+            return None
+        imgs = prepared['imgs']
+        self._check(imgs, len(place_of))
+        crops = self._crop(dict(prepared, imgs=imgs[:1]))  # the same of every frame
+        clips = torch.tensor([place_of[frame] for frame in frame_inds.tolist()])
         if self.input_format == 'NCTHW':
-            clips = clips.reshape(results['num_clips'], results['clip_len'])
-        packed = self._pack(dict(results, imgs=np.stack(imgs), img_shape=crops['img_shape']))
+            clips = clips.reshape(-1, results['clip_len'])
+        packed = self._pack(dict(prepared, imgs=np.stack(imgs), img_shape=crops['img_shape'],
+                                 frame_inds=frame_inds))
         packed['inputs'] = Views(
             frames=packed['inputs'], clips=clips, size=crops['img_shape'],
             corners=[(x, y) for x, y, *_ in crops['crop_bbox'].tolist()])
         return packed
 
+    def _check(self, imgs: Sequence[np.ndarray], num_frames: int) -> None:
+        if len(imgs) != num_frames:
+            raise ValueError(
+                f'PackViews: its transforms made {len(imgs)} images of {num_frames} frames, where '
+                'each frame should stay one. For other crops than three, as of TenCrop, put '
+                "mmaction2's transforms in its place.")
+        height, width = imgs[0].shape[:2]
+        if min(height, width) != self.crop_size:
+            raise ValueError(
+                f'PackViews: the shorter side of frames of {width} x {height} is not '
+                f'crop_size={self.crop_size}. Let its transforms end with '
+                f"dict(type='mmaction.Resize', scale=(-1, {self.crop_size})).")
+
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(crop_size={self.crop_size}, '
-                f'input_format={self.input_format!r}, pack={self._pack})')
+        return (f'{type(self).__name__}(transforms={self.transforms}, '
+                f'crop_size={self.crop_size}, input_format={self.input_format!r}, '
+                f'pack={self._pack})')
