@@ -41,6 +41,18 @@ def test_config_trains_a_step(name, videos, tmp_path):
     assert log['train/loss'].current() > 0
 
 
+def test_table_6_is_the_same_on_the_gpu():
+    folder = REPO / 'configs'
+    workers = Config.fromfile(folder / '_base_/datasets/color_target.py').color_target
+    device = Config.fromfile(
+        folder / 'ablations/table6_color-spatial_gpu.py').data_preprocessor
+    assert device.frames == workers.frames
+    for step, kornia in zip(workers.transforms, device.transforms, strict=True):
+        settings = dict(step.transforms[0], p=step.prob)
+        settings.pop('type')
+        assert settings == {name: kornia[name] for name in settings}
+
+
 def test_paper_table_7():
     cfg = Config.fromfile(REPO / 'configs/vicmae_vit-b16_k400.py')
     assert cfg.auto_scale_lr.base_batch_size == 4096 == 8 * cfg.train_dataloader.batch_size

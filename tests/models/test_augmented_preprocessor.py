@@ -1,9 +1,11 @@
 """Augmentation of whole batches on the device: random by sample, repeatable by step and rank."""
+import gc
 import sys
 
 import pytest
 import torch
 
+from vicmae_mm.cli import words_for_user
 from vicmae_mm.datasets.sample_rng import get_rng_states, seed_generators
 from vicmae_mm.models import AugmentedPairPreprocessor, PairDataPreprocessor, augmented_preprocessor
 
@@ -92,9 +94,28 @@ def test_kornia_does_not_follow_to_another_device():
     assert {transform.device.type for transform in transforms.children()} == {'cpu'}
 
 
-def test_refuses_what_there_is_not(monkeypatch):
-    with pytest.raises(ValueError, match="no 'Brighten'"):
-        AugmentedPairPreprocessor([dict(type='Brighten')])
+def test_holds_on_to_no_batch(batch):
+    preprocessor = AugmentedPairPreprocessor(COLOURS, **NORMAL)
+    preprocessor(batch, True)
+    gc.collect()
+    kept = [value for value in gc.get_objects()
+            if type(value) is torch.Tensor and value.shape == batch['inputs'][0].shape]
+    assert {value.dtype for value in kept} == {torch.uint8}  # those of the batch itself
+
+
+@pytest.mark.parametrize('setting', [dict(type='Brighten'), dict(type='base'), dict(p=0.1)])
+def test_refuses_what_kornia_has_not(setting):
+    with pytest.raises(ValueError, match=f'kornia.augmentation has no {setting.get("type")!r}'):
+        AugmentedPairPreprocessor([setting])
+
+
+def test_a_wrong_argument_is_the_configs():
+    with pytest.raises(TypeError, match='prob') as info:
+        AugmentedPairPreprocessor([dict(type='RandomGrayscale', prob=0.2)])
+    assert words_for_user(info.value) is not None
+
+
+def test_refuses_positions_and_says_what_is_missing(monkeypatch):
     with pytest.raises(ValueError, match='AugmentedPairPreprocessor: frames'):
         AugmentedPairPreprocessor([], frames=[2])
     monkeypatch.setitem(sys.modules, 'kornia', None)

@@ -21,7 +21,8 @@ def video(seed: int, in_a_row: bool) -> Views:
 
 
 @pytest.mark.parametrize('settings', [NORMALISE, dict(NORMALISE, to_rgb=True), dict(), dict(
-    to_float32=False)], ids=['normalised', 'from BGR', 'as they are', 'bytes'])
+    to_float32=False), dict(mean=[128.], std=[64.])], ids=[
+        'normalised', 'from BGR', 'as they are', 'bytes', 'one number'])
 @pytest.mark.parametrize('format_shape', ['NCTHW', 'NCHW'])
 @pytest.mark.parametrize('videos', [1, 2])
 def test_result_is_the_stock_one(settings, format_shape, videos):

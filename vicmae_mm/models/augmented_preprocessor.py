@@ -17,9 +17,10 @@ from .pair_preprocessor import PairDataPreprocessor
 class AugmentedPairPreprocessor(PairDataPreprocessor):
     """:class:`PairDataPreprocessor` that augments in training, between transfer and normalisation.
 
-    The augmentations are kornia's, each with its own randomness for every sample. They are a
-    function of the step (``vicmae_mm.StepSeedHook``), the process's rank and the place in its
-    batch: the same in a resumed run, another for another number of processes.
+    The augmentations are kornia's, each with its own randomness for every sample; only the order
+    of the four changes of a ``ColorJitter`` is one for all of a batch. They are a function of the
+    step (``vicmae_mm.StepSeedHook``), the process's rank and the place in its batch: the same in a
+    resumed run, another for another number of processes.
 
     Args:
         transforms (Sequence[dict]): Classes of ``kornia.augmentation`` by name, with their
@@ -65,10 +66,9 @@ def _build(settings: Sequence[dict]) -> nn.Module:
                           "pip install 'kornia>=0.8'") from error
     built = []
     for setting in settings:
-        arguments = dict(setting)
-        name = arguments.pop('type')
-        kind = getattr(augmentation, name, None)
-        if kind is None:
-            raise ValueError(f'kornia.augmentation has no {name!r}.')
-        built.append(kind(**arguments))
-    return augmentation.ImageSequential(*built)
+        name = setting.get('type')
+        kind = getattr(augmentation, str(name), None)
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise ValueError(f'AugmentedPairPreprocessor: kornia.augmentation has no {name!r}.')
+        built.append(MODELS.build(dict(setting, type=kind)))
+    return nn.Sequential(*built)  # kornia's own container would hold on to the last batch

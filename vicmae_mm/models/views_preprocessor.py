@@ -46,6 +46,8 @@ class ViewsDataPreprocessor(ActionDataPreprocessor):
         if not self._enable_normalize:
             return frames.float() if self.to_float32 else frames
         # Whole rows at once: a CPU would do no more than the three channels of a pixel at once.
-        mean, std = (value.flatten().repeat(frames.shape[2]) for value in (self.mean, self.std))
+        width, channels = frames.shape[2:]
+        mean, std = (value.flatten().expand(channels).repeat(width)
+                     for value in (self.mean, self.std))
         values = frames.flatten(2).to(torch.float32, copy=True)
         return values.sub_(mean).div_(std).view(frames.shape)
