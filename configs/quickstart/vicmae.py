@@ -7,7 +7,7 @@ size, patch, width = 32, 4, 96
 model = dict(
     type='vicmae_mm.ViCMAE',
     data_preprocessor=dict(
-        type='mmpretrain.SelfSupDataPreprocessor',
+        type='vicmae_mm.PairDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         to_rgb=False),
@@ -66,7 +66,7 @@ train_dataloader = dict(
                         crop_ratio_range=(0.5, 1.0),
                         interpolation='area'),
                 ]),
-            dict(type='mmpretrain.PackInputs', input_key='imgs', meta_keys=('filename', )),
+            dict(type='vicmae_mm.PackFrames', meta_keys=('filename', )),
         ]))
 
 max_epochs = 60

@@ -88,7 +88,7 @@ class ViCMAE(BaseSelfSupervisor):
             backbone=backbone,
             neck=decoder,
             head=head,
-            data_preprocessor=data_preprocessor or dict(type='mmpretrain.SelfSupDataPreprocessor'),
+            data_preprocessor=data_preprocessor or dict(type='vicmae_mm.PairDataPreprocessor'),
             init_cfg=init_cfg)
         self.pooling = _build(pooling)
         self.projector = _build(projector) or nn.Identity()
