@@ -1,12 +1,14 @@
 """What reading costs is counted where it arises, and printed for a config."""
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmcv.transforms import Compose
 from mmengine.dataset import default_collate, pseudo_collate
+from mmpretrain.models.utils.data_preprocessor import ClsDataPreprocessor
 
 from tests.helpers.videos import make_video
 from vicmae_mm.benchmarks import data
@@ -91,6 +93,16 @@ def test_refuses_a_config_without_training(tmp_path):
         data.run(arguments(str(path)))
 
 
+def test_refuses_clips(config, tmp_path):
+    path = tmp_path / 'clips.py'
+    path.write_text(Path(config).read_text().replace(
+        "dict(type='PackInputs', input_key='imgs')",
+        "dict(type='mmaction.FormatShape', input_format='NCTHW'), "
+        "dict(type='mmaction.PackActionInputs')"))
+    with pytest.raises(ValueError, match='not pictures'):
+        data.run(arguments(str(path), '--samples', '1', '--workers', '1'))
+
+
 def burn(seconds):
     """A transform that costs that much CPU."""
     def transform(results):
@@ -118,8 +130,15 @@ def test_two_views_are_a_pair(views, pairs):
     assert count_pairs([[torch.zeros(3, 4, 4)] * 3] * views) == pairs
 
 
-def test_a_single_view_is_counted_as_one():
-    assert count_pairs(torch.zeros(3, 3, 4, 4)) == 3
+@pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
+def test_a_single_view_is_counted_as_one(collate):
+    samples = [dict(inputs=torch.zeros(3, 16, 16, dtype=torch.uint8))] * 5
+    assert count_pairs(collate(samples)['inputs']) == 5
+    preprocessor, shapes = ClsDataPreprocessor(mean=[1.] * 3, std=[2.] * 3), set()
+    preprocessor.register_forward_pre_hook(
+        lambda _, args: shapes.add(args[0]['inputs'].shape))
+    measure_handover(samples, collate, 5, preprocessor, 'cpu', num_batches=1)
+    assert shapes == {(5, 3, 16, 16)}
 
 
 class Costly(torch.utils.data.Dataset):
@@ -137,8 +156,28 @@ def test_the_work_of_all_workers_is_counted():
     delivery = measure_delivery(
         torch.utils.data.DataLoader(Costly(), batch_size=4, num_workers=2), seconds=60)
     assert delivery.workers >= 0.0025  # where this process was kept waiting, they have got ahead
-    assert delivery.main > 0
     assert delivery.rate > 0
+
+
+class SlowToStart:
+    """Batches of three pairs, 5 ms each; the first takes as long as all that are measured."""
+
+    num_workers, taken = 2, 0
+
+    def __len__(self):
+        return 200
+
+    def __iter__(self):
+        for self.taken in range(1, 201):
+            burn(0.06 if self.taken == 1 else 0.005)(None)
+            yield dict(inputs=[torch.zeros(3, 3, 4, 4)] * 2)
+
+
+def test_whole_rounds_are_taken_until_the_time_is_up():
+    loader = SlowToStart()
+    delivery = measure_delivery(loader, seconds=0.05)
+    assert loader.taken % 2 == 0 and loader.taken <= 2 + 12
+    assert 3 * (loader.taken - 2) / delivery.rate >= 0.05
 
 
 @pytest.mark.parametrize('collate', [default_collate, pseudo_collate])

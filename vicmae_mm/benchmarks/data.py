@@ -19,7 +19,6 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmengine.utils import import_modules_from_strings
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import ConcatDataset, DataLoader
 
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure and print.
 
     Raises:
-        ValueError: An option is out of its range, or the config has no data to train on.
+        ValueError: An option is out of its range, or the config has no pictures to train on.
     """
     cfg = _prepare_config(args)
     loader = _build_loader(cfg)
@@ -67,6 +66,7 @@ def run(args: argparse.Namespace) -> None:
     print(describe_machine('mmengine', 'av', 'opencv-python'))
     print(f'{args.config}: {loader.batch_size} samples a batch, {loader.num_workers} workers')
     stages, samples = measure_stages(loader.dataset, indices)
+    _check_pictures(samples[0], args.config)
     pairs = count_pairs(loader.collate_fn(samples[:1])['inputs'])
     own = dict(stream=measure_random_stream(indices[0]) / pairs,
                isolation=measure_isolation(loader.dataset, samples[0]) / pairs)
@@ -91,8 +91,6 @@ def _prepare_config(args: argparse.Namespace) -> Config:
     cfg = read_config(args)
     if cfg.get('train_dataloader') is None:
         raise ValueError(f'{args.config} has no train_dataloader, so there is nothing to read.')
-    if cfg.get('custom_imports'):
-        import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     loader = cfg.train_dataloader
     loader.num_workers = args.workers or max(
@@ -116,11 +114,20 @@ def _build_loader(cfg: Config) -> DataLoader:
     return loader
 
 
+def _check_pictures(sample: Any, config: str) -> None:
+    inputs = sample['inputs'] if isinstance(sample, dict) else None
+    views = inputs if isinstance(inputs, list) else [inputs]
+    if not all(isinstance(view, torch.Tensor) and view.ndim == 3 for view in views):
+        raise ValueError(
+            f'{config}: its samples are not pictures (C, H, W), alone or several of a video, as '
+            'those of pre-training are. For tests on clips there is tools/benchmark.py views.')
+
+
 def _measure_handovers(cfg: Config, loader: DataLoader, samples: Sequence[Any],
                        device: str) -> dict[str, Handover]:
     """With the config's collate function, and with mmengine's, which leaves stacking to others."""
     settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or dict(
-        type='mmpretrain.SelfSupDataPreprocessor')
+        type='vicmae_mm.PairDataPreprocessor')
     preprocessor = MODELS.build(settings).to(device)
     batch_size = cfg.train_dataloader.batch_size
     batches = min(64, max(4, _HANDOVER_PAIRS // batch_size))

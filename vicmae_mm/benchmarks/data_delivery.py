@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vicmae_mm.benchmarks.progress import track
+from vicmae_mm.benchmarks.progress import track, track_time
 
 _NORMALISED = 4  # times
 
@@ -23,11 +23,9 @@ class Delivery:
     Attributes:
         rate: Pairs a second.
         workers: CPU seconds a pair of its workers and all processes that these have started.
-        main: CPU seconds a pair of this process, in all threads.
     """
     rate: float
     workers: float
-    main: float
 
 
 @dataclass(frozen=True)
@@ -61,21 +59,17 @@ def measure_delivery(loader: DataLoader, seconds: float) -> Delivery:
 
     Args:
         loader: With workers.
-        seconds: How long at least; a round, if that takes longer.
+        seconds: How long at least; all of an epoch, if that is shorter.
     """
     round_size, batches = loader.num_workers, iter(loader)
-    began = time.perf_counter()
     for _ in track(range(round_size), 'Starting the workers'):
         next(batches)
-    rounds = max(1, round(seconds / (time.perf_counter() - began)))
-    rounds = min(rounds, len(loader) // round_size - 1)
-    before, pairs = (time.perf_counter(), children_seconds(), time.process_time()), 0
-    for _ in track(range(rounds * round_size), 'Taking batches'):
-        pairs += count_pairs(next(batches)['inputs'])
-    wall, workers, main = (
-        now - then for now, then in zip(
-            (time.perf_counter(), children_seconds(), time.process_time()), before, strict=True))
-    return Delivery(rate=pairs / wall, workers=workers / pairs, main=main / pairs)
+    rounds = range(len(loader) // round_size - 1)
+    start, workers_before, pairs = time.perf_counter(), children_seconds(), 0
+    for _ in zip(rounds, track_time(seconds, 'Taking batches'), strict=False):
+        pairs += sum(count_pairs(next(batches)['inputs']) for _ in range(round_size))
+    wall, workers = time.perf_counter() - start, children_seconds() - workers_before
+    return Delivery(rate=pairs / wall, workers=workers / pairs)
 
 
 def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
@@ -119,16 +113,23 @@ def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
 
 def count_pairs(inputs: Any) -> int:
     """Pairs in the inputs of a batch: two views make one; a single view counts as one."""
-    if isinstance(inputs, Tensor):
+    if isinstance(inputs, Tensor) or _is_picture(inputs[0]):
         return len(inputs)
     return max(len(inputs) // 2, 1) * len(inputs[0])
 
 
 def _stacked(inputs: Any) -> Any:
     """Views as tensors, also those that ``pseudo_collate`` has left as lists."""
-    if isinstance(inputs, Tensor) or isinstance(inputs[0], Tensor):
+    if isinstance(inputs, Tensor):
         return inputs
-    return [torch.stack(view) for view in inputs]
+    if _is_picture(inputs[0]):
+        return torch.stack(inputs)
+    return [view if isinstance(view, Tensor) else torch.stack(view) for view in inputs]
+
+
+def _is_picture(value: Any) -> bool:
+    """Whether it is (C, H, W): in a list of such, no views are stacked, or a sample's only one."""
+    return isinstance(value, Tensor) and value.ndim == 3
 
 
 class _Again(Dataset):
