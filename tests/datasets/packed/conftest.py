@@ -12,13 +12,18 @@ STORED = 8
 
 
 @pytest.fixture(scope='session')
-def packed_once(tmp_path_factory) -> Path:
+def videos(tmp_path_factory) -> Path:
     videos = tmp_path_factory.mktemp('videos')
     for i, length in enumerate(LENGTHS):
         folder = videos / ('a class' if i < 4 else 'b')
         folder.mkdir(exist_ok=True)
         make_video(folder / f'{i}.mp4', length)
     (videos / 'b/text.mp4').write_text('not a video')
+    return videos
+
+
+@pytest.fixture(scope='session')
+def packed_once(videos, tmp_path_factory) -> Path:
     return Path(pack(videos, tmp_path_factory.mktemp('packed'), frames=STORED))
 
 

@@ -138,10 +138,10 @@ def test_object_storage(packed):
     memory = fsspec.filesystem('memory')
     memory.put(str(packed), '/bucket/packed', recursive=True)
     try:
-        remote = build('memory://bucket/packed')
+        local, remote = build(packed), build('memory://bucket/packed')
         for i in range(len(LENGTHS)):
-            local, other = (dataset[SampleIndex(i, 0, 0)] for dataset in (build(packed), remote))
-            assert np.array_equal(local['imgs'], other['imgs'])
+            one, other = (dataset[SampleIndex(i, 0, 0)]['imgs'] for dataset in (local, remote))
+            assert np.array_equal(one, other)
         with patch.object(type(memory), 'cat_ranges', side_effect=LookupError('connection lost')):
             with pytest.raises(VideoError, match='LookupError: connection lost'):
                 build('memory://bucket/packed', test_mode=True)[0]

@@ -1,7 +1,6 @@
 """The command that packs the frames of a video dataset."""
 import json
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ import pytest
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets import PackedFrameDataset
 from vicmae_mm.datasets.packed.pack_plan import Plan
-
-from .helpers import interrupt
 
 
 @pytest.fixture
@@ -122,6 +119,7 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     (['source', 'new', '--quality', '101'], '--quality 1 to 100'),
     (['source', 'new', '--frames', '0'], 'must be positive'),
     (['source', 'file'], 'file'),
+    (['source', './source/'], 'is the folder of the videos'),
     (['list.txt', 'new'], 'set --prefix'),
     (['list.txt', 'new', '--prefix', 'source', '--labels-from-folders'], 'is a list, which'),
 ])
@@ -151,21 +149,3 @@ def test_ctrl_c(tool, source, tmp_path, capsys, monkeypatch):
     assert 'Run the same command to go on' in capsys.readouterr().out
     assert bad_of(tmp_path / 'new') == []
     assert tool('pack_frames', 'source', 'new') == 1
-
-
-def test_killed_and_again(repo, tool, source, tmp_path):
-    for i in range(30):
-        os.link(source / 'one.mp4', source / f'{i:02}.mp4')
-    args = ['--workers', '1', '--videos-per-shard', '4']
-    assert tool('pack_frames', 'source', 'whole', *args) == 1
-    new = tmp_path / 'new'
-    code, _ = interrupt(repo / 'tools/data/pack_frames.py', ['source', 'new', *args], tmp_path,
-                        lambda: len(list(new.glob('*.zip'))) > 1, signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    assert 1 < len(list(new.glob('*.zip'))) < 9 and not (new / 'index.json').exists()
-    (new / 'shard-00008.zip.1234.part').write_text('what a kill in the midst of writing leaves')
-    assert tool('pack_frames', 'source', 'new', *args) == 1
-    whole, after = contents(tmp_path / 'whole'), contents(new)
-    assert whole.keys() == after.keys()
-    assert {name for name in whole if after[name] != whole[name]} <= {'bad_videos.jsonl'}
-    assert bad_of(new) == bad_of(tmp_path / 'whole')

@@ -43,8 +43,11 @@ class Plan:
         Of shards that a killed run was at, nothing is left.
 
         Raises:
-            ValueError: It has other settings, or other videos.
+            ValueError: It has other settings, or other videos, or is where the videos are.
         """
+        if osp.realpath(self.target) == osp.realpath(self.folder):
+            raise ValueError(f'DST {self.target!r} is the folder of the videos, where nothing is '
+                             'written: give another one.')
         listed = json.dumps([list(self.videos), list(self.classes)]).encode()
         keep_to_settings(osp.join(self.target, SETTINGS_FILE), dict(
             **asdict(self.settings), videos_per_shard=self.per_shard, num_videos=len(self.videos),
