@@ -213,6 +213,8 @@ def test_linear_layers_start_as_the_authors():
     (dict(decoder=dict(patch_size=4)), r'decoder\.patch_size=4 .* set it to 8'),
     (dict(head=dict(patch_size=4)), r'head\.patch_size=4 .* set it to 8'),
     (dict(decoder=dict(type='mmpretrain.MAEPretrainDecoder')), 'set it to vicmae_mm.MAEDecoder'),
+    (dict(decoder=dict(decoder_depth=0)), 'decoder_depth=0: without a block'),
+    (dict(backbone=dict(mask_ratio=0)), 'mask_ratio=0 hides nothing'),
     (dict(decoder_chunks=0), 'decoder_chunks=0'),
     (dict(joint_bn=True, target_projector=dict(type='vicmae_mm.Projector', in_channels=32)),
      'joint_bn'),

@@ -1,6 +1,7 @@
 """Only visible patches are embedded and only hidden ones predicted: the plain way's numbers."""
 import pytest
 import torch
+from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead, MAEViT
 from torch import Tensor, nn
 
@@ -105,20 +106,31 @@ def test_chunks_of_the_decoder_change_nothing(chunks):
         fast(model_of(torch.float64, 0.75, decoder_chunks=chunks), frames, noise), whole, 1e-14)
 
 
+def kept_by_the_decoder(model: ViCMAE) -> int:
+    """Numbers that it keeps for the backward pass."""
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(
+            lambda x: sizes.append(x.numel()) or x, lambda x: x):
+        frames, noise = frames_and_noise(torch.float32)
+        latent, _, ids_restore = model.backbone(frames, noise=noise)
+        sizes.clear()
+        model._reconstruction_loss(latent.detach(), ids_restore, frames)
+    return sum(sizes)
+
+
 def test_chunks_of_the_decoder_keep_less_for_the_backward_pass():
+    whole, halves = (
+        kept_by_the_decoder(model_of(torch.float32, 0.75, decoder_chunks=n)) for n in (1, 2))
+    assert halves < whole / 2
 
-    def kept(chunks: int) -> int:
-        sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(
-                lambda x: sizes.append(x.numel()) or x, lambda x: x):
-            model = model_of(torch.float32, 0.75, decoder_chunks=chunks)
-            frames, noise = frames_and_noise(torch.float32)
-            latent, _, ids_restore = model.backbone(frames, noise=noise)
-            sizes.clear()
-            model._reconstruction_loss(latent.detach(), ids_restore, frames)
-        return sum(sizes)
 
-    assert kept(2) < kept(1) / 2
+@pytest.mark.parametrize('block', [0, 2])
+def test_every_block_of_the_decoder_can_be_checkpointed(block):
+    plain, saving = (model_of(torch.float32, 0.75) for _ in range(2))
+    turn_on_activation_checkpointing(saving, [f'neck.decoder_blocks.{block}'])
+    assert kept_by_the_decoder(saving) < 0.8 * kept_by_the_decoder(plain)
+    batch = frames_and_noise(torch.float32)
+    assert_same(fast(saving, *batch), fast(plain, *batch), 1e-7)
 
 
 def test_compiled_without_a_break_and_once():

@@ -97,6 +97,8 @@ def test_mode_switches_return_the_module():
     (dict(img_size=(32, 64)), 'square'),
     (dict(mask_ratio=1.0), 'mask_ratio=1.0'),
     (dict(mask_ratio=0.99), 'at least one'),
+    (dict(patch_cfg=dict(norm_cfg=dict(type='LN'))), 'without a norm'),
+    (dict(patch_cfg=dict(stride=4)), 'without overlaps'),
 ])
 def test_wrong_geometry_is_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):

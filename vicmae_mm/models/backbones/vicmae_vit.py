@@ -32,8 +32,8 @@ class ViCMAEViT(MAEViT):
         **kwargs: Passed to ``mmpretrain.MAEViT``.
 
     Raises:
-        ValueError: If the image is not a grid of whole patches or the mask
-            ratio leaves no visible patch.
+        ValueError: If the image is not a grid of whole patches, the mask
+            ratio leaves no visible patch or ``patch_cfg`` makes patches overlap.
     """
 
     def __init__(self,
@@ -49,6 +49,10 @@ class ViCMAEViT(MAEViT):
                 f'{side**2} patches visible.')
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, mask_ratio=mask_ratio, **kwargs)
+        conv = self.patch_embed.projection
+        if self.patch_embed.norm is not None or conv.stride != conv.kernel_size:
+            raise ValueError(f'patch_cfg={kwargs["patch_cfg"]}: patches are embedded each by '
+                             'itself, without a norm and without overlaps.')
         for module in self.modules():
             if isinstance(module, DropPath):  # mmpretrain's are numpy scalars: torch.compile stops
                 module.drop_prob = float(module.drop_prob)

@@ -1,5 +1,8 @@
 """The decoder d_phi that predicts the pixels of hidden patches."""
+from typing import Any
+
 import torch
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.necks import MAEPretrainDecoder
 from torch import Tensor
 
@@ -13,7 +16,17 @@ class MAEDecoder(MAEPretrainDecoder):
 
     Training asks for the hidden patches alone, which costs less and gives the same numbers.
     ``num_patches`` must be the encoder's.
+
+    Raises:
+        ValueError: Without a block (``decoder_depth=0``).
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.decoder_blocks:
+            raise ValueError('decoder_depth=0: without a block nothing of the visible patches '
+                             'reaches the hidden ones. Set it to 1 or more.')
+        self.decoder_blocks[-1].__class__ = _LastBlock
 
     def forward(self, x: Tensor, ids_restore: Tensor, hidden_only: bool = False) -> Tensor:
         """Predict patches.
@@ -43,13 +56,22 @@ class MAEDecoder(MAEPretrainDecoder):
         *blocks, last = self.decoder_blocks
         for block in blocks:
             tokens = block(tokens)
-        # What the last block makes of known tokens, nobody looks at.
-        hidden = (tokens + last.attn(last.ln1(tokens)))[:, num_known:]
-        hidden = last.ffn(last.ln2(hidden), identity=hidden)
-        return self.decoder_pred(self.decoder_norm(hidden))
+        return self.decoder_pred(self.decoder_norm(last(tokens, num_known)))
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with columns first in the position table."""
         super().init_weights()
         self.decoder_pos_embed.data.copy_(
             sincos_position_table(int(self.num_patches**0.5), self.decoder_pos_embed.shape[-1]))
+
+
+class _LastBlock(TransformerEncoderLayer):
+    """mmpretrain's layer, of whose output the first tokens can be left out: nobody looks at them.
+
+    In its ``forward``, where activation checkpointing and hooks find it.
+    """
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Tokens (B, N, C) in, those from ``start`` on out (B, N - start, C)."""
+        x = (x + self.attn(self.ln1(x)))[:, start:]
+        return self.ffn(self.ln2(x), identity=x)

@@ -49,6 +49,9 @@ def check_parts(model: ViCMAE) -> None:
 def _check_masked_encoder(model: ViCMAE) -> None:
     if model.with_neck:
         _check_geometry(model.backbone, model.neck, model.head)
+        if model.backbone.mask_ratio == 0:
+            raise ValueError('backbone.mask_ratio=0 hides nothing that could be reconstructed: '
+                             'raise it, or leave decoder and head out.')
     if model.contrast_head is None:
         return
     if model.pooling is None:
