@@ -1,7 +1,10 @@
 """``torch.compile`` where a ViC-MAE step spends its time."""
+from functools import wraps
+from types import MethodType
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from vicmae_mm.models import ViCMAEViT
 
@@ -11,7 +14,8 @@ def compile_model(model: Any, **options: Any) -> None:
 
     Parameters, their names and the state dict stay as they are. Everything that draws random
     numbers or talks to other processes stays outside, so that there is one graph each, without
-    breaks, for each shape of a batch: batches of one size (``drop_last=True``) compile once.
+    breaks, for each shape of a batch: batches of one size (``drop_last=True``) compile once. In
+    evaluation, where pictures of a few frames are made, nothing is compiled.
 
     Args:
         model: A ``ViCMAE``. Of another backbone than ``ViCMAEViT``, ``forward`` is compiled.
@@ -21,9 +25,18 @@ def compile_model(model: Any, **options: Any) -> None:
     if not isinstance(backbone, ViCMAEViT):
         backbone.compile(dynamic=False, **options)
         return
-    parts = [(backbone, 'encode_visible')]
+    _compile_method(backbone, 'encode_visible', **options)
     if model.with_neck:
-        parts.append((model, 'hidden_patch_loss'))
-    for part, method in parts:
-        compiled = torch.compile(getattr(part, method), dynamic=False, fullgraph=True, **options)
-        setattr(part, method, compiled)
+        _compile_method(model, 'hidden_patch_loss', **options)
+
+
+def _compile_method(module: nn.Module, name: str, **options: Any) -> None:
+    plain = getattr(type(module), name)
+    compiled = torch.compile(plain, dynamic=False, fullgraph=True, **options)
+
+    @wraps(plain)
+    def in_training(self: nn.Module, *args: Tensor) -> Tensor:
+        return (compiled if self.training else plain)(self, *args)
+
+    # A method of the module, not a function that holds it: a copy's is bound to the copy's weights
+    setattr(module, name, MethodType(in_training, module))
