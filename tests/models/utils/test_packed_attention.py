@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -161,10 +162,24 @@ def test_what_the_kernels_lack_is_refused(option: dict) -> None:
         PackedAttention(48, HEADS, **option)
 
 
+@pytest.mark.parametrize(('length', 'dims', 'dtype', 'fit'), [
+    (1, 16, torch.bfloat16, True), (256, 32, torch.float16, True), (257, 16, torch.bfloat16, False),
+    (128, 64, torch.bfloat16, True), (129, 64, torch.bfloat16, False),
+    (50, 64, torch.float32, False), (50, 24, torch.bfloat16, False),
+    (50, 128, torch.bfloat16, False), (0, 64, torch.bfloat16, False)])
+def test_what_the_kernels_take_on_a_gpu(monkeypatch: pytest.MonkeyPatch, length: int, dims: int,
+                                        dtype: torch.dtype, fit: bool) -> None:
+    monkeypatch.setattr(module, '_HAS_TRITON', True)
+    monkeypatch.setattr(module, '_is_ampere_or_later', lambda device: True)
+    with FakeTensorMode():
+        qkv = torch.empty(2, length, 3 * HEADS * dims, device='cuda', dtype=dtype)
+    assert module._kernels_fit(qkv, HEADS) == fit
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize('compiled', [False, True])
-@pytest.mark.parametrize(('length', 'dims'), [(1, 16), (50, 64), (99, 64), (197, 32), (197, 64),
-                                              (256, 64)])
+@pytest.mark.parametrize(('length', 'dims'), [(1, 16), (50, 64), (99, 64), (128, 64), (197, 32),
+                                              (256, 32)])
 def test_on_a_gpu(length: int, dims: int, compiled: bool) -> None:
     qkv, grad = random_inputs(length, dims, device='cuda', dtype=torch.bfloat16)
     assert module._kernels_fit(qkv, HEADS)

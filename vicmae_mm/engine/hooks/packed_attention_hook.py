@@ -11,10 +11,19 @@ class PackedAttentionHook(Hook):
     """Train with :func:`~vicmae_mm.models.utils.packed_attention.packed_attention`.
 
     Where its kernels do not fit (a CPU, fp32, long sequences), torch's are used as before.
+
+    Raises:
+        ImportError: With torch before 2.4.
     """
+
+    def __init__(self) -> None:
+        from vicmae_mm.models.utils.packed_attention import use_packed_attention  # torch >= 2.4
+        self._use_packed_attention = use_packed_attention
 
     def before_train(self, runner: Runner) -> None:
         """Turn the attention modules of the model."""
-        from vicmae_mm.models.utils.packed_attention import use_packed_attention  # torch >= 2.4
-        turned = use_packed_attention(unwrapped_model(runner))
-        runner.logger.info(f'{turned} attention layers read queries, keys and values in place.')
+        if count := self._use_packed_attention(unwrapped_model(runner)):
+            runner.logger.info(f'{count} attention layers read queries, keys and values in place.')
+        else:
+            runner.logger.warning('PackedAttentionHook finds no attention layer of mmpretrain that '
+                                  'it could change: it has no effect here.')

@@ -4,10 +4,15 @@ import math
 from typing import Any
 
 import torch
+from mmengine.utils import digit_version
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
+
+if digit_version(torch.__version__) < digit_version('2.4.0'):
+    raise ImportError(f'Packed attention needs torch 2.4 or later, and this is {torch.__version__}:'
+                      ' leave PackedAttentionHook out.')
 
 MAX_LENGTH = 256
 HEAD_DIMS = (16, 32, 64)
@@ -181,13 +186,12 @@ def use_packed_attention(model: nn.Module) -> int:
             after its first compiled call.
 
     Returns:
-        How many modules were turned.
+        How many modules are of that class now.
     """
-    turned = [module for module in model.modules()
-              if type(module) is MultiheadAttention and not _unsupported(module)]
-    for module in turned:
-        module.__class__ = PackedAttention
-    return len(turned)
+    for module in model.modules():
+        if type(module) is MultiheadAttention and not _unsupported(module):
+            module.__class__ = PackedAttention
+    return sum(isinstance(module, PackedAttention) for module in model.modules())
 
 
 def _unsupported(attention: MultiheadAttention) -> str | None:
