@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
 from tests.helpers.classifiers import classifier_runner, write_photos
 from tests.helpers.models import tiny_config, tiny_vicmae
@@ -54,6 +55,26 @@ def test_a_run_resumes_its_own_checkpoint(tmp_path):
     runner = tiny_runner(tmp_path, [HOOK], epochs=2, default_hooks=checkpoint, resume=True)
     runner.train()
     assert runner.epoch == 2 and (tmp_path / 'epoch_2.pth').exists()
+
+
+def test_a_run_goes_on_with_the_groups_of_its_optimizer(tmp_path):
+
+    def runner(constructor: str, epochs: int, **kwargs) -> Runner:
+        return tiny_runner(
+            tmp_path, [HOOK], epochs,
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+            optim_wrapper=dict(
+                optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.1), constructor=constructor,
+                paramwise_cfg=dict(norm_decay_mult=0.)), **kwargs)
+
+    runner('DefaultOptimWrapperConstructor', 1).train()
+    with pytest.raises(ValueError, match=(
+            r'newest checkpoint in .* has \d\d parameter groups \((\d+) parameters\).*makes 2 '
+            r'\(\1\).*'
+            r'optim_wrapper\.constructor=DefaultOptimWrapperConstructor')):
+        runner('vicmae_mm.FusedOptimWrapperConstructor', 2, resume=True).train()
+    runner('DefaultOptimWrapperConstructor', 2, resume=True).train()
+    assert (tmp_path / 'epoch_2.pth').exists()
 
 
 def test_testing_needs_the_whole_model(tmp_path, own):

@@ -72,12 +72,21 @@ def test_fused_where_torch_can_unless_told_otherwise(paramwise_cfg, monkeypatch)
     if digit_version(torch.__version__) >= digit_version('2.4.0'):
         assert fused() is True
     assert fused(fused=False) is False
+    assert not fused(foreach=True)
     monkeypatch.setattr(fused_constructor.torch, '__version__', '2.1.2')
     assert fused() is None
 
 
-def test_optimizers_without_a_fused_form_are_left_alone():
+@pytest.mark.parametrize('kind', ['Rprop', 'Lamb'])  # torch's, and mmpretrain's
+def test_optimizers_without_a_fused_form_are_left_alone(kind):
     optim_wrapper = build_optim_wrapper(network(), dict(
         constructor='vicmae_mm.FusedOptimWrapperConstructor',
-        optimizer=dict(type='Rprop', lr=0.1)))
+        optimizer=dict(type=kind, lr=0.1)))
     assert len(optim_wrapper.optimizer.param_groups) == 1
+
+
+def test_an_unknown_optimizer_is_named():
+    with pytest.raises(KeyError, match="type='AdamWW' is no registered optimizer"):
+        build_optim_wrapper(network(), dict(
+            constructor='vicmae_mm.FusedOptimWrapperConstructor',
+            optimizer=dict(type='AdamWW', lr=0.1)))

@@ -1,5 +1,6 @@
 """Refusing the checkpoint of another model before anything of it is used."""
 import re
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -14,8 +15,9 @@ from vicmae_mm.registry import HOOKS
 class CheckpointFitHook(Hook):
     """Stop where mmengine would warn and go on with random weights.
 
-    A run that is resumed or tested must find exactly its own model in the checkpoint.
-    ``load_from`` may bring a training run a part of it, such as an encoder, but not nothing.
+    A run that is resumed or tested must find exactly its own model in the checkpoint, and one that
+    is resumed the parameter groups of its optimizer. ``load_from`` may bring a training run a part
+    of it, such as an encoder, but not nothing.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -33,6 +35,7 @@ class CheckpointFitHook(Hook):
         if runner._resume:
             name = str(runner._load_from or f'The newest checkpoint in {runner.work_dir}')
             check_fit(found, wanted, name, config)
+            _check_groups(checkpoint.get('optimizer', {}), runner.optim_wrapper, name)
         elif current_task(runner) in ('val', 'test'):
             try:
                 model.load_state_dict(found)  # with its load hooks, which resize tables
@@ -45,3 +48,18 @@ class CheckpointFitHook(Hook):
                 f'{runner._load_from} has not one parameter of the model of {config}. It looks '
                 f'like {describe_family(found)}: load_from needs the names of mmpretrain, with '
                 "the encoder under 'backbone.'.")
+
+
+def _check_groups(saved: dict, optim_wrapper: Any, name: str) -> None:
+    """Compare the sizes of an optimizer's parameter groups; torch only says that they differ."""
+    optimizer = getattr(optim_wrapper, 'optimizer', None)
+    if optimizer is None or 'param_groups' not in saved:  # several optimizers, or none
+        return
+    found, wanted = ([len(group['params']) for group in groups]
+                     for groups in (saved['param_groups'], optimizer.param_groups))
+    if found != wanted:
+        raise ValueError(
+            f'{name} has {len(found)} parameter groups ({sum(found)} parameters) in its optimizer, '
+            f'but optim_wrapper makes {len(wanted)} ({sum(wanted)}): resume with the optim_wrapper '
+            'that it was trained with. Where that had no constructor, add --cfg-options '
+            'optim_wrapper.constructor=DefaultOptimWrapperConstructor')

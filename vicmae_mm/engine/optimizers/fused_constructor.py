@@ -18,17 +18,24 @@ class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     mmengine gives every parameter a group of its own, and an optimizer works group by group: a
     ViT-B of 262 tensors costs 262 kernels a step. Here parameters of equal settings share a group.
     ``fused=True`` is set for the optimizers that have it, where torch can (on a GPU; on a CPU from
-    torch 2.4), unless the config says otherwise. Neither changes what is computed but for rounding.
+    torch 2.4), unless the config chooses a form. Neither changes what is computed but for rounding.
+
+    The checkpoints of a run that began with mmengine's constructor have other groups: it goes on
+    with ``constructor='DefaultOptimWrapperConstructor'``.
 
     Arguments: as ``mmengine.optim.DefaultOptimWrapperConstructor``.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimizer and its wrapper."""
-        kind = self.optimizer_cfg['type']
-        kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
-        if 'fused' in inspect.signature(kind).parameters and _can_fuse(model):
-            self.optimizer_cfg.setdefault('fused', True)
+        """Build the optimizer and its wrapper.
+
+        Raises:
+            KeyError: If there is no such optimizer.
+        """
+        settings = self.optimizer_cfg
+        if (_has_fused_form(settings['type']) and _can_fuse(model)
+                and not settings.keys() & {'fused', 'foreach', 'differentiable'}):
+            settings['fused'] = True
         return super().__call__(model)
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
@@ -46,6 +53,17 @@ def _merged(groups: list[dict]) -> list[dict]:
         key = tuple(sorted(settings.items()))
         merged.setdefault(key, dict(settings, params=[]))['params'] += group['params']
     return list(merged.values())
+
+
+def _has_fused_form(kind: Any) -> bool:
+    if isinstance(kind, str):
+        name = kind
+        with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # as it is built
+            kind = registry.get(name)
+        if kind is None:
+            raise KeyError(f'optim_wrapper.optimizer.type={name!r} is no registered optimizer: '
+                           'correct its spelling.')
+    return 'fused' in inspect.signature(kind).parameters
 
 
 def _can_fuse(model: nn.Module) -> bool:
