@@ -4,10 +4,12 @@ from types import ModuleType
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_config
 from tests.helpers.distributed import run_distributed
 from vicmae_mm.benchmarks import contrast, memory
+from vicmae_mm.benchmarks.contrast_part import ContrastPart
 
 
 def run(module: ModuleType, *words: str) -> None:
@@ -21,6 +23,14 @@ def rows(printed: str) -> list[list[str]]:
     """Cells of the rows of a table."""
     lines = [line for line in printed.splitlines() if line.startswith('|')]
     return [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines[2:]]
+
+
+def resnet_config() -> Config:
+    """Contrast alone, with another encoder."""
+    return tiny_step_config(
+        backbone=dict(_delete_=True, type='mmpretrain.ResNet', depth=18), decoder=None, head=None,
+        pooling=dict(_delete_=True, type='mmpretrain.GlobalAveragePooling'),
+        projector=dict(in_channels=512))
 
 
 def test_contrast_of_a_batch_and_of_as_much_on_each(tmp_path, capsys):
@@ -64,12 +74,24 @@ def test_contrast_of_another_kind(tmp_path):
         run(contrast, str(path), '--pairs', '8', '--processes', '2')
 
 
+def test_contrast_of_another_encoder():
+    with pytest.raises(ValueError, match='the encoder of the config is ResNet'):
+        ContrastPart(resnet_config(), 2, 2, torch.device('cpu'))
+
+
 def test_memory_of_the_usual_variants(tmp_path, capsys):
     run(memory, write_tiny_step_config(tmp_path), '--batch', '16', '--steps', '1')
     found = {row[0]: float(row[1]) for row in rows(capsys.readouterr().out)}
     assert found['the config'] > found['encoder checkpointed']
     assert found['the config'] > found['decoder in 4 chunks']
     assert min(found, key=found.__getitem__) == 'encoder checkpointed, decoder in 4 chunks'
+
+
+def test_no_decoder_no_usual_variants(tmp_path):
+    path = tmp_path / 'resnet.py'
+    resnet_config().dump(path)
+    with pytest.raises(ValueError, match='no decoder: name your own'):
+        run(memory, str(path), '--steps', '0')
 
 
 def test_memory_of_variants_of_ones_own(tmp_path, capsys):

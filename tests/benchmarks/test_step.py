@@ -10,10 +10,11 @@ from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_conf
 from tests.helpers.distributed import run_distributed
 from vicmae_mm.benchmarks import matmul_peak, step, step_measurement
 from vicmae_mm.benchmarks.mae_baseline import mmpretrain_mae, without_contrast
+from vicmae_mm.benchmarks.matmul_peak import Peak
 from vicmae_mm.benchmarks.processes import run_processes
-from vicmae_mm.benchmarks.step_measurement import Contender, measure_steps
+from vicmae_mm.benchmarks.step_measurement import Compilation, StepCost, measure_steps
 from vicmae_mm.benchmarks.step_profile import REST, PartTimer
-from vicmae_mm.benchmarks.training_step import TrainingStep
+from vicmae_mm.benchmarks.training_step import TrainingStep, with_compilation
 from vicmae_mm.models.utils.packed_attention import PackedAttention
 
 CPU = torch.device('cpu')
@@ -58,9 +59,25 @@ def test_hooks_that_change_how_the_model_computes_are_the_configs():
         logger=None, attention=dict(type='vicmae_mm.PackedAttentionHook'),
         compile=dict(type='vicmae_mm.CompileHook', backend='eager'),
         timer=dict(type='IterTimerHook'))
-    model = TrainingStep(cfg, 4, torch.device('cpu')).bare_model
-    assert isinstance(model.backbone.layers[0].attn, PackedAttention)
-    assert 'hidden_patch_loss' in vars(model)  # replaced by a compiled one
+    training = TrainingStep(cfg, 4, CPU)
+    assert isinstance(training.bare_model.backbone.layers[0].attn, PackedAttention)
+    assert training.compiled and 'hidden_patch_loss' in vars(training.bare_model)
+
+
+def test_a_config_is_compiled_in_its_own_way():
+    plain = tiny_step_config()
+    own = dict(type='vicmae_mm.CompileHook', mode='max-autotune')
+    assert with_compilation(plain).custom_hooks == [dict(type='vicmae_mm.CompileHook')]
+    assert 'custom_hooks' not in plain
+    plain.default_hooks = dict(compile=own, logger=None)
+    assert with_compilation(plain).to_dict() == plain.to_dict()
+
+
+def test_another_model_is_refused():
+    cfg = tiny_step_config()
+    cfg.model = dict(type='mmpretrain.SimSiam', backbone=dict(type='mmpretrain.ResNet', depth=18))
+    with pytest.raises(ValueError, match='is SimSiam: what is measured is the step of pre-train'):
+        TrainingStep(cfg, 2, CPU)
 
 
 def test_the_baseline_is_mmpretrains_in_our_sizes():
@@ -92,7 +109,7 @@ def test_a_model_without_room_does_not_stop_the_others(monkeypatch):
     monkeypatch.setattr(step_measurement, 'TrainingStep', Large)
     cfg = tiny_step_config()
     costs, _ = measure_steps(
-        CPU, {'large': Contender(cfg), 'small': Contender(without_contrast(cfg))}, 2, rounds=3)
+        CPU, {'large': cfg, 'small': without_contrast(cfg)}, 2, rounds=3)
     assert costs['large'] is None
     assert costs['small'] is not None and costs['small'].seconds.shape == (3,)
 
@@ -139,6 +156,22 @@ def test_the_command_in_two_processes(tmp_path, capsys):
     for part in ('preprocessing', 'masking', 'encoder: MLP', 'decoder: attention', 'backward',
                  'optimizer', 'pooling, projector, contrast, monitors'):
         assert f'| {part} ' in printed
+
+
+def test_rows_are_there_before_the_next_is_measured(tmp_path, capsys, monkeypatch):
+
+    def measure(device, cfgs, batch_size, rounds, clock):
+        if batch_size == 8:
+            assert '| the config       | 1         | 4 ' in capsys.readouterr().out
+            raise KeyboardInterrupt
+        return ({'the config': StepCost(np.array([2., 1., 3.]), 2**20)},
+                Compilation(seconds=60., graphs=2, breaks=0, later=0))
+
+    monkeypatch.setattr(step, 'measure_steps', measure)
+    monkeypatch.setattr(step, 'measure_peak', lambda *_, **__: Peak(1e9, 8, torch.float32))
+    with pytest.raises(KeyboardInterrupt):
+        step.run(command(write_tiny_step_config(tmp_path), '--batch', '4', '8', '--compile'))
+    assert '1 x 4 pairs: 60.0 s for the first steps, 2 graphs, 0' in capsys.readouterr().out
 
 
 def _gradients_are_shared() -> list[float]:

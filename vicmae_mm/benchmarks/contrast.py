@@ -10,6 +10,7 @@ work, with random embeddings in the place of the other processes'.
 """
 import argparse
 import math
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -23,9 +24,9 @@ from .config_options import add_config, read_config
 from .contrast_part import ContrastCount, ContrastPart, count_contrast
 from .flops import count_flops
 from .mae_baseline import without_contrast
-from .measuring import CLOCKS, describe_machine, markdown_table, mib
+from .measuring import CLOCKS, describe_machine, mib, print_table, select_device
 from .processes import run_processes
-from .progress import track
+from .progress import doing
 from .step_measurement import or_none
 from .step_timing import time_in_turns
 from .training_step import TrainingStep, quiet_logs
@@ -64,24 +65,29 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--processes must be 2 or more, --pairs a multiple of it, --rounds 1 or '
                          'more')
     cfg = read_config(args)
-    device = torch.device(args.device)
+    device = select_device(args.device)
+    batch = args.pairs // args.processes
     print(describe_machine('mmengine', 'mmpretrain'))
+    counts = {pairs: count_contrast(cfg, pairs, args.processes) for pairs in (batch, args.pairs)}
     rest_flops = count_flops(without_contrast(cfg))
     print(f'the rest of the step: {rest_flops / 1e9:.4g} GFLOP a pair')
-    rows = []
-    for pairs in track((args.pairs // args.processes, args.pairs), 'Contrast'):
-        count = count_contrast(cfg, pairs, args.processes)
+    print_table(
+        ['pairs x processes', 'projector, GFLOP', 'similarities, GFLOP', 'of all operations',
+         'gathered, MiB', 'similarities, MiB', 'at a time, MiB', 'float32 products', 'ms       ',
+         'rest of the step, ms', 'of all time'], _rows(cfg, args, counts, rest_flops, device))
+    if args.gather:
+        _print_gather(batch, counts[batch].width, args)
+
+
+def _rows(cfg: Config, args: argparse.Namespace, counts: Mapping[int, ContrastCount],
+          rest_flops: float, device: torch.device) -> Iterator[list[str]]:
+    for pairs, count in counts.items():
         counted = _counted(pairs, args.processes, count, rest_flops * pairs)
         for precision in PRECISIONS[device.type]:
             torch.set_float32_matmul_precision(precision)
-            rows.append([f'{pairs} x {args.processes}', *counted, precision,
-                         *_measured(cfg, pairs, args, count, device)])
-    print(markdown_table(
-        ['pairs x processes', 'projector, GFLOP', 'similarities, GFLOP', 'of all operations',
-         'gathered, MiB', 'similarities, MiB', 'at a time, MiB', 'float32 products', 'ms',
-         'rest of the step, ms', 'of all time'], rows))
-    if args.gather:
-        _print_gather(args.pairs // args.processes, count.width, args)
+            with doing(f'contrast of {pairs} pairs a process'):
+                measured = _measured(cfg, pairs, args, count, device)
+            yield [f'{pairs} x {args.processes}', *counted, precision, *measured]
 
 
 def _counted(pairs: int, processes: int, count: ContrastCount, rest: float) -> list[str]:

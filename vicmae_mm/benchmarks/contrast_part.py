@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -50,7 +51,7 @@ class ContrastPart:
         device: Where.
 
     Raises:
-        ValueError: If the config's contrast is not InfoNCE.
+        ValueError: If the config's contrast is not InfoNCE, or its encoder not ``ViCMAEViT``.
     """
 
     def __init__(self, cfg: Config, pairs: int, processes: int, device: torch.device) -> None:
@@ -59,6 +60,10 @@ class ContrastPart:
         if not isinstance(getattr(self.model, 'contrast_head', None), InfoNCEHead):
             raise ValueError('the model of the config has no InfoNCEHead as contrast_head, whose '
                              'cost grows with the number of pairs')
+        if not isinstance(self.model.backbone, MAEViT):
+            raise ValueError(f'the encoder of the config is {type(self.model.backbone).__name__}, '
+                             'whose output is not known without running it: give a config of '
+                             'vicmae_mm.ViCMAEViT')
         self.head = OneOfMany(processes, self.model.contrast_head)
         self.model.contrast_head = self.head
         self.set_pairs(pairs)

@@ -1,7 +1,9 @@
 """Floating-point operations of a training step."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from mmengine.config import Config
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .training_step import TrainingStep, without_hooks
@@ -24,8 +26,18 @@ def count_flops(cfg: Config) -> float:
     if 'decoder_chunks' in cfg.model:
         cfg.model.decoder_chunks = 1
     step = TrainingStep(cfg, PAIRS, torch.device('cpu'))
-    # Only this one consists of products the counter knows on a CPU. Its backward pass computes
-    # nothing twice, which that of flash attention does.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with _attention_as_products(), FlopCounterMode(display=False) as counter:
         step.forward_backward()
     return counter.get_total_flops() / PAIRS
+
+
+@contextmanager
+def _attention_as_products() -> Iterator[None]:
+    """On a CPU, the form of attention that the counter knows, and which computes nothing twice."""
+    # torch.nn.attention.sdpa_kernel would do the same from torch 2.3 on
+    before = torch.backends.cuda.flash_sdp_enabled()
+    torch.backends.cuda.enable_flash_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_flash_sdp(before)

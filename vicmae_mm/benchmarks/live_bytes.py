@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from .training_step import TrainingStep, without_hooks
 
@@ -36,11 +36,10 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
                            kwargs: Mapping[str, Any] | None = None) -> Any:
         """Do the operation, and count what it returns unless it is a view or was there before."""
-        before = {_number(tensor) for tensor in tree_leaves((args, kwargs))
-                  if isinstance(tensor, Tensor)}
+        before = {_number(tensor) for tensor in _tensors((args, kwargs))}
         made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor) and _number(tensor) not in before | self._known:
+        for tensor in _tensors(made):
+            if _number(tensor) not in before | self._known:
                 self._count(tensor.untyped_storage())
         return made
 
@@ -78,6 +77,10 @@ def numberless(model: nn.Module) -> Iterator[LiveBytes]:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         with LiveBytes(map(mode.from_tensor, [*model.parameters(), *model.buffers()])) as live:
             yield live
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
 
 
 def _number(tensor: Tensor) -> int:

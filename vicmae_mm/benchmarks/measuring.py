@@ -2,7 +2,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -52,6 +52,20 @@ def speed_up(baseline: np.ndarray, times: np.ndarray) -> tuple[float, float, flo
     return float(median), float(low), float(high)
 
 
+def select_device(name: str) -> torch.device:
+    """The CPU, or a GPU, which becomes the current one: the one whose queue events are put into.
+
+    Raises:
+        ValueError: For a device of another kind.
+    """
+    device = torch.device(name)
+    if device.type not in ('cpu', 'cuda'):
+        raise ValueError(f'--device {name}: nothing can be measured there; give cpu or cuda')
+    if device.index is not None and device.type == 'cuda':
+        torch.cuda.set_device(device)
+    return device
+
+
 def describe_machine(*packages: str) -> str:
     """One line on the machine: processor, cores, GPUs, and versions of torch and ``packages``."""
     parts = [f'{_processor()}, {len(os.sched_getaffinity(0))} cores']
@@ -77,12 +91,30 @@ def _processor() -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table that reads well in a terminal and can be pasted into a document."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ['| ' + ' | '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + ' |'
-             for row in cells]
-    lines.insert(1, '|' + '|'.join('-' * (w + 2) for w in widths) + '|')
-    return '\n'.join(lines)
+    widths = [max(len(str(row[i])) for row in (header, *rows)) for i in range(len(header))]
+    return '\n'.join([*_head(header, widths), *(_line(row, widths) for row in rows)])
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print such a table row by row, each as soon as it is there: what cuts the work short is late.
+
+    Args:
+        header: Names, padded to the width that a column is to have.
+        rows: Made while they are printed. Without one, nothing is printed.
+    """
+    widths = [len(name) for name in header]
+    for number, row in enumerate(rows):
+        lines = [*([] if number else _head(header, widths)), _line(row, widths)]
+        print(*lines, sep='\n', flush=True)
+
+
+def _head(header: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [_line(header, widths), '|' + '|'.join('-' * (width + 2) for width in widths) + '|']
+
+
+def _line(row: Sequence[object], widths: Sequence[int]) -> str:
+    cells = (str(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+    return '| ' + ' | '.join(cells) + ' |'
 
 
 def mib(size: float) -> str:

@@ -9,7 +9,7 @@ larger batches tell which is the largest that fits.
       --variant '4 chunks' model.decoder_chunks=4 --variant '8 chunks' model.decoder_chunks=8
 """
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,17 +20,9 @@ from mmengine.config import Config
 from vicmae_mm import cli
 
 from .config_options import add_config, read_config
-from .measuring import CLOCKS, describe_machine, markdown_table, mib, speed_up
-from .progress import track
-from .step_measurement import (
-    MEMORY,
-    Contender,
-    StepCost,
-    measure_steps,
-    memory_of,
-    or_none,
-    peak_memory,
-)
+from .measuring import CLOCKS, describe_machine, mib, print_table, select_device, speed_up
+from .progress import doing
+from .step_measurement import MEMORY, StepCost, measure_steps, memory_of, or_none, peak_memory
 from .training_step import TrainingStep, quiet_logs
 
 SUMMARY = 'memory of a training step, and the largest batch'
@@ -73,43 +65,52 @@ def run(args: argparse.Namespace) -> None:
     """Measure and print.
 
     Raises:
-        ValueError: For a batch of less than 2 pairs, or no steps on a GPU.
+        ValueError: For a batch of less than 2 pairs, no steps on a GPU, or a model without decoder
+            and no variants.
     """
-    device = torch.device(args.device)
+    device = select_device(args.device)
     batch = args.batch or BATCH[device.type]
     if batch < 2 or args.steps < (device.type == 'cuda'):
         raise ValueError('--batch must be 2 or more; --steps 1 or more, on a CPU 0 or more')
-    contenders = _contenders(read_config(args), args.variant)
+    variants = _variants(read_config(args), args.variant)
     print(describe_machine('mmengine', 'mmpretrain'))
     costs: Mapping[str, StepCost | None]
     if args.steps:
-        costs, _ = measure_steps(device, contenders, batch, args.steps, args.clock)
+        with doing(f'{args.steps} steps of {batch} pairs of each variant'):
+            costs, _ = measure_steps(device, variants, batch, args.steps, args.clock)
     else:
-        costs = dict.fromkeys(contenders, StepCost(np.empty(0), None))
-    rows = []
-    for name, contender in track([*contenders.items()], 'Largest batches and bytes'):
-        row = _row(name, contender, batch, costs)
-        if device.type == 'cuda':
-            found = or_none(partial(_scale, contender.cfg, device, batch))
-            row += [mib(found[0]), f'{found[1]:,}'] if found else ['', '']
-        rows.append(row)
-    print(markdown_table(
-        ['variant', f'{batch} pairs: {MEMORY[device.type]}', 'speed / config',
-         *(['MiB for a pair', 'largest batch'] if device.type == 'cuda' else [])], rows))
+        costs = dict.fromkeys(variants, StepCost(np.empty(0), None))
+    width = max(map(len, variants))
+    print_table(
+        ['variant'.ljust(width), f'{batch} pairs: {MEMORY[device.type]}', 'speed / config',
+         *(['MiB for a pair', 'largest batch'] if device.type == 'cuda' else [])],
+        _rows(variants, device, batch, costs))
 
 
-def _contenders(cfg: Config, named: dict[str, dict] | None) -> dict[str, Contender]:
-    variants: dict[str, dict] = {PLAIN: {}, **(named or _usual_variants(cfg))}
-    contenders = {}
-    for name, settings in variants.items():
-        variant = Config(cfg.to_dict())
-        variant.merge_from_dict(settings)
-        contenders[name] = Contender(variant)
-    return contenders
+def _rows(variants: Mapping[str, Config], device: torch.device, batch: int,
+          costs: Mapping[str, StepCost | None]) -> Iterator[list[str]]:
+    for name, cfg in variants.items():
+        with doing(f'largest batch and bytes: {name}'):
+            row = _row(name, cfg, batch, costs)
+            if device.type == 'cuda':
+                found = or_none(partial(_scale, cfg, device, batch))
+                row += [mib(found[0]), f'{found[1]:,}'] if found else ['', '']
+        yield row
 
 
-def _usual_variants(cfg: Config) -> dict[str, dict]:
+def _variants(cfg: Config, named: dict[str, dict] | None) -> dict[str, Config]:
+    settings: dict[str, dict] = {PLAIN: {}, **(named or _usual_settings(cfg))}
+    variants = {name: Config(cfg.to_dict()) for name in settings}
+    for name, variant in variants.items():
+        variant.merge_from_dict(settings[name])
+    return variants
+
+
+def _usual_settings(cfg: Config) -> dict[str, dict]:
     model = TrainingStep(cfg, 2, torch.device('cpu')).bare_model
+    if not model.with_neck:
+        raise ValueError('The usual variants save memory of a masked autoencoder, and the model of '
+                         'the config has no decoder: name your own, --variant NAME KEY=VALUE ...')
     encoder = [f'backbone.layers.{n}' for n in range(len(model.backbone.layers))]
     decoder = [f'neck.decoder_blocks.{n}' for n in range(len(model.neck.decoder_blocks))]
     return {
@@ -122,12 +123,12 @@ def _usual_variants(cfg: Config) -> dict[str, dict]:
     }
 
 
-def _row(name: str, contender: Contender, batch: int,
+def _row(name: str, cfg: Config, batch: int,
          costs: Mapping[str, StepCost | None]) -> list[str]:
     cost, plain = costs[name], costs[PLAIN]
     if cost is None:
         return [name, 'out of memory', '']
-    row = [name, mib(memory_of(cost, contender.cfg, batch))]
+    row = [name, mib(memory_of(cost, cfg, batch))]
     if plain is None or not len(plain.seconds):
         return [*row, '']
     return [*row, f'{speed_up(plain.seconds, cost.seconds)[0]:.2f}']

@@ -23,7 +23,7 @@ def run_processes(function: Callable, count: int, device_type: str, *args: Any) 
         What the process of rank 0 returned, pickled.
 
     Raises:
-        torch.OutOfMemoryError: A process ran out of the GPU's memory; the others are ended.
+        torch.cuda.OutOfMemoryError: A process ran out of the GPU's memory; the others are ended.
         ProcessRaisedException: A process raised something else.
     """
     context = multiprocessing.get_context('forkserver')
@@ -36,7 +36,7 @@ def run_processes(function: Callable, count: int, device_type: str, *args: Any) 
                 nprocs=count, start_method='forkserver')
         except ProcessRaisedException as error:
             if 'OutOfMemoryError' in str(error):
-                raise torch.OutOfMemoryError('a process ran out of memory') from error
+                raise torch.cuda.OutOfMemoryError('a process ran out of memory') from error
             raise
     return results.get()
 

@@ -1,8 +1,9 @@
 """What a training step costs on this machine.
 
 Times the step that train.py would do with a config (preprocessing, forward, backward, optimizer),
-on made-up frame pairs that are on the device already; reading the data is not in it. The device's
-peak, of which a share is given, is that of large matrix products measured in the same run.
+on made-up frame pairs that are on the device already; reading the data is not in it. A config that
+trains on single frames, as MAE's, is given pairs all the same. The device's peak, of which a share
+is given, is that of large matrix products measured in the same run.
 
   python tools/benchmark.py step configs/vicmae_vit-b16_k400.py --batch 256 512 --compile
   python tools/benchmark.py step configs/vicmae_vit-b16_k400.py --baseline \\
@@ -11,10 +12,11 @@ peak, of which a share is given, is that of large matrix products measured in th
 """
 import argparse
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from mmengine.config import Config
 
 from vicmae_mm import cli
 
@@ -22,20 +24,20 @@ from .config_options import add_config, read_config
 from .flops import count_flops
 from .mae_baseline import mmpretrain_mae, without_contrast
 from .matmul_peak import Peak, measure_peak
-from .measuring import CLOCKS, describe_machine, markdown_table, mib, speed_up
-from .processes import run_processes
-from .progress import track
-from .step_measurement import (
-    MEMORY,
-    Compilation,
-    Contender,
-    StepCost,
-    measure_steps,
-    memory_of,
-    or_none,
+from .measuring import (
+    CLOCKS,
+    describe_machine,
+    markdown_table,
+    mib,
+    print_table,
+    select_device,
+    speed_up,
 )
+from .processes import run_processes
+from .progress import doing
+from .step_measurement import MEMORY, Compilation, StepCost, measure_steps, memory_of, or_none
 from .step_profile import time_parts, top_operations
-from .training_step import TrainingStep, quiet_logs
+from .training_step import TrainingStep, quiet_logs, with_compilation
 
 SUMMARY = 'speed, use of the device and memory of a training step'
 BASELINE, SAME_WORK, OURS = 'mmpretrain MAE', 'without contrast', 'the config'
@@ -71,32 +73,29 @@ def run(args: argparse.Namespace) -> None:
     """Measure and print.
 
     Raises:
-        ValueError: For more GPUs than there are, or options that don't go together.
+        ValueError: For more GPUs than there are, options that don't go together, or a config that
+            is not of pre-training.
     """
-    device = torch.device(args.device)
+    device = select_device(args.device)
     _check(args, device)
-    contenders = _contenders(args)
-    batches = args.batch or [contenders[OURS].cfg.train_dataloader.batch_size
+    cfgs = _contenders(args)
+    batches = args.batch or [cfgs[OURS].train_dataloader.batch_size
                              if device.type == 'cuda' else CPU_BATCH]
     print(describe_machine('mmengine', 'mmpretrain'))
     peak = measure_peak(device, clock=args.clock)
     print(f'matmul peak: {peak}')
-    flops = {name: count_flops(contender.cfg) for name, contender in contenders.items()}
+    with doing('counting the operations of a pair'):
+        flops = {name: count_flops(cfg) for name, cfg in cfgs.items()}
     print('a pair, forward and backward: ' + ', '.join(
-        f'{name} {count / 1e9:.4g} GFLOP' for name, count in flops.items()))
-    table = _Table(device, peak, flops)
+        f'{name} {count / 1e9:.4g} GFLOP' for name, count in flops.items()), flush=True)
+    compilations: dict[tuple[int, int], Compilation | None] = {}
     try:
-        for processes, batch in track([*itertools.product(args.gpus, batches)], 'Training steps'):
-            costs, compilation = _measure(args, device, contenders, processes, batch)
-            table.add(processes, batch, costs, {
-                name: memory_of(cost, contenders[name].cfg, batch)
-                for name, cost in costs.items() if cost is not None})
-            if args.compile:
-                print(_compilation_words(batch, compilation))
+        print_table(_header(device), _rows(args, device, cfgs, batches, peak, flops, compilations))
     finally:
-        print(table, flush=True)  # what was measured, should the rest fail or be cut short
+        for (processes, batch), compilation in compilations.items():
+            print(_compilation_words(processes, batch, compilation), flush=True)
     if args.profile:
-        _print_profile(contenders[OURS], device, batches[0], args)
+        _print_profile(cfgs[OURS], device, batches[0], args)
 
 
 def _check(args: argparse.Namespace, device: torch.device) -> None:
@@ -109,83 +108,96 @@ def _check(args: argparse.Namespace, device: torch.device) -> None:
                          '--gpus, out')
 
 
-def _contenders(args: argparse.Namespace) -> dict[str, Contender]:
+def _contenders(args: argparse.Namespace) -> dict[str, Config]:
     cfg = read_config(args)
+    ours = with_compilation(cfg) if args.compile else cfg
     if not args.baseline:
-        return {OURS: Contender(cfg, args.compile)}
-    return {
-        BASELINE: Contender(mmpretrain_mae(cfg)),
-        SAME_WORK: Contender(without_contrast(cfg), args.compile),
-        OURS: Contender(cfg, args.compile),
-    }
+        return {OURS: ours}
+    return {BASELINE: mmpretrain_mae(cfg), SAME_WORK: without_contrast(ours), OURS: ours}
 
 
-def _measure(args: argparse.Namespace, device: torch.device, contenders: dict[str, Contender],
+def _header(device: torch.device) -> list[str]:
+    widest = max((BASELINE, SAME_WORK, OURS), key=len)
+    return ['step of'.ljust(len(widest)), 'processes', 'pairs each', 'pairs/s      ',
+            'ms a step (quartiles) ', 'TFLOP/s', 'of peak', MEMORY[device.type], 'speed / MAE',
+            'memory / MAE']
+
+
+def _rows(args: argparse.Namespace, device: torch.device, cfgs: Mapping[str, Config],
+          batches: Sequence[int], peak: Peak, flops: Mapping[str, float],
+          compilations: dict[tuple[int, int], Compilation | None]) -> Iterator[list[object]]:
+    """Measure the models in turns for each number of processes and batch size.
+
+    Args:
+        args: The command's options.
+        device: Where.
+        cfgs: Of the models, by name.
+        batches: Pairs a process.
+        peak: Of the device.
+        flops: Of a pair, of each model.
+        compilations: Gets what compiling cost for processes and batch, where anything was compiled.
+    """
+    for processes, batch in itertools.product(args.gpus, batches):
+        with doing(f'{args.steps} steps of {batch} pairs in {processes} process(es)'):
+            costs, compilation = _measure(args, device, cfgs, processes, batch)
+            memory = {name: memory_of(cost, cfgs[name], batch)
+                      for name, cost in costs.items() if cost is not None}
+        if args.compile or (compilation and compilation.graphs):
+            compilations[processes, batch] = compilation
+        # processes on a CPU share the cores that the peak was measured on
+        peak_flops = peak.flops * (processes if device.type == 'cuda' else 1)
+        for name, cost in costs.items():
+            start = [name, processes, batch]
+            if cost is None:
+                yield [*start, 'out of memory', *[''] * 6]
+                continue
+            pairs = processes * batch
+            yield [*start, *_speed(cost.seconds, pairs, pairs * flops[name], peak_flops),
+                   mib(memory[name]), *_ratios(name, costs, memory)]
+
+
+def _speed(seconds: np.ndarray, pairs: int, flops: float, peak_flops: float) -> list[str]:
+    low, median, high = np.percentile(seconds, [25, 50, 75])
+    return [f'{pairs / median:.4g}', f'{median * 1e3:.1f} ({low * 1e3:.1f}-{high * 1e3:.1f})',
+            f'{flops / median / 1e12:.4g}', f'{flops / median / peak_flops:.1%}']
+
+
+def _ratios(name: str, costs: Mapping[str, StepCost | None],
+            memory: Mapping[str, int]) -> list[str]:
+    """Of speed and memory to those of the baseline, if that was measured."""
+    cost, baseline = costs[name], costs.get(BASELINE)
+    if cost is None or baseline is None:
+        return ['', '']
+    return [f'{speed_up(baseline.seconds, cost.seconds)[0]:.3f}',
+            f'{memory[name] / memory[BASELINE]:.3f}']
+
+
+def _measure(args: argparse.Namespace, device: torch.device, cfgs: Mapping[str, Config],
              processes: int, batch: int) -> tuple[dict[str, StepCost | None], Compilation | None]:
-    options = (contenders, batch, args.steps, args.clock)
+    options = (cfgs, batch, args.steps, args.clock)
     if processes == 1:
         return measure_steps(device, *options)
     found = or_none(lambda: run_processes(measure_steps, processes, device.type, *options))
-    return found or (dict.fromkeys(contenders), None)
+    return found or (dict.fromkeys(cfgs), None)
 
 
-class _Table:
-    """The rows of all measurements.
-
-    Args:
-        device: Where they were made.
-        peak: Of the device.
-        flops: Of a pair, of each contender.
-    """
-
-    def __init__(self, device: torch.device, peak: Peak, flops: Mapping[str, float]) -> None:
-        self._device, self._peak, self._flops = device, peak, flops
-        self._rows: list[list[object]] = []
-
-    def add(self, processes: int, batch: int, costs: Mapping[str, StepCost | None],
-            memory: Mapping[str, int]) -> None:
-        """Add what was measured in turns, and the bytes that each needs."""
-        baseline = costs.get(BASELINE)
-        for name, cost in costs.items():
-            row: list[object] = [name, processes, batch]
-            if cost is None:
-                self._rows.append([*row, 'out of memory', *[''] * 6])
-                continue
-            low, median, high = np.percentile(cost.seconds, [25, 50, 75])
-            pairs = processes * batch / median
-            rate = pairs * self._flops[name]
-            # processes on a CPU share the cores that the peak was measured on
-            devices = processes if self._device.type == 'cuda' else 1
-            row += [f'{pairs:.4g}', f'{median * 1e3:.1f} ({low * 1e3:.1f}-{high * 1e3:.1f})',
-                    f'{rate / 1e12:.4g}', f'{rate / self._peak.flops / devices:.1%}',
-                    mib(memory[name])]
-            row += [f'{speed_up(baseline.seconds, cost.seconds)[0]:.3f}',
-                    f'{memory[name] / memory[BASELINE]:.3f}'] if baseline else ['', '']
-            self._rows.append(row)
-
-    def __str__(self) -> str:
-        return markdown_table(
-            ['step of', 'processes', 'pairs each', 'pairs/s', 'ms a step (quartiles)', 'TFLOP/s',
-             'of peak', MEMORY[self._device.type], 'speed / MAE', 'memory / MAE'],
-            self._rows)
-
-
-def _compilation_words(batch: int, compilation: Compilation | None) -> str:
+def _compilation_words(processes: int, batch: int, compilation: Compilation | None) -> str:
+    what = f'compiling, {processes} x {batch} pairs'
     if compilation is None:
-        return f'compiling, {batch} pairs: out of memory'
-    return (f'compiling, {batch} pairs: {compilation.seconds:.1f} s for the first steps, '
+        return f'{what}: out of memory'
+    return (f'{what}: {compilation.seconds:.1f} s for the first steps, '
             f'{compilation.graphs} graphs, {compilation.breaks} graph breaks, '
             f'{compilation.later} graphs compiled again while timed')
 
 
-def _print_profile(contender: Contender, device: torch.device, batch: int,
+def _print_profile(cfg: Config, device: torch.device, batch: int,
                    args: argparse.Namespace) -> None:
-    step = or_none(lambda: _warm(contender, device, batch))
+    step = or_none(lambda: _warm(cfg, device, batch))
     if step is None:
         print(f'profile, {batch} pairs: out of memory')
         return
     operations = top_operations(step)
-    parts = time_parts(step, args.steps, contender.compiled, args.clock)
+    parts = time_parts(step, args.steps, args.clock)
     whole = sum(parts.values())
     print(f'\nwhere a step of {batch} pairs spends its time ({OURS}):')
     print(markdown_table(
@@ -197,8 +209,8 @@ def _print_profile(contender: Contender, device: torch.device, batch: int,
          for name, calls, ms, share in operations]))
 
 
-def _warm(contender: Contender, device: torch.device, batch: int) -> TrainingStep:
-    step = TrainingStep(contender.cfg, batch, device, contender.compiled)
+def _warm(cfg: Config, device: torch.device, batch: int) -> TrainingStep:
+    step = TrainingStep(cfg, batch, device)
     for _ in range(3):
         step()
     return step

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from torch._dynamo.utils import counters
 
 from .live_bytes import count_peak_bytes
@@ -21,19 +22,6 @@ MEMORY = {  # what is measured as memory
 }
 WARM_UP = 2  # further steps: after the first, memory is laid out as in all that follow
 Result = TypeVar('Result')
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A model whose step is measured.
-
-    Args:
-        cfg: See :class:`TrainingStep`.
-        compiled: Whether it is compiled.
-    """
-
-    cfg: Config
-    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,7 @@ class StepCost:
 
 @dataclass(frozen=True)
 class Compilation:
-    """What compiling cost, over all models that were.
+    """What compiling cost, over all models that are compiled.
 
     Args:
         seconds: Of their first steps.
@@ -75,14 +63,13 @@ def memory_of(cost: StepCost, cfg: Config, batch_size: int) -> int:
 
 
 @quiet_logs()
-def measure_steps(device: torch.device, contenders: Mapping[str, Contender], batch_size: int,
-                  rounds: int, clock: str = 'wall',
-                  ) -> tuple[dict[str, StepCost | None], Compilation]:
+def measure_steps(device: torch.device, cfgs: Mapping[str, Config], batch_size: int, rounds: int,
+                  clock: str = 'wall') -> tuple[dict[str, StepCost | None], Compilation]:
     """Measure several models' training steps in turns.
 
     Args:
         device: Where.
-        contenders: By name.
+        cfgs: By name. See :class:`TrainingStep`.
         batch_size: Pairs a process.
         rounds: Steps of each that are timed, after the warm-up.
         clock: For a CPU, as in :func:`interleave`.
@@ -95,36 +82,41 @@ def measure_steps(device: torch.device, contenders: Mapping[str, Contender], bat
     steps: dict[str, TrainingStep] = {}
     memory: dict[str, int | None] = {}
     compiling = 0.
-    for name, contender in contenders.items():
-        ready = or_none(partial(_warm_up, device, contender, batch_size))
+    for name, cfg in cfgs.items():
+        ready = or_none(partial(_warm_up, device, cfg, batch_size))
         if ready is not None:
             steps[name], memory[name], first_step = ready
-            compiling += first_step * contender.compiled
+            compiling += first_step * steps[name].compiled
     graphs = _graphs()
     seconds = or_none(partial(time_in_turns, steps, rounds, device, clock)) if steps else None
     compilation = Compilation(
         compiling, graphs, sum(counters['graph_break'].values()), _graphs() - graphs)
     costs = {name: StepCost(seconds[name], memory[name])
-             if seconds is not None and name in steps else None for name in contenders}
+             if seconds is not None and name in steps else None for name in cfgs}
     return costs, compilation
 
 
 def or_none(function: Callable[[], Result]) -> Result | None:
-    """Call the function; None if the GPU has no room for it, and all it held is given back."""
+    """Call the function; None if the GPU has no room for it, and all it held is given back.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: In one of several processes: the others would wait for it.
+    """
     try:
         return function()
     except torch.cuda.OutOfMemoryError:
-        pass
+        if get_world_size() > 1:
+            raise
     gc.collect()
     torch.cuda.empty_cache()
     return None
 
 
-def _warm_up(device: torch.device, contender: Contender,
+def _warm_up(device: torch.device, cfg: Config,
              batch_size: int) -> tuple[TrainingStep, int | None, float]:
     """A step that can be timed, its memory, and the seconds its first call took."""
     others = torch.cuda.memory_allocated(device) if device.type == 'cuda' else 0
-    step = TrainingStep(contender.cfg, batch_size, device, contender.compiled)
+    step = TrainingStep(cfg, batch_size, device)
     start = time.perf_counter()
     step()
     if device.type == 'cpu':

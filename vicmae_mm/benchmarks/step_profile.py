@@ -74,20 +74,21 @@ class PartTimer:
         self._marks.append((self._running[-1], now))
 
 
-def time_parts(step: TrainingStep, rounds: int, compiled: bool,
-               clock: str = 'wall') -> dict[str, float]:
+def time_parts(step: TrainingStep, rounds: int, clock: str = 'wall') -> dict[str, float]:
     """Median milliseconds of each part over several steps.
 
     Args:
-        step: A warm one; it can't be used for anything else afterwards.
+        step: A warm one; it can't be used for anything else afterwards. The insides of a compiled
+            model can't be looked into.
         rounds: How many.
-        compiled: Whether its model is, whose insides then can't be looked into.
         clock: For a CPU, as in :func:`interleave`.
     """
+    compiled = step.compiled
     timer = PartTimer(step.device, CLOCKS[clock])
     model: Any = step.bare_model
     timer.watch(model.data_preprocessor, 'forward', 'preprocessing')
-    timer.watch(model.backbone, 'forward', 'masking')
+    masked = hasattr(model.backbone, 'encode_visible')
+    timer.watch(model.backbone, 'forward', 'masking' if masked else 'encoder')
     for owner, method, name in (
         (model.backbone, 'encode_visible',
          'encoder' if compiled else 'encoder: patch embedding, norms'),
@@ -125,10 +126,14 @@ def top_operations(step: TrainingStep, count: int = 15, rounds: int = 2) -> list
         with profile(activities=activities) as profiler:
             for _ in range(rounds):
                 step()
-    attribute = 'self_device_time_total' if on_gpu else 'self_cpu_time_total'
+    events = profiler.key_averages()
+    attribute = 'self_cpu_time_total'
+    if on_gpu:  # renamed in torch 2.4
+        attribute = next(name for name in ('self_device_time_total', 'self_cuda_time_total')
+                         if hasattr(events[0], name))
     # on a GPU's time line annotations lie over the kernels
     spans = [(event.key, event.count / rounds, getattr(event, attribute) / 1000 / rounds)
-             for event in profiler.key_averages()
+             for event in events
              if not (on_gpu and getattr(event, 'is_user_annotation', False))]
     total = sum(milliseconds for _, _, milliseconds in spans)
     spans.sort(key=lambda span: -span[2])

@@ -21,7 +21,11 @@ from mmpretrain.models.selfsup.mae import MAE
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from vicmae_mm.engine.hooks import CompileHook
+from vicmae_mm.models import ViCMAE
 from vicmae_mm.registry import HOOKS, MODELS
+
+COMPILE = 'vicmae_mm.CompileHook'
 
 
 class TrainingStep:
@@ -39,11 +43,15 @@ class TrainingStep:
             ``CompileHook`` and ``PackedAttentionHook``.
         batch_size: Pairs a process.
         device: Where it runs.
-        compiled: Compile the model.
+
+    Attributes:
+        compiled: Whether ``CompileHook`` is among the hooks.
+
+    Raises:
+        ValueError: If the config's model is not one of pre-training.
     """
 
-    def __init__(self, cfg: Config, batch_size: int, device: torch.device,
-                 compiled: bool = False) -> None:
+    def __init__(self, cfg: Config, batch_size: int, device: torch.device) -> None:
         if cfg.get('custom_imports'):
             import_modules_from_strings(**cfg.custom_imports)
         gc.collect()  # the model of an earlier step is in a cycle, and may fill the memory
@@ -55,7 +63,9 @@ class TrainingStep:
         self.optim_wrapper.initialize_count_status(self.model, 0, 10**9)
         if cfg.get('activation_checkpointing'):
             turn_on_activation_checkpointing(self.bare_model, cfg.activation_checkpointing)
-        for hook in _hooks_on_model(cfg, compiled):
+        hooks = _hooks_on_model(cfg)
+        self.compiled = any(isinstance(hook, CompileHook) for hook in hooks)
+        for hook in hooks:
             hook.before_train(SimpleNamespace(
                 model=self.model, logger=MMLogger.get_current_instance()))
         self.set_batch_size(batch_size)
@@ -85,6 +95,14 @@ class TrainingStep:
         self.bare_model.parse_losses(losses)[0].backward()
 
 
+def with_compilation(cfg: Config) -> Config:
+    """The config with its ``CompileHook``, or with one."""
+    cfg = Config(cfg.to_dict())
+    if not any(hook['type'] == COMPILE for hook in _hook_cfgs(cfg)):
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=COMPILE)]
+    return cfg
+
+
 def without_hooks(cfg: Config) -> Config:
     """The config of a model that computes the same in the plain way, which can be counted."""
     return Config({**cfg.to_dict(), 'default_hooks': {}, 'custom_hooks': []})
@@ -107,18 +125,22 @@ def _build_model(cfg: Config, device: torch.device) -> nn.Module:
     if cfg.get('data_preprocessor'):
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = MODELS.build(model_cfg).to(device)
+    if not isinstance(model, (ViCMAE, MAE)):
+        raise ValueError(f'The model of the config is {type(model).__name__}: what is measured is '
+                         'the step of pre-training, so give a config of vicmae_mm.ViCMAE.')
     model.init_weights()
     return model if get_world_size() > 1 else revert_sync_batchnorm(model)
 
 
-def _hooks_on_model(cfg: Config, compiled: bool) -> list[Hook]:
-    """The config's hooks that change how its model computes."""
+def _hook_cfgs(cfg: Config) -> list[dict]:
     cfgs = [*cfg.get('default_hooks', {}).values(), *cfg.get('custom_hooks', [])]
-    if compiled:
-        cfgs.append(dict(type='vicmae_mm.CompileHook'))
-    hooks = {hook['type']: hook for hook in cfgs
-             if hook and hook['type'] in ('vicmae_mm.CompileHook', 'vicmae_mm.PackedAttentionHook')}
-    return [HOOKS.build(hook) for hook in hooks.values()]
+    return [hook for hook in cfgs if hook]
+
+
+def _hooks_on_model(cfg: Config) -> list[Hook]:
+    """The config's hooks that change how its model computes."""
+    return [HOOKS.build(hook) for hook in _hook_cfgs(cfg)
+            if hook['type'] in (COMPILE, 'vicmae_mm.PackedAttentionHook')]
 
 
 def _wrap(cfg: Config, model: nn.Module) -> Any:
