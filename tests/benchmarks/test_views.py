@@ -33,8 +33,9 @@ test_dataloader = dict(
 
 
 @pytest.fixture
-def arguments(tmp_path):
-    """The command line for the config and a video."""
+def arguments(tmp_path, monkeypatch):
+    """The command line for the config and a video, which is not encoded: test_decode does that."""
+    monkeypatch.setattr(views, 'encode', lambda pieces, folder, gop: pieces)
     (tmp_path / 'config.py').write_text(CONFIG)
     video = make_video(tmp_path / 'video.mp4', 30, size=(96, 64), fps=20)
     parser = argparse.ArgumentParser()
