@@ -1,4 +1,5 @@
 """Shared fixtures: one default scope a test, GPU tests skipped without a GPU."""
+import gc
 import os
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if 'gpu' in item.keywords:
             item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of garbage collection, which mmengine does for each dataset."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
