@@ -31,15 +31,7 @@ val_pipeline = [
 test_pipeline = [
     dict(type='vicmae_mm.VideoInit'),
     dict(type='mmaction.UniformSample', clip_len=8, num_clips=7, test_mode=True),
-    dict(
-        type='vicmae_mm.PackViews',
-        transforms=[
-            dict(type='vicmae_mm.VideoDecode'),
-            dict(type='mmaction.Resize', scale=(-1, 224)),
-        ],
-        crop_size=224,
-        input_format='NCHW',
-        meta_keys=('img_shape', 'filename')),
+    dict(_base_.test_pipeline[2], input_format='NCHW'),  # PackViews
 ]
 
 train_dataloader = dict(
