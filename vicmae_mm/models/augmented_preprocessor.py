@@ -71,4 +71,5 @@ def _build(settings: Sequence[dict]) -> nn.Module:
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise ValueError(f'AugmentedPairPreprocessor: kornia.augmentation has no {name!r}.')
         built.append(MODELS.build(dict(setting, type=kind)))
-    return nn.Sequential(*built)  # kornia's own container would hold on to the last batch
+        built[-1].disable_features = True  # the result is kept for .show() otherwise
+    return nn.Sequential(*built)
