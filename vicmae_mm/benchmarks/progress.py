@@ -29,14 +29,16 @@ def track_time(seconds: float, action: str) -> Iterator[None]:
 
 @contextmanager
 def doing(action: str) -> Iterator[None]:
-    """Say what is being done; in a terminal until it is done, so that tables stay in one piece.
+    """Say in a terminal what is being done, until it is done.
 
-    Nothing is drawn meanwhile, as :func:`track` does in a thread, whose time would be measured too.
+    In a log it would stand between the rows of a table. Nothing is drawn meanwhile, as
+    :func:`track` does in a thread, whose time would be measured too.
     """
-    in_terminal = sys.stderr.isatty()
-    print(f'{action} ...', end='' if in_terminal else '\n', file=sys.stderr, flush=True)
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f'{action} ...', end='', file=sys.stderr, flush=True)
     try:
         yield
     finally:
-        if in_terminal:
-            print('\r\x1b[2K', end='', file=sys.stderr, flush=True)
+        print('\r\x1b[2K', end='', file=sys.stderr, flush=True)

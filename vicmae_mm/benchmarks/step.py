@@ -119,7 +119,7 @@ def _contenders(args: argparse.Namespace) -> dict[str, Config]:
 def _header(device: torch.device) -> list[str]:
     widest = max((BASELINE, SAME_WORK, OURS), key=len)
     return ['step of'.ljust(len(widest)), 'processes', 'pairs each', 'pairs/s      ',
-            'ms a step (quartiles) ', 'TFLOP/s', 'of peak', MEMORY[device.type], 'speed / MAE',
+            'ms a step (quartiles) ', 'TFLOP/s  ', 'of peak', MEMORY[device.type], 'speed / MAE',
             'memory / MAE']
 
 
