@@ -1,8 +1,10 @@
 """``torch.compile`` by config."""
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.utils import digit_version
 
 from vicmae_mm.engine.compilation import compile_model
 from vicmae_mm.engine.unwrapping import unwrapped_model
@@ -19,9 +21,16 @@ class CompileHook(Hook):
 
     Args:
         **options: Of ``torch.compile``, such as ``mode='max-autotune-no-cudagraphs'``.
+
+    Raises:
+        ImportError: With a torch that can't trace mmengine's layers, as 2.1 and 2.4 can't. 2.11 and
+            2.12 can; those between were not tried.
     """
 
     def __init__(self, **options: Any) -> None:
+        if digit_version(torch.__version__) < digit_version('2.5.0'):
+            raise ImportError(f'torch {torch.__version__} can not trace the layers of mmengine: '
+                              'leave CompileHook out, or use torch 2.11 or later.')
         self.options = options
 
     def before_train(self, runner: Runner) -> None:
