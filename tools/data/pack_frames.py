@@ -86,6 +86,7 @@ def main() -> int:
         finished = pack(plan, args)
         write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
         if finished:
+            print('Making the index.')
             index = build_index(args.target, plan.names)
             print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
                   f'{index.num_frames:,} frames, '
