@@ -1,4 +1,5 @@
 """Operations and bytes are counted as they can be worked out by hand."""
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -63,6 +64,12 @@ def test_bytes_at_a_time():
         fourth = third + 1
     assert live.peak == 12000
     assert fourth[0] == 6  # and computed what it should
+
+
+def test_a_torch_that_counts_wrong(monkeypatch):
+    monkeypatch.setattr(torch, '__version__', '2.1.2+cu121')
+    with pytest.raises(ImportError, match=r'2\.1\.2\+cu121 .* needs torch 2\.4'):
+        LiveBytes()
 
 
 def test_tensors_without_numbers_take_as_many_bytes():

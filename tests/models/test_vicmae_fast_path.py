@@ -128,7 +128,7 @@ def test_chunks_of_the_decoder_keep_less_for_the_backward_pass():
 def test_every_block_of_the_decoder_can_be_checkpointed(block):
     plain, saving = (model_of(torch.float32, 0.75) for _ in range(2))
     turn_on_activation_checkpointing(saving, [f'neck.decoder_blocks.{block}'])
-    assert kept_by_the_decoder(saving) < 0.8 * kept_by_the_decoder(plain)
+    assert kept_by_the_decoder(saving) < 0.85 * kept_by_the_decoder(plain)
     batch = frames_and_noise(torch.float32)
     assert_same(fast(saving, *batch), fast(plain, *batch), 1e-7)
 

@@ -111,14 +111,10 @@ def count_contrast(cfg: Config, pairs: int, processes: int) -> ContrastCount:
         processes: How many take part.
 
     Raises:
-        ImportError: With a torch that can't tell the projector's operations from the others.
+        ImportError: With torch before 2.4.
     """
-    counter = FlopCounterMode(display=False)
-    if not hasattr(counter, 'mod_tracker'):
-        raise ImportError(f'torch {torch.__version__} does not count operations by module, which '
-                          'this command needs: use a later torch (2.12 does).')
     part = ContrastPart(without_hooks(cfg), 2, processes, torch.device('cpu'))
-    with numberless(part.model) as live, counter:
+    with numberless(part.model) as live, FlopCounterMode(display=False) as counter:
         part.set_pairs(pairs)
         part()
     projector = sum(counter.get_flop_counts().get('Projector', {}).values())

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.utils import digit_version
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,9 +25,15 @@ class LiveBytes(TorchDispatchMode):
 
     Attributes:
         peak: The most at a time.
+
+    Raises:
+        ImportError: With torch before 2.4.
     """
 
     def __init__(self, uncounted: Iterable[Tensor] = ()) -> None:
+        if digit_version(torch.__version__) < digit_version('2.4.0'):
+            raise ImportError(f'torch {torch.__version__} does not tell when memory is given back: '
+                              'counting bytes, as is done on a CPU, needs torch 2.4 or later.')
         super().__init__()
         self.peak = 0
         self._now = 0

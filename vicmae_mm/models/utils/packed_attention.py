@@ -8,7 +8,7 @@ from mmengine.utils import digit_version
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import register_flop_formula
+from torch.utils import flop_counter
 
 if digit_version(torch.__version__) < digit_version('2.4.0'):
     raise ImportError(f'Packed attention needs torch 2.4 or later, and this is {torch.__version__}:'
@@ -139,13 +139,13 @@ def _differentiate(ctx: Any, grad: Tensor, grad_lse: None) -> tuple[Tensor, None
 _attend.register_autograd(_differentiate, setup_context=_keep_for_backward)
 
 
-@register_flop_formula(torch.ops.vicmae_mm.packed_attention)
+@flop_counter.register_flop_formula(torch.ops.vicmae_mm.packed_attention)
 def _flops(qkv: torch.Size, num_heads: int, **kwargs: Any) -> int:
     batch, length, width = qkv
     return 4 * batch * length**2 * (width // 3)  # two products
 
 
-@register_flop_formula(torch.ops.vicmae_mm.packed_attention_backward)
+@flop_counter.register_flop_formula(torch.ops.vicmae_mm.packed_attention_backward)
 def _backward_flops(grad: torch.Size, qkv: torch.Size, out: torch.Size, lse: torch.Size,
                     num_heads: int, **kwargs: Any) -> int:
     return 2 * _flops(qkv, num_heads)  # four; that of q and k, done again, is no useful work
