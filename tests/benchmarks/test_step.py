@@ -141,7 +141,8 @@ def test_time_of_a_part_is_not_that_of_its_callers():
     assert timer.measure(model.outer) == {REST: 2, 'outer': 3, 'inner': 2}
 
 
-def test_the_command_in_two_processes(tmp_path, capsys):
+def test_the_command_in_two_processes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(matmul_peak.SIZES, 'cpu', (64, ))
     step.run(command(write_tiny_step_config(tmp_path), '--batch', '4', '--gpus', '2',
                      '--steps', '2', '--baseline', '--profile'))
     printed = capsys.readouterr().out
