@@ -26,8 +26,8 @@ test_dataloader = dict(
     dataset=dict(type='vicmae_mm.VideoPairDataset', test_mode=True, pipeline=[
         dict(type='vicmae_mm.VideoInit'),
         dict(type='SampleFrames', clip_len=4, frame_interval=2, num_clips=3, test_mode=True),
+        dict(type='vicmae_mm.VideoDecode'),
         dict(type='vicmae_mm.PackViews', crop_size=32, meta_keys=('img_shape', ), transforms=[
-            dict(type='vicmae_mm.VideoDecode'),
             dict(type='Resize', scale=(-1, 32))])]))
 '''
 
@@ -78,13 +78,14 @@ def test_other_views_are_reported(arguments, capsys, monkeypatch):
 def test_stock_pipeline_holds_nothing_of_ours():
     sample = dict(type='mmaction.SampleFrames', clip_len=4)
     pipeline = [dict(type='vicmae_mm.VideoInit', backend='torchcodec'), sample,
+                dict(type='vicmae_mm.VideoDecode'),
                 dict(type='vicmae_mm.PackViews', crop_size=8, meta_keys=('a', ),
-                     transforms=[dict(type='vicmae_mm.VideoDecode')])]
+                     transforms=[dict(type='mmaction.Resize', scale=(-1, 8))])]
     stock = stock_pipeline(pipeline)
     assert [step['type'] for step in stock] == [
-        f'mmaction.{name}' for name in ('DecordInit', 'SampleFrames', 'DecordDecode', 'ThreeCrop',
-                                        'FormatShape', 'PackActionInputs')]
-    assert stock[3]['crop_size'] == 8 and stock[5]['meta_keys'] == ('a', )
+        f'mmaction.{name}' for name in ('DecordInit', 'SampleFrames', 'DecordDecode', 'Resize',
+                                        'ThreeCrop', 'FormatShape', 'PackActionInputs')]
+    assert stock[4]['crop_size'] == 8 and stock[6]['meta_keys'] == ('a', )
     with pytest.raises(ValueError, match=r'no vicmae_mm\.PackViews'):
         stock_pipeline([sample])
 

@@ -80,7 +80,7 @@ def test_clip_starts_by_hand(videos, test_pipeline):
 def test_order_of_the_views_is_crop_then_clip(videos, test_pipeline):
     imgs = views(test_pipeline, videos['long'])['inputs'].to('cpu').numpy()
     starts = views(test_pipeline[:2], videos['long'])['frame_inds'].reshape(7, 16)[:, 0]
-    whole = views([*test_pipeline[:2], *test_pipeline[2]['transforms']], videos['long'])['imgs']
+    whole = views([*test_pipeline[:3], *test_pipeline[3]['transforms']], videos['long'])['imgs']
     # 64 x 96 resized to a short side of 224 leaves 112 px to slide; left, right, middle
     for crop, left in enumerate((0, 112, 56)):
         for clip in range(7):

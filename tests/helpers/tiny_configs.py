@@ -62,8 +62,8 @@ test_dataloader = dict(
     dataset=dict(train_dataloader['dataset'], test_mode=True, pipeline=[
         dict(type='vicmae_mm.VideoInit'),
         dict(type='SampleFrames', clip_len=1, num_clips=2, test_mode=True),
+        dict(type='vicmae_mm.VideoDecode'),
         dict(type='vicmae_mm.PackViews', crop_size=32, input_format='NCHW', transforms=[
-            dict(type='vicmae_mm.VideoDecode'),
             dict(type='Resize', scale=(-1, 32))])]))
 val_evaluator = test_evaluator = dict(type='AccMetric')
 val_cfg = dict(type='ValLoop')

@@ -23,7 +23,7 @@ STOCK_STEPS: dict[str, Callable[[dict], list[dict]]] = {
     'vicmae_mm.VideoInit': lambda step: [dict(type='mmaction.DecordInit')],
     'vicmae_mm.VideoDecode': lambda step: [dict(type='mmaction.DecordDecode')],
     'vicmae_mm.PackViews': lambda step: [
-        *_stock_steps(step['transforms']),
+        *_stock_steps(step.get('transforms', ())),
         dict(type='mmaction.ThreeCrop', crop_size=step['crop_size']),
         dict(type='mmaction.FormatShape', input_format=step.get('input_format', 'NCTHW')),
         dict(type='mmaction.PackActionInputs', meta_keys=step.get('meta_keys', ()))],

@@ -65,12 +65,10 @@ test_pipeline = [  # 7 clips, each with 3 crops along its longer side
     dict(type='vicmae_mm.VideoInit'),
     dict(
         type='mmaction.SampleFrames', clip_len=16, frame_interval=4, num_clips=7, test_mode=True),
+    dict(type='vicmae_mm.VideoDecode'),
     dict(
         type='vicmae_mm.PackViews',
-        transforms=[
-            dict(type='vicmae_mm.VideoDecode'),
-            dict(type='mmaction.Resize', scale=(-1, 224)),
-        ],
+        transforms=[dict(type='mmaction.Resize', scale=(-1, 224))],
         crop_size=224,
         meta_keys=('img_shape', 'filename')),
 ]

@@ -31,7 +31,8 @@ val_pipeline = [
 test_pipeline = [
     dict(type='vicmae_mm.VideoInit'),
     dict(type='mmaction.UniformSample', clip_len=8, num_clips=7, test_mode=True),
-    dict(_base_.test_pipeline[2], input_format='NCHW'),  # PackViews
+    dict(type='vicmae_mm.VideoDecode'),
+    dict(_base_.test_pipeline[3], input_format='NCHW'),  # PackViews
 ]
 
 train_dataloader = dict(

@@ -22,15 +22,13 @@ SHAPES = {'wide': (SIDE, 13), 'high': (11, SIDE), 'square': (SIDE, SIDE), 'odd':
 
 
 class Decode:
-    """Frames of noise, of which each number has its own; remembers what was asked for."""
+    """Frames of noise, of which each number has its own."""
 
     def __init__(self, height: int, width: int) -> None:
         self.video = np.random.default_rng(0).integers(0, 256, (30, height, width, 3), np.uint8)
-        self.asked: list[int] = []
 
     def __call__(self, results: dict) -> dict:
         frame_inds = results['frame_inds'].ravel()
-        self.asked += frame_inds.tolist()
         imgs = [self.video[i].copy() for i in frame_inds]
         return dict(results, frame_inds=frame_inds, imgs=imgs, img_shape=imgs[0].shape[:2])
 
@@ -56,9 +54,9 @@ def test_tensor_is_the_stock_one(shape, clips, input_format, twice):
     if twice:  # as SampleFrames(twice_sample=True), which does not count them in num_clips
         results['frame_inds'] = np.concatenate((results['frame_inds'], results['frame_inds'] + 1))
     before, meta_keys = results['frame_inds'].copy(), ('img_shape', 'filename', 'frame_inds')
-    prepare = [Decode(*SHAPES[shape]), Flip(flip_ratio=1.)]  # which writes to its images
-    ours = PackViews(prepare, SIDE, input_format, meta_keys=meta_keys)(results)
-    stock = Compose([*prepare, ThreeCrop(SIDE), FormatShape(input_format), PackActionInputs(
+    decode, flip = Decode(*SHAPES[shape]), Flip(flip_ratio=1.)  # which writes to its images
+    ours = Compose([decode, PackViews(SIDE, [flip], input_format, meta_keys=meta_keys)])(results)
+    stock = Compose([decode, flip, ThreeCrop(SIDE), FormatShape(input_format), PackActionInputs(
         meta_keys=meta_keys)])(dict(results))
     got, expected = ours['inputs'].to('cpu'), stock['inputs']
     assert got.dtype == torch.uint8 and torch.equal(got, expected)
@@ -69,26 +67,33 @@ def test_tensor_is_the_stock_one(shape, clips, input_format, twice):
     assert np.array_equal(results['frame_inds'], before)
 
 
-def test_each_frame_is_decoded_and_sent_once():
-    decode = Decode(SIDE, 13)
-    packed = PackViews([decode], SIDE)(sample(OVERLAPPING))
-    assert decode.asked == [4, 8, 12, 16, 0]
+def test_each_frame_is_prepared_and_sent_once():
+    prepared = []
+
+    def prepare(results):
+        prepared.append(len(results['imgs']))
+        return results
+
+    packed = Compose([Decode(SIDE, 13), PackViews(SIDE, [prepare])])(sample(OVERLAPPING))
+    assert prepared == [5]
     assert packed['inputs'].frames.shape == (5, SIDE, 13, 3)
     assert packed['inputs'].clips.tolist() == [[0, 1, 2], [1, 2, 3], [4, 0, 1]]
 
 
 def test_transforms_that_multiply_or_reject_frames():
     decode = Decode(SIDE, 13)
-    with pytest.raises(ValueError, match='made 50 images of 5 frames'):
-        PackViews([decode, TenCrop(SIDE)], SIDE)(sample(OVERLAPPING))
-    assert PackViews([decode, lambda results: None], SIDE)(sample(OVERLAPPING)) is None
+    with pytest.raises(ValueError, match='are 50 images of 5 frames'):
+        Compose([decode, PackViews(SIDE, [TenCrop(SIDE)])])(sample(OVERLAPPING))
+    with pytest.raises(ValueError, match='are 90 images of 9 frames'):
+        Compose([decode, TenCrop(SIDE), PackViews(SIDE)])(sample(OVERLAPPING))
+    assert Compose([decode, PackViews(SIDE, [lambda results: None])])(sample(OVERLAPPING)) is None
 
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_mmaction2s_preprocessor_gets_clips_of_several_videos_from_a_worker(workers):
     videos = [Decode(*SHAPES['wide']), Decode(*SHAPES['high'])]
     videos[1].video = 255 - videos[1].video
-    packed = [PackViews([decode], SIDE)(sample(OVERLAPPING)) for decode in videos]
+    packed = [Compose([decode, PackViews(SIDE)])(sample(OVERLAPPING)) for decode in videos]
     batch, = DataLoader(packed, batch_size=2, num_workers=workers, collate_fn=pseudo_collate)
     preprocessor = ActionDataPreprocessor(mean=[1., 2., 3.], std=[4.] * 3, format_shape='NCTHW')
     got = preprocessor(batch)['inputs']
@@ -102,7 +107,7 @@ def test_mmaction2s_preprocessor_gets_clips_of_several_videos_from_a_worker(work
 
 @pytest.mark.gpu
 def test_views_are_cut_on_the_gpu():
-    packed = PackViews([Decode(SIDE, 13)], SIDE)(sample(OVERLAPPING))
+    packed = Compose([Decode(SIDE, 13), PackViews(SIDE)])(sample(OVERLAPPING))
     got = packed['inputs'].to('cuda', non_blocking=True)
     assert got.is_cuda and torch.equal(got.cpu(), packed['inputs'].to('cpu'))
 
@@ -110,12 +115,13 @@ def test_views_are_cut_on_the_gpu():
 @pytest.mark.parametrize('shape', [(SIDE + 1, 20), (SIDE - 1, SIDE), (20, 30)])
 def test_frames_that_the_crops_do_not_fit(shape):
     with pytest.raises(ValueError, match=rf'{shape[1]} x {shape[0]} .*crop_size=8.*Resize'):
-        PackViews([Decode(*shape)], SIDE)(sample([[0]]))
+        Compose([Decode(*shape), PackViews(SIDE)])(sample([[0]]))
 
 
 def test_arguments_and_registration():
     with pytest.raises(ValueError, match=r"input_format='NPTCHW' is none of \('NCTHW', 'NCHW'\)"):
-        PackViews([], SIDE, 'NPTCHW')
+        PackViews(SIDE, input_format='NPTCHW')
     built = TRANSFORMS.build(dict(
-        type='vicmae_mm.PackViews', transforms=[], crop_size=SIDE, meta_keys=('a', )))
-    assert "crop_size=8, input_format='NCTHW', pack=PackActionInputs" in repr(built)
+        type='vicmae_mm.PackViews', crop_size=SIDE, meta_keys=('a', )))
+    assert repr(built).startswith('PackViews(crop_size=8, transforms=')
+    assert "input_format='NCTHW', pack=PackActionInputs" in repr(built)

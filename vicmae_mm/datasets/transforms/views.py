@@ -56,32 +56,31 @@ class Views(BaseDataElement):
 class PackViews(BaseTransform):
     """Pack a video's clips with three crops each, as the frames that these have in common.
 
-    It stands after the transform that samples the clips, in the place of all that follows in
-    mmaction2: decoding and resizing, ``ThreeCrop``, ``FormatShape`` and ``PackActionInputs``. Its
-    data preprocessors get the same tensor. A frame is decoded and resized once, however many clips
-    it is in: 7 clips of 16 frames, 4 apart, hold 82 distinct ones of a video of 10 seconds at 30 a
-    second. Views are cut on the model's device (:class:`Views`): workers send the frames, a third
-    of the bytes.
+    It stands after decoding, in the place of all that follows in mmaction2: ``Resize``,
+    ``ThreeCrop``, ``FormatShape`` and ``PackActionInputs``. Its data preprocessors get the same
+    tensor. A frame is resized once, however many clips it is in: 7 clips of 16 frames, 4 apart,
+    hold 82 distinct ones of a video of 10 seconds at 30 a second. Views are cut on the model's
+    device (:class:`Views`): workers send the frames, a third of the bytes.
 
-    Required keys: ``frame_inds`` (integers of any shape), ``clip_len``, and what ``transforms``
-    and ``PackActionInputs`` need.
+    Required keys: ``frame_inds`` (integers of any shape), ``imgs`` (an HxWxC array of each),
+    ``clip_len``, and what ``transforms`` and ``PackActionInputs`` need.
 
     Args:
-        transforms (Sequence[dict | Callable]): What makes ``imgs``, an HxWxC array of each of
-            ``frame_inds``, all of one size: ``VideoDecode`` and ``Resize``.
-        crop_size (int): Side of the crops in pixels; that of the frames' shorter side.
+        crop_size (int): Side of the crops in pixels; that of the shorter side of the frames.
+        transforms (Sequence[dict | Callable]): What is done to each distinct frame before, such
+            as ``Resize``. Defaults to nothing.
         input_format (str): ``'NCTHW'`` for 3-D recognizers, ``'NCHW'`` for 2-D ones.
             Defaults to 'NCTHW'.
         meta_keys, algorithm_keys (Sequence[str]): As in ``PackActionInputs``.
 
     Raises:
-        ValueError: ``input_format`` is neither of them or, when transforming, ``transforms`` give
-            more or fewer images than frames, or the shorter side of these is not ``crop_size``.
+        ValueError: ``input_format`` is neither of them or, when transforming, there are more or
+            fewer images than frames, or the shorter side of these is not ``crop_size``.
     """
 
     def __init__(self,
-                 transforms: Sequence[dict | Callable[[dict], dict]],
                  crop_size: int,
+                 transforms: Sequence[dict | Callable[[dict], dict]] = (),
                  input_format: str = 'NCTHW',
                  **kwargs: Any) -> None:
         if input_format not in INPUT_FORMATS:
@@ -95,31 +94,28 @@ class PackViews(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Return ``inputs`` (:class:`Views`) and ``data_samples``; None if a transform does."""
-        frame_inds = np.asarray(results['frame_inds']).reshape(-1)
-        place_of = {frame: place for place, frame in enumerate(dict.fromkeys(frame_inds.tolist()))}
-        prepared = self.transforms(dict(results, frame_inds=np.array(list(place_of))))
+        frame_inds = np.asarray(results['frame_inds']).reshape(-1).tolist()
+        _check_count(results['imgs'], len(frame_inds))
+        distinct = dict(zip(frame_inds, results['imgs'], strict=True))
+        prepared = self.transforms(dict(results, imgs=list(distinct.values())))
         if prepared is None:
             return None
         imgs = prepared['imgs']
-        self._check(imgs, len(place_of))
+        _check_count(imgs, len(distinct))
+        self._check_size(imgs[0])
+        place_of = {frame: place for place, frame in enumerate(distinct)}
         crops = self._crop(dict(prepared, imgs=imgs[:1]))  # the same of every frame
-        clips = torch.tensor([place_of[frame] for frame in frame_inds.tolist()])
+        clips = torch.tensor([place_of[frame] for frame in frame_inds])
         if self.input_format == 'NCTHW':
             clips = clips.reshape(-1, results['clip_len'])
-        packed = self._pack(dict(prepared, imgs=np.stack(imgs), img_shape=crops['img_shape'],
-                                 frame_inds=frame_inds))
+        packed = self._pack(dict(prepared, imgs=np.stack(imgs), img_shape=crops['img_shape']))
         packed['inputs'] = Views(
             frames=packed['inputs'], clips=clips, size=crops['img_shape'],
             corners=[(x, y) for x, y, *_ in crops['crop_bbox'].tolist()])
         return packed
 
-    def _check(self, imgs: Sequence[np.ndarray], num_frames: int) -> None:
-        if len(imgs) != num_frames:
-            raise ValueError(
-                f'PackViews: its transforms made {len(imgs)} images of {num_frames} frames, where '
-                'each frame should stay one. For other crops than three, as of TenCrop, put '
-                "mmaction2's transforms in its place.")
-        height, width = imgs[0].shape[:2]
+    def _check_size(self, img: np.ndarray) -> None:
+        height, width = img.shape[:2]
         if min(height, width) != self.crop_size:
             raise ValueError(
                 f'PackViews: the shorter side of frames of {width} x {height} is not '
@@ -127,6 +123,14 @@ class PackViews(BaseTransform):
                 f"dict(type='mmaction.Resize', scale=(-1, {self.crop_size})).")
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(transforms={self.transforms}, '
-                f'crop_size={self.crop_size}, input_format={self.input_format!r}, '
+        return (f'{type(self).__name__}(crop_size={self.crop_size}, '
+                f'transforms={self.transforms}, input_format={self.input_format!r}, '
                 f'pack={self._pack})')
+
+
+def _check_count(imgs: Sequence[np.ndarray], num_frames: int) -> None:
+    if len(imgs) != num_frames:
+        raise ValueError(
+            f'PackViews: there are {len(imgs)} images of {num_frames} frames, where each frame '
+            "should stay one. For other crops than three, as TenCrop's, put mmaction2's "
+            'FormatShape and PackActionInputs in its place.')
