@@ -57,7 +57,8 @@ def test_prints_stages_and_deliveries_of_both(arguments, capsys):
     assert 'Views of 9 x 3 x 4 x 32 x 32 bytes, equal in all clips' in printed
     for stage in ('open', 'sample', 'decode', 'resize', 'views', 'all, median'):
         (_, stock, ours, _), = rows(printed, stage)
-        assert float(stock) + float(ours) > 0
+        # a stage of a tiny clip can take less than the tenth of a millisecond that is shown
+        assert stage not in ('decode', 'all, median') or float(stock) + float(ours) > 0
     for made in ('bytes on cpu', 'normalised', 'scores'):
         stock, ours = rows(printed, made)
         assert (stock[1], ours[1]) == (views.STOCK, views.OURS)
