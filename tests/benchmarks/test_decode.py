@@ -1,9 +1,11 @@
 """Clips are cut and encoded as asked, read by every method, and compared with the truth."""
 import argparse
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from mmengine.config import Config, ConfigDict
 
 from tests.helpers.videos import make_video
 from vicmae_mm.benchmarks import clips, decode
@@ -30,6 +32,12 @@ def times_and_keyframes(path):
         packets = [packet for packet in container.demux(video=0) if packet.size]
     times = sorted(float(packet.pts * packet.time_base) for packet in packets)
     return times, [i for i, packet in enumerate(packets) if packet.is_keyframe]
+
+
+def test_packed_frames_are_read_as_their_config_says():
+    path = Path(__file__).parents[2] / 'configs/_base_/datasets/k400_packed_frames.py'
+    wanted = Config.fromfile(path).train_dataloader.dataset.pipeline
+    assert ConfigDict(pipeline=list(decode.PACKED_PIPELINE)).pipeline == wanted
 
 
 def test_pieces_and_clips(videos, tmp_path, capsys):

@@ -32,7 +32,7 @@ from vicmae_mm.datasets.preparation.check import (
 from vicmae_mm.datasets.preparation.lists import write_lines
 from vicmae_mm.datasets.preparation.progress import FileProgress
 from vicmae_mm.datasets.preparation.sources import add_source, read_source
-from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers, run_isolated
+from vicmae_mm.datasets.preparation.workers import WorkerError, num_cores, run_isolated
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', metavar='FOLDER', help='where to write (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
     parser.add_argument('--clean-list', metavar='FILE', help='write a list without the bad videos')
-    parser.add_argument('--workers', type=int, default=default_workers(),
+    parser.add_argument('--workers', type=int, default=num_cores(),
                         help='processes (default: %(default)s)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS',
                         help='longest a file may take (default: 60, with --full 600)')

@@ -24,9 +24,9 @@ from vicmae_mm.datasets.packed.index import build_index
 from vicmae_mm.datasets.packed.pack_plan import Plan
 from vicmae_mm.datasets.packed.packing import Settings, pack_video
 from vicmae_mm.datasets.preparation.check import summarize, write_bad_videos
-from vicmae_mm.datasets.preparation.converting import convert, human_size
+from vicmae_mm.datasets.preparation.converting import add_convert_options, convert, human_size
 from vicmae_mm.datasets.preparation.sources import add_source, read_source
-from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers
+from vicmae_mm.datasets.preparation.workers import WorkerError
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,16 +40,11 @@ def parse_args() -> argparse.Namespace:
                         help='frames of a video, evenly spread (default: %(default)s)')
     parser.add_argument('--every', type=int, default=0, metavar='N',
                         help='instead, every Nth frame: for pairs of close frames')
-    parser.add_argument('--short-side', type=int, default=256, metavar='PIXELS',
-                        help='longest the shorter side may be (default: %(default)s)')
     parser.add_argument('--quality', type=int, default=90,
                         help='of JPEG, 1 to 100 (default: %(default)s)')
     parser.add_argument('--videos-per-shard', type=int, default=1000, metavar='VIDEOS',
                         help='what is made at one go, in memory (default: %(default)s)')
-    parser.add_argument('--workers', type=int, default=default_workers(),
-                        help='videos at a time (default: %(default)s)')
-    parser.add_argument('--timeout', type=float, default=600., metavar='SECONDS',
-                        help='longest a video may take (default: %(default)s)')
+    add_convert_options(parser, timeout=600.)
     args = parser.parse_args()
     if min(args.frames, args.videos_per_shard, args.workers, args.timeout, args.short_side) <= 0:
         parser.error('--frames, --videos-per-shard, --workers, --timeout and --short-side must be '

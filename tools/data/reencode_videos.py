@@ -17,10 +17,15 @@ import sys
 from contextlib import closing
 
 from vicmae_mm.datasets.preparation.check import summarize, write_bad_videos
-from vicmae_mm.datasets.preparation.converting import convert, human_size, total_size
+from vicmae_mm.datasets.preparation.converting import (
+    add_convert_options,
+    convert,
+    human_size,
+    total_size,
+)
 from vicmae_mm.datasets.preparation.reencode import Job, Settings, reencode
 from vicmae_mm.datasets.preparation.reencode_plan import check_settings, plan_jobs
-from vicmae_mm.datasets.preparation.workers import WorkerError, default_workers
+from vicmae_mm.datasets.preparation.workers import WorkerError
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
            'veryslow')
@@ -31,8 +36,6 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', metavar='SRC', help='folder of videos, searched at any depth')
     parser.add_argument('target', metavar='DST', help='folder for the new ones')
-    parser.add_argument('--short-side', type=int, default=256, metavar='PIXELS',
-                        help='longest the shorter side may be (default: %(default)s)')
     parser.add_argument('--gop', type=int, default=12, metavar='FRAMES',
                         help='most frames between keyframes (default: %(default)s)')
     parser.add_argument('--crf', type=int, default=23, help='quality of x264, 0 (lossless) to 51 '
@@ -41,10 +44,7 @@ def parse_args() -> argparse.Namespace:
                         help=f'effort of x264: {", ".join(PRESETS)} (default: %(default)s)')
     parser.add_argument('--threads', type=int, default=1,
                         help='threads of x264 for one video (default: %(default)s)')
-    parser.add_argument('--workers', type=int, default=default_workers(),
-                        help='videos at a time (default: %(default)s)')
-    parser.add_argument('--timeout', type=float, default=3600., metavar='SECONDS',
-                        help='longest a video may take (default: %(default)s)')
+    add_convert_options(parser, timeout=3600.)
     args = parser.parse_args()
     if min(args.gop, args.threads, args.workers, args.timeout) <= 0 or args.short_side < 2:
         parser.error('--gop, --threads, --workers and --timeout must be positive, '

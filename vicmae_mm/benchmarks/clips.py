@@ -1,6 +1,7 @@
 """Clips to measure with: pieces of real videos, encoded like those of a dataset."""
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,7 +15,7 @@ from vicmae_mm.datasets.annotations import scan_folder
 from vicmae_mm.datasets.lost import Lost
 from vicmae_mm.datasets.preparation.progress import FileProgress
 from vicmae_mm.datasets.preparation.reencode import Job, Settings, reencode
-from vicmae_mm.datasets.preparation.workers import default_workers, run_isolated
+from vicmae_mm.datasets.preparation.workers import num_cores, run_isolated
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.readers.container import demux, open_container, video_stream
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 KINETICS = Settings(short_side=256, crf=23, preset='medium')
 WHOLE_ENOUGH = 0.9  # of the length asked for; copied pieces begin at keyframes
 TIMEOUT = 600.  # seconds for encoding a clip
+
+
+def add_clips(parser: argparse.ArgumentParser, count: int) -> None:
+    """Add the options that say what to cut clips from, how many (by default) and how long."""
+    parser.add_argument('videos', nargs='+', metavar='FOLDER_OR_FILE', help='real videos')
+    parser.add_argument('--clips', type=int, default=count, metavar='N',
+                        help='how many clips to cut, at most; default: %(default)s')
+    parser.add_argument('--seconds', type=float, default=10., metavar='S',
+                        help='length of a clip; default: %(default)s')
 
 
 def find_videos(paths: Sequence[str]) -> list[str]:
@@ -91,7 +101,7 @@ def encode(pieces: Sequence[str], folder: str, gop: int) -> list[str]:
     """
     jobs = [Job(piece, os.path.join(folder, f'{i}.mp4'), replace(KINETICS, gop=gop))
             for i, piece in enumerate(pieces)]
-    workers = min(default_workers(), len(jobs))
+    workers = min(num_cores(), len(jobs))
     with closing(run_isolated(reencode, jobs, workers, TIMEOUT)) as results, \
             FileProgress(len(jobs), f'Encoding with a keyframe every {gop} frames') as progress:
         for _, done in results:

@@ -17,14 +17,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from vicmae_mm import cli
 from vicmae_mm.models.utils.gather import gather_with_grad
 
 from .config_options import add_config, read_config
 from .contrast_part import ContrastCount, ContrastPart, count_contrast
 from .flops import count_flops
 from .mae_baseline import without_contrast
-from .measuring import CLOCKS, describe_machine, mib, print_table, select_device
+from .measuring import add_clock_and_device, describe_machine, mib, print_table, select_device
 from .processes import run_processes
 from .progress import doing
 from .step_measurement import or_none
@@ -48,10 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--gather', action='store_true',
         help='time the gather in real processes, by NCCL with a GPU for each, else by gloo')
-    parser.add_argument(
-        '--clock', choices=CLOCKS, default='wall',
-        help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
-    cli.add_device(parser)
+    add_clock_and_device(parser)
 
 
 @quiet_logs()

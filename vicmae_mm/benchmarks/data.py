@@ -9,7 +9,6 @@ pays for a pair, and the cores that a GPU needs.
       --cfg-options train_dataloader.batch_size=64
 """
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -23,6 +22,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import ConcatDataset, DataLoader
 
 from vicmae_mm import cli
+from vicmae_mm.datasets.preparation.workers import num_cores
 from vicmae_mm.registry import MODELS
 
 from .config_options import add_config, read_config
@@ -94,7 +94,7 @@ def _prepare_config(args: argparse.Namespace) -> Config:
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     loader = cfg.train_dataloader
     loader.num_workers = args.workers or max(
-        1, min(loader.get('num_workers', 1), len(os.sched_getaffinity(0))))
+        1, min(loader.get('num_workers', 1), num_cores()))
     loader.pin_memory = torch.device(args.device).type != 'cpu'
     set_multi_processing(**cfg.get('env_cfg', {}).get('mp_cfg', {}))
     torch.set_num_threads(1)  # as a worker's

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from mmcv.transforms import Compose as TransformCompose
 from mmengine.dataset import Compose as DatasetCompose
 
@@ -13,6 +14,8 @@ from vicmae_mm.benchmarks.progress import track
 from vicmae_mm.datasets.isolated_function import IsolatedFunction
 from vicmae_mm.datasets.samplers import random_stream
 from vicmae_mm.engine.unwrapping import innermost_datasets
+
+from .step_timing import time_in_turns
 
 _REPEATS = 50  # of what takes a fraction of a millisecond
 
@@ -80,7 +83,7 @@ def measure_random_stream(index: int) -> float:
     def enter() -> None:
         with random_stream(index):
             pass
-    return _median_seconds(enter, time.process_time)
+    return _median_seconds(enter, 'cpu')
 
 
 def measure_isolation(dataset: Any, sample: Any) -> float:
@@ -92,14 +95,9 @@ def measure_isolation(dataset: Any, sample: Any) -> float:
                 if getattr(dataset, 'decode_timeout', None) is not None]
     if not timeouts:
         return 0.
-    return _median_seconds(IsolatedFunction(lambda: sample, max(timeouts)), time.perf_counter)
+    return _median_seconds(IsolatedFunction(lambda: sample, max(timeouts)), 'wall')
 
 
-def _median_seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    work()
-    seconds = []
-    for _ in range(_REPEATS):
-        start = clock()
-        work()
-        seconds.append(clock() - start)
-    return float(np.median(seconds))
+def _median_seconds(work: Callable[[], object], clock: str) -> float:
+    times = time_in_turns(dict(work=work), _REPEATS, torch.device('cpu'), clock)
+    return float(np.median(times['work']))

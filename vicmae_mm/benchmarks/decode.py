@@ -31,8 +31,8 @@ from vicmae_mm.datasets.readers import IndexStore, open_video
 from vicmae_mm.datasets.readers.container import decode_all, upright
 from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoInit
 
-from .clips import cut_pieces, encode, find_videos
-from .measuring import describe_machine, interleave, markdown_table, speed_up
+from .clips import add_clips, cut_pieces, encode, find_videos
+from .measuring import describe_machine, describe_speed_up, interleave, markdown_table
 
 SUMMARY = "what reading a pair of frames costs, next to mmaction2's reader"
 STOCK = 'mmaction2, decord'
@@ -125,25 +125,21 @@ REST = (
     dict(type='mmaction.FormatShape', input_format='NCHW'),
 )
 PACKED_PIPELINE = (  # of configs/_base_/datasets/k400_packed_frames.py
-    dict(type='vicmae_mm.SampleFramePair'),
+    dict(type='vicmae_mm.SampleFramePair', mode='distant', num_sections=2),
     dict(type='vicmae_mm.VideoDecode'),
-    dict(type='vicmae_mm.PerFrame', transforms=(
+    dict(type='vicmae_mm.PerFrame', transforms=[
         dict(type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.5, 1.0),
              backend='cv2', interpolation='bicubic'),
-        dict(type='mmpretrain.RandomFlip', prob=0.5))),
+        dict(type='mmpretrain.RandomFlip', prob=0.5)]),
     dict(type='vicmae_mm.PackFrames', meta_keys=('filename', )),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('videos', nargs='+', metavar='FOLDER_OR_FILE', help='real videos')
+    add_clips(parser, 24)
     parser.add_argument('--gop', type=int, nargs='+', default=[250, 30, 12], metavar='FRAMES',
                         help='most frames between keyframes. Default: 250 30 12')
-    parser.add_argument('--clips', type=int, default=24, metavar='N',
-                        help='how many clips to cut, at most. Default: %(default)s')
-    parser.add_argument('--seconds', type=float, default=10., metavar='S',
-                        help='length of a clip. Default: %(default)s')
     parser.add_argument('--rounds', type=int, default=3, metavar='N',
                         help='pairs read from a clip by each method. Default: %(default)s')
 
@@ -185,9 +181,8 @@ def _measure(clips: Sequence[str], rounds: int, folder: str) -> list[tuple[str, 
 def _rows(seconds: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
     rows = []
     for name, times in seconds.items():
-        median, low, high = speed_up(seconds[STOCK], times)
         rows.append((name, f'{1000 * np.median(times):.2f}',
-                     f'{median:.2f} ({low:.2f} to {high:.2f})'))
+                     describe_speed_up(seconds[STOCK], times)))
     return rows
 
 

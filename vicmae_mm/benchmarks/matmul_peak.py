@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from vicmae_mm.engine.optimizers.bf16_optim_wrapper import has_bf16
+
 from .step_timing import time_in_turns
 
 SIZES = {'cuda': (4096, 8192, 16384), 'cpu': (512, 1024, 2048)}
@@ -37,8 +39,7 @@ def measure_peak(device: torch.device, rounds: int = 10, clock: str = 'wall') ->
         rounds: How often each size is measured; the median counts.
         clock: For a CPU, as in :func:`vicmae_mm.benchmarks.measuring.interleave`.
     """
-    bf16 = device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    dtype = torch.bfloat16 if has_bf16(device) else torch.float32
     peaks = []
     for size in SIZES[device.type]:
         # random: a GPU draws less power on zeros, and clocks higher

@@ -1,5 +1,5 @@
 """Measuring several ways of doing the same work side by side, on a machine that is never quiet."""
-import os
+import argparse
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from vicmae_mm import cli
+from vicmae_mm.datasets.preparation.workers import num_cores
+
 CLOCKS: dict[str, Callable[[], float]] = {
     # CPU time of this process, all threads: other programs that share the machine change it
     # little. (Processes it has started are not in it.) Wall time is what a user waits for.
     'cpu': time.process_time,
     'wall': time.perf_counter,
 }
+
+
+def add_clock_and_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--clock``, one of :data:`CLOCKS`, and ``--device``, for :func:`select_device`."""
+    parser.add_argument(
+        '--clock', choices=CLOCKS, default='wall',
+        help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
+    cli.add_device(parser)
 
 
 def interleave(methods: Mapping[str, Callable[[Any], object]], items: Sequence[Any],
@@ -52,6 +63,12 @@ def speed_up(baseline: np.ndarray, times: np.ndarray) -> tuple[float, float, flo
     return float(median), float(low), float(high)
 
 
+def describe_speed_up(baseline: np.ndarray, times: np.ndarray) -> str:
+    """The same in words: '2.00 (1.87 to 2.16)'."""
+    median, low, high = speed_up(baseline, times)
+    return f'{median:.2f} ({low:.2f} to {high:.2f})'
+
+
 def select_device(name: str) -> torch.device:
     """The CPU, or a GPU, which becomes the current one: the one whose queue events are put into.
 
@@ -68,7 +85,7 @@ def select_device(name: str) -> torch.device:
 
 def describe_machine(*packages: str) -> str:
     """One line on the machine: processor, cores, GPUs, and versions of torch and ``packages``."""
-    parts = [f'{_processor()}, {len(os.sched_getaffinity(0))} cores']
+    parts = [f'{_processor()}, {num_cores()} cores']
     if torch.cuda.is_available():
         parts.append(f'{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}')
     parts.append(f'Python {platform.python_version()}, torch {torch.__version__}')

@@ -20,7 +20,14 @@ from mmengine.config import Config
 from vicmae_mm import cli
 
 from .config_options import add_config, read_config
-from .measuring import CLOCKS, describe_machine, mib, print_table, select_device, speed_up
+from .measuring import (
+    add_clock_and_device,
+    describe_machine,
+    mib,
+    print_table,
+    select_device,
+    speed_up,
+)
 from .progress import doing
 from .step_measurement import MEMORY, StepCost, measure_steps, memory_of, or_none, peak_memory
 from .training_step import TrainingStep, quiet_logs
@@ -54,10 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--steps', type=int, default=5,
         help='steps that are timed; default: %(default)s. 0 on a CPU: count the memory alone')
-    parser.add_argument(
-        '--clock', choices=CLOCKS, default='wall',
-        help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
-    cli.add_device(parser)
+    add_clock_and_device(parser)
 
 
 @quiet_logs()

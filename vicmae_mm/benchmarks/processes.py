@@ -8,6 +8,8 @@ import torch
 from torch import distributed, multiprocessing
 from torch.multiprocessing.spawn import ProcessRaisedException
 
+from vicmae_mm.datasets.preparation.workers import num_cores
+
 
 def run_processes(function: Callable, count: int, device_type: str, *args: Any) -> Any:
     """Call ``function(device, *args)`` in every process of a group.
@@ -48,7 +50,7 @@ def _process(rank: int, function: Callable, count: int, device_type: str, rendez
     if device_type == 'cuda':
         torch.cuda.set_device(device)
     else:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
+        torch.set_num_threads(max(1, num_cores() // count))
     distributed.init_process_group(
         'nccl' if device_type == 'cuda' else 'gloo', init_method=f'file://{rendezvous}', rank=rank,
         world_size=count)

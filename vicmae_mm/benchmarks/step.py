@@ -18,14 +18,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from vicmae_mm import cli
-
 from .config_options import add_config, read_config
 from .flops import count_flops
 from .mae_baseline import mmpretrain_mae, without_contrast
 from .matmul_peak import Peak, measure_peak
 from .measuring import (
-    CLOCKS,
+    add_clock_and_device,
     describe_machine,
     markdown_table,
     mib,
@@ -62,10 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'part, in turns with it')
     parser.add_argument(
         '--profile', action='store_true', help='show where the time goes, at the first batch size')
-    parser.add_argument(
-        '--clock', choices=CLOCKS, default='wall',
-        help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
-    cli.add_device(parser)
+    add_clock_and_device(parser)
 
 
 @quiet_logs()

@@ -30,12 +30,13 @@ from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
 from vicmae_mm import cli
+from vicmae_mm.datasets.preparation.workers import num_cores
 from vicmae_mm.registry import MODELS
 
-from .clips import cut_pieces, encode, find_videos
+from .clips import add_clips, cut_pieces, encode, find_videos
 from .config_options import add_config, read_config
 from .data_stages import StageTimes
-from .measuring import describe_machine, interleave, markdown_table, speed_up
+from .measuring import describe_machine, describe_speed_up, interleave, markdown_table
 from .progress import track
 from .views_ways import Delivery, TestWay, deliver, record
 
@@ -52,13 +53,9 @@ _VIDEOS_A_WORKER = 4  # at least, lest starting and ending count
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_config(parser)
-    parser.add_argument('videos', nargs='+', metavar='FOLDER_OR_FILE', help='real videos')
+    add_clips(parser, 12)
     parser.add_argument('--gop', type=int, default=250, metavar='FRAMES',
                         help='most frames between keyframes; default: %(default)s')
-    parser.add_argument('--clips', type=int, default=12, metavar='N',
-                        help='how many clips to cut, at most; default: %(default)s')
-    parser.add_argument('--seconds', type=float, default=10., metavar='S',
-                        help='length of a clip; default: %(default)s')
     parser.add_argument('--rounds', type=int, default=3, metavar='N',
                         help='how often everything is measured; default: %(default)s')
     parser.add_argument('--workers', type=int, metavar='N',
@@ -95,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _read_config(args: argparse.Namespace) -> Config:
     """The config, with ``test_dataloader`` as it is read here."""
-    workers = args.workers or max(1, len(os.sched_getaffinity(0)) - 1)
+    workers = args.workers or max(1, num_cores() - 1)
     if min(args.gop, args.clips, args.rounds, workers) < 1 or args.seconds <= 0:
         raise ValueError('--gop, --clips, --rounds, --workers and --seconds must be positive.')
     cfg = read_config(args)
@@ -140,7 +137,7 @@ def _stage_table(ways: Mapping[str, TestWay], clips: Sequence[str], rounds: int)
     rows = [(stage, *(f'{1000 * spent[name]:.1f}' for name in ways), '')
             for stage, spent in stages.items()]
     rows.append(('all, median', *(f'{1000 * np.median(seconds[name]):.1f}' for name in ways),
-                 _ratio(seconds[STOCK], seconds[OURS])))
+                 describe_speed_up(seconds[STOCK], seconds[OURS])))
     return markdown_table(
         ('CPU ms a video in a worker', *ways, 'speed-up (quartiles)'), rows)
 
@@ -177,7 +174,8 @@ def _delivery_table(ways: Mapping[str, TestWay], receivers: Mapping[str, Mapping
                 taken[name].append(deliver(way.loader(), receive[name]))
         wall = {name: np.array([each.wall for each in taken[name]]) for name in ways}
         rows += [
-            (made, name, f'{1000 * np.median(wall[name]):.0f}', _ratio(wall[STOCK], wall[name]),
+            (made, name, f'{1000 * np.median(wall[name]):.0f}',
+             describe_speed_up(wall[STOCK], wall[name]),
              *(f'{1000 * np.median([getattr(each, part) for each in taken[name]]):.0f}'
                for part in ('workers', 'main'))) for name in ways]
         if made == 'scores':
@@ -186,8 +184,3 @@ def _delivery_table(ways: Mapping[str, TestWay], receivers: Mapping[str, Mapping
     return markdown_table(
         ('made of a video', 'by', 'wall ms', 'speed-up (quartiles)', 'CPU ms in workers',
          'CPU ms in the main process'), rows)
-
-
-def _ratio(stock: np.ndarray, times: np.ndarray) -> str:
-    median, low, high = speed_up(stock, times)
-    return f'{median:.2f} ({low:.2f} to {high:.2f})'

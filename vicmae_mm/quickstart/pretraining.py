@@ -1,6 +1,5 @@
 """Pre-training runs of the quickstart: mmengine's runner, with a short word to the terminal."""
 import logging
-import os
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from vicmae_mm.datasets.preparation.workers import num_cores
 from vicmae_mm.models import ViCMAE
 
 SHOWN = ('recon', 'contrast', 'pair_accuracy')  # of what the runner logs
@@ -57,13 +57,6 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.ERROR)
         return logger
-
-
-def num_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,

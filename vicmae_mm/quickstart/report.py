@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
+from vicmae_mm.datasets.preparation.workers import num_cores
 from vicmae_mm.models import ViCMAE
 
 from .measuring import LEVELS, Accuracy, ImageSet
-from .pretraining import num_cores
 from .progress import duration
 
 FEATURES = dict(avg='patches', cls='class token')

@@ -1,4 +1,5 @@
 """Converting many videos into smaller data: the course of it, whatever becomes of a video."""
+import argparse
 import json
 import os.path as osp
 import shutil
@@ -13,7 +14,7 @@ from vicmae_mm.datasets.lost import Lost
 from vicmae_mm.whole_files import written_whole
 
 from .progress import FileProgress
-from .workers import run_isolated
+from .workers import num_cores, run_isolated
 
 Job = TypeVar('Job')
 
@@ -32,6 +33,16 @@ class Done:
     problem: str = ''
     size: int = 0
     seconds: float = 0.
+
+
+def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None:
+    """Add the options of all that make videos smaller; ``timeout`` is the default, in seconds."""
+    parser.add_argument('--short-side', type=int, default=256, metavar='PIXELS',
+                        help='longest the shorter side may be (default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=num_cores(),
+                        help='videos at a time (default: %(default)s)')
+    parser.add_argument('--timeout', type=float, default=timeout, metavar='SECONDS',
+                        help='longest a video may take (default: %(default)s)')
 
 
 def convert(function: Callable[[Job], Done], jobs: Sequence[Job], num_workers: int,

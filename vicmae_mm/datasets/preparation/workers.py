@@ -25,7 +25,7 @@ class WorkerError(RuntimeError):
     """A worker can not start, or the function raised something that is not about one file."""
 
 
-def default_workers() -> int:
+def num_cores() -> int:
     """The cores this process may use."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))

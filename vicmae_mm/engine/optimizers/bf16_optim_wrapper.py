@@ -10,6 +10,11 @@ from torch import nn
 from vicmae_mm.registry import OPTIM_WRAPPERS
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether it is a GPU that computes in bfloat16."""
+    return device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 @OPTIM_WRAPPERS.register_module()
 class BF16OptimWrapper(OptimWrapper):
     """Run the forward pass in bfloat16 where the GPU computes in it.
@@ -29,8 +34,7 @@ class BF16OptimWrapper(OptimWrapper):
 
     def _has_bf16(self, device: torch.device) -> bool:
         if not hasattr(self, '_bf16'):
-            self._bf16 = (
-                device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0))
+            self._bf16 = has_bf16(device)
             if not self._bf16:
                 print_log(
                     f'No native bfloat16 on {device}: training in float32.', logger='current')
