@@ -188,8 +188,9 @@ def words_for_user(error: Exception) -> str | None:
     if str(error).startswith(_DEAD_WORKER) or (  # or it died while it handed over a batch
             isinstance(error, (ConnectionError, EOFError))
             and any(frame.filename.endswith(_LOADER) for frame in frames)):
-        return (f'a data-loading worker has died ({str(error).strip()}), mostly because the '
-                'machine ran out of memory: lower train_dataloader.num_workers, and go on with '
+        said = str(error).strip() or type(error).__name__  # an EOFError says nothing
+        return (f'a data-loading worker has died ({said}), mostly because the machine '
+                'ran out of memory: lower train_dataloader.num_workers, and go on with '
                 '--resume')
     name, last = type(error).__name__, frames[-1]
     if (not isinstance(error, _USERS) and not _on_purpose(name, last.filename, last.line or '')

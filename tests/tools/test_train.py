@@ -228,6 +228,18 @@ def from_worker(kind: str) -> Exception:
     return caught.value
 
 
+def test_a_worker_that_dies_in_silence_is_named(monkeypatch):
+
+    def closed(*args):
+        raise EOFError
+
+    loader = iter(DataLoader(Failing('never')))
+    monkeypatch.setattr(loader, '_next_data', closed)  # called within torch's own file
+    with pytest.raises(EOFError) as caught:
+        next(loader)
+    assert 'a data-loading worker has died (EOFError), ' in cli.words_for_user(caught.value)
+
+
 def test_errors_from_workers():
     error = from_worker('too many')
     assert isinstance(error, TooManyBadVideosError)
