@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from .checkpoint_integrity import find_damage, newest_whole_beside
+from .checkpoint_integrity import find_damage, newest_undamaged_in_folder_of
 
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')
@@ -120,7 +120,8 @@ def guard_loader(loader: Any) -> None:
         place = _place(str(filename))
         damage = find_damage(place) if os.path.isfile(place) else None
         if damage is not None:
-            raise ValueError(f'{filename} is damaged: {damage}. {_another(filename)}')
+            raise ValueError(f'{filename} is not a checkpoint, or is damaged: {damage}. '
+                             f'{_another(filename)}')
         try:
             with _data_only(place in _trusted):
                 checkpoint = stock(cls, filename, *args, **kwargs)
@@ -180,9 +181,9 @@ def _for_people(filename: str, error: Exception) -> Exception:
 
 
 def _another(filename: str) -> str:
-    whole = newest_whole_beside(filename)
-    return ('Name another file: there is none beside it that is whole.' if whole is None
-            else f'The newest whole file beside it is {whole}.')
+    other = newest_undamaged_in_folder_of(filename)
+    return ('No undamaged checkpoint was found in this folder; pass another file.'
+            if other is None else f'The newest undamaged file in this folder is {other}.')
 
 
 def _is_refusal_or_damage(error: Exception) -> bool:

@@ -4,7 +4,7 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +21,7 @@ from vicmae_mm.checkpoint_integrity import find_damage
 from vicmae_mm.cli import words_for_user
 from vicmae_mm.engine import whole_file_backend
 from vicmae_mm.engine.whole_file_backend import CheckpointWriteError, WholeFileBackend
+from vicmae_mm.whole_files import write_whole
 
 OURS, STOCK = 'vicmae_mm.SafeCheckpointHook', 'CheckpointHook'
 
@@ -37,7 +38,7 @@ def make_runner(work_dir: Path, *hooks: Hook, kind: str = OURS, epochs: int = 2,
 def check_run_goes_on(work_dir: Path) -> None:
     """``last_checkpoint`` loads; the run ends as if nothing had been, leaving nothing behind."""
     named = Path((work_dir / 'last_checkpoint').read_text())
-    assert find_damage(named, deep=True) is None
+    assert find_damage(named) is None
     _load_checkpoint(str(named))
     resumed = make_runner(work_dir, resume=True, epochs=3)
     resumed.train()
@@ -77,7 +78,11 @@ def kill_at(function: Callable, name: str, after: bool, position: int = 0) -> Ca
     return wrapper
 
 
-def half_written(content: bytes) -> Any:
+def write_half(path: Path, pieces: list[bytes]) -> None:
+    write_whole(path, half_of(*pieces))
+
+
+def half_of(content: bytes) -> Iterator[bytes]:
     yield content[:len(content) // 2]
     die()
 
@@ -105,7 +110,7 @@ class Armed(Hook):
         if runner.epoch != 1:
             return
         if self.stage == 'in the middle':
-            patch.object(whole_file_backend, 'with_checksum', half_written).start()
+            patch.object(whole_file_backend, 'write_whole', write_half).start()
         else:
             owner, function, name, after, position = STAGES[self.stage]
             patch.object(owner, function, kill_at(
@@ -149,7 +154,7 @@ def check_nothing_is_left(work_dir: Path) -> None:
     """See that no checkpoint loads, and that the one named last is gone."""
     assert files(work_dir) == ['epoch_2.pth', 'last_checkpoint']
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')  # removed
-    assert find_damage(work_dir / 'epoch_2.pth', deep=True)
+    assert find_damage(work_dir / 'epoch_2.pth')
 
 
 def test_stock_is_left_with_nothing(tmp_path):

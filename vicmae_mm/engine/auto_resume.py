@@ -26,18 +26,20 @@ def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | 
         The path, the same on every process; None if there is no checkpoint.
 
     Raises:
-        ValueError: There are checkpoints, and all are damaged.
+        ValueError: There are checkpoints, and all are damaged; or the search failed.
     """
-    choice: list = [None, None]
+    choice: list[str | None] = [None, None]
+    cause = None
     if is_main_process():
         try:
             choice[0] = _choose(Path(work_dir), Path(folder), patterns)
-        except ValueError as error:
-            choice[1] = str(error)
+        # Of any kind: the other processes wait in the broadcast until they are told.
+        except Exception as error:
+            cause, choice[1] = error, str(error) or type(error).__name__
     broadcast_object_list(choice)
     path, problem = choice
     if problem is not None:
-        raise ValueError(problem)
+        raise ValueError(problem) from cause
     return path
 
 
@@ -47,7 +49,7 @@ def _choose(work_dir: Path, folder: Path, patterns: list[str]) -> str | None:
         return note
     damaged: list[str] = []
     for path in _candidates(work_dir, folder, patterns, note):
-        damage = find_damage(path, deep=True)
+        damage = find_damage(path)
         if damage is None:
             if damaged:
                 print_log(f'{"; ".join(damaged)}. Falling back to {path}, the newest checkpoint '

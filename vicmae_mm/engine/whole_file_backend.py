@@ -1,10 +1,9 @@
-"""A file backend of mmengine that writes files whole, and checkpoints with a checksum."""
+"""A file backend of mmengine that writes files atomically."""
 import shutil
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from vicmae_mm.checkpoint_integrity import with_checksum
 from vicmae_mm.whole_files import write_whole
 
 
@@ -13,7 +12,7 @@ class CheckpointWriteError(OSError):
 
 
 class WholeFileBackend(LocalBackend):
-    """Local files that appear once they are complete; archives get a checksum."""
+    """Local files that appear once they are complete."""
 
     NAME = 'vicmae_mm.whole_files'
 
@@ -24,7 +23,7 @@ class WholeFileBackend(LocalBackend):
             CheckpointWriteError: They can't be written; names path, bytes needed and free.
         """
         try:
-            write_whole(filepath, with_checksum(obj))
+            write_whole(filepath, [obj])
         except OSError as error:
             raise CheckpointWriteError(
                 f'{filepath} could not be written ({error.strerror or error}): it needs '
