@@ -91,11 +91,12 @@ def test_torch_alone_loads_flipped_tensors_silently():
 
 
 def is_loaded_unchanged(path: Path, want: dict) -> bool:
-    """Whether torch itself loads the same, bit by bit."""
+    ''"Whether torch itself loads the same, bit by bit.''"
     try:
         got = torch.load(path, weights_only=True)
-        return (got['meta'] == want['meta'] and got['state_dict'].keys() == want['state_dict'].keys()
-                and all(got['state_dict'][k].equal(v) for k, v in want['state_dict'].items()))
+        tensors = got['state_dict']
+        return (got['meta'] == want['meta'] and tensors.keys() == want['state_dict'].keys()
+                and all(tensors[k].equal(v) for k, v in want['state_dict'].items()))
     except Exception:
         return False
 
