@@ -6,11 +6,16 @@ those of tools/train.py, which runs the same check. Exit status: 0 it can be tra
 import argparse
 import sys
 
-from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from mmengine.config import Config
 
-from vicmae_mm.config_check import ConfigError, check_config, count_processes, misspelt_options
-from vicmae_mm.train_options import add_options, merge_args
+from vicmae_mm.commands.preflight import (
+    ConfigError,
+    check_config,
+    count_processes,
+    misspelt_options,
+)
+from vicmae_mm.commands.train_options import add_options, merge_args
 
 
 def main() -> None:
@@ -29,7 +34,7 @@ def main() -> None:
     processes = args.processes or count_processes(args.launcher)
     findings = check_config(cfg, processes)
     print(f'{args.config}, {processes} process(es):')
-    for line in findings.facts:
+    for line in findings.notes:
         print(f'  {line}')
     for line in [*misspelt, *findings.warnings]:
         print(f'warning: {line}', file=sys.stderr)

@@ -13,17 +13,16 @@ import argparse
 from pathlib import Path
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.cli import add_trust, run
-from vicmae_mm.conversion import (
-    NAMES,
-    Conversion,
+from vicmae_mm.checkpoints.conversion import NAMES, Conversion, convert_with_report
+from vicmae_mm.checkpoints.conversion.families import CONVERTIBLE, OURS
+from vicmae_mm.checkpoints.conversion.names import shorten
+from vicmae_mm.checkpoints.weight_files import (
     check_suffix,
-    convert_with_report,
-    read_with_extras,
-    shorten,
-    wrapper,
-    write_checkpoint,
+    read_weights_and_extras,
+    write_weights,
 )
+from vicmae_mm.commands.options import add_trust, run
+from vicmae_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         '--from', dest='source', choices=NAMES, metavar='FAMILY',
         help='default: told by the names in the file')
     parser.add_argument(
-        '--to', dest='target', choices=NAMES, metavar='FAMILY', default=NAMES[-1],
+        '--to', dest='target', choices=NAMES, metavar='FAMILY', default=OURS,
         help='default: %(default)s')
     parser.add_argument(
         '--drop', nargs='+', default=[], metavar='NAME',
@@ -61,14 +60,14 @@ def main() -> None:
     check_suffix(args.dst)
     if args.dst.exists() and not args.force:
         raise FileExistsError(f'{args.dst} exists: --force replaces it.')
-    weights, extras = read_with_extras(args.src)
+    weights, extras = read_weights_and_extras(args.src)
     try:
         result = convert_with_report(
             weights, args.source, args.target, drop=args.drop, encoder_only=args.encoder_only,
             num_frames=args.num_frames, img_size=args.img_size)
     except ValueError as error:
-        raise ValueError(f'{args.src}: {error}') from error
-    write_checkpoint(args.dst, result.state, wrapper(args.target))
+        raise InputError(f'{args.src}: {error}') from error
+    write_weights(args.dst, result.state, CONVERTIBLE[args.target].wrapper)
     print(summary(args, result, len(weights), extras))
 
 

@@ -18,10 +18,11 @@ from typing import BinaryIO
 import numpy as np
 from safetensors.torch import save
 
-from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from vicmae_mm.apis import extract_features
 from vicmae_mm.apis.features import FileFeatures
-from vicmae_mm.whole_files import written_whole
+from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.errors import InputError
 
 SUFFIXES = ('.npz', '.safetensors')
 
@@ -56,7 +57,7 @@ def parse_args() -> argparse.Namespace:
 def check_out(out: Path) -> None:
     """Refuse a name that no file of features can have."""
     if out.suffix not in SUFFIXES:
-        raise ValueError(f'{out} has none of the suffixes {" and ".join(SUFFIXES)}.')
+        raise InputError(f'{out} has none of the suffixes {" and ".join(SUFFIXES)}.')
     if out.is_dir():
         raise IsADirectoryError(f'{out} is a folder: name a file.')
     if out.parent.exists() and not out.parent.is_dir():
@@ -78,7 +79,7 @@ def main() -> None:
     bad: list[str] = []
     try:
         # opened now, as it would be a pity to find out that it can't be when all is computed
-        with written_whole(args.out) as part, open(part, 'wb') as file:
+        with atomic_write(args.out) as part, open(part, 'wb') as file:
             result = extract_features(
                 args.checkpoint, args.paths, args.level, config=args.config, device=args.device,
                 batch_size=args.batch_size, num_frames=args.num_frames,

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.cli import add_trust, run
-from vicmae_mm.evaluation.transfer import Method, add_options, knn_score, measure_all
-from vicmae_mm.evaluation.transfer.protocol import Splits
-from vicmae_mm.evaluation.transfer.sources import Source
+from vicmae_mm.commands.options import add_trust, run
+from vicmae_mm.commands.transfer import Method, add_options, knn_score, measure_all
+from vicmae_mm.commands.transfer.protocol import Splits
+from vicmae_mm.commands.transfer.sources import Source
 
 
 def measure(k: int, source: Source, splits: Splits,

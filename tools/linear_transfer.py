@@ -12,16 +12,10 @@ import argparse
 from collections.abc import Callable
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.cli import add_trust, run
-from vicmae_mm.evaluation.transfer import (
-    PENALTIES,
-    Method,
-    add_options,
-    linear_score,
-    measure_all,
-)
-from vicmae_mm.evaluation.transfer.protocol import Splits
-from vicmae_mm.evaluation.transfer.sources import Source
+from vicmae_mm.commands.options import add_trust, run
+from vicmae_mm.commands.transfer import PENALTIES, Method, add_options, linear_score, measure_all
+from vicmae_mm.commands.transfer.protocol import Splits
+from vicmae_mm.commands.transfer.sources import Source
 
 
 def main() -> None:

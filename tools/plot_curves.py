@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.visualization import find_scalars, plot_curves
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     try:
         scalars = find_scalars(args.run) if args.run.is_dir() else [args.run]
         if not scalars:
-            raise ValueError(f'{args.run} is not the work dir of a run: it has no '
+            raise InputError(f'{args.run} is not the work dir of a run: it has no '
                              '<timestamp>/vis_data/scalars.json.')
         plot_curves(scalars, out)
     except (OSError, ValueError) as error:

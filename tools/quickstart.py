@@ -10,14 +10,14 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
-from vicmae_mm.quickstart.clips import render_clips
-from vicmae_mm.quickstart.digit_scenes import load_worlds
-from vicmae_mm.quickstart.measuring import draw_images, majority_share, measure
-from vicmae_mm.quickstart.pictures import draw_pictures
-from vicmae_mm.quickstart.pretraining import build_runner, pretrain
-from vicmae_mm.quickstart.progress import Progress
-from vicmae_mm.quickstart.report import Setting, accuracy_table, write_report
+from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands.quickstart.clips import render_clips
+from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
+from vicmae_mm.commands.quickstart.measuring import draw_images, majority_share, measure
+from vicmae_mm.commands.quickstart.pictures import draw_pictures
+from vicmae_mm.commands.quickstart.pretraining import build_runner, pretrain
+from vicmae_mm.commands.quickstart.progress import Progress
+from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
 STEPS = ('render clips', 'pre-train ViC-MAE', 'pre-train MAE', 'measure', 'draw and report')

@@ -1,11 +1,14 @@
 """Test a model: python tools/test.py CONFIG CHECKPOINT [--out FILE] ..."""
 import argparse
 
-from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 import mmengine
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+
+from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,16 +33,16 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         ValueError: The config has no test, or --out a wrong ending.
     """
     if cfg.get('test_dataloader') is None:
-        raise ValueError(f'{args.config} has no test_dataloader: there is nothing to test. '
+        raise InputError(f'{args.config} has no test_dataloader: there is nothing to test. '
                          'Pre-trained models are tested by the configs in configs/transfer.')
-    cli.check_checkpoint(args.checkpoint)
+    check_exists(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
     cli.merge_options(cfg, args, ['test_dataloader'])
     if args.out:
         endings = ('.pkl', '.pickle') if args.out_item == 'pred' else ('.json', '.yaml', '.yml')
         if not args.out.endswith(endings):
-            raise ValueError(f'--out {args.out}: must end in {" or ".join(endings)}')
+            raise InputError(f'--out {args.out}: must end in {" or ".join(endings)}')
         if args.out_item == 'pred':
             metrics = cfg.test_evaluator
             cfg.test_evaluator = [

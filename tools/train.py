@@ -2,19 +2,19 @@
 import argparse
 import sys
 
-from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from vicmae_mm.config_check import (
+from vicmae_mm.commands.preflight import (
     ConfigError,
     check_config,
     count_processes,
     is_first_process,
     misspelt_options,
 )
-from vicmae_mm.train_options import add_options, merge_args
+from vicmae_mm.commands.train_options import add_options, merge_args
 
 
 def parse_args() -> argparse.Namespace:

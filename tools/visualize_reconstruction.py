@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vicmae_mm import cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from vicmae_mm.apis import load_model, reconstruction_picture
 
 PICTURES = ('.png', '.jpg', '.jpeg')

@@ -11,7 +11,7 @@ from tests.helpers.runs import save_run
 from tests.helpers.videos import draw_frame, make_video, read_frame_number
 from vicmae_mm.apis import extract_features, load_backbone
 from vicmae_mm.apis.features import list_files
-from vicmae_mm.apis.frames import prepare_frame, read_frames
+from vicmae_mm.datasets.readers.image_or_video import prepare_frame, read_frames
 from vicmae_mm.models import VideoViT
 
 NUM_TOKENS = 1 + (IMG_SIZE // PATCH)**2

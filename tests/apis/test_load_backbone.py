@@ -9,7 +9,8 @@ from mmpretrain.models import VisionTransformer
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR, save_run
 from vicmae_mm.apis import load_backbone
-from vicmae_mm.conversion import convert, read_checkpoint, write_checkpoint
+from vicmae_mm.checkpoints.conversion import convert
+from vicmae_mm.checkpoints.weight_files import read_weights, write_weights
 from vicmae_mm.models import VideoViT
 from vicmae_mm.registry import MODELS
 
@@ -185,7 +186,7 @@ def test_image_is_a_clip_that_stands_still(tmp_path, images):
 
 def test_safetensors(tmp_path, images):
     checkpoint = save(tmp_path / 'a.pth', VisionTransformer('deit-t', out_type='raw', **SIZES))
-    write_checkpoint(tmp_path / 'a.safetensors', read_checkpoint(checkpoint))
+    write_weights(tmp_path / 'a.safetensors', read_weights(checkpoint))
     features = load_backbone(tmp_path / 'a.safetensors')(images)
     assert torch.equal(features, load_backbone(checkpoint)(images))
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from benchmarks import contrast, memory
+from benchmarks.contrast_part import ContrastPart
 from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_config
 from tests.helpers.distributed import run_distributed
-from vicmae_mm.benchmarks import contrast, memory
-from vicmae_mm.benchmarks.contrast_part import ContrastPart
 
 
 def run(module: ModuleType, *words: str) -> None:

@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.contrast_part import ContrastPart, OneOfMany, count_contrast
+from benchmarks.flops import count_flops
+from benchmarks.live_bytes import LiveBytes, count_peak_bytes
+from benchmarks.mae_baseline import mmpretrain_mae, without_contrast
+from benchmarks.training_step import TrainingStep
 from tests.benchmarks.step_configs import tiny_step_config
 from tests.helpers.models import IMG_SIZE, PATCH, WIDTH
-from vicmae_mm.benchmarks.contrast_part import ContrastPart, OneOfMany, count_contrast
-from vicmae_mm.benchmarks.flops import count_flops
-from vicmae_mm.benchmarks.live_bytes import LiveBytes, count_peak_bytes
-from vicmae_mm.benchmarks.mae_baseline import mmpretrain_mae, without_contrast
-from vicmae_mm.benchmarks.training_step import TrainingStep
 from vicmae_mm.models import InfoNCEHead
 
 CPU = torch.device('cpu')

@@ -10,10 +10,10 @@ from mmcv.transforms import Compose
 from mmengine.dataset import default_collate, pseudo_collate
 from mmpretrain.models.utils.data_preprocessor import ClsDataPreprocessor
 
+from benchmarks import data
+from benchmarks.data_delivery import count_pairs, measure_delivery, measure_handover
+from benchmarks.data_stages import StageTimes
 from tests.helpers.videos import make_video
-from vicmae_mm.benchmarks import data
-from vicmae_mm.benchmarks.data_delivery import count_pairs, measure_delivery, measure_handover
-from vicmae_mm.benchmarks.data_stages import StageTimes
 from vicmae_mm.datasets import PerFrame
 from vicmae_mm.models import PairDataPreprocessor
 

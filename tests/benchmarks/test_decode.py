@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config, ConfigDict
 
+from benchmarks import clips, decode
 from tests.helpers.videos import make_video
-from vicmae_mm.benchmarks import clips, decode
 
 
 @pytest.fixture(scope='module')

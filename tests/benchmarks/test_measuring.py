@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from vicmae_mm.benchmarks.measuring import markdown_table, print_table, select_device
-from vicmae_mm.benchmarks.progress import doing
+from benchmarks.measuring import markdown_table, print_table, select_device
+from benchmarks.progress import doing
 
 
 def test_rows_are_printed_as_they_come(capsys):

@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks import matmul_peak, step, step_measurement
+from benchmarks.mae_baseline import mmpretrain_mae, without_contrast
+from benchmarks.matmul_peak import Peak
+from benchmarks.processes import run_processes
+from benchmarks.step_measurement import Compilation, StepCost, measure_steps
+from benchmarks.step_profile import REST, PartTimer
+from benchmarks.training_step import TrainingStep, with_compilation
 from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_config
 from tests.helpers.distributed import run_distributed
-from vicmae_mm.benchmarks import matmul_peak, step, step_measurement
-from vicmae_mm.benchmarks.mae_baseline import mmpretrain_mae, without_contrast
-from vicmae_mm.benchmarks.matmul_peak import Peak
-from vicmae_mm.benchmarks.processes import run_processes
-from vicmae_mm.benchmarks.step_measurement import Compilation, StepCost, measure_steps
-from vicmae_mm.benchmarks.step_profile import REST, PartTimer
-from vicmae_mm.benchmarks.training_step import TrainingStep, with_compilation
-from vicmae_mm.models.utils.packed_attention import PackedAttention
+from vicmae_mm.models.layers.packed_attention import PackedAttention
 
 CPU = torch.device('cpu')
 
 
 def command(*words: str) -> argparse.Namespace:
-    """The options of ``tools/benchmark.py step``."""
+    """The options of ``benchmarks/run.py step``."""
     parser = argparse.ArgumentParser()
     step.add_arguments(parser)
     return parser.parse_args([*words, '--device', 'cpu'])

@@ -5,9 +5,9 @@ import time
 import pytest
 from torch.utils.data import DataLoader
 
+from benchmarks import views
+from benchmarks.views_ways import deliver, stock_pipeline
 from tests.helpers.videos import make_video
-from vicmae_mm.benchmarks import views
-from vicmae_mm.benchmarks.views_ways import deliver, stock_pipeline
 
 CONFIG = '''
 custom_imports = dict(imports=['vicmae_mm'], allow_failed_imports=False)

@@ -1,10 +1,10 @@
 """Packing videos in this process, without the command."""
 from pathlib import Path
 
-from vicmae_mm.datasets.annotations import scan_folder
+from vicmae_mm.commands.preparation.pack_plan import Plan
+from vicmae_mm.commands.preparation.pack_video import Settings, pack_video
+from vicmae_mm.datasets.annotations.video_lists import scan_folder
 from vicmae_mm.datasets.packed.index import build_index
-from vicmae_mm.datasets.packed.pack_plan import Plan
-from vicmae_mm.datasets.packed.packing import Settings, pack_video
 
 
 def pack(videos: Path, target: Path, per_shard: int = 3, **settings: int) -> str:

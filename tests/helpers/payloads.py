@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from vicmae_mm.checkpoint_safety import CAN_LOAD_SAFELY
+from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
 
 safe_torch = pytest.mark.skipif(
     not CAN_LOAD_SAFELY, reason='torch before 2.6 has no safe way to load a checkpoint')

@@ -16,10 +16,10 @@ from mmengine.runner import Runner
 
 from tests.helpers.models import shrink
 from tests.helpers.videos import make_video
+from vicmae_mm.checkpoints import backend as whole_file_backend
 from vicmae_mm.datasets.transforms import decoding
-from vicmae_mm.engine import whole_file_backend
-from vicmae_mm.engine.unwrapping import unwrapped_model
-from vicmae_mm.whole_files import write_whole
+from vicmae_mm.engine.runner_access import unwrapped_model
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
 
 CONFIG = Path(__file__).parents[2] / 'configs/vicmae_vit-b16_k400.py'
 EPOCHS, BATCH, VIDEOS = 3, 8, 42  # 2 videos are left over
@@ -142,7 +142,7 @@ class Killer(Hook):
             case 'optimizer':
                 runner.optim_wrapper.optimizer.register_step_post_hook(_die)
             case 'writing':
-                whole_file_backend.write_whole = partial(_write_half, write_whole)
+                whole_file_backend.atomic_write_bytes = partial(_write_half, atomic_write_bytes)
             case 'renamed':
                 os.replace = partial(_replace_and_die, os.replace)
 

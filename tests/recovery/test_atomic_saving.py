@@ -17,11 +17,11 @@ from mmengine.runner.checkpoint import _load_checkpoint
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
-from vicmae_mm.checkpoint_integrity import find_damage
-from vicmae_mm.cli import words_for_user
-from vicmae_mm.engine import whole_file_backend
-from vicmae_mm.engine.whole_file_backend import CheckpointWriteError, WholeFileBackend
-from vicmae_mm.whole_files import write_whole
+from vicmae_mm.checkpoints import backend as whole_file_backend
+from vicmae_mm.checkpoints.backend import CheckpointWriteError, WholeFileBackend
+from vicmae_mm.checkpoints.integrity import find_damage
+from vicmae_mm.commands.options import user_message
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
 
 OURS, STOCK = 'vicmae_mm.SafeCheckpointHook', 'CheckpointHook'
 
@@ -79,7 +79,7 @@ def kill_at(function: Callable, name: str, after: bool, position: int = 0) -> Ca
 
 
 def write_half(path: Path, pieces: list[bytes]) -> None:
-    write_whole(path, half_of(*pieces))
+    atomic_write_bytes(path, half_of(*pieces))
 
 
 def half_of(content: bytes) -> Iterator[bytes]:
@@ -110,7 +110,7 @@ class Armed(Hook):
         if runner.epoch != 1:
             return
         if self.stage == 'in the middle':
-            patch.object(whole_file_backend, 'write_whole', write_half).start()
+            patch.object(whole_file_backend, 'atomic_write_bytes', write_half).start()
         else:
             owner, function, name, after, position = STAGES[self.stage]
             patch.object(owner, function, kill_at(
@@ -181,7 +181,7 @@ def train_with_limit(work_dir: str, kind: str) -> str | None:
         make_runner(Path(work_dir), LimitFileSize(), kind=kind).train()
     except OSError as error:
         soft_limit_off()
-        return words_for_user(error)
+        return user_message(error)
     raise AssertionError('the limit did nothing')
 
 
@@ -238,7 +238,7 @@ def small_disk(tmp_path):
 def test_full_disk(small_disk):
     with pytest.raises(CheckpointWriteError) as caught:
         make_runner(small_disk, FillDisk()).train()
-    check_message(words_for_user(caught.value), small_disk, 'No space left on device')
+    check_message(user_message(caught.value), small_disk, 'No space left on device')
     assert files(small_disk) == ['epoch_1.pth', 'filler', 'last_checkpoint']
     (small_disk / 'filler').unlink()
     check_run_goes_on(small_disk)
@@ -255,6 +255,6 @@ def test_disk_error(tmp_path, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(CheckpointWriteError) as caught:
         patched.setattr(os, 'fsync', fsync)
         make_runner(tmp_path).train()
-    check_message(words_for_user(caught.value), tmp_path, 'Input/output error')
+    check_message(user_message(caught.value), tmp_path, 'Input/output error')
     assert files(tmp_path) == ['epoch_1.pth', 'last_checkpoint']
     check_run_goes_on(tmp_path)

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from tests.conftest import REPO
 from tests.helpers.models import shrink
 from tests.helpers.videos import make_video
-from vicmae_mm.config_check import check_config
+from vicmae_mm.commands.preflight import check_config
 
 NUM_VIDEOS = 8
 DATA = 'train_dataloader.dataset'
@@ -54,9 +54,9 @@ def check(config):
 def test_a_good_config_passes(check):
     found = check()
     assert not found.errors
-    assert f'data: {NUM_VIDEOS} samples for training; 4 read' in found.facts[0]
-    assert 'model: its loss takes batches of 2 x (3, 32, 32) float32' in found.facts
-    assert 'contrast: 6 negatives for each frame, of 4 videos a step' in found.facts
+    assert f'data: {NUM_VIDEOS} samples for training; 4 read' in found.notes[0]
+    assert 'model: its loss takes batches of 2 x (3, 32, 32) float32' in found.notes
+    assert 'contrast: 6 negatives for each frame, of 4 videos a step' in found.notes
     assert found.warnings == [
         'the learning rate 0.0024 is for 4,096 samples a step, here they are 4: '
         '--auto-scale-lr makes it 2.34375e-06']
@@ -68,7 +68,7 @@ BAD = [
      ('model.projector.in_channels', 16): 'set its in_channels',
      ('default_hooks.collapse.type', 'ColapseHook'): 'ColapseHook is not in the',
      ('train_cfg.type', 'TranLoop'): "train_cfg.type='TranLoop' is no registered loop: correct",
-     ('load_from', 'none.pth'): 'checkpoint none.pth does not exist: correct load_from',
+     ('load_from', 'none.pth'): 'There is no checkpoint none.pth: correct load_from',
      (BATCH, 0): 'batch_size=0 must be a whole number from 1 up',
      ('work_dir', f'{__file__}/w'): 'name another with --work-dir'},
     {(f'{DATA}.ann_file', '/'): 'is a folder. Set ann_file to',

@@ -15,10 +15,10 @@ from mmengine.runner.checkpoint import _load_checkpoint
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
-from vicmae_mm.checkpoint_integrity import find_damage
-from vicmae_mm.checkpoint_safety import UnsafeCheckpointError
-from vicmae_mm.engine import auto_resume
-from vicmae_mm.engine.auto_resume import choose_checkpoint
+from vicmae_mm.checkpoints import resume as auto_resume
+from vicmae_mm.checkpoints.integrity import find_damage
+from vicmae_mm.checkpoints.resume import choose_checkpoint
+from vicmae_mm.checkpoints.safety import UnsafeCheckpointError
 
 PATTERNS = ['epoch_*.pth', 'iter_*.pth']
 
@@ -91,7 +91,7 @@ def test_torch_alone_loads_flipped_tensors_silently():
 
 
 def is_loaded_unchanged(path: Path, want: dict) -> bool:
-    ''"Whether torch itself loads the same, bit by bit.''"
+    """Whether torch itself loads the same, bit by bit."""
     try:
         got = torch.load(path, weights_only=True)
         tensors = got['state_dict']

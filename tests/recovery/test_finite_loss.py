@@ -13,9 +13,9 @@ from mmengine.runner import Runner
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
-from vicmae_mm.cli import words_for_user
+from vicmae_mm.commands.options import user_message
 from vicmae_mm.engine.hooks import FiniteLossHook, NonFiniteLossError
-from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.engine.runner_access import unwrapped_model
 
 TERMS = dict(head='loss_recon', contrast_head='loss_contrast')
 
@@ -86,7 +86,7 @@ def stop_two_ranks(work_dir: str) -> list[dict]:
         runner = build(folder, poison, **one_of_two(shuffle=False))
         with pytest.raises(NonFiniteLossError) as caught:
             runner.train()
-        seen.append(dict(words=words_for_user(caught.value), iter=runner.iter,
+        seen.append(dict(words=user_message(caught.value), iter=runner.iter,
                          unchanged=same(poison.before, state(runner)),
                          steps=steps_taken(runner)))
     return seen

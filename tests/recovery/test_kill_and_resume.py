@@ -13,16 +13,7 @@ import torch
 
 from tests.helpers.distributed import run_distributed
 
-from .killed_runs import (
-    EPOCHS,
-    EVERY,
-    ITERATIONS,
-    STOCK,
-    notes,
-    opened_videos,
-    train,
-    write_videos,
-)
+from .killed_runs import EPOCHS, EVERY, ITERATIONS, STOCK, notes, opened_videos, train, write_videos
 
 MOMENTS = ('next step', 'forward', 'backward', 'optimizer', 'between epochs', 'loading', 'saving',
            'writing', 'renamed')

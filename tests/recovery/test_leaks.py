@@ -7,8 +7,9 @@ import pytest
 
 from tests.datasets.helpers import PACK, READ
 from tests.helpers.videos import make_audio, make_video
-from vicmae_mm.datasets import SampleIndex, VideoPairDataset, bad_videos
-from vicmae_mm.datasets.bad_videos import BadVideos
+from vicmae_mm.datasets import SampleIndex, VideoPairDataset
+from vicmae_mm.datasets.bad_videos import limit as bad_videos
+from vicmae_mm.datasets.bad_videos.limit import BadVideos
 
 WARM_UP, OPENS, CLIPS = 600, 6000, 12
 

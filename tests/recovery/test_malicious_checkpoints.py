@@ -18,8 +18,8 @@ from tests.helpers.runs import FixedPairs, save_run, tiny_runner
 from tests.helpers.tiny_configs import write_recognizer
 from tests.helpers.transfer_datasets import make_class_folders
 from tests.helpers.videos import make_video
-from vicmae_mm import checkpoint_safety
-from vicmae_mm.checkpoint_safety import UnsafeCheckpointError
+from vicmae_mm.checkpoints import safety as checkpoint_safety
+from vicmae_mm.checkpoints.safety import UnsafeCheckpointError
 from vicmae_mm.registry import MODELS
 
 
@@ -201,7 +201,7 @@ def test_config_text_of_a_trusted_file_is_not_executed(ground, work_dir, tmp_pat
 def test_every_tool_has_the_flag(tool, args, work_dir, capsys):
     with pytest.raises(SystemExit):
         run_tool(tool, *args, '--trust-checkpoint', 'none.pth')
-    assert '--trust-checkpoint: checkpoint none.pth does not exist' in capsys.readouterr().err
+    assert '--trust-checkpoint: There is no checkpoint none.pth.' in capsys.readouterr().err
 
 
 # --- Removing ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
 from tests.helpers.videos import make_video
-from vicmae_mm import cli
+from vicmae_mm.commands import options as cli
 
 MARK = 'VICMAE_RANK_DEATH_TEST'  # in the environment of a run's processes, and of no others
 PROMISED = 60  # seconds

@@ -10,7 +10,7 @@ from tests.configs.test_imagenet_configs import shrink as shrink_photos
 from tests.conftest import REPO
 from tests.helpers.clip_configs import shrink_clips, write_pretrained, write_videos
 from tests.helpers.tiny_configs import write_mae, write_recognizer
-from vicmae_mm.config_check import check_config, misspelt_options
+from vicmae_mm.commands.preflight import check_config, misspelt_options
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.conversion.helpers import assert_same, randomise
+from tests.checkpoints.conversion.helpers import assert_same, randomise
 from tests.helpers.models import tiny_vicmae
 from tests.helpers.payloads import attacks, safe_torch
-from vicmae_mm.conversion import convert
+from vicmae_mm.checkpoints.conversion import convert
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.transfer_datasets import make_class_folders, make_voc
-from vicmae_mm.evaluation.transfer import cached_features
+from vicmae_mm.commands.transfer import cached_features
 
 from .transfer import checkpoint, tool  # noqa: F401  (fixtures)
 

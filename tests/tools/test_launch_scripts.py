@@ -154,4 +154,4 @@ def test_two_processes_train_on_the_cpu(repo, tmp_path):
 def test_an_error_of_a_process_ends_all(repo, tmp_path):
     done = real_run(repo, write_mae(tmp_path), 2, '--resume', 'none.pth')
     assert done.returncode != 0
-    assert 'error (rank 0): checkpoint none.pth does not exist' in done.stdout
+    assert 'error (rank 0): There is no checkpoint none.pth' in done.stdout

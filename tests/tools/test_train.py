@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader
 from tests.conftest import REPO
 from tests.helpers.tiny_configs import write_mae, write_recognizer
 from tests.helpers.videos import make_video
-from vicmae_mm import cli
-from vicmae_mm.checkpoint_safety import CAN_LOAD_SAFELY
+from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
+from vicmae_mm.commands import options as cli
 from vicmae_mm.datasets import TooManyBadVideosError
-from vicmae_mm.datasets.bad_videos import BadVideos
-from vicmae_mm.datasets.isolated_function import IsolatedFunction
+from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
 CONFIG = str(REPO / 'configs/vicmae_vit-b16_k400.py')
 
@@ -142,7 +142,7 @@ def broken_config(change: str):
 
 @pytest.mark.parametrize('arguments, words', [
     (lambda folder: ['none.py'], 'none.py: No such file or directory'),
-    (lambda folder: [CONFIG, '--resume', 'none.pth'], 'checkpoint none.pth does not exist'),
+    (lambda folder: [CONFIG, '--resume', 'none.pth'], 'There is no checkpoint none.pth'),
     (broken_config('x = (\n'), "'(' was never closed"),
     (broken_config("model['type'] = 'Nonsense'\n"), 'Nonsense is not in the mmpretrain::model'),
     (broken_config("model['nonsense'] = 1\n"), "unexpected keyword argument 'nonsense'"),
@@ -151,7 +151,7 @@ def broken_config(change: str):
     (broken_config("custom_imports = dict(imports=['no_such_module'])\n"),
      'error: Failed to import no_such_module'),
     (broken_config("load_from = 'none.pth'\n"),
-     'checkpoint none.pth does not exist: correct load_from'),
+     'There is no checkpoint none.pth: correct load_from'),
     (lambda folder: [CONFIG, '--cfg-options', 'model.pooling.mode=median'], "'median'"),
 ])
 def test_wrong_input_is_one_line(arguments, words, tool, tmp_path, monkeypatch, caplog):
@@ -177,7 +177,7 @@ def test_refused_checkpoint_is_one_line(tool, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['none.pth'], 'checkpoint none.pth does not exist'),
+    (['none.pth'], 'There is no checkpoint none.pth'),
     ([__file__, '--out', 'a.txt'], '--out a.txt: must end in .pkl or .pickle'),
 ])
 def test_wrong_input_to_test(arguments, words, tool, tmp_path):
@@ -237,22 +237,22 @@ def test_a_worker_that_dies_in_silence_is_named(monkeypatch):
     monkeypatch.setattr(loader, '_next_data', closed)  # called within torch's own file
     with pytest.raises(EOFError) as caught:
         next(loader)
-    assert 'a data-loading worker has died (EOFError), ' in cli.words_for_user(caught.value)
+    assert 'a data-loading worker has died (EOFError), ' in cli.user_message(caught.value)
 
 
 def test_errors_from_workers():
     error = from_worker('too many')
     assert isinstance(error, TooManyBadVideosError)
-    words = cli.words_for_user(error)
+    words = cli.user_message(error)
     assert words.startswith('Too many bad videos: 1 of 2') and 'a b.mp4: is empty' in words
     assert words.endswith('raise max_bad_share of the dataset.') and 'Traceback' not in words
     with pytest.raises(VideoError) as direct:
         open_video('none.mp4')
-    assert cli.words_for_user(from_worker('video')) == str(direct.value)
-    assert 'none.txt' in cli.words_for_user(from_worker('file'))
-    assert cli.words_for_user(from_worker('torch')) is None
+    assert cli.user_message(from_worker('video')) == str(direct.value)
+    assert 'none.txt' in cli.user_message(from_worker('file'))
+    assert cli.user_message(from_worker('torch')) is None
     other = from_worker('other')
-    assert cli.words_for_user(other) is None
+    assert cli.user_message(other) is None
     assert cli.own_words(other) == "in somebody else's code"
 
 
@@ -266,12 +266,12 @@ def test_errors_keep_their_words_through_all_processes(isolated, workers):
 
 def test_errors_of_a_class_without_a_name_of_its_own_are_no_bug_of_ours():
     error = ValueError('Caught Odd in a worker.\nOriginal Traceback (...)\nf.<locals>.Odd: words')
-    assert cli.words_for_user(error) is None and cli.own_words(error) == str(error)
+    assert cli.user_message(error) is None and cli.own_words(error) == str(error)
 
 
 @pytest.mark.parametrize('bug', [
     lambda: torch.zeros(2).view(3), lambda: {}['x'], lambda: int('x'), lambda: None.x,
-    lambda: cli.check_checkpoint(None)])
+    lambda: cli.KeepSpaces._parse_iterable(None)])
 def test_bugs_keep_their_traceback(bug):
     with pytest.raises(Exception) as direct:
         bug()

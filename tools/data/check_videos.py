@@ -20,19 +20,19 @@ import shlex
 import sys
 from contextlib import closing
 
-from vicmae_mm.datasets.bad_video_ledger import file_state
-from vicmae_mm.datasets.lost import Lost
-from vicmae_mm.datasets.preparation.check import (
+from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
     check_video,
     check_whole_video,
     summarize,
     write_bad_videos,
 )
-from vicmae_mm.datasets.preparation.lists import write_lines
-from vicmae_mm.datasets.preparation.progress import FileProgress
-from vicmae_mm.datasets.preparation.sources import add_source, read_source
-from vicmae_mm.datasets.preparation.workers import WorkerError, num_cores, run_isolated
+from vicmae_mm.commands.preparation.lists import write_lines
+from vicmae_mm.commands.preparation.video_sources import add_source, read_source
+from vicmae_mm.datasets.bad_videos.ledger import file_state
+from vicmae_mm.utils.processes.failed_call import FailedCall
+from vicmae_mm.utils.processes.pool import WorkerError, num_cores, run_isolated
+from vicmae_mm.utils.progress import Progress
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,15 +69,15 @@ def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
         print(f'{len(paths) - len(todo):,} of {len(paths):,} videos were checked before.')
     function = check_whole_video if args.full else check_video
     workers = min(args.workers, len(todo))
-    with FileProgress(len(todo), 'Checking') as progress, \
+    with Progress('Checking', len(todo)) as progress, \
             closing(run_isolated(function, todo, workers, args.timeout)) as results:
         for path, result in results:
-            reason = result.reason if isinstance(result, Lost) else result
+            reason = result.reason if isinstance(result, FailedCall) else result
             if reason is not None:
                 bad[path] = reason
-            if not isinstance(result, Lost):  # a crash or time-out may be the machine's fault
+            if not isinstance(result, FailedCall):  # a crash or time-out may be the machine's fault
                 record.add(path, file_state(path), args.full, reason)
-            progress.advance(reason is not None)
+            progress.advance(bad=reason is not None)
 
 
 def main() -> int:

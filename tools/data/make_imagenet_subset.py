@@ -16,8 +16,8 @@ from collections import Counter
 from rich.console import Console
 from rich.progress import track
 
-from vicmae_mm.datasets.image_lists import read_list, scan_classes
-from vicmae_mm.datasets.preparation.imagenet_subset import nested_subsets, write_subset
+from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets, write_subset
+from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
 
 CLASSES = 1000  # of ImageNet-1K
 

@@ -15,8 +15,8 @@ import argparse
 import re
 import sys
 
-from vicmae_mm.datasets.preparation import kinetics
-from vicmae_mm.datasets.preparation.lists import describe_use, write_lists
+from vicmae_mm.commands.preparation import kinetics
+from vicmae_mm.commands.preparation.lists import describe_use, write_lists
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,8 +12,8 @@ mmaction2's), and mit_label_map.txt (the classes in the order of their labels).
 import argparse
 import sys
 
-from vicmae_mm.datasets.preparation import moments
-from vicmae_mm.datasets.preparation.lists import describe_use, write_lists
+from vicmae_mm.commands.preparation import moments
+from vicmae_mm.commands.preparation.lists import describe_use, write_lists
 
 
 def parse_args() -> argparse.Namespace:

@@ -20,13 +20,13 @@ import os.path as osp
 import sys
 from contextlib import closing
 
+from vicmae_mm.commands.preparation.check_videos import summarize, write_bad_videos
+from vicmae_mm.commands.preparation.converting import add_convert_options, convert, human_size
+from vicmae_mm.commands.preparation.pack_plan import Plan
+from vicmae_mm.commands.preparation.pack_video import Settings, pack_video
+from vicmae_mm.commands.preparation.video_sources import add_source, read_source
 from vicmae_mm.datasets.packed.index import build_index
-from vicmae_mm.datasets.packed.pack_plan import Plan
-from vicmae_mm.datasets.packed.packing import Settings, pack_video
-from vicmae_mm.datasets.preparation.check import summarize, write_bad_videos
-from vicmae_mm.datasets.preparation.converting import add_convert_options, convert, human_size
-from vicmae_mm.datasets.preparation.sources import add_source, read_source
-from vicmae_mm.datasets.preparation.workers import WorkerError
+from vicmae_mm.utils.processes.pool import WorkerError
 
 
 def parse_args() -> argparse.Namespace:

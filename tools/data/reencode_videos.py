@@ -16,16 +16,16 @@ import os.path as osp
 import sys
 from contextlib import closing
 
-from vicmae_mm.datasets.preparation.check import summarize, write_bad_videos
-from vicmae_mm.datasets.preparation.converting import (
+from vicmae_mm.commands.preparation.check_videos import summarize, write_bad_videos
+from vicmae_mm.commands.preparation.converting import (
     add_convert_options,
     convert,
     human_size,
     total_size,
 )
-from vicmae_mm.datasets.preparation.reencode import Job, Settings, reencode
-from vicmae_mm.datasets.preparation.reencode_plan import check_settings, plan_jobs
-from vicmae_mm.datasets.preparation.workers import WorkerError
+from vicmae_mm.commands.preparation.reencode import Job, Settings, reencode
+from vicmae_mm.commands.preparation.reencode_plan import check_settings, plan_jobs
+from vicmae_mm.utils.processes.pool import WorkerError
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
            'veryslow')

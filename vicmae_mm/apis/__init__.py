@@ -1,8 +1,10 @@
 """What a notebook calls."""
-from .config_search import find_config
+from vicmae_mm.checkpoints.find_config import find_config
+from vicmae_mm.checkpoints.weight_files import read_weights
+
 from .features import extract_features
-from .load import load_model, read_weights
 from .load_backbone import load_backbone
+from .load_model import load_model
 from .reconstruct import reconstruction_picture
 
 __all__ = [

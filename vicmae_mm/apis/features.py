@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vicmae_mm.datasets.annotations import VIDEO_EXTENSIONS
-from vicmae_mm.datasets.preparation.progress import FileProgress
+from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
+from vicmae_mm.datasets.readers.image_or_video import prepare_frame, read_frames
+from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.progress import Progress
 
-from .frames import prepare_frame, read_frames
 from .load_backbone import load_backbone
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def extract_features(checkpoint: str | Path | Encoder,
             checkpoint does not fit, see :func:`load_backbone`.
     """
     if batch_size < 1 or num_frames < 1 or num_workers < 0:
-        raise ValueError(f'batch_size={batch_size}, num_frames={num_frames} and num_workers='
+        raise InputError(f'batch_size={batch_size}, num_frames={num_frames} and num_workers='
                          f'{num_workers} must be at least 1, 1 and 0.')
     names = list_files([paths] if isinstance(paths, (str, Path)) else paths)
     encoder = (load_backbone(checkpoint, config, device)
@@ -85,12 +86,12 @@ def extract_features(checkpoint: str | Path | Encoder,
     files = _Files(names, encoder.image_size, encoder.num_frames, num_frames)
     loader = DataLoader(files, batch_size, num_workers=num_workers, collate_fn=list)
     features, kept = [], []
-    with FileProgress(len(names), 'Encoding') as progress:
+    with Progress('Encoding', len(names)) as progress:
         for batch in loader:
             views = []
             for name, prepared in batch:
                 is_bad = isinstance(prepared, Exception)
-                progress.advance(is_bad)
+                progress.advance(bad=is_bad)
                 if not is_bad:
                     views.append(prepared)
                     kept.append(name)
@@ -101,7 +102,7 @@ def extract_features(checkpoint: str | Path | Encoder,
             if views:
                 features.append(_encode_views(encoder, views, level))
     if not features:
-        raise ValueError(f'None of the {len(names)} files can be read.')
+        raise InputError(f'None of the {len(names)} files can be read.')
     return FileFeatures(torch.cat(features), kept)
 
 
@@ -122,10 +123,10 @@ def list_files(paths: Iterable[str | Path]) -> list[str]:
         inside = sorted(str(file) for file in path.rglob('*') if file.is_file() and
                         file.suffix.lower() in (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS))
         if not inside:
-            raise ValueError(f'There is no image and no video in {path}.')
+            raise InputError(f'There is no image and no video in {path}.')
         files += inside
     if not files:
-        raise ValueError('There are no files to encode.')
+        raise InputError('There are no files to encode.')
     return files
 
 

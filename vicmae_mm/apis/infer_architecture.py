@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from .checkpoint_family import describe_family
+from vicmae_mm.checkpoints.conversion.detect import describe_family
+from vicmae_mm.utils.errors import InputError
 
 VIDEO_FRAMES = 16  # of VideoMAE's clips: its one table does not tell time from space
 
@@ -78,6 +79,6 @@ def _side(places: int, projection: Tensor, checkpoint: str) -> int:
     return side * projection.shape[-1]
 
 
-def _unknown(checkpoint: str, reason: str) -> ValueError:
-    return ValueError(f'What network {checkpoint} is of can not be told by its tensors: {reason}. '
+def _unknown(checkpoint: str, reason: str) -> InputError:
+    return InputError(f'What network {checkpoint} is of can not be told by its tensors: {reason}. '
                       'Name the config it was trained with (config=, --config).')

@@ -8,12 +8,14 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from vicmae_mm.checkpoints.conversion import convert, detect_family
+from vicmae_mm.checkpoints.find_config import find_config, read_config
+from vicmae_mm.checkpoints.fit import check_fit, not_finite
+from vicmae_mm.checkpoints.weight_files import read_weights
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
-from .checkpoint_fit import check_fit, not_finite
-from .config_search import find_config
 from .infer_architecture import infer_backbone
-from .load import read_config
 
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
@@ -35,10 +37,10 @@ def load_backbone(checkpoint: str | Path,
     """Load the encoder of a checkpoint, in eval mode.
 
     Pre-trained and fine-tuned checkpoints of this package, mmpretrain and mmaction2 are read as
-    they are; those of other families (``vicmae_mm.conversion``) are converted. What network it is
-    and how it normalises comes from the config: the one named, else the one next to the
-    checkpoint (:func:`find_config`). Without one, a Vision Transformer of a standard width is told
-    by the shapes of its tensors, and the normalisation is ImageNet's.
+    they are; those of other families (``vicmae_mm.checkpoints.conversion``) are converted. The
+    architecture and the normalisation come from the config: the one named, else the one next to
+    the checkpoint (:func:`find_config`). Without one, a Vision Transformer of a standard width is
+    inferred from the shapes of its tensors, and the normalisation is ImageNet's.
 
     Args:
         checkpoint: A file of weights.
@@ -56,9 +58,8 @@ def load_backbone(checkpoint: str | Path,
             of, its tensors are not exactly those of the network, or one is not finite.
         UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
     """
-    from vicmae_mm.conversion import read_checkpoint
     from vicmae_mm.models import Encoder
-    weights = read_checkpoint(checkpoint)
+    weights = read_weights(checkpoint)
     is_ours = any(key.startswith(PREFIX) for key in weights)
     if config is None and is_ours:
         config = _config_beside(checkpoint)
@@ -83,10 +84,10 @@ def _check_values(weights: dict[str, Tensor], wanted: dict[str, Tensor], checkpo
     """Refuse what would load and give features without meaning."""
     for key, value in weights.items():
         if wanted[key].is_floating_point() and not value.is_floating_point():
-            raise ValueError(f'{checkpoint}: {key} is of {value.dtype}. Quantised weights can not '
+            raise InputError(f'{checkpoint}: {key} is of {value.dtype}. Quantised weights can not '
                              'be used here: take the file with floating-point ones.')
     if broken := not_finite(weights):
-        raise ValueError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it has '
+        raise InputError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it has '
                          'diverged, or the file is damaged: take an earlier checkpoint.')
 
 
@@ -100,12 +101,11 @@ def _config_beside(checkpoint: str | Path) -> Path | None:
 def _convert(weights: dict[str, Tensor],
              checkpoint: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights of another family under the names of this package, and its normalisation."""
-    from vicmae_mm.conversion import convert, detect_family
     try:
         family = detect_family(weights)
         converted = convert(weights, family, encoder_only=True)
     except ValueError as error:
-        raise ValueError(f'{checkpoint}: {error}') from error
+        raise InputError(f'{checkpoint}: {error}') from error
     return converted, NORMALISATION.get(family, {})
 
 
@@ -113,12 +113,12 @@ def _encoder_of_config(config: str | Path, normalisation: dict[str, Any]) -> Enc
     from vicmae_mm.models import Encoder, VideoViT
     cfg = read_config(config)
     if 'backbone' not in cfg.model:
-        raise ValueError(f'The model of {config} has no backbone.')
+        raise InputError(f'The model of {config} has no backbone.')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         backbone = _build_unmasked(cfg.model.backbone)
     if not isinstance(backbone, VideoViT) and any(
             isinstance(module, nn.Conv3d) for module in backbone.modules()):
-        raise ValueError(f'The backbone of {config} is a {type(backbone).__name__} for clips: of '
+        raise InputError(f'The backbone of {config} is a {type(backbone).__name__} for clips: of '
                          'those only vicmae_mm.VideoViT is known here.')
     preprocessor = cfg.model.get('data_preprocessor')
     if preprocessor:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vicmae_mm.datasets.readers.image_or_video import prepare_frames, read_frames
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.visualization.reconstruction import check_can_reconstruct, draw_reconstruction
-
-from .frames import prepare_frames, read_frames
 
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
@@ -53,7 +53,7 @@ def _masking(backbone: ViCMAEViT, mask_ratio: float | None) -> Iterator[None]:
     ratio = before if mask_ratio is None else mask_ratio
     num_patches = backbone.patch_resolution[0] * backbone.patch_resolution[1]
     if not 0 <= ratio < 1 or int(num_patches * (1 - ratio)) < 1:
-        raise ValueError(f'mask_ratio={ratio} must lie in [0, 1) and leave at least one of the '
+        raise InputError(f'mask_ratio={ratio} must lie in [0, 1) and leave at least one of the '
                          f'{num_patches} patches visible.')
     backbone.mask_ratio = ratio
     try:

@@ -1,5 +1,6 @@
 """Datasets, samplers and transforms."""
-from .bad_videos import TooManyBadVideosError
+from vicmae_mm.datasets.bad_videos.limit import TooManyBadVideosError
+
 from .birdsnap import Birdsnap
 from .labelled_images import LabelledImages
 from .packed import PackedFrameDataset

@@ -6,9 +6,9 @@ from typing import Any
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
+from vicmae_mm.datasets.annotations.data_root import refuse_outside
 from vicmae_mm.registry import DATASETS
-
-from .data_root import refuse_outside
+from vicmae_mm.utils.errors import InputError
 
 
 @DATASETS.register_module()
@@ -48,7 +48,7 @@ class Birdsnap(BaseDataset):
                  data_prefix: str = 'images',
                  **kwargs: Any) -> None:
         if split not in ('train', 'test'):
-            raise ValueError(f"split={split!r} should be 'train' or 'test'.")
+            raise InputError(f"split={split!r} should be 'train' or 'test'.")
         self.split = split
         super().__init__(
             ann_file='images.txt', data_root=data_root, data_prefix=data_prefix,
@@ -92,6 +92,6 @@ def _read_columns(path: Path, *names: str) -> list[tuple[str, ...]]:
         reader = csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE)
         lacking = set(names) - set(reader.fieldnames or ())
         if lacking:
-            raise ValueError(f'{path} lacks the column(s) {", ".join(sorted(lacking))}: its first '
+            raise InputError(f'{path} lacks the column(s) {", ".join(sorted(lacking))}: its first '
                              'line should name them, separated by tabs.')
         return [tuple(row[name] for name in names) for row in reader]

@@ -4,8 +4,8 @@ from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 
-from vicmae_mm.datasets.data_root import ALLOW, refuse_outside
-from vicmae_mm.datasets.image_lists import read_list
+from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
+from vicmae_mm.datasets.annotations.image_lists import read_list
 from vicmae_mm.registry import DATASETS
 
 

@@ -6,8 +6,7 @@ from itertools import islice
 from mmengine.dataset import DefaultSampler
 
 from vicmae_mm.registry import DATA_SAMPLERS
-
-from .sample_rng import seeded
+from vicmae_mm.utils.seeding import seeded
 
 
 class SampleIndex(int):

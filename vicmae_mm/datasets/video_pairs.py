@@ -7,15 +7,21 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
+from vicmae_mm.datasets.annotations.video_lists import (
+    Video,
+    find_missing,
+    read_annotations,
+    scan_folder,
+)
+from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
+from vicmae_mm.datasets.bad_videos.limit import BadVideos
+from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset, run_seeded
 from vicmae_mm.registry import DATASETS
+from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
-from .annotations import Video, find_missing, read_annotations, scan_folder
-from .bad_video_ledger import read_bad_videos
-from .bad_videos import BadVideos
-from .data_root import ALLOW, refuse_outside
-from .isolated_function import IsolatedFunction
 from .samplers import SampleIndex
-from .skipping_dataset import SkippingDataset, run_seeded
 
 
 @DATASETS.register_module()
@@ -29,7 +35,7 @@ class VideoPairDataset(SkippingDataset):
     **Bad videos.** In training, a video for which the pipeline raises :class:`VideoError` (it
     can't be opened or decoded), takes longer than ``decode_timeout`` or crashes is skipped,
     remembered and another is drawn in its place; the pipeline runs in a process of its own for
-    that (:class:`~vicmae_mm.datasets.isolated_function.IsolatedFunction`). Any other
+    that (:class:`~vicmae_mm.utils.processes.isolated_call.IsolatedFunction`). Any other
     exception is a fault of the program and passes. A bad file is written once to
     ``bad_videos.jsonl`` (``vicmae_mm.BadVideoHook`` says where) with its reason, and not opened
     again while it stays the same file (those that ran out of time or crashed are tried again by
@@ -84,11 +90,11 @@ class VideoPairDataset(SkippingDataset):
                  test_mode: bool = False,
                  **kwargs: Any) -> None:
         if ann_file and labels_from_folders:
-            raise ValueError('labels_from_folders=True labels the videos of a folder, but ann_file '
+            raise InputError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}: a list brings its own labels. Leave one out.')
         self.labels_from_folders = labels_from_folders
         if decode_timeout is not None and not 0 < decode_timeout <= 86400:
-            raise ValueError(f'decode_timeout={decode_timeout!r} should be seconds, above 0 and '
+            raise InputError(f'decode_timeout={decode_timeout!r} should be seconds, above 0 and '
                              'at most a day, or None for no limit.')
         self.exclude_file = exclude_file
         self.allow_outside_root = allow_outside_root
@@ -118,7 +124,7 @@ class VideoPairDataset(SkippingDataset):
             if classes:
                 self._metainfo['classes'] = classes
         else:
-            raise ValueError('VideoPairDataset has nothing to read: set ann_file to a list of '
+            raise InputError('VideoPairDataset has nothing to read: set ann_file to a list of '
                              "videos, or data_prefix=dict(video=...) to a folder of them.")
         videos = [(osp.join(folder, path), label) for path, label in videos]
         if self.ann_file:
@@ -148,7 +154,7 @@ class VideoPairDataset(SkippingDataset):
         known = read_bad_videos(self.exclude_file, (path for path, _ in videos))
         left = [(path, label) for path, label in videos if path not in known]
         if not left:
-            raise ValueError(f'{self.exclude_file} names all {len(videos):,} videos of '
+            raise InputError(f'{self.exclude_file} names all {len(videos):,} videos of '
                              f'{self.source} as bad: there is none left to read.')
         print_log(f'{len(videos) - len(left):,} of the {len(videos):,} videos of {self.source} '
                   f'are left out: {self.exclude_file} names them as bad.', 'current')

@@ -5,6 +5,7 @@ from mmpretrain.evaluation.metrics.voc_multi_label import VOCMetricMixin
 from torch import Tensor
 
 from vicmae_mm.registry import METRICS
+from vicmae_mm.utils.errors import InputError
 
 
 def eleven_point_average_precision(scores: Tensor, targets: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class ElevenPointMAP(VOCMetricMixin, AveragePrecision):
             ValueError: If the shapes differ.
         """
         if pred.ndim != 2 or pred.shape != target.shape:
-            raise ValueError(f'Scores {tuple(pred.shape)} and targets {tuple(target.shape)} '
+            raise InputError(f'Scores {tuple(pred.shape)} and targets {tuple(target.shape)} '
                              'should be of one shape (N, K).')
         precisions = 100 * torch.stack([
             eleven_point_average_precision(*columns)

@@ -3,6 +3,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vicmae_mm.utils.errors import InputError
+
 
 def knn_votes(train_features: Tensor,
               train_targets: Tensor,
@@ -29,10 +31,10 @@ def knn_votes(train_features: Tensor,
         ValueError: If features and targets are not of one length, or k is below 1.
     """
     if len(train_features) != len(train_targets):
-        raise ValueError(f'There are {len(train_features)} features but {len(train_targets)} '
+        raise InputError(f'There are {len(train_features)} features but {len(train_targets)} '
                          'labels: every training sample needs one.')
     if k < 1:
-        raise ValueError(f'k={k} should be at least 1: the number of neighbours that vote.')
+        raise InputError(f'k={k} should be at least 1: the number of neighbours that vote.')
     k = min(k, len(train_features))
     present = train_targets.to(train_features.dtype)
     bank = F.normalize(train_features, dim=1)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vicmae_mm.utils.errors import InputError
+
 IGNORE = -1  # a target of one-vs-rest that is neither present nor absent
 
 
@@ -63,10 +65,10 @@ class LogisticRegression:
                  num_classes: int | None = None,
                  dtype: torch.dtype = torch.float32) -> None:
         if len(features) != len(targets) or len(features) == 0:
-            raise ValueError(f'There are {len(features)} features and {len(targets)} targets: '
+            raise InputError(f'There are {len(features)} features and {len(targets)} targets: '
                              'one of each is wanted for every sample.')
         if not features.isfinite().all():
-            raise ValueError('Some features are infinite or not a number: the encoder that '
+            raise InputError('Some features are infinite or not a number: the encoder that '
                              'computed them is broken.')
         if targets.ndim == 1:
             self.num_classes = num_classes or int(targets.max()) + 1
@@ -102,7 +104,7 @@ class LogisticRegression:
             ValueError: If the penalty is not above 0.
         """
         if penalty <= 0:
-            raise ValueError(f'penalty={penalty} should be above 0: without one the weights grow '
+            raise InputError(f'penalty={penalty} should be above 0: without one the weights grow '
                              'without bound where classes can be told apart.')
         count = len(self.features)
         scale = ((self.curvature / self.num_classes + penalty) / count).rsqrt()

@@ -1,13 +1,15 @@
 """Models, importable as ``vicmae_mm.models`` and buildable by config."""
-from .augmented_preprocessor import AugmentedPairPreprocessor
+from vicmae_mm.models.preprocessors.augmented_preprocessor import AugmentedPairPreprocessor
+from vicmae_mm.models.preprocessors.pair_preprocessor import PairDataPreprocessor
+from vicmae_mm.models.preprocessors.views_preprocessor import ViewsDataPreprocessor
+
 from .backbones import ViCMAEViT, VideoViT
 from .encoder import Encoder
 from .heads import InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
+from .layers import SyncBN1d
 from .necks import FeatureNorm, MAEDecoder, Projector, TokenPooling
-from .pair_preprocessor import PairDataPreprocessor
-from .utils import MixupCutmix, SyncBN1d
+from .preprocessors import MixupCutmix
 from .vicmae import ViCMAE
-from .views_preprocessor import ViewsDataPreprocessor
 
 __all__ = [
     'AugmentedPairPreprocessor',

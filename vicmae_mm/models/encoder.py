@@ -8,6 +8,8 @@ import torch
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 
+from vicmae_mm.utils.errors import InputError
+
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
 
@@ -99,9 +101,9 @@ class Encoder(nn.Module):
     def check_level(self, level: str) -> None:
         """Raise a ValueError unless the encoder has features of this level."""
         if level not in LEVELS:
-            raise ValueError(f'level={level!r} is unknown: choose one of {LEVELS}.')
+            raise InputError(f'level={level!r} is unknown: choose one of {LEVELS}.')
         if level == 'cls' and not self.has_cls_token:
-            raise ValueError(f'A {type(self.backbone).__name__} without class token has no '
+            raise InputError(f'A {type(self.backbone).__name__} without class token has no '
                              "features of level 'cls': use 'avg'.")
 
     def _tokens(self, inputs: Tensor) -> Tensor:
@@ -109,6 +111,6 @@ class Encoder(nn.Module):
         features = self.backbone(inputs, mask=None) if masked else self.backbone(inputs)
         last = features[-1] if isinstance(features, (tuple, list)) else features
         if last.ndim < 3:
-            raise ValueError(f'The {type(self.backbone).__name__} returns vectors of shape '
+            raise InputError(f'The {type(self.backbone).__name__} returns vectors of shape '
                              f'{tuple(last.shape)}: what is wanted is tokens or a map.')
         return last.flatten(2).transpose(1, 2) if last.ndim > 3 else last

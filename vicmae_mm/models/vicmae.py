@@ -8,11 +8,12 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vicmae_mm.models.utils.monitors import embedding_rank, embedding_std, pair_accuracy
-from vicmae_mm.models.utils.parts import check_parts
-from vicmae_mm.models.utils.patches import take_patches
-from vicmae_mm.models.utils.random_rows import rand_rows
+from vicmae_mm.models.composition import check_composition
+from vicmae_mm.models.image_patches import take_patches
+from vicmae_mm.models.monitors import embedding_rank, embedding_std, pair_accuracy
+from vicmae_mm.models.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -100,7 +101,7 @@ class ViCMAE(BaseSelfSupervisor):
         self.recon_frames = recon_frames
         self.decoder_chunks = decoder_chunks
         self.joint_bn = joint_bn
-        check_parts(self)
+        check_composition(self)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Encode whole, unmasked images (B, 3, H, W) with the backbone."""
@@ -143,7 +144,7 @@ class ViCMAE(BaseSelfSupervisor):
                 losses.update(self._contrast_loss(features, videos, weight))
             losses['contrast_weight'] = frames.new_tensor(weight)
         if not any(name.startswith('loss') for name in losses):
-            raise ValueError('The contrast weight is 0 and there is no decoder, so there is '
+            raise InputError('The contrast weight is 0 and there is no decoder, so there is '
                              "nothing to train: use ContrastWeightHook with schedule='constant'.")
         return losses
 
@@ -154,14 +155,14 @@ class ViCMAE(BaseSelfSupervisor):
             Frames (2N, 3, H, W) and the number of each pair's video (N,).
         """
         if self.contrast_head is not None and len(inputs) % 2:
-            raise ValueError(
+            raise InputError(
                 f'Contrast needs frame pairs but got {len(inputs)} frame(s) a sample: use '
                 'SampleFramePair with num_frames=2.')
         if self.contrast_head is not None and len(inputs[0]) * get_world_size() < 2:
-            raise ValueError('One pair has nothing to be contrasted with: set '
+            raise InputError('One pair has nothing to be contrasted with: set '
                              'train_dataloader.batch_size to 2 or more, and drop_last=True.')
         if len(inputs) == 1 and self.recon_frames != 'both':
-            raise ValueError(f'recon_frames={self.recon_frames!r} chooses from a pair, but samples '
+            raise InputError(f'recon_frames={self.recon_frames!r} chooses from a pair, but samples '
                              "are single frames: set it to 'both'.")
         videos = torch.arange(len(inputs[0]), device=inputs[0].device)
         return torch.cat((*inputs[0::2], *inputs[1::2])), videos.repeat(max(len(inputs) // 2, 1))
@@ -219,7 +220,7 @@ class ViCMAE(BaseSelfSupervisor):
         pooled = features if self.pooling is None else self.pooling(features)
         pooled = pooled[-1] if isinstance(pooled, (tuple, list)) else pooled
         if pooled.ndim != 2:
-            raise ValueError(
+            raise InputError(
                 f'The backbone returns features of shape {tuple(pooled.shape)}: pool them to '
                 "(N, C), with pooling=dict(type='mmpretrain.GlobalAveragePooling') for maps.")
         return pooled

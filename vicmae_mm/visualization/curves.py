@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vicmae_mm.utils.errors import InputError
+
 Record = dict[str, float]
 
 # panel title, scalars drawn in it, limits of the y axis
@@ -62,7 +64,7 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
     """
     records = read_train_scalars(paths)
     if not records:
-        raise ValueError(f'There is no training record in {", ".join(map(str, paths)) or "no file"}'
+        raise InputError(f'There is no training record in {", ".join(map(str, paths)) or "no file"}'
                          ': it is written every LoggerHook.interval iterations.')
     panels = [panel for panel in PANELS
               if any(name in record for record in records for name in panel[1])]
@@ -88,7 +90,7 @@ def _read_lines(path: Path) -> list[Record]:
         except json.JSONDecodeError as error:
             if number == len(lines) > 1:  # a killed run may leave half a line
                 break
-            raise ValueError(
+            raise InputError(
                 f'{path}, line {number}: expected one JSON object a line, as '
                 f"LocalVisBackend's scalars.json holds them ({error}).") from error
         if isinstance(record, dict):

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vicmae_mm.utils.errors import InputError
+
 from .grid import draw_grid
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Reconstruction:
 def check_can_reconstruct(model: nn.Module) -> None:
     """Raise ValueError if the model has no decoder."""
     if not getattr(model, 'with_neck', False):
-        raise ValueError('This model has no decoder (it was trained on contrast alone), so there '
+        raise InputError('This model has no decoder (it was trained on contrast alone), so there '
                          'is no reconstruction to draw.')
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.video_cases import CASES
 from tests.helpers.videos import draw_frame, make_video, read_frame_number
 from vicmae_mm.datasets.readers import IndexStore, VideoReader, open_video
-from vicmae_mm.datasets.readers.indexed_reader import IndexedReader
+from vicmae_mm.datasets.readers.kept_index.indexed_reader import IndexedReader
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
 # What each case must contain to be a case: a wrong build would test nothing.
@@ -67,7 +67,8 @@ def test_pyav_equals_a_decode_from_the_start(case, name):
     with open_video(str(path)) as reader:
         assert reader.num_frames == len(truth)
         assert wrong_frames(reader, truth) == []
-        counts = bool(reader.index.doubt) and name != 'intra_refresh'  # found while decoding
+        # intra refresh is found while decoding
+        counts = bool(reader.index.unreliable_reason) and name != 'intra_refresh'
         assert counts == (name in COUNTED)
 
 

@@ -3,11 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from vicmae_mm.datasets.readers.packet_index import (
-    PacketIndex,
-    is_disposable,
-    is_instant_refresh,
-)
+from vicmae_mm.datasets.readers.packet_index import PacketIndex, is_disposable, is_instant_refresh
 
 
 def index_of(pts: list[int | None], keyframes: set[int], hidden: set[int] = frozenset(),
@@ -26,14 +22,14 @@ def index_of(pts: list[int | None], keyframes: set[int], hidden: set[int] = froz
 def test_order_of_showing_and_where_to_start():
     # I0 P3 B1 B2 | I6 B4 B5 P7: an open GOP, whose B4 and B5 need what precedes I6
     index = index_of([0, 3, 1, 2, 6, 4, 5, 7], keyframes={0, 4})
-    assert index.doubt == '' and not index.edited
+    assert index.unreliable_reason == '' and not index.edited
     assert index.shown == [0, 2, 3, 1, 5, 6, 4, 7]
     assert [index.start_of(packet) for packet in range(8)] == [0, 0, 0, 0, 4, 0, 0, 4]
 
 
 def test_hidden_packets_are_not_frames_but_may_be_started_from():
     index = index_of([-2, 1, -1, 0], keyframes={0}, hidden={0, 2})
-    assert index.doubt == '' and index.edited
+    assert index.unreliable_reason == '' and index.edited
     assert index.shown == [3, 1]
     assert index.start_of(3) == 0
 
@@ -49,17 +45,17 @@ def test_hidden_packets_are_not_frames_but_may_be_started_from():
     ('no reliable', dict(pts=[0, 2, 1], container='avi')),
     ('hold no frame', dict(pts=[0, 2, 1], codec='vp8')),
 ])
-def test_doubts(doubt, changes):
-    assert doubt in index_of(**(dict(keyframes={0}) | changes)).doubt
+def test_doubts(unreliable_reason, changes):
+    assert unreliable_reason in index_of(**(dict(keyframes={0}) | changes)).unreliable_reason
 
 
 def test_ascending_stamps_are_right_where_nothing_is_reordered():
-    assert index_of([0, 1, 2], keyframes={0}, reorders=False).doubt == ''
-    assert index_of([0], keyframes={0}).doubt == ''
+    assert index_of([0, 1, 2], keyframes={0}, reorders=False).unreliable_reason == ''
+    assert index_of([0], keyframes={0}).unreliable_reason == ''
 
 
 def test_a_hidden_repeat_of_a_stamp_is_none():
-    assert index_of([0, 2, 2, 1], keyframes={0}, hidden={2}).doubt == ''
+    assert index_of([0, 2, 2, 1], keyframes={0}, hidden={2}).unreliable_reason == ''
 
 
 class AvcPacket(bytearray):

@@ -5,7 +5,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from tests.helpers.models import tiny_vicmae
-from vicmae_mm.models.utils.packed_attention import PackedAttention
+from vicmae_mm.models.layers.packed_attention import PackedAttention
 from vicmae_mm.registry import HOOKS
 
 

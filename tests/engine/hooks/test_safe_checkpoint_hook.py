@@ -8,7 +8,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 
 from tests.helpers.runs import FixedPairs, tiny_runner
-from vicmae_mm.checkpoint_integrity import find_damage
+from vicmae_mm.checkpoints.integrity import find_damage
 from vicmae_mm.engine.hooks import SafeCheckpointHook
 
 

@@ -5,7 +5,7 @@ import torch
 from mmpretrain.models import MAEViT
 
 from vicmae_mm.models.backbones import ViCMAEViT
-from vicmae_mm.models.utils.position import sincos_position_table
+from vicmae_mm.models.positions import sincos_position_table
 from vicmae_mm.registry import MODELS
 
 TINY = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)

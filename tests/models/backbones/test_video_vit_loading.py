@@ -8,7 +8,7 @@ from mmpretrain.models import VisionTransformer
 
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, tiny_vicmae
 from vicmae_mm.models import VideoViT
-from vicmae_mm.models.utils.video_position import combine_tables, resize_joint, resize_temporal
+from vicmae_mm.models.video_positions import combine_tables, resize_joint, resize_temporal
 from vicmae_mm.registry import MODELS
 
 SIZES = dict(arch=TINY_ARCH, img_size=IMG_SIZE, patch_size=PATCH, num_frames=4)

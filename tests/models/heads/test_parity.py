@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.helpers.distributed import run_distributed, step, worst_difference
+from vicmae_mm.models.distributed import gather_with_grad
 from vicmae_mm.models.heads import vicreg_head
-from vicmae_mm.models.utils import gather_with_grad
 from vicmae_mm.registry import MODELS
 
 PAIRS, CHANNELS = 32, 16

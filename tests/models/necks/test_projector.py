@@ -6,8 +6,8 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models.necks import NonLinearNeck
 from torch import nn
 
+from vicmae_mm.models.layers import SyncBN1d
 from vicmae_mm.models.necks import Projector
-from vicmae_mm.models.utils import SyncBN1d
 from vicmae_mm.registry import MODELS
 
 C, W = 6, 12

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vicmae_mm.datasets.annotations import read_annotations
+from vicmae_mm.datasets.annotations.video_lists import read_annotations
 
 TRAIN = [  # label, id, begin, end: spaces, brackets, an apostrophe, ids full of marks
     ('petting animal (not cat)', 'abcdefghijk', 10, 20),

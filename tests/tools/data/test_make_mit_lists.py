@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vicmae_mm.datasets.annotations import read_annotations
+from vicmae_mm.datasets.annotations.video_lists import read_annotations
 
 CATEGORIES = 'clapping,2\nadult+female+singing,0\nplaying+music,1\n'
 TRAIN = ['clapping/yt-a b_17.mp4', 'clapping/flickr-1-2_3.mp4', 'playing+music/x.mp4']

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.videos import make_video, read_frame_number
+from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.datasets import PackedFrameDataset
-from vicmae_mm.datasets.packed.pack_plan import Plan
 
 
 @pytest.fixture

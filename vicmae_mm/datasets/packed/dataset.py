@@ -5,9 +5,10 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from vicmae_mm.datasets.bad_videos import BadVideos
-from vicmae_mm.datasets.skipping_dataset import SkippingDataset
+from vicmae_mm.datasets.bad_videos.limit import BadVideos
+from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
 from vicmae_mm.registry import DATASETS
+from vicmae_mm.utils.errors import InputError
 
 from .index import FrameTable, PackIndex, load_index
 from .packed_video import PackedVideo
@@ -72,7 +73,7 @@ class PackedFrameDataset(SkippingDataset):
         """Read the index, and see that the shards are there."""
         index = load_index(self.data_root)
         if not index.videos:
-            raise ValueError(f'{self.data_root} holds no video: none of those packed could be '
+            raise InputError(f'{self.data_root} holds no video: none of those packed could be '
                              'read, see bad_videos.jsonl there.')
         self._check_shards(index)
         if index.classes:

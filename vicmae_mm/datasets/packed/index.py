@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vicmae_mm.whole_files import written_whole
+from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.errors import InputError
 
 from .shards import FRAME, read_shard
 from .storage import is_remote, join, read_whole
@@ -85,9 +86,9 @@ def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
     index = PackIndex(classes, [(name, (folder / name).stat().st_size) for name in names],
                       videos, first)
     (folder / INDEX_FILE).unlink(missing_ok=True)  # or a kill could leave two that do not match
-    with written_whole(folder / FRAMES_FILE) as part, open(part, 'wb') as file:
+    with atomic_write(folder / FRAMES_FILE) as part, open(part, 'wb') as file:
         np.save(file, np.concatenate(tables))
-    with written_whole(folder / INDEX_FILE) as part, open(part, 'w', encoding='utf-8') as text:
+    with atomic_write(folder / INDEX_FILE) as part, open(part, 'w', encoding='utf-8') as text:
         json.dump({**vars(index), 'videos': _columns(videos)}, text)
     return index
 
@@ -109,14 +110,14 @@ def load_index(root: str) -> PackIndex:
         shards = [(name, size) for name, size in entries.pop('shards')]
         outside = [name for name, _ in shards if os.path.basename(name) != name]
         if outside:
-            raise ValueError(f'{outside[0]!r} is not beside it')
+            raise InputError(f'{outside[0]!r} is not beside it')
         return PackIndex(shards=shards, videos=videos, **entries)
     except FileNotFoundError:
         raise FileNotFoundError(
             f'There are no packed frames in {root!r} (no {INDEX_FILE}): set data_root to what '
             'tools/data/pack_frames.py has made, and let it come to its end.') from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f'{url} is no index of packed frames ({error}): run '
+        raise InputError(f'{url} is no index of packed frames ({error}): run '
                          'tools/data/pack_frames.py again, which makes it anew.') from error
 
 
@@ -141,9 +142,9 @@ class FrameTable:
             self._frames = (np.load(io.BytesIO(read_whole(url))) if is_remote(root)
                             else np.load(url, mmap_mode='r').view(np.ndarray))
             if self._frames.dtype != FRAME or self._frames.shape != (num_frames,):
-                raise ValueError(f'{INDEX_FILE} beside it tells of {num_frames:,} frames')
+                raise InputError(f'{INDEX_FILE} beside it tells of {num_frames:,} frames')
         except (ValueError, EOFError) as error:
-            raise ValueError(
+            raise InputError(
                 f'{url} is not whole, or of other packed frames than {INDEX_FILE} ({error}): copy '
                 'both anew, or run tools/data/pack_frames.py again, which makes both anew.'
             ) from error

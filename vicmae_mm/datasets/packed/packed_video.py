@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 
 from vicmae_mm.datasets.readers import VideoError, VideoReader
+from vicmae_mm.utils.errors import InputError
 
 from .storage import RangeReader
 
@@ -33,7 +34,7 @@ class PackedVideo(VideoReader):
             max=len(self._frames) - 1)].tolist()
         missing = [number for number, row in zip(wanted, rows, strict=True) if row[3] != number]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f'{self.path}: frame {missing[0]} was asked for, but of its {self.num_frames} '
                 f'frames only {len(self._frames)} are packed. Choose frames with '
                 "vicmae_mm.SampleFramePair, which keeps to results['stored_frames'].")

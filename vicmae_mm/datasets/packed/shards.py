@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vicmae_mm.whole_files import write_whole
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
+from vicmae_mm.utils.errors import InputError
 
 VIDEOS_FILE = 'videos.json'
 FRAME = np.dtype([('offset', '<i8'), ('size', '<i4'), ('crc', '<u4'), ('number', '<i4')])
 HEADER_SIZE = 30  # bytes of a member's own header, before its name (APPNOTE.TXT 4.3.7)
 
 
-class ShardError(ValueError):
+class ShardError(InputError):
     """A file is no whole shard."""
 
 
@@ -78,7 +79,7 @@ def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[Store
             for frame, jpeg in zip(video.frames, jpegs, strict=True):
                 archive.writestr(zipfile.ZipInfo(_member(number, frame)), jpeg)
         archive.writestr(zipfile.ZipInfo(VIDEOS_FILE), json.dumps(described))
-    write_whole(path, [buffer.getbuffer()])
+    atomic_write_bytes(path, [buffer.getbuffer()])
 
 
 def read_shard(path: str | Path) -> Shard:
@@ -105,12 +106,12 @@ def _locate_frames(videos: Sequence[StoredVideo], members: Sequence[zipfile.ZipI
     numbers = [(video, frame) for video, stored in enumerate(videos) for frame in stored.frames]
     names = [_member(*number) for number in numbers]
     if [member.filename for member in members] != [*names, VIDEOS_FILE]:
-        raise ValueError('it does not hold the frames that it tells of')
+        raise InputError('it does not hold the frames that it tells of')
     rows = [(member.header_offset + HEADER_SIZE + len(name), member.file_size, member.CRC, frame)
             for member, name, (_, frame) in zip(members, names, numbers, strict=False)]
     if any(start + size != following.header_offset
            for (start, size, *_), following in zip(rows, members[1:], strict=True)):
-        raise ValueError('its members do not follow each other as they were written')
+        raise InputError('its members do not follow each other as they were written')
     return np.array(rows, FRAME)
 
 

@@ -1,6 +1,7 @@
 """Frame-accurate video readers behind :func:`open_video`."""
+from vicmae_mm.datasets.readers.kept_index.index_store import IndexStore
+
 from .base import VideoError, VideoReader
 from .factory import check_backend, open_video
-from .index_store import IndexStore
 
 __all__ = ['IndexStore', 'VideoError', 'VideoReader', 'check_backend', 'open_video']

@@ -6,10 +6,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from vicmae_mm.utils.errors import UserError
+
 Self = TypeVar('Self', bound='VideoReader')
 
 
-class VideoError(RuntimeError):
+class VideoError(UserError, RuntimeError):
     """Something is wrong with a video file, as opposed to with the program.
 
     Attributes:
@@ -17,13 +19,14 @@ class VideoError(RuntimeError):
         reason: What is wrong with it, in a few words. ``str(error)`` reads ``path: reason``.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
+    # A data loader rebuilds an error of its worker from one argument, the traceback as text.
+    def __init__(self, path: str, reason: str = '') -> None:
         super().__init__(path, reason)  # both, so that a worker process can pickle it
         self.path = path
         self.reason = reason
 
     def __str__(self) -> str:
-        return f'{self.path}: {self.reason}'
+        return f'{self.path}: {self.reason}' if self.reason else self.path
 
 
 class VideoReader(ABC):

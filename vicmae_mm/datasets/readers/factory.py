@@ -1,8 +1,10 @@
 """The one way in: a path and the name of a backend, an opened video."""
+from vicmae_mm.datasets.readers.kept_index.index_store import IndexStore
+from vicmae_mm.datasets.readers.kept_index.indexed_reader import open_indexed
+from vicmae_mm.utils.errors import InputError
+
 from .base import VideoError, VideoReader
 from .decord_reader import DecordReader
-from .index_store import IndexStore
-from .indexed_reader import open_indexed
 from .messages import warn_once
 from .pyav_reader import PyAVReader
 from .seekability import seek_problem
@@ -55,5 +57,5 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
 def check_backend(backend: str) -> None:
     """Raise a ValueError if there is no such backend."""
     if backend not in BACKENDS:
-        raise ValueError(f'there is no video backend {backend!r}, only '
+        raise InputError(f'there is no video backend {backend!r}, only '
                          f'{", ".join(map(repr, BACKENDS))}')

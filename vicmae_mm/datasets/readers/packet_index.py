@@ -30,14 +30,15 @@ class PacketIndex:
         shown: The packet of each frame, in the order the frames are shown.
         disposable: Packets that change nothing but their own frame by being left out.
         edited: Whether an edit list hides some packets.
-        doubt: Why all this cannot be trusted, so that frames must be counted; '' if it can.
+        unreliable_reason: Why none of it can be trusted, so that frames must be counted; '' if
+            it can.
     """
     pts: list[int] = field(default_factory=list)
     keyframes: list[int] = field(default_factory=list)
     shown: list[int] = field(default_factory=list)
     disposable: set[int] = field(default_factory=set)
     edited: bool = False
-    doubt: str = ''
+    unreliable_reason: str = ''
 
     @classmethod
     def of(cls, packets: Iterable[Packet], stream: VideoStream) -> PacketIndex:
@@ -56,7 +57,7 @@ class PacketIndex:
             if i == 0:
                 clean_start = packet.is_keyframe and is_instant_refresh(packet)
         index.edited = len(index.shown) < len(index.pts)
-        index.doubt = _doubt(index, stream, stamped, clean_start)
+        index.unreliable_reason = _unreliable_reason(index, stream, stamped, clean_start)
         index.shown.sort(key=index.pts.__getitem__)
         return index
 
@@ -72,7 +73,8 @@ class PacketIndex:
         return self.keyframes[k]
 
 
-def _doubt(index: PacketIndex, stream: VideoStream, stamped: bool, clean_start: bool) -> str:
+def _unreliable_reason(index: PacketIndex, stream: VideoStream, stamped: bool,
+                       clean_start: bool) -> str:
     """Why the time stamps don't tell the order of the frames, or ''."""
     container, context = stream.container.format.name, stream.codec_context
     codec = context.codec.canonical_name

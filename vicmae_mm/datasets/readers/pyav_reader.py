@@ -68,7 +68,7 @@ class PyAVReader(VideoReader):
         if not self.index.pts:
             raise VideoError(self.path, 'holds no frames')
         self.num_frames = len(self.index.shown)
-        if self.index.doubt:
+        if self.index.unreliable_reason:
             self._say_that_frames_are_counted()
             self.num_frames = count_frames(*file_identity(self.path))
         if not self.num_frames:
@@ -81,7 +81,7 @@ class PyAVReader(VideoReader):
         return frame is not None and 'DISPLAYMATRIX' in frame.side_data
 
     def first_frame(self) -> VideoFrame | None:
-        """Frame 0 as it comes out of the decoder, if it does; only without ``index.doubt``."""
+        """Frame 0 as decoded, if it does decode; only where the index is reliable."""
         packet = self.index.shown[0]
         frames = self._decode_span(self.index.start_of(packet), packet, {packet})
         return next((frame for frame in frames if frame.pts == self.index.pts[packet]), None)
@@ -104,15 +104,16 @@ class PyAVReader(VideoReader):
             self._container.close()
 
     def _say_that_frames_are_counted(self) -> None:
-        warn_once(f'{self.index.doubt}, so frames are counted from the start', self.path)
+        warn_once(f'{self.index.unreliable_reason}, so frames are counted from the start',
+                  self.path)
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
         from av import FFmpegError
-        if not self.index.doubt:
+        if not self.index.unreliable_reason:
             try:
                 return self._decode_indexed(wanted)
             except (NotAsIndexed, FFmpegError) as error:
-                self.index.doubt = f'the decoder contradicts the time stamps ({error})'
+                self.index.unreliable_reason = f'the decoder contradicts the time stamps ({error})'
                 self._say_that_frames_are_counted()
         return self._decode_counting(wanted)
 

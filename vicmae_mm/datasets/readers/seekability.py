@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def seek_problem(reader: PyAVReader) -> str:
     """Why a library that seeks by itself could return other frames of this video, or ''."""
     index = reader.index
-    if index.doubt:
-        return index.doubt
+    if index.unreliable_reason:
+        return index.unreliable_reason
     if index.edited:
         return 'an edit list hides some of its packets'
     if not _closed_gops(index) or not _instant_refresh(reader):

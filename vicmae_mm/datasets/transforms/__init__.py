@@ -2,10 +2,10 @@
 from .decoding import VideoDecode, VideoInit
 from .frame_pair import SampleFramePair
 from .pack_frames import PackFrames
+from .pack_views import PackViews
 from .per_frame import PerFrame
 from .photometric import ColorJitter, GaussianBlur, Grayscale
 from .repeat_aug import RepeatAug
-from .views import PackViews
 
 __all__ = [
     'ColorJitter', 'GaussianBlur', 'Grayscale', 'PackFrames', 'PackViews', 'PerFrame', 'RepeatAug',

@@ -5,8 +5,9 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from ...registry import TRANSFORMS
-from ..readers import IndexStore, check_backend, open_video
+from vicmae_mm.datasets.readers import IndexStore, check_backend, open_video
+from vicmae_mm.registry import TRANSFORMS
+from vicmae_mm.utils.errors import InputError, RunError
 
 
 @TRANSFORMS.register_module()
@@ -38,10 +39,10 @@ class VideoInit(BaseTransform):
                  device: str = 'cpu') -> None:
         check_backend(backend)
         if index_dir is not None and backend != 'pyav':
-            raise ValueError(f"VideoInit: index_dir={index_dir!r} is of use to backend='pyav' "
+            raise InputError(f"VideoInit: index_dir={index_dir!r} is of use to backend='pyav' "
                              f'alone, not to {backend!r}. Leave one out.')
         if device != 'cpu' and backend != 'torchcodec':
-            raise ValueError(f"VideoInit: device={device!r} is of use to backend='torchcodec' "
+            raise InputError(f"VideoInit: device={device!r} is of use to backend='torchcodec' "
                              f'alone, not to {backend!r}. Leave one out.')
         self.backend = backend
         self.index_dir = index_dir
@@ -68,7 +69,7 @@ def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError) as error:
-        raise RuntimeError(
+        raise RunError(
             f'VideoInit: device={device!r} can not be used in this process '
             f'({str(error).strip().splitlines()[0]}). It takes a GPU, and a process that is not '
             'forked: set train_dataloader.num_workers=0 and decode_timeout=None of the dataset, '

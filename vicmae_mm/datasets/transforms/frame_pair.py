@@ -3,6 +3,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from vicmae_mm.registry import TRANSFORMS
+from vicmae_mm.utils.errors import InputError
 
 MODES = ('distant', 'continuous')
 
@@ -60,20 +61,20 @@ class SampleFramePair(BaseTransform):
                  num_frames: int = 2,
                  num_pairs: int = 1) -> None:
         if mode not in MODES:
-            raise ValueError(f'SampleFramePair: mode={mode!r} is none of {MODES}.')
+            raise InputError(f'SampleFramePair: mode={mode!r} is none of {MODES}.')
         if mode == 'distant' and delta is not None:
-            raise ValueError(
+            raise InputError(
                 f"SampleFramePair: delta={delta!r} has no meaning for mode='distant'. Leave it "
                 "out, limit the gap by max_gap, or set mode='continuous'.")
         if mode == 'continuous' and num_sections is not None:
-            raise ValueError(
+            raise InputError(
                 f"SampleFramePair: num_sections={num_sections!r} has no meaning for "
                 "mode='continuous'. Leave it out, or set mode='distant'.")
         if mode == 'continuous' and delta is None:
-            raise ValueError("SampleFramePair: mode='continuous' needs delta, the largest gap "
+            raise InputError("SampleFramePair: mode='continuous' needs delta, the largest gap "
                              'in frames (0 = the same frame; the paper tries 0, 2, 4 and 8).')
         if num_frames not in (1, 2):
-            raise ValueError(f'SampleFramePair: num_frames={num_frames!r} should be 2 (a pair) '
+            raise InputError(f'SampleFramePair: num_frames={num_frames!r} should be 2 (a pair) '
                              'or 1 (the MAE baseline). For more frames raise num_pairs.')
         self.mode = mode
         self.num_sections = _at_least(2, num_sections=2 if num_sections is None else num_sections)
@@ -82,13 +83,13 @@ class SampleFramePair(BaseTransform):
         self.num_frames = num_frames
         self.num_pairs = _at_least(1, num_pairs=num_pairs)
         if num_frames == 1 and num_pairs > 1:
-            raise ValueError(f'SampleFramePair: num_pairs={num_pairs} needs num_frames=2, got 1.')
+            raise InputError(f'SampleFramePair: num_pairs={num_pairs} needs num_frames=2, got 1.')
 
     def transform(self, results: dict) -> dict:
         """Add ``frame_inds`` and the keys that describe their layout."""
         total = int(results['total_frames'])
         if total < 1:
-            raise ValueError(f'SampleFramePair: total_frames={total}, a video has at least one.')
+            raise InputError(f'SampleFramePair: total_frames={total}, a video has at least one.')
         stored = results.get('stored_frames')
         if stored is not None and len(stored) == total:
             stored = None
@@ -108,7 +109,7 @@ class SampleFramePair(BaseTransform):
             pair = (self._continuous_stored(total, stored) if self.mode == 'continuous' else
                     self._distant_stored(total, stored))
             if pair is None:
-                raise ValueError(
+                raise InputError(
                     f'{self}: no two of the {len(stored)} frames that are stored of a video of '
                     f'{total} make such a pair. Pack more: tools/data/pack_frames.py with a larger '
                     '--frames, or for a small delta with --every (at most delta).')
@@ -187,6 +188,6 @@ def _at_least(minimum: int, **argument: int) -> int:
     """The one keyword's value, refused unless it is an integer >= ``minimum``."""
     (name, value), = argument.items()
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(
+        raise InputError(
             f'SampleFramePair: {name}={value!r} should be an integer of at least {minimum}.')
     return value

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
-from vicmae_mm.datasets.sample_rng import get_rng_states, set_rng_states
 from vicmae_mm.registry import TRANSFORMS
+from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.seeding import get_rng_states, set_rng_states
 
 
 @TRANSFORMS.register_module()
@@ -49,7 +50,7 @@ class PerFrame(BaseTransform):
     def transform(self, results: dict) -> dict | None:
         """Transform the chosen frames; None when a transform rejects one."""
         if 'imgs' not in results:
-            raise KeyError("PerFrame needs results['imgs'], a list of frames: "
+            raise InputError("PerFrame needs results['imgs'], a list of frames: "
                            'put it after VideoDecode.')
         imgs = list(results['imgs'])
         start = get_rng_states() if self.share_random_params else None
@@ -82,6 +83,6 @@ def check_positions(frames: Sequence[int] | None, owner: str) -> tuple[int, ...]
     if frames is None:
         return 0, 1
     if not frames or not set(frames) <= {0, 1}:
-        raise ValueError(f'{owner}: frames={frames!r} should hold positions within the pair: [0] '
+        raise InputError(f'{owner}: frames={frames!r} should hold positions within the pair: [0] '
                          'the first frame, [1] the second. Leave it out to transform both.')
     return tuple(frames)

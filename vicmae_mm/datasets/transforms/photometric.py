@@ -12,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.datasets.transforms import ColorJitter as StockColorJitter
 
 from vicmae_mm.registry import TRANSFORMS
+from vicmae_mm.utils.errors import InputError
 
 
 @TRANSFORMS.register_module()
@@ -76,7 +77,7 @@ class GaussianBlur(BaseTransform):
     def __init__(self, sigma: tuple[float, float]) -> None:
         low, high = sigma
         if not 0 < low <= high:
-            raise ValueError(f'GaussianBlur: sigma={sigma!r} should be two standard deviations in '
+            raise InputError(f'GaussianBlur: sigma={sigma!r} should be two standard deviations in '
                              'pixels above 0, the smaller one first.')
         self.sigma = (low, high)
 

@@ -5,6 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
 from vicmae_mm.registry import TRANSFORMS
+from vicmae_mm.utils.errors import InputError
 
 from .decoding import VideoDecode
 
@@ -42,7 +43,7 @@ class RepeatAug(BaseTransform):
                  transforms: Sequence[dict | Callable[[dict], dict]],
                  num_repeats: int = 2) -> None:
         if not isinstance(num_repeats, int) or num_repeats < 1:
-            raise ValueError(
+            raise InputError(
                 f'RepeatAug: num_repeats={num_repeats!r} should be an integer of at least 1.')
         self.sample_frames = Compose([sample_frames])
         self.transforms = Compose(transforms)

@@ -7,8 +7,8 @@ from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vicmae_mm.datasets.skipping_dataset import SkippingDataset
-from vicmae_mm.engine.unwrapping import innermost_datasets
+from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
+from vicmae_mm.engine.runner_access import innermost_datasets
 from vicmae_mm.registry import HOOKS
 
 

@@ -5,10 +5,11 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vicmae_mm.apis.checkpoint_family import describe_family
-from vicmae_mm.apis.checkpoint_fit import check_fit
-from vicmae_mm.engine.unwrapping import current_task, unwrapped_model
+from vicmae_mm.checkpoints.conversion.detect import describe_family
+from vicmae_mm.checkpoints.fit import check_fit
+from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
 
 
 @HOOKS.register_module()
@@ -41,10 +42,10 @@ class CheckpointFitHook(Hook):
                 model.load_state_dict(found)  # with its load hooks, which resize tables
             except RuntimeError as error:
                 check_fit(found, wanted, runner._load_from, config)
-                raise ValueError(f'{runner._load_from}: {error}') from None
+                raise InputError(f'{runner._load_from}: {error}') from None
         elif not any(key in wanted and wanted[key].shape == value.shape
                      for key, value in found.items()):
-            raise ValueError(
+            raise InputError(
                 f'{runner._load_from} has not one parameter of the model of {config}. It looks '
                 f'like {describe_family(found)}: load_from needs the names of mmpretrain, with '
                 "the encoder under 'backbone.'.")
@@ -58,7 +59,7 @@ def _check_groups(saved: dict, optim_wrapper: Any, name: str) -> None:
     found, wanted = ([len(group['params']) for group in groups]
                      for groups in (saved['param_groups'], optimizer.param_groups))
     if found != wanted:
-        raise ValueError(
+        raise InputError(
             f'{name} has {len(found)} parameter groups ({sum(found)} parameters) in its optimizer, '
             f'but optim_wrapper makes {len(wanted)} ({sum(wanted)}): resume with the optim_wrapper '
             'that it was trained with. Where that had no constructor, add --cfg-options '

@@ -5,9 +5,10 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
-from vicmae_mm.engine.unwrapping import innermost_datasets, unwrapped_model
-from vicmae_mm.models.utils import MixupCutmix
+from vicmae_mm.engine.runner_access import innermost_datasets, unwrapped_model
+from vicmae_mm.models.preprocessors import MixupCutmix
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
 
 
 @HOOKS.register_module()
@@ -40,7 +41,7 @@ class ClassCountHook(Hook):
                     _check_dataset(dataset, split, num_classes, list(counts))
                 _check_topk(loop, split, num_classes)
         if len(set(counts.values())) > 1:
-            raise ValueError(
+            raise InputError(
                 f'The parts of the model count different numbers of classes: '
                 f'{_settings(counts)}. Set all of them to one number.')
 
@@ -70,16 +71,16 @@ def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[st
     labels = [_label(dataset.get_data_info(index)) for index in range(len(dataset))]
     unlabelled = sum(label < 0 for label in labels)
     if unlabelled:
-        raise ValueError(f'{where} have no label for {unlabelled:,} of {len(labels):,} samples: '
+        raise InputError(f'{where} have no label for {unlabelled:,} of {len(labels):,} samples: '
                          'what is wanted is a list with "path label" a line, labels from 0 on, or '
                          'class folders.')
     classes = dataset.metainfo.get('classes')
     if classes is not None and len(classes) != num_classes:
-        raise ValueError(f'{where} have {len(classes):,} classes, the head of the model '
+        raise InputError(f'{where} have {len(classes):,} classes, the head of the model '
                          f'{num_classes:,}: {advice(len(classes))}')
     top = max(labels, default=0)
     if top >= num_classes:
-        raise ValueError(f'{where} have labels up to {top:,}, the head of the model '
+        raise InputError(f'{where} have labels up to {top:,}, the head of the model '
                          f'{num_classes:,} classes (0 to {num_classes - 1:,}): {advice(top + 1)}')
 
 
@@ -88,7 +89,7 @@ def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:
     for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', []):
         topk = getattr(metric, 'topk', None)
         if isinstance(topk, tuple) and max(topk) > num_classes:
-            raise ValueError(
+            raise InputError(
                 f'There is no top-{max(topk)} accuracy of {num_classes} classes: use --cfg-options '
                 f'{split}_evaluator.topk="[1,]".')
 

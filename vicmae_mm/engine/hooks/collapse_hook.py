@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
 
 # Below it even good embeddings span little: two pairs whose frames agree are two points, a line.
 _MIN_BATCH = 8
@@ -36,7 +37,7 @@ class CollapseHook(Hook):
 
     def __init__(self, min_std: float = 0.1, min_rank: float = 2.0, patience: int = 50) -> None:
         if patience < 1:
-            raise ValueError(f'patience={patience} should be a number of iterations, 1 or more.')
+            raise InputError(f'patience={patience} should be a number of iterations, 1 or more.')
         self.bounds = dict(embedding_std=min_std, embedding_rank=min_rank)
         self.patience = patience
         self._below = 0

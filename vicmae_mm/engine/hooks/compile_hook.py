@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from mmengine.utils import digit_version
 
 from vicmae_mm.engine.compilation import compile_model
-from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import HOOKS
 
 

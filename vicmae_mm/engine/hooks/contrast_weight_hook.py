@@ -4,8 +4,9 @@ import math
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
 
 SCHEDULES = ('step', 'linear', 'cosine', 'constant')
 
@@ -53,13 +54,13 @@ class ContrastWeightHook(Hook):
                  begin: int | None = None,
                  ramp_epochs: int = 0) -> None:
         if schedule not in SCHEDULES:
-            raise ValueError(f'schedule={schedule!r} is unknown: choose one of {SCHEDULES}.')
+            raise InputError(f'schedule={schedule!r} is unknown: choose one of {SCHEDULES}.')
         if not 0 <= begin_ratio < 1:
-            raise ValueError(f'begin_ratio={begin_ratio} must be a share of the epochs in [0, 1).')
+            raise InputError(f'begin_ratio={begin_ratio} must be a share of the epochs in [0, 1).')
         if begin is not None and begin < 0:
-            raise ValueError(f'begin={begin} must be an epoch, 0 or later.')
+            raise InputError(f'begin={begin} must be an epoch, 0 or later.')
         if schedule in ('linear', 'cosine') and ramp_epochs < 1:
-            raise ValueError(
+            raise InputError(
                 f'A {schedule} schedule needs ramp_epochs >= 1, but got {ramp_epochs}.')
         self.schedule = schedule
         self.begin_ratio = begin_ratio
@@ -75,10 +76,10 @@ class ContrastWeightHook(Hook):
         if self.schedule == 'constant':
             return
         if isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise ValueError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop, or '
+            raise InputError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop, or '
                              "schedule='constant'.")
         if self._begin(runner) >= runner.max_epochs:
-            raise ValueError(f'Contrast begins with epoch {self._begin(runner)} (from 0) but the '
+            raise InputError(f'Contrast begins with epoch {self._begin(runner)} (from 0) but the '
                              f'run has {runner.max_epochs}: lower begin or begin_ratio.')
 
     def _begin(self, runner: Runner) -> int:

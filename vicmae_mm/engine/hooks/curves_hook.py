@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.visualization.curves import find_scalars, plot_curves
 
 
@@ -26,7 +27,7 @@ class CurvesHook(Hook):
 
     def __init__(self, interval: int = 1) -> None:
         if interval < 1:
-            raise ValueError(f'CurvesHook: interval={interval!r} should be at least 1.')
+            raise InputError(f'CurvesHook: interval={interval!r} should be at least 1.')
         self.interval = interval
 
     def after_train_epoch(self, runner: Runner) -> None:

@@ -15,15 +15,16 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError, RunError
 
 # Where a sample says what it was read from: mmpretrain's, ours and mmaction2's key; else its place
 _NAMES = ('img_path', 'filename', 'sample_idx')
 _SHOWN = 4  # samples named in a message
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(RunError):
     """A loss is NaN or infinite."""
 
 
@@ -54,7 +55,7 @@ class FiniteLossHook(Hook):
 
     def __init__(self, max_skipped: int = 0) -> None:
         if max_skipped < 0:
-            raise ValueError(f'max_skipped={max_skipped} should be a number of batches, 0 or more.')
+            raise InputError(f'max_skipped={max_skipped} should be a number of batches, 0 or more.')
         self.max_skipped = max_skipped
         self._losses: dict[str, Any] = {}
         self._skip = False

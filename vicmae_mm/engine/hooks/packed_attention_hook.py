@@ -2,13 +2,13 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import HOOKS
 
 
 @HOOKS.register_module()
 class PackedAttentionHook(Hook):
-    """Train with :func:`~vicmae_mm.models.utils.packed_attention.packed_attention`.
+    """Train with :func:`~vicmae_mm.models.layers.packed_attention.packed_attention`.
 
     Where its kernels do not fit (a CPU, fp32, long sequences), torch's are used as before.
 
@@ -17,7 +17,7 @@ class PackedAttentionHook(Hook):
     """
 
     def __init__(self) -> None:
-        from vicmae_mm.models.utils.packed_attention import use_packed_attention  # torch >= 2.4
+        from vicmae_mm.models.layers.packed_attention import use_packed_attention  # torch >= 2.4
         self._use_packed_attention = use_packed_attention
 
     def before_train(self, runner: Runner) -> None:

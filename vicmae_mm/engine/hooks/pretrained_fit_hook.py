@@ -1,6 +1,5 @@
 """Refusing to train an evaluation on an encoder that was not loaded."""
 import functools
-import os.path as osp
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,12 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from vicmae_mm.apis.checkpoint_family import describe_family
-from vicmae_mm.apis.checkpoint_fit import CheckpointFit, not_finite
-from vicmae_mm.engine.unwrapping import current_task, unwrapped_model
+from vicmae_mm.checkpoints.conversion.detect import describe_family
+from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
+from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
 
 _SCRATCH = ('To train from scratch on purpose: --cfg-options model.backbone.init_cfg=None '
             'default_hooks.pretrained_fit.allow_untrained=True')
@@ -66,7 +67,7 @@ class PretrainedFitHook(Hook):
             self._watch = model.backbone._register_load_state_dict_pre_hook(
                 self._check, with_module=True)
         elif not self.allow_untrained:
-            raise ValueError(
+            raise InputError(
                 f'The encoder of {self._config} would start untrained: name a checkpoint by '
                 f'--cfg-options model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
 
@@ -86,7 +87,7 @@ class PretrainedFitHook(Hook):
         if lost or not self._loaded:
             what = f'overwrote {lost[0]} of' if lost else 'did not load'
             backbone = type(unwrapped_model(runner).backbone).__name__
-            raise ValueError(f'{backbone} {what} the checkpoint {self._source} when it was '
+            raise InputError(f'{backbone} {what} the checkpoint {self._source} when it was '
                              'initialised: bring the weights by load_from instead.')
         added = sorted({key.split('.')[0] for key in state.keys() - self._loaded.keys()})
         new = f'; new: {", ".join(added)}' if added else ''
@@ -107,10 +108,8 @@ class PretrainedFitHook(Hook):
             if whole or not path:
                 owner.init_cfg = None  # would be read only to be replaced, or is not there
                 continue
-            if '://' not in path and not osp.isfile(osp.expanduser(path)):
-                raise FileNotFoundError(
-                    f'There is no checkpoint {path}: pre-train, or name yours by --cfg-options '
-                    f'model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
+            check_exists(path, 'pre-train, or name yours by --cfg-options '
+                         f'model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
             owner.init_weights = functools.partial(self._init_weights, owner)
             return path
         return str(whole or '')
@@ -140,10 +139,10 @@ class PretrainedFitHook(Hook):
                                 f'infinity), such as {broken[0]}')
         self._loaded = {key: value for key, value in found.items() if key in wanted}
 
-    def _refusal(self, reason: str) -> ValueError:
+    def _refusal(self, reason: str) -> InputError:
         checkpoint = CheckpointLoader.load_checkpoint(self._source, map_location='cpu', logger=None)
         family = describe_family(checkpoint.get('state_dict', checkpoint))
-        return ValueError(
+        return InputError(
             f'{self._source} does not fill the encoder of {self._config}: {reason}. The file looks '
             f'like {family}. Use the config for its size of network and images, or bring files of '
             f'other projects into shape by tools/convert_checkpoint.py. {_SCRATCH}')

@@ -7,10 +7,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from vicmae_mm.datasets.sample_rng import seeded
 from vicmae_mm.datasets.samplers import SampleIndex
-from vicmae_mm.engine.unwrapping import unwrapped_model
+from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.seeding import seeded
 from vicmae_mm.visualization.reconstruction import draw_reconstruction
 
 
@@ -44,7 +45,7 @@ class ReconstructionHook(Hook):
                  seed: int = 0) -> None:
         for name, value in (('interval', interval), ('num_samples', num_samples)):
             if value < 1:
-                raise ValueError(f'ReconstructionHook: {name}={value!r} should be at least 1.')
+                raise InputError(f'ReconstructionHook: {name}={value!r} should be at least 1.')
         self.interval = interval
         self.by_epoch = by_epoch
         self.num_samples = num_samples

@@ -11,10 +11,11 @@ from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from vicmae_mm.engine.auto_resume import choose_checkpoint
-from vicmae_mm.engine.whole_file_backend import CheckpointWriteError, WholeFileBackend
+from vicmae_mm.checkpoints.backend import CheckpointWriteError, WholeFileBackend
+from vicmae_mm.checkpoints.resume import choose_checkpoint
 from vicmae_mm.registry import HOOKS
-from vicmae_mm.whole_files import remove_leftovers, write_whole
+from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
+from vicmae_mm.utils.errors import InputError
 
 _LOCAL = (LocalBackend, HardDiskBackend)  # the same under an old name
 
@@ -48,7 +49,7 @@ class SafeCheckpointHook(CheckpointHook):
     def __init__(self, *args: Any, mid_epoch_interval: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if mid_epoch_interval < 0:
-            raise ValueError(f'mid_epoch_interval is {mid_epoch_interval}: it counts iterations, '
+            raise InputError(f'mid_epoch_interval is {mid_epoch_interval}: it counts iterations, '
                              '0 is for never.')
         self.mid_epoch_interval = mid_epoch_interval
 
@@ -135,7 +136,7 @@ class SafeCheckpointHook(CheckpointHook):
                 by_epoch=self.by_epoch, backend_args=self.backend_args, **self.args)
             whole = path
             if is_main_process():
-                write_whole(Path(runner.work_dir) / 'last_checkpoint', [path.encode()])
+                atomic_write_bytes(Path(runner.work_dir) / 'last_checkpoint', [path.encode()])
         except OSError as error:
             raise CheckpointWriteError(f'{error} {self._state(runner, whole)}') from error
         self.last_ckpt = path

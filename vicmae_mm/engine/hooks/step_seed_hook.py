@@ -2,8 +2,8 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vicmae_mm.datasets.sample_rng import seed_generators
 from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.seeding import seed_generators
 
 
 @HOOKS.register_module()
@@ -16,7 +16,7 @@ class StepSeedHook(Hook):
 
     With ``randomness.diff_rank_seed=True`` every process draws its own numbers (its runner's
     seed contains the rank). Without it all processes draw the same, which lets
-    ``rand_rows`` of :mod:`vicmae_mm.models.utils.random_rows` make masks that don't depend on
+    ``rand_rows`` of :mod:`vicmae_mm.models.random_rows` make masks that don't depend on
     the number of processes.
     """
 

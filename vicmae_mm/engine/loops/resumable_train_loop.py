@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
 from vicmae_mm.registry import LOOPS
+from vicmae_mm.utils.errors import InputError
 
 
 @LOOPS.register_module()
@@ -65,7 +66,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if hasattr(sampler, 'start_at'):
             sampler.start_at(done * batch_size)
         elif done:
-            raise ValueError(
+            raise InputError(
                 f'The checkpoint was written after {done} of the {len(self.dataloader)} batches of '
                 f'epoch {self._epoch + 1}, but {type(sampler).__name__} always starts with the '
                 "first: set train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler'), or "

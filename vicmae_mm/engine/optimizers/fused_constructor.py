@@ -9,6 +9,7 @@ from mmengine.utils import digit_version
 from torch import nn
 
 from vicmae_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from vicmae_mm.utils.errors import InputError
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -61,7 +62,7 @@ def _has_fused_form(kind: Any) -> bool:
         with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # as it is built
             kind = registry.get(name)
         if kind is None:
-            raise KeyError(f'optim_wrapper.optimizer.type={name!r} is no registered optimizer: '
+            raise InputError(f'optim_wrapper.optimizer.type={name!r} is no registered optimizer: '
                            'correct its spelling.')
     return 'fused' in inspect.signature(kind).parameters
 

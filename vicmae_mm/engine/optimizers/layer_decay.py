@@ -6,6 +6,7 @@ from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructo
 from torch import nn
 
 from vicmae_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from vicmae_mm.utils.errors import InputError
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -43,7 +44,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         if get_layer_depth is None:
             backbone: Any = module.backbone
             if not hasattr(backbone, 'get_layer_depth'):
-                raise ValueError(
+                raise InputError(
                     f'{type(backbone).__name__} has no get_layer_depth, so its learning rate can '
                     'not decay by layer: leave the constructor out of optim_wrapper.')
 

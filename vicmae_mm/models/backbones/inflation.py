@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
-from vicmae_mm.models.utils.video_position import combine_tables, resize_joint, resize_temporal
+from vicmae_mm.models.video_positions import combine_tables, resize_joint, resize_temporal
+from vicmae_mm.utils.errors import InputError
 
 if TYPE_CHECKING:
     from .video_vit import VideoViT
@@ -81,7 +82,7 @@ def _resize_joint(model: VideoViT, table: Tensor) -> Tensor:
     if math.prod(model.grid) == rows or not grids:
         return table
     if len(grids) > 1:
-        raise ValueError(
+        raise InputError(
             f'A position table of {rows} places may be one of {grids[0]} or of {grids[1]} '
             '(time, height, width): load it into a VideoViT of the size it was trained for; that '
             'encodes clips of other sizes too.')

@@ -7,10 +7,11 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicmae_mm.models.utils.patches import take_patches
-from vicmae_mm.models.utils.position import check_patch_grid, sincos_position_table
-from vicmae_mm.models.utils.random_rows import rand_rows
+from vicmae_mm.models.image_patches import take_patches
+from vicmae_mm.models.positions import check_patch_grid, sincos_position_table
+from vicmae_mm.models.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -44,14 +45,14 @@ class ViCMAEViT(MAEViT):
                  **kwargs: Any) -> None:
         side = check_patch_grid(img_size, patch_size)
         if not 0 <= mask_ratio < 1 or int(side**2 * (1 - mask_ratio)) < 1:
-            raise ValueError(
+            raise InputError(
                 f'mask_ratio={mask_ratio} must lie in [0, 1) and leave at least one of the '
                 f'{side**2} patches visible.')
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, mask_ratio=mask_ratio, **kwargs)
         conv = self.patch_embed.projection
         if self.patch_embed.norm is not None or conv.stride != conv.kernel_size:
-            raise ValueError(f'patch_cfg={kwargs["patch_cfg"]}: patches are embedded each by '
+            raise InputError(f'patch_cfg={kwargs["patch_cfg"]}: patches are embedded each by '
                              'itself, without a norm and without overlaps.')
         for module in self.modules():
             if isinstance(module, DropPath):  # mmpretrain's are numpy scalars: torch.compile stops
@@ -135,7 +136,7 @@ class ViCMAEViT(MAEViT):
         if not mask:
             return super().forward(x, mask=None)
         if x.shape[-2:] != self.img_size:
-            raise ValueError(
+            raise InputError(
                 f'The encoder was built for {self.img_size[0]} x {self.img_size[1]} px but got '
                 f'{x.shape[-2]} x {x.shape[-1]}: set backbone.img_size and the crop size of the '
                 'pipeline to the same value.')

@@ -8,13 +8,9 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vicmae_mm.models.utils.video_position import (
-    Grid,
-    combine_tables,
-    resize_joint,
-    resize_temporal,
-)
+from vicmae_mm.models.video_positions import Grid, combine_tables, resize_joint, resize_temporal
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
 from .inflation import inflate_image_weights
 
@@ -90,7 +86,7 @@ class VideoViT(VisionTransformer):
                  separable_position: bool = True,
                  **kwargs: Any) -> None:
         if num_frames < 1 or tubelet_size < 1 or num_frames % tubelet_size:
-            raise ValueError(f'num_frames={num_frames} must be a multiple of '
+            raise InputError(f'num_frames={num_frames} must be a multiple of '
                              f'tubelet_size={tubelet_size}, both 1 or more.')
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, out_type=out_type,
@@ -148,7 +144,7 @@ class VideoViT(VisionTransformer):
             ValueError: If the input is no batch of clips of whole tubelets.
         """
         if x.ndim != 5 or x.shape[2] % self.tubelet_size:
-            raise ValueError(
+            raise InputError(
                 f'VideoViT takes clips (N, 3, T, H, W) with T a multiple of {self.tubelet_size} '
                 f'frames, but got {tuple(x.shape)}: set clip_len of SampleFrames, and '
                 "FormatShape(input_format='NCTHW').")

@@ -1,10 +1,12 @@
 """What all contrastive heads ask of their input."""
 from torch import Tensor
 
+from vicmae_mm.utils.errors import InputError
+
 
 def check_pairs(online: Tensor, target: Tensor) -> None:
     """Raise ValueError unless both are (N, D), with the same N and D."""
     if online.dim() != 2 or online.shape != target.shape:
-        raise ValueError(
+        raise InputError(
             'a contrastive head needs the embeddings of both frames, of one shape (pairs, '
             f'channels), got {tuple(online.shape)} and {tuple(target.shape)}')

@@ -5,10 +5,11 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from vicmae_mm.models.distributed import gather_with_grad
+from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
-from ..utils.gather import gather_with_grad
-from ..utils.precision import at_least_fp32
 from .checks import check_pairs
 
 NEGATIVES = ('both', 'target')
@@ -52,9 +53,9 @@ class InfoNCEHead(BaseModule):
                  gather: bool = True) -> None:
         super().__init__()
         if not temperature > 0:
-            raise ValueError(f'temperature must be above 0, got {temperature}')
+            raise InputError(f'temperature must be above 0, got {temperature}')
         if negatives not in NEGATIVES:
-            raise ValueError(f'negatives must be one of {NEGATIVES}, got {negatives!r}')
+            raise InputError(f'negatives must be one of {NEGATIVES}, got {negatives!r}')
         self.temperature = temperature
         self.symmetric = symmetric
         self.negatives = negatives
@@ -82,7 +83,7 @@ class InfoNCEHead(BaseModule):
         if videos is None:
             videos = torch.arange(len(online), device=online.device)
         elif videos.shape != online.shape[:1]:
-            raise ValueError(f'videos must name the video of each of the {len(online)} pairs, '
+            raise InputError(f'videos must name the video of each of the {len(online)} pairs, '
                              f'shape ({len(online)},), got shape {tuple(videos.shape)}')
         # autocast would turn the similarities, divided by 0.1, into half precision
         with torch.autocast(online.device.type, enabled=False):

@@ -5,6 +5,7 @@ from mmaction.models.heads import TSNHead
 from torch import Tensor
 
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -42,7 +43,7 @@ class MultiViewTSNHead(TSNHead):
             ValueError: If the frames of a video don't make whole views.
         """
         if num_segs % self.num_segments:
-            raise ValueError(
+            raise InputError(
                 f'MultiViewTSNHead: {num_segs} frames of a video make no whole views of '
                 f'num_segments={self.num_segments}. Sample as many frames a clip in the pipeline '
                 'as the head has segments.')

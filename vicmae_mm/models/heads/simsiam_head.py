@@ -4,9 +4,9 @@ from mmengine.model import BaseModule
 from mmpretrain.models.losses import CosineSimilarityLoss
 from torch import Tensor
 
+from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
 
-from ..utils.precision import at_least_fp32
 from .checks import check_pairs
 
 PREDICTOR = dict(

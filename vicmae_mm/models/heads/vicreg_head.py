@@ -4,10 +4,11 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from vicmae_mm.models.distributed import gather_with_grad
+from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
-from ..utils.gather import gather_with_grad
-from ..utils.precision import at_least_fp32
 from .checks import check_pairs
 
 REDUCTIONS = ('code', 'paper')
@@ -62,7 +63,7 @@ class VICRegHead(BaseModule):
                  gather: bool = True) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
-            raise ValueError(f'reduction must be one of {REDUCTIONS}, got {reduction!r}')
+            raise InputError(f'reduction must be one of {REDUCTIONS}, got {reduction!r}')
         self.sim = sim
         self.std = std
         self.cov = cov
@@ -96,7 +97,7 @@ class VICRegHead(BaseModule):
             if self.gather:
                 both = gather_with_grad(both)
             if len(both) < 2:
-                raise ValueError('VICReg needs the variance of a batch: at least 2 pairs, got 1')
+                raise InputError('VICReg needs the variance of a batch: at least 2 pairs, got 1')
             p, z = (both - both.mean(dim=0)).unbind(dim=1)
             variance = self._variance(p) + self._variance(z)
             covariance = self._covariance(p) + self._covariance(z)

@@ -6,8 +6,9 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from mmpretrain.models.necks import MAEPretrainDecoder
 from torch import Tensor
 
-from vicmae_mm.models.utils.position import sincos_position_table
+from vicmae_mm.models.positions import sincos_position_table
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -24,7 +25,7 @@ class MAEDecoder(MAEPretrainDecoder):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.decoder_blocks:
-            raise ValueError('decoder_depth=0: without a block nothing of the visible patches '
+            raise InputError('decoder_depth=0: without a block nothing of the visible patches '
                              'reaches the hidden ones. Set it to 1 or more.')
         self.decoder_blocks[-1].__class__ = _LastBlock
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
 
 # L: Linear, B: BatchNorm1d, R: ReLU, W: twice the backbone's width. Every source
 # says "following VICReg" and means something else (docs/decisions.md, row 11).
@@ -63,7 +64,7 @@ class Projector(NonLinearNeck):
                  norm_cfg: dict = dict(type='vicmae_mm.SyncBN1d'),  # noqa: B006 (never written to)
                  init_cfg: dict | list[dict] | None = None) -> None:
         if variant not in VARIANTS:
-            raise ValueError(f'projector variant must be one of {tuple(VARIANTS)}, got {variant!r}')
+            raise InputError(f'projector variant must be one of {tuple(VARIANTS)}, got {variant!r}')
         layers = dict(VARIANTS[variant])
         wide = 2 * in_channels
         own_hidden = layers.pop('hid_channels', wide)

@@ -4,9 +4,9 @@ from mmengine.model import BaseModule
 from mmpretrain.models.necks.gem import gem
 from torch import Tensor, nn
 
+from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
-
-from ..utils.precision import at_least_fp32
+from vicmae_mm.utils.errors import InputError
 
 MODES = ('mean', 'max', 'gem', 'cls')
 
@@ -39,9 +39,9 @@ class TokenPooling(BaseModule):
                  eps: float = 1e-6) -> None:
         super().__init__()
         if mode not in MODES:
-            raise ValueError(f'pooling mode must be one of {MODES}, got {mode!r}')
+            raise InputError(f'pooling mode must be one of {MODES}, got {mode!r}')
         if p < 1:
-            raise ValueError(f'the exponent p of GeM pooling must be at least 1, got {p}')
+            raise InputError(f'the exponent p of GeM pooling must be at least 1, got {p}')
         self.mode = mode
         self.eps = eps
         if mode == 'gem':
@@ -61,7 +61,7 @@ class TokenPooling(BaseModule):
             ValueError: If ``tokens`` has not this shape, or no patch token.
         """
         if tokens.dim() != 3 or tokens.shape[1] < 2:
-            raise ValueError('pooling needs tokens of shape (batch, 1 + patches, channels) with '
+            raise InputError('pooling needs tokens of shape (batch, 1 + patches, channels) with '
                              f'the class token first, got {tuple(tokens.shape)}')
         if self.mode == 'cls':
             return tokens[:, 0]

@@ -1,0 +1,1 @@
+"""Measurements of speed and memory; not installed. Run them with run.py."""

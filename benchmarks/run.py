@@ -1,0 +1,37 @@
+"""Measure what a run costs on this machine: python benchmarks/run.py COMMAND ...
+
+python benchmarks/run.py COMMAND --help says what a command measures. Every comparison is made
+side by side in one run; machines differ, so read the ratios before the milliseconds.
+"""
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+# As a script, Python looks next to this file, not above it; child processes inherit the path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from vicmae_mm.commands import options as cli
+
+# modules of this folder, each with SUMMARY, add_arguments(parser) and run(args)
+COMMANDS: tuple[str, ...] = ('data', 'step', 'contrast', 'memory', 'decode', 'views')
+
+
+def main() -> None:
+    """Run one command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name in COMMANDS:
+        module = import_module(f'benchmarks.{name}')
+        command = commands.add_parser(
+            name, help=module.SUMMARY, description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == '__main__':
+    cli.run(main)

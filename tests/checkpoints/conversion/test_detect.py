@@ -1,0 +1,51 @@
+"""Families are told apart by real networks' own parameter names."""
+import pytest
+import torchvision
+from mmpretrain.models import ResNet, SwinTransformer, VisionTransformer
+
+from tests.helpers.models import TINY_ARCH, tiny_vicmae
+from vicmae_mm.checkpoints.conversion.detect import describe_family
+
+OFFICIAL = ('cls_token', 'blocks.0.norm1.weight', 'blocks.0.attn.qkv.weight')
+HF_VIT = ('vit.embeddings.cls_token', 'vit.embeddings.patch_embeddings.projection.weight',
+          'vit.encoder.layer.0.attention.attention.query.weight')
+
+
+def prefixed(model) -> list[str]:
+    return [f'backbone.{key}' for key in model.state_dict()]
+
+
+@pytest.mark.parametrize('make, family', [
+    (lambda: tiny_vicmae().state_dict(), 'a ViC-MAE of this package'),
+    (lambda: tiny_vicmae(pooling=None, projector=None, contrast_head=None).state_dict(),
+     'an MAE of this package or of mmpretrain'),
+    (lambda: tiny_vicmae(decoder=None, head=None).state_dict(),
+     'a contrastive ViT of this package'),
+    (lambda: prefixed(VisionTransformer(TINY_ARCH, img_size=32)),
+     'a Vision Transformer of mmpretrain'),
+    (lambda: prefixed(ResNet(18)), 'a ResNet'),
+    (lambda: torchvision.models.resnet18().state_dict(), 'a ResNet'),
+    (lambda: prefixed(SwinTransformer('tiny')), 'a Swin Transformer'),
+    (lambda: torchvision.models.vit_b_32().state_dict(), 'a Vision Transformer of torchvision'),
+    (lambda: (*OFFICIAL, 'decoder_blocks.0.norm1.weight'), 'an MAE of its authors'),
+    (lambda: (*OFFICIAL, 'decoder_blocks.0.norm1.weight', 'projector.0.weight'),
+     "a ViC-MAE of the authors' own code"),
+    (lambda: (*OFFICIAL, 'decoder_blocks.0.norm1.weight', 'pos_embed_temporal'),
+     'a video MAE (MAE-ST)'),
+    (lambda: ('encoder.blocks.0.attn.q_bias', ), 'a VideoMAE of its authors'),
+    (lambda: OFFICIAL, 'a Vision Transformer of timm'),
+    (lambda: HF_VIT, 'a Vision Transformer of Hugging Face'),
+    (lambda: (*HF_VIT, 'decoder.decoder_embed.weight'), 'an MAE of Hugging Face'),
+    (lambda: HF_VIT[1:], 'a VideoMAE of Hugging Face'),
+    (lambda: ('bert.encoder.layer.0.attention.self.query.weight', ),
+     'a Transformer of Hugging Face'),
+    (lambda: ('w', 'b'), 'no network known here (its parameters are called w, b, ...)'),
+])
+def test_family(make, family):
+    assert describe_family(make()) == family
+
+
+def test_family_of_a_video_network():
+    from mmaction.models import VisionTransformer as VideoTransformer
+    model = VideoTransformer(img_size=32, embed_dims=32, depth=1, num_heads=2, num_frames=2)
+    assert describe_family(prefixed(model)) == 'a video Vision Transformer of mmaction2'

@@ -1,0 +1,75 @@
+"""Faults of shape are found in any model, and what can't be followed is not refused."""
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import nn
+
+from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH
+from vicmae_mm.commands.preflight.findings import Findings
+from vicmae_mm.commands.preflight.shapes import check_shapes
+
+
+@MODELS.register_module()
+class NeedsValues(BaseModel):
+    """Asks its tensors for values, when it is built and in its loss, in one of several ways."""
+
+    def __init__(self, way: str, width: int = 4) -> None:
+        super().__init__()
+        depth = int(torch.linspace(0, 2, 3)[-1].item())
+        self.layers = nn.Sequential(*(nn.Linear(4, width) for _ in range(depth - 1)))
+        self.way = way
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        out = self.layers(inputs)
+        if self.way == 'numpy':
+            np.argsort(out.detach().numpy())
+        if self.way == 'item' and out.sum().item() > 1e9:
+            raise ValueError('too large')
+        if self.way == 'type' and not out.detach().clone().untyped_storage().data_ptr():
+            raise RuntimeError('no storage')
+        return dict(loss=out.sum())
+
+
+def check(model, batch) -> Findings:
+    findings = Findings()
+    assert check_shapes(Config(dict(model=model)), batch, findings) is not None
+    return findings
+
+
+@pytest.mark.parametrize('way, words', [
+    ('', 'its loss takes batches of (4,) float32'), ('numpy', 'its metrics were left out'),
+    ('item', 'what needs their values was left out'), ('type', 'computed for real')])
+def test_what_needs_values_is_not_refused(way, words):
+    found = check(dict(type='NeedsValues', way=way), dict(inputs=torch.zeros(2, 4)))
+    assert not found.errors and found.notes[0].endswith(words)
+
+
+def test_a_fault_of_torchs_names_the_layer():
+    found = check(dict(type='NeedsValues', way=''), dict(inputs=torch.zeros(2, 5)))
+    assert found.errors[0].startswith('model.layers.0: RuntimeError: mat1 and mat2 shapes')
+
+
+def classifier(**head) -> dict:
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='VisionTransformer', arch=TINY_ARCH, img_size=IMG_SIZE, patch_size=PATCH),
+        head=dict(dict(type='LinearClsHead', num_classes=3, in_channels=WIDTH), **head))
+
+
+@pytest.mark.parametrize('head, place', [({}, None), ({'in_channels': 8}, 'model.head.fc: ')])
+def test_classifier(head, place):
+    batch = dict(inputs=torch.zeros(2, 3, IMG_SIZE, IMG_SIZE, dtype=torch.uint8),
+                 data_samples=[DataSample().set_gt_label(label) for label in (0, 2)])
+    found = check(classifier(**head), batch)
+    assert not found.errors if place is None else found.errors[0].startswith(place)
+
+
+def test_a_model_that_can_not_be_built():
+    findings = Findings()
+    assert check_shapes(Config(dict(model=classifier(nonsense=1))), None, findings) is None
+    assert "unexpected keyword argument 'nonsense'" in findings.errors[0]

@@ -1,0 +1,112 @@
+"""What counts as a bad video, and what is remembered of it."""
+import json
+import os
+
+import pytest
+
+from tests.helpers.videos import make_audio, make_video
+from vicmae_mm.commands.preparation import check_videos as check
+from vicmae_mm.commands.preparation.check_videos import (
+    CheckRecord,
+    check_video,
+    check_whole_video,
+    summarize,
+    write_bad_videos,
+)
+from vicmae_mm.datasets.bad_videos.ledger import file_state
+from vicmae_mm.datasets.bad_videos.limit import BadVideos
+
+from .test_reencode import damage
+
+
+@pytest.mark.parametrize('name, options', [
+    ('a.mp4', {}), ('a b.mkv', dict(num_frames=1)), ('a.avi', dict(codec='mpeg4')),
+    ('a.ts', dict(num_frames=5))])
+def test_good_videos(tmp_path, name, options):
+    path = str(make_video(tmp_path / name, **options))
+    assert check_video(path) is None and check_whole_video(path) is None
+
+
+def test_bad_videos(tmp_path):
+    text, half, empty = (tmp_path / f'{name}.mp4' for name in ('text', 'half', 'empty'))
+    text.write_text('not a video')
+    half.write_bytes(make_video(tmp_path / 'a.mp4').read_bytes()[:2000])
+    empty.write_bytes(b'')
+    sound = make_audio(tmp_path / 'sound.mp4')
+    expected = {text: 'not a video', half: 'not a video', empty: '0 bytes', sound: 'no video',
+                tmp_path / 'gone.mp4': 'does not exist'}
+    for path, words in expected.items():
+        for function in (check_video, check_whole_video):
+            assert words in (function(str(path)) or '')
+
+
+def test_damage_between_the_three_frames_needs_the_whole_check(tmp_path):
+    # Keyframes before and after: the first, middle and last frame of 0 .. 59 don't touch it.
+    path = make_video(tmp_path / 'a.mp4', 60, gop=6, bframes=0)
+    from av import open as av_open
+    with av_open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][20]
+        begin, size = packet.pos, packet.size
+    data = bytearray(path.read_bytes())
+    data[begin:begin + size] = b'\xff' * size
+    path.write_bytes(data)
+    assert check_video(str(path)) is None
+    assert check_whole_video(str(path)) == 'only 20 of its 60 frames decode'
+
+
+def test_damaged_middle_is_found_at_once(tmp_path):
+    path = damage(make_video(tmp_path / 'a.mp4', 41, gop=41, bframes=0))
+    assert 'decode' in (check_video(str(path)) or '')
+
+
+def test_a_fault_of_the_reader_is_a_reason_too(tmp_path, monkeypatch):
+    def fails(path):
+        raise ZeroDivisionError('oops')
+
+    monkeypatch.setattr(check, 'open_video', fails)
+    assert check_video('x.mp4') == 'reading it fails (ZeroDivisionError: oops)'
+
+
+def test_record_knows_unchanged_files(tmp_path):
+    good, bad = make_video(tmp_path / 'good.mp4', 2), tmp_path / 'bad é\udcff.mp4'
+    bad.write_text('x')
+    log = tmp_path / 'log.jsonl'
+    record = CheckRecord(str(log))
+    for path, reason in ((good, None), (bad, 'is bad')):
+        assert not record.is_current(str(path), whole=False)
+        record.add(str(path), file_state(str(path)), False, reason)
+    record.close()
+    with log.open('a') as file:
+        file.write('{"path": "half a li')  # the program was killed
+    record = CheckRecord(str(log))
+    assert record.is_current(str(good), whole=False) and record.reason(str(good)) is None
+    assert record.is_current(str(bad), whole=False) and record.reason(str(bad)) == 'is bad'
+    assert not record.is_current(str(good), whole=True), 'only three frames were looked at'
+    assert record.is_current(str(bad), whole=True)
+    os.utime(good, ns=(1, 1))
+    assert not record.is_current(str(good), whole=False)
+    record.add(str(good), file_state(str(good)), True, None)
+    record.close()
+    record = CheckRecord(str(log))
+    assert record.is_current(str(good), whole=True) and record.is_current(str(good), whole=False)
+
+
+def test_training_skips_what_the_list_names(tmp_path):
+    bad, gone = tmp_path / 'bad.mp4', tmp_path / 'gone.mp4'
+    bad.write_text('x')
+    path = str(tmp_path / 'bad_videos.jsonl')
+    write_bad_videos(path, {'old.mp4': 'was bad'}, 'list.txt')
+    write_bad_videos(path, {str(bad): 'not a video', str(gone): 'is gone'}, 'list.txt')
+    entries = [json.loads(line) for line in open(path)]
+    assert [entry['path'] for entry in entries] == [str(bad), str(gone)]
+    videos = BadVideos('another name of the list', .5)
+    videos.share(path, lambda: {str(bad), str(gone), str(tmp_path / 'good.mp4')})
+    assert str(bad) in videos and str(gone) in videos and len(videos) == 2
+    write_bad_videos(path, {}, 'list.txt')
+    assert open(path).read() == '' and os.listdir(tmp_path).count('bad_videos.jsonl.part') == 0
+
+
+def test_summary_puts_reasons_together():
+    reasons = ['empty (0 bytes)', 'only 3 of 5', 'only 4 of 77', 'only 3 of 5', 'empty (0 bytes)']
+    assert summarize(reasons).split('\n') == ['       3  only N of N', '       2  empty (0 bytes)']
+    assert summarize([]) == ''

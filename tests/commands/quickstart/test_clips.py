@@ -1,0 +1,69 @@
+"""Rendering of the quickstart's clips."""
+import av
+import numpy as np
+import pytest
+
+from vicmae_mm.commands.quickstart.clips import FPS, NUM_FRAMES, render_clips
+from vicmae_mm.commands.quickstart.digit_scenes import SIDE, load_worlds
+from vicmae_mm.datasets.readers import open_video
+
+
+@pytest.fixture(scope='module')
+def world():
+    return load_worlds()[0]
+
+
+def test_clips_are_h264_of_the_promised_number_and_length(world, tmp_path):
+    seen = []
+    assert render_clips(tmp_path / 'clips', world, 3, 0, lambda *state: seen.append(state))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    clips = sorted((tmp_path / 'clips').glob('*.mp4'))
+    assert [clip.name for clip in clips] == ['00000.mp4', '00001.mp4', '00002.mp4']
+    for clip in clips:
+        with av.open(str(clip)) as container:
+            assert container.streams.video[0].codec_context.name == 'h264'
+        with open_video(str(clip)) as video:
+            assert (video.num_frames, video.fps) == (NUM_FRAMES, FPS)
+            frames = np.stack(video.get_frames(range(NUM_FRAMES)))
+        assert frames.shape == (NUM_FRAMES, SIDE, SIDE, 3)
+        steps = np.abs(np.diff(frames.astype(int), axis=0)).mean((1, 2, 3))
+        assert (steps > 0.5).all(), 'something moves from each frame to the next'
+
+
+def test_equal_settings_are_reused_and_others_are_not(world, tmp_path):
+    folder = tmp_path / 'clips'
+    assert render_clips(folder, world, 4, 0)
+    before = {clip.name: clip.read_bytes() for clip in folder.glob('*.mp4')}
+    assert not render_clips(folder, world, 4, 0)
+    assert render_clips(folder, world, 2, 1)
+    after = {clip.name: clip.read_bytes() for clip in folder.glob('*.mp4')}
+    assert len(after) == 2 and after['00000.mp4'] != before['00000.mp4']
+
+
+def test_an_interrupted_rendering_is_done_again(world, tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render_clips(tmp_path / 'clips', world, 3, 0, stop)
+    assert render_clips(tmp_path / 'clips', world, 3, 0)
+
+
+def test_the_seed_decides(world, tmp_path):
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        render_clips(tmp_path / name, world, 2, seed)
+    a, b, c = ((tmp_path / name / '00001.mp4').read_bytes() for name in 'abc')
+    assert a == b != c
+
+
+def test_files_of_somebody_else_are_left_alone(world, tmp_path):
+    (tmp_path / 'thesis.txt').write_text('mine')
+    with pytest.raises(FileExistsError, match=r'thesis\.txt.*--work-dir'):
+        render_clips(tmp_path, world, 2, 0)
+    assert (tmp_path / 'thesis.txt').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('num_clips', [0, 5000])
+def test_no_more_clips_than_digits(world, tmp_path, num_clips):
+    with pytest.raises(ValueError, match=f'num_clips={num_clips}'):
+        render_clips(tmp_path / 'clips', world, num_clips, 0)

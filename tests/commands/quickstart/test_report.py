@@ -1,0 +1,46 @@
+"""The quickstart's report."""
+import dataclasses
+
+import pytest
+
+from vicmae_mm.commands.quickstart.measuring import Accuracy
+from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
+
+SETTING = Setting(
+    num_clips=7, num_epochs=3, num_steps=21, batch_size=5, mask_ratio=0.4, mae_mask_ratio=0.8,
+    num_train=50, num_test=400, seed=9)
+
+
+@pytest.fixture
+def table():
+    return accuracy_table(
+        {'ViC-MAE': dict(avg=Accuracy(linear=0.8126, knn=0.7), cls=Accuracy(linear=0.6, knn=0.5))},
+        chance=0.101)
+
+
+def test_each_accuracy_stands_under_its_name(table):
+    head, _, *rows = ([cell.strip() for cell in line.strip('|').split('|')] for line in table)
+    columns = {name: [row[column] for row in rows] for column, name in enumerate(head)}
+    assert columns == {
+        'network': ['ViC-MAE', 'always the same answer'],
+        'linear probe, class token': ['60.0%', '10.1%'],
+        'kNN, class token': ['50.0%', '10.1%'],
+        'linear probe, patches': ['81.3%', '10.1%'],
+        'kNN, patches': ['70.0%', '10.1%'],
+    }
+
+
+def test_the_report_holds_table_setting_times_and_versions(table, tmp_path):
+    write_report(tmp_path / 'report.md', table, SETTING, {'render': 2.0, 'train': 90.0})
+    report = (tmp_path / 'report.md').read_text()
+    assert '\n'.join(table) in report
+    for part in ('7 H.264 clips', '3 epochs, 21 steps of 5 pairs', 'hides 80% of the patches',
+                 'hides 40%', '50 images', '400 test digits', 'seed 9', 'at most 2.5%',
+                 '| train | 1 min 30 s |', '| all | 1 min 32 s |', ' cores', 'torch ', 'av '):
+        assert part in report, part
+
+
+def test_the_report_follows_the_setting(table, tmp_path):
+    changed = dataclasses.replace(SETTING, num_clips=8)
+    write_report(tmp_path / 'report.md', table, changed, {'render': 2.0})
+    assert '8 H.264 clips' in (tmp_path / 'report.md').read_text()

@@ -1,0 +1,142 @@
+"""Lists, csv files and folders of videos."""
+import pytest
+
+from vicmae_mm.datasets.annotations.video_lists import find_missing, read_annotations, scan_folder
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write a file and read it."""
+    def read(text: str, name: str = 'videos.txt', encoding: str = 'utf-8'):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return read_annotations(str(tmp_path / name))
+    return read
+
+
+@pytest.mark.parametrize('line, expected', [
+    ('a.mp4 3', ('a.mp4', 3)),
+    ('a.mp4', ('a.mp4', -1)),
+    ('a.mp4\t12', ('a.mp4', 12)),
+    ('a.mp4 -1', ('a.mp4', -1)),
+    ('my clips/a b c.mp4 3', ('my clips/a b c.mp4', 3)),
+    ('my clips/a b c.mp4', ('my clips/a b c.mp4', -1)),
+    ('two  spaces.mp4 3', ('two  spaces.mp4', 3)),
+    ('take 2.mp4', ('take 2.mp4', -1)),
+    ('take.mp4 copy/take 2.MKV 0', ('take.mp4 copy/take 2.MKV', 0)),
+    ('no_extension 4', ('no_extension', 4)),
+    ('no extension', ('no extension', -1)),
+    ('ünïcode 片.mp4 1', ('ünïcode 片.mp4', 1)),
+])
+def test_line_of_a_list(read, line, expected):
+    assert read(f'{line}\n') == [expected]
+
+
+def test_list_with_blank_lines_crlf_and_byte_order_mark(read):
+    assert read('a.mp4 1\r\n\r\n  \r\nb c.mp4\r\n', encoding='utf-8-sig') == [
+        ('a.mp4', 1), ('b c.mp4', -1)]
+
+
+@pytest.mark.parametrize('line, rest', [
+    ('b.mp4 cat', "'cat'"), ('b.mp4 3.0', "'3.0'"), ('b.mp4 3 5', "'3'"), ('b.mp4 1,2', "'1,2'")])
+def test_label_that_is_no_integer(read, line, rest):
+    with pytest.raises(ValueError, match=rf'line 2: {rest} follows the path .b\.mp4.'):
+        read(f'a.mp4 0\n{line}\n')
+
+
+@pytest.mark.parametrize('text', [
+    'path,label\na b.mp4,3\nc.mp4,\n',
+    'label,path\n3,a b.mp4\n,c.mp4\n',
+    'Label;youtube_id;FILENAME\n3;xyz;a b.mp4\n;zyx;c.mp4\n',
+    'a b.mp4,3\nc.mp4\n',
+    'a b.mp4\t3\r\nc.mp4\t\r\n',
+    '"a b.mp4", 3\n\n"c.mp4",\n',
+    'a b.mp4 3\nc.mp4\n',  # as VideoMAE's
+])
+def test_csv(read, text):
+    assert read(text, 'videos.csv') == [('a b.mp4', 3), ('c.mp4', -1)]
+
+
+def test_csv_with_paths_only(read):
+    assert read('path,split\n"a, b.mp4",train\n', 'videos.csv') == [('a, b.mp4', -1)]
+    assert read('a.mp4\nb c.mp4\n', 'videos.CSV') == [('a.mp4', -1), ('b c.mp4', -1)]
+
+
+def test_csv_errors_name_the_line(read):
+    with pytest.raises(ValueError, match=r"line 3: the label 'cat' is no integer"):
+        read('path,label\na.mp4,1\nb.mp4,cat\n', 'videos.csv')
+    with pytest.raises(ValueError, match='line 2: no path in column 1'):
+        read('a.mp4,1\n,2\n', 'videos.csv')
+
+
+@pytest.mark.parametrize('name', ['videos.txt', 'videos.csv'])
+@pytest.mark.parametrize('text', ['', '\n \n'])
+def test_empty_list(read, name, text):
+    with pytest.raises(ValueError, match='is empty'):
+        read(text, name)
+
+
+def test_csv_with_a_header_only(read):
+    with pytest.raises(ValueError, match='is empty'):
+        read('path,label\n', 'videos.csv')
+
+
+def test_missing_list(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.txt. does not exist'):
+        read_annotations(str(tmp_path / 'nowhere.txt'))
+    with pytest.raises(FileNotFoundError, match=r'is a folder.*data_prefix'):
+        read_annotations(str(tmp_path))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tree with videos, other files, hidden ones and a link that leads back up."""
+    for name in ('b/two words.MP4', 'b/deep/er/x.mkv', 'a/y.avi', 'a/notes.txt', 'a/._y.avi',
+                 '.cache/z.mp4', 'empty/readme.md'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'a' / 'loop').symlink_to(tmp_path)
+    return tmp_path
+
+
+def test_folder_is_read_recursively_and_in_order(folder):
+    videos, classes = scan_folder(str(folder))
+    assert videos == [('a/y.avi', -1), ('b/deep/er/x.mkv', -1), ('b/two words.MP4', -1)]
+    assert classes == []
+
+
+def test_labels_from_folders(folder):
+    videos, classes = scan_folder(str(folder), labels_from_folders=True)
+    assert classes == ['a', 'b']
+    assert videos == [('a/y.avi', 0), ('b/deep/er/x.mkv', 1), ('b/two words.MP4', 1)]
+    (folder / 'loose.mp4').touch()
+    with pytest.raises(ValueError, match=r"'loose\.mp4' lies directly"):
+        scan_folder(str(folder), labels_from_folders=True)
+
+
+def test_links_to_folders_are_followed(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other')
+    (other / 'linked').symlink_to(folder / 'b')
+    assert [path for path, _ in scan_folder(str(other))[0]] == [
+        'linked/deep/er/x.mkv', 'linked/two words.MP4']
+
+
+def test_folder_without_videos(folder):
+    with pytest.raises(ValueError, match=r'No video found.*\.mkv.*\.mp4'):
+        scan_folder(str(folder / 'empty'))
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        scan_folder(str(folder / 'nowhere'))
+
+
+@pytest.mark.parametrize('name', ['list.txt', 'list.csv'])
+def test_other_encodings(tmp_path, name):
+    (tmp_path / name).write_bytes(b'a.mp4,1\ncaf\xe9.mp4,2\n')
+    with pytest.raises(ValueError, match=rf"{name}' is not UTF-8 text .*0xe9"):
+        read_annotations(str(tmp_path / name))
+
+
+def test_missing_files_are_sampled_evenly(tmp_path):
+    paths = [str(tmp_path / f'{i}.mp4') for i in range(100)]
+    (tmp_path / '0.mp4').touch()
+    assert find_missing(paths) == (paths[1:], 100)
+    missing, checked = find_missing(paths, max_checks=12)
+    assert checked == 12 and missing == [paths[i] for i in range(9, 100, 9)]

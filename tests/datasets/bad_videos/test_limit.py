@@ -1,0 +1,79 @@
+"""Counting bad videos and stopping at the limit."""
+import pickle
+
+import pytest
+
+from vicmae_mm.datasets.bad_videos.limit import BadVideos, TooManyBadVideosError
+
+
+def test_limit_is_passed_not_met():
+    bad = BadVideos('list.txt', max_share=0.1)
+    bad.add('/x/a.mp4', 'gone')
+    bad.check(10)
+    bad.add('/x/a.mp4', 'gone')  # the same again
+    bad.check(10)
+    with pytest.raises(TooManyBadVideosError):
+        bad.check(9)
+
+
+def test_message_says_what_is_wrong_and_what_to_do(tmp_path):
+    bad = BadVideos('list.txt', max_share=0.05)
+    bad.share(str(tmp_path / 'bad_videos.jsonl'), set)
+    for name in 'abcd':
+        bad.add(f'/x/{name}.mp4', f'reason {name}')
+    with pytest.raises(TooManyBadVideosError) as caught:
+        bad.check(40)
+    message = str(caught.value)
+    for part in ("4 of 40 (10.0%) of 'list.txt'", 'the limit is 5.0%', '/x/a.mp4: reason a',
+                 str(tmp_path / 'bad_videos.jsonl'), 'data_root', 'tools/data/check_videos.py',
+                 'max_bad_share'):
+        assert part in message
+    assert '/x/d.mp4' not in message  # examples only
+    # A dataloader's worker sends its error as a class and a text.
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
+
+
+def test_counts_are_over_all_processes_and_one_dataset(tmp_path):
+    ledger = str(tmp_path / 'bad_videos.jsonl')
+    mine, worker, other = (BadVideos(name, 0.5) for name in ('list', 'list', 'other list'))
+    for bad in (mine, worker, other):
+        bad.share(ledger, set)
+    worker.add('/x/a.mp4', 'gone')
+    other.add('/x/b.mp4', 'gone')
+    assert len(mine) == 0
+    mine.refresh()
+    assert len(mine) == 1 and '/x/a.mp4' in mine and '/x/b.mp4' not in mine
+    mine.add('/x/c.mp4', 'gone')
+    worker.add('/x/d.mp4', 'gone')
+    assert len(worker) == 3  # it has read mine's on the way
+
+
+def test_earlier_run_counts_for_unchanged_files_of_this_dataset(tmp_path):
+    ledger = str(tmp_path / 'bad_videos.jsonl')
+    same, repaired, dropped = (str(tmp_path / name) for name in ('a.mp4', 'b.mp4', 'c.mp4'))
+    before = BadVideos('list', 1)
+    before.share(ledger, set)
+    for path in (same, repaired, dropped):
+        with open(path, 'w') as file:
+            file.write('no video')
+        before.add(path, 'bad')
+    before.add('/x/missing.mp4', 'gone')
+    with open(repaired, 'w') as file:
+        file.write('a video now')
+    now = BadVideos('the list has another name', 1)
+    now.share(ledger, lambda: {same, repaired, '/x/missing.mp4'})
+    assert len(now) == 2 and same in now and '/x/missing.mp4' in now
+
+
+def test_without_a_ledger_each_process_counts_its_own():
+    bad = BadVideos('list', 1)
+    bad.add('/x/a.mp4', 'gone')
+    bad.refresh()
+    assert len(bad) == 1 and '/x/a.mp4' in bad
+
+
+def test_unwritable_ledger_does_not_end_the_training(tmp_path):
+    bad = BadVideos('list', 1)
+    bad.share(str(tmp_path / 'no such folder' / 'bad_videos.jsonl'), set)
+    bad.add('/x/a.mp4', 'gone')
+    assert '/x/a.mp4' in bad

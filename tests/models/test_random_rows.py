@@ -1,0 +1,46 @@
+"""Random rows of a batch that is spread over processes."""
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from vicmae_mm.datasets import EpochSampler
+from vicmae_mm.models import ViCMAEViT, random_rows
+
+PAIRS = 12
+
+
+def masks(world_size: int) -> dict:
+    """The mask of each (view, sample) of a global batch dealt out to processes."""
+    backbone = ViCMAEViT(
+        arch=dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8), img_size=32,
+        patch_size=8)
+    found = {}
+    for rank in range(world_size):
+        with (patch('mmengine.dataset.sampler.get_dist_info', return_value=(rank, world_size)),
+              patch.object(random_rows, 'get_rank', return_value=rank),
+              patch.object(random_rows, 'get_world_size', return_value=world_size)):
+            samples = list(EpochSampler(range(PAIRS), seed=1, round_up=False))
+            torch.manual_seed(3)  # as StepSeedHook does, on all ranks
+            mask = backbone(torch.zeros(2 * len(samples), 3, 32, 32))[1]
+        # the first frames of all pairs, then the second: as ViCMAE stacks them
+        rows = [(view, int(sample)) for view in (0, 1) for sample in samples]
+        found.update(zip(rows, map(tuple, mask.tolist()), strict=True))
+    return found
+
+
+@pytest.mark.parametrize('world_size', [2, 3, 4])
+def test_masks_belong_to_samples(world_size):
+    alone = masks(1)
+    assert masks(world_size) == alone
+    assert len(alone) == 2 * PAIRS and len(set(alone.values())) == 2 * PAIRS
+    assert {sum(mask) for mask in alone.values()} == {12}
+
+
+def test_without_further_dimensions():
+    with (patch.object(random_rows, 'get_rank', return_value=1),
+          patch.object(random_rows, 'get_world_size', return_value=2)):
+        torch.manual_seed(0)
+        rows = random_rows.rand_rows(3, device=torch.device('cpu'))
+    torch.manual_seed(0)
+    assert torch.equal(rows, torch.rand(6)[1::2])

@@ -1,2 +1,0 @@
-"""What ``tools/benchmark.py`` measures: one module a command, each with ``SUMMARY``,
-``add_arguments(parser)`` and ``run(args)``."""

@@ -1,0 +1,1 @@
+"""Checkpoint files: reading them safely, judging them, choosing one, converting them."""

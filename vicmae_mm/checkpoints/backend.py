@@ -1,0 +1,45 @@
+"""A file backend of mmengine that writes files atomically."""
+import shutil
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
+from vicmae_mm.utils.errors import UserError
+
+
+class CheckpointWriteError(UserError, OSError):
+    """A checkpoint could not be written; what was there before still is."""
+
+
+class WholeFileBackend(LocalBackend):
+    """Local files that appear once they are complete."""
+
+    NAME = 'vicmae_mm.utils.atomic_files'
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes.
+
+        Raises:
+            CheckpointWriteError: They can't be written; names path, bytes needed and free.
+        """
+        try:
+            atomic_write_bytes(filepath, [obj])
+        except OSError as error:
+            raise CheckpointWriteError(
+                f'{filepath} could not be written ({error.strerror or error}): it needs '
+                f'{len(obj):,} bytes, {_free(Path(filepath).parent)}.') from error
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text."""
+        atomic_write_bytes(filepath, [obj.encode(encoding)])
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f'{shutil.disk_usage(folder).free:,} are free'
+    except OSError:
+        return f'{folder} can not be reached'
+
+
+register_backend(WholeFileBackend.NAME, WholeFileBackend, force=True)

@@ -1,0 +1,7 @@
+"""Checkpoints of other families in and out."""
+from .converter import NAMES, Conversion, convert, convert_with_report
+from .detect import describe_family, detect_family
+
+__all__ = [
+    'NAMES', 'Conversion', 'convert', 'convert_with_report', 'describe_family', 'detect_family'
+]

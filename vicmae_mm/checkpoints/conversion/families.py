@@ -1,0 +1,228 @@
+"""The families of checkpoints: how to recognise each, and how its names map to ours.
+
+Names of this package are mmpretrain's.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .rules import Rule, rules
+
+OURS = 'vicmae_mm'
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of network.
+
+    Args:
+        words: What people call it.
+        patterns: Regular expressions; each must match some tensor's name.
+        name: What ``--from`` and ``--to`` call it; None for a kind that cannot be converted.
+        rules: Its names and ours; none where they are the same.
+        dims: Axes of the patch embedding's weight: 4 for images, 5 for clips.
+        wrapper: Where a pickled file of the family keeps its state dict; None for files that
+            are one.
+        base_prefix: What ``@`` is in a file that holds more than the base model.
+        fixed_positions: Whether positions are VideoMAE's sinusoid, which no file stores.
+        spellings: Older or newer spellings of their names, as regular expressions, and the
+            one in the table.
+    """
+
+    words: str
+    patterns: tuple[str, ...]
+    name: str | None = None
+    rules: tuple[Rule, ...] = ()
+    dims: int = 4
+    wrapper: str | None = 'model'
+    base_prefix: str = ''
+    fixed_positions: bool = False
+    spellings: tuple[tuple[str, str], ...] = ()
+
+
+VIT = rules('''
+cls_token                      backbone.cls_token
+pos_embed                      backbone.pos_embed
+patch_embed.proj.*             backbone.patch_embed.projection.*
+blocks.{i}.norm1.*             backbone.layers.{i}.ln1.*
+blocks.{i}.attn.qkv.*          backbone.layers.{i}.attn.qkv.*
+blocks.{i}.attn.proj.*         backbone.layers.{i}.attn.proj.*
+blocks.{i}.norm2.*             backbone.layers.{i}.ln2.*
+blocks.{i}.mlp.fc1.*           backbone.layers.{i}.ffn.layers.0.0.*
+blocks.{i}.mlp.fc2.*           backbone.layers.{i}.ffn.layers.1.*
+?norm.*                        backbone.ln1.*
+?fc_norm.*                     backbone.ln2.*
+head.*                         head.fc.*
+head.*                         head.layers.head.*
+''')
+
+MAE_DECODER = rules('''
+mask_token                     neck.mask_token
+decoder_pos_embed              neck.decoder_pos_embed
+decoder_embed.*                neck.decoder_embed.*
+decoder_blocks.{i}.norm1.*     neck.decoder_blocks.{i}.ln1.*
+decoder_blocks.{i}.attn.qkv.*  neck.decoder_blocks.{i}.attn.qkv.*
+decoder_blocks.{i}.attn.proj.* neck.decoder_blocks.{i}.attn.proj.*
+decoder_blocks.{i}.norm2.*     neck.decoder_blocks.{i}.ln2.*
+decoder_blocks.{i}.mlp.fc1.*   neck.decoder_blocks.{i}.ffn.layers.0.0.*
+decoder_blocks.{i}.mlp.fc2.*   neck.decoder_blocks.{i}.ffn.layers.1.*
+decoder_norm.*                 neck.ln1.*
+decoder_pred.*                 neck.decoder_pred.*
+''')
+
+PROJECTOR = rules('''
+projector.0.*                  projector.fc0.*
+projector.1.(bn)               projector.bn0.(bn)
+projector.3.*                  projector.fc1.*
+projector.4.(bn)               projector.bn1.(bn)
+projector.6.*                  projector.fc2.*
+''')
+
+# Of a network for clips: the norm before the head is ln1 of tokens or ln2 of their mean.
+MAE_ST = rules('''
+cls_token                      backbone.cls_token
+pos_embed_[class,spatial]      backbone.pos_embed
+pos_embed_temporal             backbone.temporal_embed
+patch_embed.proj.*             backbone.patch_embed.projection.*
+blocks.{i}.norm1.*             backbone.layers.{i}.ln1.*
+blocks.{i}.attn.[q/k/v].*      backbone.layers.{i}.attn.qkv.*
+blocks.{i}.attn.proj.*         backbone.layers.{i}.attn.proj.*
+blocks.{i}.norm2.*             backbone.layers.{i}.ln2.*
+blocks.{i}.mlp.fc1.*           backbone.layers.{i}.ffn.layers.0.0.*
+blocks.{i}.mlp.fc2.*           backbone.layers.{i}.ffn.layers.1.*
+norm.*                         backbone.ln1.*
+norm.*                         backbone.ln2.*
+head.*                         cls_head.fc_cls.*
+?mask_token                    -
+?decoder_**                    -
+''')
+
+VIDEOMAE = rules('''
+@patch_embed.proj.*                     backbone.patch_embed.projection.*
+@blocks.{i}.norm1.*                     backbone.layers.{i}.ln1.*
+@blocks.{i}.attn.qkv.weight             backbone.layers.{i}.attn.qkv.weight
+@blocks.{i}.attn.[q_bias/0/v_bias]      backbone.layers.{i}.attn.qkv.bias
+@blocks.{i}.attn.proj.*                 backbone.layers.{i}.attn.proj.*
+@blocks.{i}.norm2.*                     backbone.layers.{i}.ln2.*
+@blocks.{i}.mlp.fc1.*                   backbone.layers.{i}.ffn.layers.0.0.*
+@blocks.{i}.mlp.fc2.*                   backbone.layers.{i}.ffn.layers.1.*
+?@norm.*                                backbone.ln1.*
+?@fc_norm.*                             backbone.ln2.*
+@head.*                                 cls_head.fc_cls.*
+?mask_token                             -
+?encoder_to_decoder.**                  -
+?decoder.**                             -
+''')
+
+HF_LAYERS = '''
+@encoder.layer.{i}.layernorm_before.*                        backbone.layers.{i}.ln1.*
+@encoder.layer.{i}.attention.output.dense.*                  backbone.layers.{i}.attn.proj.*
+@encoder.layer.{i}.layernorm_after.*                         backbone.layers.{i}.ln2.*
+@encoder.layer.{i}.intermediate.dense.*                      backbone.layers.{i}.ffn.layers.0.0.*
+@encoder.layer.{i}.output.dense.*                            backbone.layers.{i}.ffn.layers.1.*
+'''
+
+HF_ENCODER = rules(f'''
+@embeddings.cls_token                                        backbone.cls_token
+@embeddings.position_embeddings                              backbone.pos_embed
+@embeddings.patch_embeddings.projection.*                    backbone.patch_embed.projection.*
+@encoder.layer.{{i}}.attention.attention.[query/key/value].* backbone.layers.{{i}}.attn.qkv.*
+{HF_LAYERS.strip()}
+@layernorm.*                                                 backbone.ln1.*
+''')
+
+HF_HEAD = rules('''
+classifier.*                                                 head.fc.*
+classifier.*                                                 head.layers.head.*
+?@pooler.dense.*                                             -
+''')
+
+_D, _N = 'decoder.decoder_layers.{i}', 'neck.decoder_blocks.{i}'
+HF_DECODER = rules(f'''
+decoder.mask_token                             neck.mask_token
+decoder.decoder_pos_embed                      neck.decoder_pos_embed
+decoder.decoder_embed.*                        neck.decoder_embed.*
+{_D}.layernorm_before.*                        {_N}.ln1.*
+{_D}.attention.attention.[query/key/value].*   {_N}.attn.qkv.*
+{_D}.attention.output.dense.*                  {_N}.attn.proj.*
+{_D}.layernorm_after.*                         {_N}.ln2.*
+{_D}.intermediate.dense.*                      {_N}.ffn.layers.0.0.*
+{_D}.output.dense.*                            {_N}.ffn.layers.1.*
+decoder.decoder_norm.*                         neck.ln1.*
+decoder.decoder_pred.*                         neck.decoder_pred.*
+''')
+
+_ATTENTION = '@encoder.layer.{i}.attention.attention'
+HF_VIDEOMAE = rules(f'''
+@embeddings.patch_embeddings.projection.*      backbone.patch_embed.projection.*
+{_ATTENTION}.[query/key/value].weight          backbone.layers.{{i}}.attn.qkv.weight
+{_ATTENTION}.[q_bias/0/v_bias]                 backbone.layers.{{i}}.attn.qkv.bias
+{HF_LAYERS.strip()}
+?@layernorm.*                                  backbone.ln1.*
+?fc_norm.*                                     backbone.ln2.*
+classifier.*                                   cls_head.fc_cls.*
+?mask_token                                    -
+?encoder_to_decoder.**                         -
+?decoder.**                                    -
+''')
+
+# Files have the names above. Modules of transformers 5 have others in memory, and its
+# save_pretrained writes the decoder's layers of ViTMAE as decoder_encoder.layer.
+HF_SPELLINGS = (
+    (r'\bdecoder_encoder\.layer\.', 'decoder_layers.'),
+    (r'^(vit\.)?layers\.', r'\1encoder.layer.'),
+    (r'\.attention\.q_proj\.', '.attention.attention.query.'),
+    (r'\.attention\.k_proj\.', '.attention.attention.key.'),
+    (r'\.attention\.v_proj\.', '.attention.attention.value.'),
+    (r'\.attention\.o_proj\.', '.attention.output.dense.'),
+    (r'\.mlp\.fc1\.', '.intermediate.dense.'),
+    (r'\.mlp\.fc2\.', '.output.dense.'),
+)
+HF_VIDEO_SPELLINGS = (
+    (r'\.attention\.query\.bias$', '.attention.q_bias'),
+    (r'\.attention\.value\.bias$', '.attention.v_bias'),
+)
+
+_OURS = r'^backbone\.layers\.0\.ln1'
+_TIMM = r'^blocks\.0\.norm1'
+_HF_LAYER = r'(^|^vit\.|^videomae\.)(encoder\.layer|layers)\.0\.attention\.'
+_HF_PATCHES = r'(^|\.)embeddings\.patch_embeddings\.projection'
+
+
+def _ours(words: str, *patterns: str) -> Family:
+    return Family(words, (_OURS, *patterns), OURS, wrapper='state_dict')
+
+
+# A checkpoint is of the first family whose patterns all match, so special ones come first.
+FAMILIES: tuple[Family, ...] = (
+    _ours('a ViC-MAE of this package', r'^neck\.decoder', r'^projector'),
+    _ours('an MAE of this package or of mmpretrain', r'^neck\.decoder'),
+    _ours('a contrastive ViT of this package', r'^projector'),
+    _ours('a video Vision Transformer of this package',
+          r'^(backbone\.temporal_embed|cls_head)'),
+    _ours('a Vision Transformer of mmpretrain'),
+    Family('a video Vision Transformer of mmaction2', (r'^backbone\.blocks\.0\.norm1', )),
+    Family("a ViC-MAE of the authors' own code",
+           (_TIMM, r'^decoder_blocks\.', r'^projector\.0'),
+           'official-vicmae', VIT + MAE_DECODER + PROJECTOR),
+    Family('a video MAE (MAE-ST)', (_TIMM, r'^pos_embed_temporal'), 'mae_st', MAE_ST, dims=5),
+    Family('an MAE of its authors', (_TIMM, r'^decoder_blocks\.'), 'mae', VIT + MAE_DECODER),
+    Family('a VideoMAE of its authors', (r'^(encoder\.)?blocks\.0\.attn\.q_bias', ),
+           'videomae', VIDEOMAE, dims=5, base_prefix='encoder.', fixed_positions=True),
+    Family('a Vision Transformer of timm', (_TIMM, ), 'timm', VIT, wrapper=None),
+    Family('a Vision Transformer of torchvision', (r'^encoder\.layers\.encoder_layer_0\.', )),
+    Family('an MAE of Hugging Face', (_HF_LAYER, r'^decoder\.decoder_embed'),
+           'hf-vitmae', HF_ENCODER + HF_DECODER, wrapper=None, base_prefix='vit.',
+           spellings=HF_SPELLINGS),
+    Family('a Vision Transformer of Hugging Face',
+           (_HF_LAYER, _HF_PATCHES, r'^(vit\.)?embeddings\.cls_token'),
+           'hf-vit', HF_ENCODER + HF_HEAD, wrapper=None, base_prefix='vit.',
+           spellings=HF_SPELLINGS),
+    Family('a VideoMAE of Hugging Face', (_HF_LAYER, _HF_PATCHES),
+           'hf-videomae', HF_VIDEOMAE, dims=5, wrapper=None, base_prefix='videomae.',
+           fixed_positions=True, spellings=HF_VIDEO_SPELLINGS),
+    Family('a Transformer of Hugging Face', (r'(^|\.)encoder\.layer\.0\.attention\.', )),
+    Family('a Swin Transformer', (r'(stages|layers)\.0\.blocks\.0\.', )),
+    Family('a ResNet', (r'(^|\.)layer1\.0\.conv1', )),
+)
+CONVERTIBLE: dict[str, Family] = {family.name: family for family in FAMILIES if family.name}

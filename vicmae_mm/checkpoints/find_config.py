@@ -1,0 +1,66 @@
+"""The config a checkpoint was trained with, found next to it."""
+import ast
+from pathlib import Path
+
+from mmengine.config import Config
+
+from vicmae_mm.utils.errors import InputError
+
+CONFIG_CALLS = {'dict', 'float', 'list', 'set', 'tuple'}
+
+
+def find_config(checkpoint: str | Path) -> Path:
+    """Find the config that mmengine dumped into the work directory.
+
+    Looked for next to the checkpoint, then one folder up. The text inside the
+    checkpoint is never used: a config names what to call, and a
+    checkpoint may come from anybody. A ``.py`` file that does more than assign
+    values to names is no dumped config and is passed over.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If there are several to choose from.
+    """
+    folder = Path(checkpoint).resolve().parent
+    for place in (folder, folder.parent):
+        configs = sorted(path for path in place.glob('*.py') if _is_dumped_config(path))
+        if len(configs) == 1:
+            return configs[0]
+        if configs:
+            raise InputError(
+                f'{place} holds several configs ({", ".join(path.name for path in configs)}): say '
+                f'by --config which of them {Path(checkpoint).name} was trained with.')
+    raise FileNotFoundError(
+        f'There is no config next to {checkpoint} or one folder up: name the one it was '
+        'trained with by --config. (The text inside the checkpoint is never executed.)')
+
+
+def read_config(config: str | Path) -> Config:
+    """Read a training config, with its data preprocessor moved into the model.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it describes no model.
+    """
+    if not Path(config).is_file():
+        raise FileNotFoundError(f'There is no config {config}.')
+    cfg = Config.fromfile(config)
+    if 'model' not in cfg:
+        raise InputError(f"{config} has no 'model': it is not a training config.")
+    if 'data_preprocessor' in cfg:  # at the top level of a config, the Runner moves it likewise
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return cfg
+
+
+def _is_dumped_config(path: Path) -> bool:
+    """Whether the file only assigns plain values, ``model`` among them."""
+    try:
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+    except (OSError, SyntaxError, ValueError):
+        return False
+    names = {target.id for statement in tree.body if isinstance(statement, ast.Assign)
+             for target in statement.targets if isinstance(target, ast.Name)}
+    return (all(isinstance(statement, ast.Assign) for statement in tree.body)
+            and all(isinstance(node.func, ast.Name) and node.func.id in CONFIG_CALLS
+                    for node in ast.walk(tree) if isinstance(node, ast.Call))
+            and 'model' in names)

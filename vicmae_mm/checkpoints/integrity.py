@@ -1,0 +1,78 @@
+"""Whether a checkpoint file is there and undamaged.
+
+A checkpoint is a zip archive, and torch stores a CRC-32 of every tensor in it, but never compares
+them when it loads. Here they are compared.
+"""
+import os
+import zipfile
+from pathlib import Path
+
+import torch
+
+_LEGACY_PICKLE = b'\x80'  # torch before 1.6: first byte of a bare pickle, which has no checksums
+_DIRECTORY = 0x10  # MS-DOS attribute: torch reads such a member as empty memory
+
+
+def check_exists(path: str | Path, advice: str = '') -> None:
+    """Refuse a checkpoint that is not there; a URL is not looked up.
+
+    Args:
+        path: A file or URL.
+        advice: What to do, for the message.
+
+    Raises:
+        FileNotFoundError: A path that names no file.
+    """
+    if '://' not in str(path) and not os.path.isfile(os.path.expanduser(path)):
+        raise FileNotFoundError(f'There is no checkpoint {path}{f": {advice}" if advice else "."}')
+
+
+def find_damage(path: str | Path) -> str | None:
+    """Say what is wrong with a checkpoint, without unpickling it.
+
+    Bytes that nothing reads (padding, dates) may change unnoticed; all that :func:`torch.load`
+    reads is covered, as a test shows by flipping every bit of a file.
+
+    Returns:
+        The damage in a few words; None for an undamaged file, or one without checksums: a bare
+        pickle, or an archive written under ``torch.serialization.set_crc32_options(False)``.
+    """
+    try:
+        with open(path, 'rb') as file:
+            if file.read(1) == _LEGACY_PICKLE:
+                return None
+        with zipfile.ZipFile(path) as archive:
+            damage = _check_members(archive)
+        if damage is None:
+            # torch's own reader refuses more, such as a wrong disk number.
+            torch._C.PyTorchFileReader(str(path))
+        return damage
+    # zipfile and torch raise errors of a dozen kinds over damaged files. Whatever it is, the file
+    # cannot be used, and an older one may be.
+    except Exception as error:
+        text = str(error).partition('\n')[0] or 'unexpected end'
+        return f'it cannot be read: {type(error).__name__}: {text}'
+
+
+def newest_undamaged_in_folder_of(path: str | Path) -> Path | None:
+    """Find the newest undamaged file with the same suffix in the folder of a damaged one."""
+    path = Path(path).expanduser()
+    others = [other for other in path.parent.glob(f'*{path.suffix}')
+              if other.is_file() and other != path]
+    others.sort(key=lambda other: other.stat().st_mtime_ns, reverse=True)
+    return next((other for other in others if find_damage(other) is None), None)
+
+
+def _check_members(archive: zipfile.ZipFile) -> str | None:
+    members = archive.infolist()
+    for member in members:
+        is_stored = member.compress_type == zipfile.ZIP_STORED
+        if member.external_attr & _DIRECTORY or (
+                is_stored and member.compress_size != member.file_size):
+            return f'the directory entry of {member.filename} is wrong'
+    if len(archive.NameToInfo) < len(members):  # testzip looks members up by name
+        return 'it has two members of the same name'
+    if not any(member.CRC for member in members):
+        return None  # written without checksums
+    bad = archive.testzip()
+    return None if bad is None else f'{bad} in it does not match its checksum'

@@ -1,0 +1,101 @@
+"""Whether the data are there and some samples can be read."""
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+
+from vicmae_mm.utils.errors import InputError
+
+from .findings import Findings, describe
+
+NUM_SAMPLES = 4
+
+
+def check_samples(cfg: Config, findings: Findings) -> tuple[int, Any]:
+    """Build the datasets, read samples of training's and collate two.
+
+    Returns:
+        The size of the dataset for training and a batch of two samples; 0 and None where they
+        can't be had, which is an error in ``findings``.
+    """
+    if cfg.get('val_dataloader') is not None:
+        _build(cfg, 'val_dataloader', findings)
+    dataset = _build(cfg, 'train_dataloader', findings)
+    if dataset is None:
+        return 0, None
+    if isinstance(sampler := cfg.train_dataloader.get('sampler'), dict):
+        with findings.catch('train_dataloader.sampler'):
+            DATA_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=0))
+    samples = _read(dataset, findings)
+    if not samples:
+        return len(dataset), None
+    pair = (samples * 2)[:2]
+    with findings.catch('train_dataloader.collate_fn'):
+        return len(dataset), _collate_fn(cfg.train_dataloader)(pair)
+    return len(dataset), None
+
+
+def _build(cfg: Config, loader: str, findings: Findings) -> Any:
+    with findings.catch(f'{loader}.dataset'):
+        dataset = DATASETS.build(_decoding_on_cpu(cfg[loader].dataset))
+        if hasattr(dataset, 'full_init'):
+            dataset.full_init()
+        if len(dataset):
+            return dataset
+        findings.error(f'{loader}.dataset is empty: correct its ann_file or data_prefix')
+    return None
+
+
+def _decoding_on_cpu(settings: Any) -> Any:
+    """The settings without a GPU for videos, which a forked process like this one can't use."""
+    if isinstance(settings, dict):
+        is_init = str(settings.get('type')).split('.')[-1] == 'VideoInit'
+        return type(settings)({key: _decoding_on_cpu(value) for key, value in settings.items()
+                               if not (is_init and key == 'device')})
+    if isinstance(settings, list):
+        return [_decoding_on_cpu(each) for each in settings]
+    return settings
+
+
+def _read(dataset: Any, findings: Findings) -> list:
+    """Evenly spread samples; bad ones are left out as training does."""
+    size = len(dataset)
+    indices = sorted({round(n * (size - 1) / max(NUM_SAMPLES - 1, 1)) for n in range(NUM_SAMPLES)})
+    samples, num_bad, begin = [], 0, time.monotonic()
+    for index in indices:
+        try:
+            samples.append(dataset[index])
+        except Exception as error:
+            findings.error(f'sample {index} of train_dataloader.dataset: {describe(error)}')
+            return []
+        num_bad += _is_bad(dataset, index)  # its reason is logged, which is a warning here
+    seconds = (time.monotonic() - begin) / len(indices)
+    if num_bad == len(indices):
+        findings.error(f'all {num_bad} videos looked at are bad (see the warnings): find the '
+                       'others with tools/data/check_videos.py')
+    findings.note(f'data: {size:,} samples for training; {len(indices)} read, '
+                  f'{1000 * seconds:.0f} ms each')
+    return samples
+
+
+def _is_bad(dataset: Any, index: int) -> bool:
+    """Whether a ``VideoPairDataset`` has drawn another video in place of this one."""
+    known = getattr(dataset, 'bad_videos', ())
+    return bool(known) and dataset.get_data_info(index)['filename'] in known
+
+
+def _collate_fn(loader: Any) -> Callable:
+    """As mmengine's ``Runner.build_dataloader`` finds it."""
+    collate_fn = loader.get('collate_fn', pseudo_collate)
+    if not isinstance(collate_fn, dict):
+        return collate_fn
+    settings = dict(collate_fn)
+    kind = settings.pop('type')
+    function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
+    if function is None:
+        raise InputError(f'{kind!r} is no registered function')
+    return partial(function, **settings)

@@ -1,0 +1,58 @@
+"""Class-stratified, nested subsets of labelled images, for Table 10."""
+import os
+import os.path as osp
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from vicmae_mm.datasets.annotations.image_lists import Image
+from vicmae_mm.utils.errors import InputError
+
+from .lists import write_lines
+
+
+def nested_subsets(images: Sequence[Image],
+                   percentages: Iterable[int],
+                   seed: int = 0) -> dict[int, list[Image]]:
+    """Draw the same share of every class, each smaller subset within each larger one.
+
+    Of a class of n images, ``floor(n * percentage / 100)`` are taken, at least one. The
+    draw depends on the seed, the label and the paths of the class alone.
+
+    Args:
+        images: Paths and labels, in any order.
+        percentages: Shares, 1 to 100.
+        seed: Seed of the draw.
+
+    Returns:
+        Images by percentage, sorted by label and path.
+
+    Raises:
+        ValueError: If a percentage is out of range or an image is listed twice.
+    """
+    twice = [path for path, count in Counter(path for path, _ in images).items() if count > 1]
+    if twice:
+        raise InputError(f'{twice[0]} is listed twice.')
+    by_label: dict[int, list[str]] = defaultdict(list)
+    for path, label in images:
+        by_label[label].append(path)
+    for label, paths in by_label.items():
+        paths.sort()
+        random.Random(f'{seed} {label}').shuffle(paths)
+    subsets = {}
+    for percentage in percentages:
+        if not 1 <= percentage <= 100:
+            raise InputError(f'{percentage} % is no share of the data: choose 1 to 100.')
+        subsets[percentage] = sorted(
+            ((path, label) for label, paths in by_label.items()
+             for path in paths[:max(1, len(paths) * percentage // 100)]),
+            key=lambda image: (image[1], image[0]))
+    return subsets
+
+
+def write_subset(folder: str, percentage: int, images: Sequence[Image]) -> str:
+    """Write ``train_<percentage>pct.txt``, the name that the configs read; returns its path."""
+    os.makedirs(folder, exist_ok=True)
+    path = osp.join(folder, f'train_{percentage:03d}pct.txt')
+    write_lines(path, (f'{name} {label}' for name, label in images))
+    return path

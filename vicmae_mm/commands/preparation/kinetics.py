@@ -1,0 +1,215 @@
+"""Kinetics-400, 600 and 700: the official csv files and the clips on disk."""
+import csv
+import os
+import os.path as osp
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from vicmae_mm.datasets.annotations.video_lists import NO_LABEL
+from vicmae_mm.utils.errors import InputError
+
+from .lists import (
+    SplitList,
+    class_index,
+    class_key,
+    find_folder,
+    folder_classes,
+    label_by_folder,
+    match_rows,
+    videos_in,
+)
+
+# As extracted by the CVDF's scripts, arranged by them, and as mmaction2 has them.
+FOLDERS = {
+    'train': ('videos_train', 'train', 'videos/train'),
+    'val': ('videos_val', 'val', 'validate', 'videos/val'),
+    'test': ('videos_test', 'test', 'videos/test'),
+}
+SPLITS = {'train': 'train', 'val': 'val', 'validate': 'val', 'validation': 'val', 'test': 'test'}
+CSV_NAME = re.compile(
+    r'(kinetics[-_]?)?([467]00[-_])?(2020[-_])?(train|val|validate|validation|test)\.csv')
+CSV_COLUMNS = ('label', 'youtube_id', 'time_start', 'time_end', 'split')
+CLIP_NAME = re.compile(r'(?P<id>.+)_(?P<start>\d+)_(?P<end>\d+)')
+EXPECTED_NAME = "'<11 characters of YouTube>_000010_000020.mp4'"
+
+Clip = tuple[str, int, int]  # YouTube id, begin and end in seconds
+Rows = dict[str, dict[Clip, str]]  # class name ('' if not told) of each clip, by split
+
+
+def find_csv_files(root: str) -> list[str]:
+    """The official csv files in ``root`` or its ``annotations`` folder, by name."""
+    folders = [folder for folder in (root, osp.join(root, 'annotations')) if osp.isdir(folder)]
+    return [osp.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))
+            if CSV_NAME.fullmatch(name)]
+
+
+def read_csv_files(files: Iterable[str]) -> Rows:
+    """Read official csv files: ``label,youtube_id,time_start,time_end,split[,is_cc]``.
+
+    The split is taken from the column, so files of several splits may be given together. The
+    test set's has no ``label``. A clip that occurs twice keeps its first label.
+
+    Returns:
+        dict: For each split, class name ('' without label) by clip.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A column is missing, or a cell is not what it should be.
+    """
+    rows: Rows = defaultdict(dict)
+    for path in files:
+        with open(path, encoding='utf-8-sig', newline='') as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            missing = set(CSV_COLUMNS) - set(reader.fieldnames or ())
+            if missing - {'label'}:
+                raise InputError(
+                    f'{path} has no column {", ".join(sorted(missing))}: an official csv file of '
+                    f'Kinetics starts with the line {",".join(CSV_COLUMNS)!r}, this one with '
+                    f'{",".join(reader.fieldnames or ())!r}.')
+            for row in reader:
+                split, clip, name = _parse_row(row, f'{path}, line {reader.line_num}')
+                rows[split].setdefault(clip, name)
+    return dict(rows)
+
+
+def _parse_row(row: Mapping[str, str | None], where: str) -> tuple[str, Clip, str]:
+    try:
+        split = SPLITS[(row['split'] or '').strip()]
+        times = [int(float(row[name] or '')) for name in ('time_start', 'time_end')]
+    except KeyError:
+        raise InputError(f'{where}: the split is {row["split"]!r}, expected one of '
+                         f'{", ".join(SPLITS)}.') from None
+    except ValueError:
+        raise InputError(f'{where}: time_start and time_end are {row["time_start"]!r} and '
+                         f'{row["time_end"]!r}, expected seconds.') from None
+    name = (row.get('label') or '').replace('"', '').strip()
+    if not name and split != 'test':
+        raise InputError(f'{where}: no label, although only the test set has none.')
+    return split, ((row['youtube_id'] or '').strip(), times[0], times[1]), name
+
+
+def parse_clip(path: str) -> Clip | None:
+    """The clip that a file is named after; None if its name has no times."""
+    match = CLIP_NAME.fullmatch(osp.splitext(osp.basename(path))[0])
+    return (match['id'], int(match['start']), int(match['end'])) if match else None
+
+
+def find_folders(root: str, given: Mapping[str, str | None]) -> dict[str, str]:
+    """The folder of each split that there is.
+
+    Args:
+        root (str): Root of the dataset.
+        given (Mapping): Folders the user names, relative to ``root``, by split; those of the
+            others are looked for.
+
+    Raises:
+        FileNotFoundError: There is none, or a given one is missing.
+        ValueError: There are several for a split.
+    """
+    folders = {}
+    for split, names in FOLDERS.items():
+        name = given.get(split)
+        if name and not osp.isdir(osp.join(root, name)):
+            raise FileNotFoundError(f'--{split}: there is no folder {osp.join(root, name)!r}.')
+        folder = find_folder(root, [name] if name else names, f'say which with --{split}')
+        if folder:
+            folders[split] = folder
+    if not folders:
+        looked_for = ', '.join(name for names in FOLDERS.values() for name in names)
+        raise FileNotFoundError(f'No folder of videos in {root!r}: expected one of {looked_for}, '
+                                'or name them with --train, --val and --test.')
+    return folders
+
+
+def build_lists(root: str, folders: Mapping[str, str],
+                rows: Rows) -> tuple[list[str], list[SplitList], list[str]]:
+    """List the videos of each split.
+
+    Videos are looked for at any depth, so flat folders and one folder a class do alike, and
+    are found by name: id and times as in the csv file, or the id alone where it has one clip.
+    The CVDF's replacements of corrupted clips, ``replacement/`` in ``root``, take the place of
+    the originals. A split without rows is labelled by its class folders.
+
+    Args:
+        root (str): Root of the dataset.
+        folders (Mapping): Folder of each split.
+        rows (dict): As :func:`read_csv_files` returns them; empty without csv files.
+
+    Returns:
+        tuple: Class names in the order of their labels, a list for each split, and why others
+        are left out.
+
+    Raises:
+        ValueError: None of the annotated videos is there, a class folder is none of the
+            classes, or no split can be listed.
+    """
+    paths = {split: videos_in(folder) for split, folder in folders.items()}
+    names = {name for clips in rows.values() for name in clips.values() if name}
+    if not names:
+        names = set().union(*map(folder_classes, paths.values()))
+    index = class_index(names)
+    lists, left_out = [], []
+    for split, folder in folders.items():
+        if not paths[split]:
+            left_out.append(f'{split}: left out, no video in {folder}')
+        elif rows.get(split):
+            lists.append(_list_rows(split, folder, paths[split], rows[split], index, root))
+        elif folder_classes(paths[split]):
+            videos = label_by_folder(paths[split], index, folder)
+            seconds = _seconds(parse_clip(path) for path, _ in videos)
+            lists.append(SplitList(split, folder, videos, seconds=seconds, remarks=[
+                'no csv file names this split: labelled by its folders']))
+        else:
+            left_out.append(f'{split}: left out, no csv file names this split and not every video '
+                            f'of {folder} lies in a folder named after its class')
+    if not lists:
+        raise InputError(
+            f'Nothing to list in {root!r}.\n' + '\n'.join(left_out) + '\nGive the official csv '
+            'files with --csv. (Pre-training needs neither labels nor a list: '
+            "data_prefix=dict(video='the/folder') reads a folder itself.)")
+    by_key = {class_key(name): name for name in names}
+    return [by_key[key] for key in index], lists, left_out
+
+
+def _list_rows(split: str, folder: str, paths: Sequence[str], rows: Mapping[Clip, str],
+               index: Mapping[str, int], root: str) -> SplitList:
+    files, unlisted = _find_clips(paths, rows)
+    replaced, _ = _find_clips(_replacements(root, folder), rows)
+    files.update(replaced)
+    labels = {clip: index[class_key(name)] if name else NO_LABEL for clip, name in rows.items()}
+    result = match_rows(split, folder, labels, files, unlisted, EXPECTED_NAME)
+    result.seconds = _seconds(files)
+    if replaced:
+        result.remarks.append(f'{len(replaced):,} of them are replacements of corrupted clips')
+    return result
+
+
+def _find_clips(paths: Iterable[str],
+                rows: Mapping[Clip, str]) -> tuple[dict[Clip, str], list[str]]:
+    """Path of each clip of ``rows`` that is on disk, and the paths that are none."""
+    by_id = defaultdict(list)
+    for clip in rows:
+        by_id[clip[0]].append(clip)
+    files: dict[Clip, str] = {}
+    others = []
+    for path in paths:
+        found = parse_clip(path)
+        if found not in rows:
+            same_id = by_id.get(osp.splitext(osp.basename(path))[0], [])
+            found = same_id[0] if len(same_id) == 1 else None
+        if found is None:
+            others.append(path)
+        else:
+            files.setdefault(found, path)
+    return files, others
+
+
+def _replacements(root: str, folder: str) -> list[str]:
+    replacement = osp.join(root, 'replacement')
+    return [osp.relpath(osp.join(replacement, path), folder) for path in videos_in(replacement)]
+
+
+def _seconds(clips: Iterable[Clip | None]) -> float:
+    return float(sum(clip[2] - clip[1] for clip in clips if clip))
+

@@ -1,0 +1,170 @@
+"""Annotation lists of a dataset whose videos lie in one folder a split."""
+import os
+import os.path as osp
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from vicmae_mm.datasets.annotations.video_lists import Video, scan_folder
+from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.errors import InputError
+
+Key = TypeVar('Key')
+
+EXAMPLES = 3  # how many file names a message shows
+
+
+@dataclass
+class SplitList:
+    """The list of one split, and how it came about.
+
+    Attributes:
+        split: 'train', 'val' or 'test'.
+        folder: The folder that the paths are relative to.
+        videos: Path and label of each video, sorted by path.
+        rows: How many videos the official annotations name; 0 without annotations.
+        unlisted: Videos in ``folder`` that the annotations don't name.
+        seconds: Playing time of ``videos`` by their annotations or names; 0 if unknown.
+        remarks: More that a user should know.
+    """
+    split: str
+    folder: str
+    videos: list[Video]
+    rows: int = 0
+    unlisted: list[str] = field(default_factory=list)
+    seconds: float = 0.
+    remarks: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """What was found, as lines of text."""
+        count = len(self.videos)
+        parts = [f'{self.split}: {count:,} videos in {self.folder}']
+        if self.rows:
+            parts.append(f'{count / self.rows:.1%} of the {self.rows:,} annotated ones, '
+                         f'{self.rows - count:,} are missing')
+        if self.unlisted:
+            parts.append(f'{len(self.unlisted):,} files are not annotated and left out '
+                         f'({_examples(self.unlisted)})')
+        if self.seconds:
+            parts.append(f'{self.seconds / 3600:,.1f} hours, {self.seconds / count:.1f} s a video')
+        return '\n    '.join([*parts, *self.remarks])
+
+
+def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
+    """The one folder below ``root`` that goes by one of ``names``, or None.
+
+    Args:
+        root (str): Root of the dataset.
+        names (Sequence[str]): Paths relative to it.
+        remedy (str): What to do if there are several, for the message.
+
+    Raises:
+        ValueError: There are several.
+    """
+    found = [name for name in names if osp.isdir(osp.join(root, name))]
+    if len(found) > 1:
+        raise InputError(f'{root!r} has {" and ".join(map(repr, found))}: {remedy}.')
+    return osp.join(root, found[0]) if found else None
+
+
+def videos_in(folder: str) -> list[str]:
+    """Sorted paths of the videos below a folder, relative to it; [] if there are none."""
+    try:
+        return [path for path, _ in scan_folder(folder)[0]]
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+def match_rows(split: str, folder: str, labels: Mapping[Key, int], files: Mapping[Key, str],
+               unlisted: list[str], expected_name: str) -> SplitList:
+    """List the annotated videos that are on disk.
+
+    Args:
+        labels (Mapping): Label by key of each annotated video.
+        files (Mapping): Path of each file by the same keys.
+        unlisted (list[str]): Files that have no such key.
+        expected_name (str): What a file name looks like, for the message.
+
+    Raises:
+        ValueError: Not one is on disk.
+    """
+    videos = sorted((files[key], label) for key, label in labels.items() if key in files)
+    if not videos:
+        raise InputError(
+            f'None of the {len(labels):,} annotated videos of the {split} split is in {folder!r}, '
+            f'whose files are named like {_examples(unlisted)}; expected {expected_name}. Are '
+            'the folder and the annotations of the same dataset and split?')
+    return SplitList(split, folder, videos, len(labels), sorted(unlisted))
+
+
+def class_key(name: str) -> str:
+    """What a class name is compared and sorted by: as mmaction2, '_' for ' ' and no quotes."""
+    return name.replace('"', '').replace(' ', '_')
+
+
+def class_index(names: Iterable[str]) -> dict[str, int]:
+    """Number classes in the order mmaction2 does; keys are :func:`class_key` of the names."""
+    return {key: index for index, key in enumerate(sorted({class_key(name) for name in names}))}
+
+
+def folder_classes(paths: Iterable[str]) -> set[str]:
+    """Names of the top-level folders of relative paths; empty if a file lies outside one."""
+    tops = [path.split(os.sep, 1) for path in paths]
+    return {top[0] for top in tops} if all(len(top) == 2 for top in tops) else set()
+
+
+def label_by_folder(paths: Iterable[str], index: Mapping[str, int], folder: str) -> list[Video]:
+    """Label videos by their top-level folder.
+
+    Raises:
+        ValueError: A folder is none of the classes.
+    """
+    videos = []
+    for path in paths:
+        name = path.split(os.sep, 1)[0]
+        if class_key(name) not in index:
+            raise InputError(f'{osp.join(folder, name)!r} is named after none of the '
+                             f'{len(index)} classes of the annotations.')
+        videos.append((path, index[class_key(name)]))
+    return videos
+
+
+def write_lists(out_dir: str, name: str, classes: Sequence[str],
+                lists: Sequence[SplitList]) -> list[str]:
+    """Write ``{name}_{split}_list_videos.txt`` for each split and ``{name}_label_map.txt``.
+
+    Lists have ``path label`` a line, -1 for no label; line k of the label map (from 0) is the
+    name of class k. Both as mmaction2's.
+
+    Returns:
+        list[str]: The files written.
+    """
+    os.makedirs(out_dir, exist_ok=True)
+    files = {f'{name}_{item.split}_list_videos.txt':
+             [f'{path} {label}' for path, label in item.videos] for item in lists}
+    files[f'{name}_label_map.txt'] = list(classes)
+    for file, lines in files.items():
+        write_lines(osp.join(out_dir, file), lines)
+    return [osp.join(out_dir, file) for file in files]
+
+
+def write_lines(path: str, lines: Iterable[str]) -> None:
+    """Write a text file as a whole or not at all."""
+    with (atomic_write(path) as part,
+          open(part, 'w', encoding='utf-8', errors='surrogateescape') as file):
+        file.writelines(f'{line}\n' for line in lines)
+
+
+def describe_use(item: SplitList, file: str, root: str) -> str:
+    """The settings of VideoPairDataset that read the list ``file``."""
+    spaces = sum(' ' in path for path, _ in item.videos)
+    text = (f'{file}, read with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
+            f'data_prefix=dict(video={osp.relpath(item.folder, root)!r})')
+    if spaces:
+        text += (f'\n    {spaces:,} paths have spaces: this project reads them, but '
+                 "mmaction2's own VideoDataset does not")
+    return text
+
+
+def _examples(names: Sequence[str]) -> str:
+    return ', '.join(map(repr, names[:EXAMPLES])) + (', ...' if len(names) > EXAMPLES else '')

@@ -1,0 +1,107 @@
+"""Moments in Time: the official annotations and the videos on disk."""
+import csv
+import os.path as osp
+from collections.abc import Mapping
+
+from vicmae_mm.utils.errors import InputError
+
+from .lists import SplitList, find_folder, match_rows, videos_in
+
+# As unpacked, and as mmaction2 has them.
+FOLDERS = {'train': ('training', 'videos/training'), 'val': ('validation', 'videos/validation')}
+CSV_NAMES = {'train': 'trainingSet.csv', 'val': 'validationSet.csv'}
+CATEGORIES = 'moments_categories.txt'
+
+
+def read_categories(path: str) -> dict[str, int]:
+    """Read ``moments_categories.txt``: ``name,index`` a line, indices 0, 1, ... in any order.
+
+    Raises:
+        ValueError: A line is of another form, or the indices have gaps or repeat.
+    """
+    categories = {}
+    with open(path, encoding='utf-8-sig') as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            name, _, index = line.strip().rpartition(',')
+            if not name or not index.strip().isdecimal():
+                raise InputError(f'{path}, line {number}: {line.strip()!r} is not "name,index".')
+            categories[name] = int(index)
+    if sorted(categories.values()) != list(range(len(categories))) or not categories:
+        raise InputError(f'{path}: the indices of its {len(categories)} categories should be '
+                         '0, 1, ... without gaps or repeats.')
+    return categories
+
+
+def read_rows(path: str, categories: Mapping[str, int]) -> dict[str, int]:
+    """Read ``trainingSet.csv`` or ``validationSet.csv``: ``class/file.mp4,class,votes,...``.
+
+    Returns:
+        dict[str, int]: Label by path without extension.
+
+    Raises:
+        ValueError: The file has no row, or a class is none of the categories.
+    """
+    labels = {}
+    with open(path, encoding='utf-8-sig', newline='') as file:
+        reader = csv.reader(file)
+        for row in reader:
+            if not row:
+                continue
+            video = row[0].strip()
+            name = osp.dirname(video)
+            if name not in categories:
+                raise InputError(
+                    f'{path}, line {reader.line_num}: {video!r} should be a path '
+                    '"class/file.mp4" whose class is one of the '
+                    f'{len(categories)} in {CATEGORIES}.')
+            labels[osp.splitext(video)[0]] = categories[name]
+    if not labels:
+        raise InputError(f'{path} is empty.')
+    return labels
+
+
+def find_annotations(root: str, name: str) -> str | None:
+    """An annotation file in ``root`` or its ``annotations`` folder, or None."""
+    paths = (osp.join(root, name), osp.join(root, 'annotations', name))
+    return next((path for path in paths if osp.isfile(path)), None)
+
+
+def build_lists(root: str) -> tuple[list[str], list[SplitList]]:
+    """List the videos of each split that has both a folder with videos and a csv file.
+
+    Args:
+        root (str): Holds ``training/`` and ``validation/`` (or these in ``videos/``), and the
+            annotations, these possibly in ``annotations/``.
+
+    Returns:
+        tuple: Class names in the order of their labels, and a list for each split.
+
+    Raises:
+        FileNotFoundError: The categories are missing, or every split is.
+        ValueError: An annotation file is malformed, or none of the videos it names is there.
+    """
+    file = find_annotations(root, CATEGORIES)
+    if file is None:
+        raise FileNotFoundError(f'No {CATEGORIES} in {root!r} or its folder annotations: it '
+                                'comes with the dataset and numbers the classes.')
+    categories = read_categories(file)
+    lists = []
+    for split, names in FOLDERS.items():
+        folder = find_folder(root, names, 'give the folder that holds one of them')
+        table = find_annotations(root, CSV_NAMES[split])
+        if folder and table and videos_in(folder):
+            lists.append(_list_split(split, folder, read_rows(table, categories)))
+    if not lists:
+        raise FileNotFoundError(
+            f'No split of Moments in Time in {root!r}: expected the folder training (or '
+            'videos/training) with trainingSet.csv, or validation with validationSet.csv; csv '
+            'files may lie in annotations.')
+    return sorted(categories, key=categories.__getitem__), lists
+
+
+def _list_split(split: str, folder: str, labels: dict[str, int]) -> SplitList:
+    files = {osp.splitext(path)[0]: path for path in videos_in(folder)}
+    unlisted = [path for key, path in files.items() if key not in labels]
+    return match_rows(split, folder, labels, files, unlisted, "'class/file.mp4'")

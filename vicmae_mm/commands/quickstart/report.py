@@ -1,0 +1,121 @@
+"""The quickstart's report."""
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from vicmae_mm.models import ViCMAE
+from vicmae_mm.utils.processes.pool import num_cores
+
+from .measuring import LEVELS, Accuracy, ImageSet
+from .progress import duration
+
+FEATURES = dict(avg='patches', cls='class token')
+PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was run.
+
+    Args:
+        num_clips: Clips of the training digits.
+        num_epochs: Passes over the clips.
+        num_steps: Optimizer steps of each pre-training.
+        batch_size: Pairs of frames a step.
+        mask_ratio: Share of patches hidden from ViC-MAE's encoder.
+        mae_mask_ratio: The same of MAE.
+        num_train: Images that train the probes.
+        num_test: Images of held-out digits.
+        seed: Of the whole run.
+    """
+
+    num_clips: int
+    num_epochs: int
+    num_steps: int
+    batch_size: int
+    mask_ratio: float
+    mae_mask_ratio: float
+    num_train: int
+    num_test: int
+    seed: int
+
+    @classmethod
+    def of(cls, runner: Runner, mae: ViCMAE, train: ImageSet, test: ImageSet) -> 'Setting':
+        """The setting of ViC-MAE's run, the MAE beside it and the images they are measured on."""
+        loader = runner.train_dataloader
+        return cls(
+            num_clips=len(loader.dataset), num_epochs=runner.max_epochs,
+            num_steps=runner.max_iters, batch_size=loader.batch_size,
+            mask_ratio=runner.model.backbone.mask_ratio, mae_mask_ratio=mae.backbone.mask_ratio,
+            num_train=len(train.labels), num_test=len(test.labels), seed=runner.seed)
+
+
+def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: float) -> list[str]:
+    """Lines of a Markdown table: a row a network, and chance.
+
+    Args:
+        accuracies: Of each network, by the level of its features.
+        chance: Accuracy without looking.
+    """
+    columns = [f'{kind}, {FEATURES[level]}' for level in LEVELS
+               for kind in ('linear probe', 'kNN')]
+    rows = {name: [value for level in LEVELS
+                   for value in (by_level[level].linear, by_level[level].knn)]
+            for name, by_level in accuracies.items()}
+    rows['always the same answer'] = [chance] * len(columns)
+    return [
+        f'| network | {" | ".join(columns)} |', '|---' * (1 + len(columns)) + '|',
+        *(f'| {name} | {" | ".join(f"{value:.1%}" for value in values)} |'
+          for name, values in rows.items())
+    ]
+
+
+def write_report(path: Path, table: list[str], setting: Setting,
+                 seconds: Mapping[str, float]) -> None:
+    """Write the report as Markdown, beside the pictures it shows.
+
+    Args:
+        path: Of the report.
+        table: From :func:`accuracy_table`.
+        setting: What was run.
+        seconds: Wall time of each step.
+    """
+    error = 0.5 / setting.num_test**0.5
+    path.write_text('\n'.join([
+        '# ViC-MAE quickstart', '',
+        'Share of images of handwritten digits classified rightly from frozen features. None of',
+        f'the {setting.num_test} test digits was in any clip or trained any probe.', '', *table, '',
+        f'A standard error is at most {error:.1%}. One run, seed {setting.seed}.', '',
+        '## What was done', '',
+        f'- {setting.num_clips} H.264 clips, each of one digit that moves, turns and scales while '
+        'the photograph behind it moves on its own.',
+        f'- Pre-training without labels: {setting.num_epochs} epochs, {setting.num_steps} steps '
+        f'of {setting.batch_size} pairs of frames.',
+        '- MAE with equal budget: the same encoder and decoder, clips, frames, crops, number of '
+        'steps and learning rate. It reconstructs both frames of a pair; the contrast between '
+        f'them is missing, and it hides {setting.mae_mask_ratio:.0%} of the patches, where ViC-MAE '
+        f'hides {setting.mask_ratio:.0%}.',
+        '- At random: the weights that ViC-MAE started from.',
+        '- Features of the whole image, of the same kind for all networks: the mean of the last '
+        'patch tokens, which the contrast compares, and the class token, which the paper probes.',
+        '- Linear probe: logistic regression on standardised features. kNN: by cosine, weighted.',
+        f'- The probes see labels: those of {setting.num_train} images of the training digits.', '',
+        '## Pictures', '',
+        'Held-out digits, reconstructed by ViC-MAE:', '', '![reconstruction](reconstruction.png)',
+        '', 'Its pre-training:', '', '![curves](curves.png)', '',
+        '## Time', '',
+        '| step | time |', '|---|---|',
+        *(f'| {name} | {duration(time)} |' for name, time in seconds.items()),
+        f'| all | {duration(sum(seconds.values()))} |', '',
+        f'{machine()}', '']))
+
+
+def machine() -> str:
+    """Processor, cores and versions."""
+    versions = (f'{name} {import_module(name).__version__}' for name in PACKAGES)
+    return (f'{platform.machine()}, {num_cores()} cores, {platform.system()}, '
+            f'Python {platform.python_version()}, {", ".join(versions)}.')

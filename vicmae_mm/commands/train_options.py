@@ -1,0 +1,65 @@
+"""The options of training: those of train.py and check_config.py."""
+import argparse
+
+from mmengine.config import Config, ConfigDict
+
+from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.utils.errors import InputError
+
+from . import options as cli
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of mmpretrain's ``train.py``."""
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a path: from the newest in the work dir, and '
+        'from the start if there is none')
+    parser.add_argument(
+        '--amp', action='store_true',
+        help='train in bfloat16 where the GPU computes in it (the pre-training configs do)')
+    parser.add_argument('--no-validate', action='store_true', help='leave out validation')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true',
+        help="scale the learning rate by the batch size over all GPUs / the config's")
+    cli.add_options(parser)
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the options into the config.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint to resume from.
+        ValueError: An option does not go with the config.
+    """
+    if args.amp:
+        _use_amp(cfg.optim_wrapper)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+        if cfg.load_from is not None:
+            check_exists(cfg.load_from)
+    if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise InputError(
+                f'--auto-scale-lr: {args.config} does not say for which batch size its learning '
+                'rate is; add auto_scale_lr = dict(base_batch_size=...)')
+        cfg.auto_scale_lr.enable = True
+    cli.merge_options(cfg, args, ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+    if args.no_validate:  # after the options, which may name parts of validation
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+
+
+def _use_amp(optim_wrapper: ConfigDict) -> None:
+    """Switch a plain optimizer wrapper to bfloat16; one with mixed precision stays.
+
+    Raises:
+        ValueError: The config has a wrapper of another kind.
+    """
+    kind = optim_wrapper.setdefault('type', 'OptimWrapper')
+    if kind in ('OptimWrapper', 'mmengine.OptimWrapper'):
+        optim_wrapper.type = 'vicmae_mm.BF16OptimWrapper'
+    elif kind not in ('AmpOptimWrapper', 'mmengine.AmpOptimWrapper', 'vicmae_mm.BF16OptimWrapper'):
+        raise InputError(
+            f'--amp works with the optimizer wrapper "OptimWrapper"; the config has "{kind}"')

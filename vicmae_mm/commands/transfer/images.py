@@ -1,0 +1,70 @@
+"""Labelled images of a dataset, as the encoder takes them."""
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vicmae_mm.datasets.readers.image_or_video import decode_image
+from vicmae_mm.utils.errors import UserError
+
+PREPARATION = 'short side bicubic, centre crop'  # part of the key of cached features
+
+
+class DatasetProblem(UserError):
+    """A dataset is missing or broken; the others are not concerned."""
+
+
+class Images(Dataset):
+    """Images of one split, uint8 (3, S, S) RGB: short side resized to S, centre cropped.
+
+    Args:
+        records: ``img_path`` or ``img`` (H, W, 3) RGB of each image.
+        targets: Classes (N,), or presence of each class (N, K).
+        size: S.
+    """
+
+    def __init__(self, records: list[dict[str, Any]], targets: Tensor, size: int) -> None:
+        from mmpretrain.datasets import CenterCrop, ResizeEdge
+        self.records = records
+        self.targets = targets
+        self._prepare = Compose([
+            ResizeEdge(size, backend='pillow', interpolation='bicubic'), CenterCrop(size)])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Tensor:
+        record = self.records[index]
+        image = record['img'] if 'img' in record else _read(record['img_path'])
+        prepared = self._prepare(dict(img=image))['img']
+        return torch.from_numpy(np.ascontiguousarray(prepared.transpose(2, 0, 1)))
+
+    def fingerprint(self) -> str:
+        """Hash of the order, paths, sizes and dates of the files (or the pixels), and targets."""
+        content = hashlib.sha256(self.targets.numpy().tobytes())
+        for record in self.records:
+            if 'img' in record:
+                content.update(np.ascontiguousarray(record['img']).tobytes())
+                continue
+            try:
+                status = os.stat(record['img_path'])
+            except OSError as error:
+                raise DatasetProblem(
+                    f'image {record["img_path"]}: {error.strerror}') from error
+            content.update(f'{record["img_path"]} {status.st_size} {status.st_mtime_ns}'.encode())
+        return content.hexdigest()
+
+
+def _read(path: str) -> np.ndarray:
+    """Pixels (H, W, 3) RGB; Pillow, because some of SUN397's .jpg files are none."""
+    try:
+        return decode_image(path, upright=False)  # as the papers' loaders do
+    except (OSError, ValueError) as error:
+        raise DatasetProblem(f'image {path} can not be read: {error}') from error

@@ -1,0 +1,1 @@
+"""Lists and folders that say which files a dataset consists of."""

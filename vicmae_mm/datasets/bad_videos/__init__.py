@@ -1,0 +1,1 @@
+"""Videos that cannot be decoded: skipped, listed in a ledger, and limited in number."""

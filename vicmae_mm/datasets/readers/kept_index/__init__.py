@@ -1,0 +1,1 @@
+"""Packet indexes kept on disk, so that a video is not scanned again when it is opened."""

@@ -1,0 +1,4 @@
+"""Layers."""
+from .sync_bn import SyncBN1d
+
+__all__ = ['SyncBN1d']

@@ -1,0 +1,1 @@
+"""Calls in processes of their own, where they may crash or hang."""
