@@ -146,7 +146,7 @@ def test_images_and_clips_are_not_mixed_up(vicmae):
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(target='caffe'), "'caffe' is no family of checkpoints: official-vicmae, mae, "),
+    (dict(target='caffe'), "'caffe' is no family of checkpoints: vicmae_mm, official-vicmae, mae_st, "),
     (dict(source='resnet'), "'resnet' is no family"),
     (dict(source='timm'), "none of timm's: backbone.cls_token"),
     (dict(drop=['pooler.']), "No tensor to drop has a name that begins with 'pooler.'"),
