@@ -3,14 +3,14 @@ import argparse
 
 from mmengine.config import Config
 
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.options import KeepSpaces
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add ``config`` and ``--cfg-options``."""
     parser.add_argument('config', help='path of a config')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=cli.KeepSpaces, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
         help='settings to replace in the config')
 
 

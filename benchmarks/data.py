@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import ConcatDataset, DataLoader
 
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.options import add_device
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--seconds', type=float, default=20., metavar='S',
         help='how long batches are taken, at least; default: %(default)s')
-    cli.add_device(parser)
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.options import add_device
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
 
@@ -26,7 +26,7 @@ def add_clock_and_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--clock', choices=CLOCKS, default='wall',
         help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
-    cli.add_device(parser)
+    add_device(parser)
 
 
 def interleave(methods: Mapping[str, Callable[[Any], object]], items: Sequence[Any],

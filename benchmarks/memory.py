@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.options import KeepSpaces
 from vicmae_mm.utils.errors import InputError
 
 from .config_options import add_config, read_config
@@ -38,7 +38,7 @@ PLAIN = 'the config'
 BATCH = {'cuda': 128, 'cpu': 4}
 
 
-class _Variant(cli.KeepSpaces):
+class _Variant(KeepSpaces):
     """Collects ``NAME KEY=VALUE ...`` as ``{NAME: {KEY: VALUE}}``."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,

@@ -11,7 +11,7 @@ from pathlib import Path
 # As a script, Python looks next to this file, not above it; child processes inherit the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.run_tool import run_tool
 
 # modules of this folder, each with SUMMARY, add_arguments(parser) and run(args)
 COMMANDS: tuple[str, ...] = ('data', 'step', 'contrast', 'memory', 'decode', 'views')
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

@@ -29,7 +29,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.options import add_device
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workers', type=int, metavar='N',
                         help='of the data loaders; default: one for each core but one')
     parser.add_argument('--model', action='store_true', help="predict with the config's model")
-    cli.add_device(parser)
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> None:

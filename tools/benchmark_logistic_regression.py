@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.commands.options import run
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.evaluation.logistic_regression import LinearClassifier, LogisticRegression
 
 
@@ -80,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run(main)
+    run_tool(main)

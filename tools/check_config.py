@@ -6,7 +6,7 @@ those of tools/train.py, which runs the same check. Exit status: 0 it can be tra
 import argparse
 import sys
 
-from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for what follows)
 from mmengine.config import Config
 
 from vicmae_mm.commands.preflight import (
@@ -15,13 +15,13 @@ from vicmae_mm.commands.preflight import (
     count_processes,
     misspelt_options,
 )
-from vicmae_mm.commands.train_options import add_options, merge_args
+from vicmae_mm.commands.train_options import add_train_options, merge_args
 
 
 def main() -> None:
     """Check, and print what was found."""
     parser = argparse.ArgumentParser(description='Check a config before it is trained.')
-    add_options(parser)
+    add_train_options(parser)
     parser.add_argument(
         '--processes', type=int, metavar='N',
         help='how many would train (default: as many as the launcher has started)')
@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

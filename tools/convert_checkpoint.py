@@ -21,7 +21,8 @@ from vicmae_mm.checkpoints.weight_files import (
     read_weights_and_extras,
     write_weights,
 )
-from vicmae_mm.commands.options import add_trust, run
+from vicmae_mm.commands.options import add_trust
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import InputError
 
 
@@ -84,4 +85,4 @@ def summary(args: argparse.Namespace, result: Conversion, read: int, extras: lis
 
 
 if __name__ == '__main__':
-    run(main)
+    run_tool(main)

@@ -18,9 +18,10 @@ from typing import BinaryIO
 import numpy as np
 from safetensors.torch import save
 
-from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from vicmae_mm.apis import extract_features
 from vicmae_mm.apis.features import FileFeatures
+from vicmae_mm.commands.options import add_device, add_trust
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.errors import InputError
 
@@ -49,8 +50,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--num-workers', default=0, type=int,
         help='processes that read files; 0 reads in this one (default: %(default)s)')
-    cli.add_trust(parser)
-    cli.add_device(parser)
+    add_trust(parser)
+    add_device(parser)
     return parser.parse_args()
 
 
@@ -98,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

@@ -12,7 +12,8 @@ import argparse
 from collections.abc import Callable
 
 import vicmae_mm  # noqa: F401  (mends of upstream faults)
-from vicmae_mm.commands.options import add_trust, run
+from vicmae_mm.commands.options import add_trust
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.commands.transfer import PENALTIES, Method, add_options, linear_score, measure_all
 from vicmae_mm.commands.transfer.protocol import Splits
 from vicmae_mm.commands.transfer.sources import Source
@@ -35,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    run(main)
+    run_tool(main)

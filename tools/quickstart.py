@@ -10,7 +10,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands.options import KeepSpaces
 from vicmae_mm.commands.quickstart.clips import render_clips
 from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
 from vicmae_mm.commands.quickstart.measuring import draw_images, majority_share, measure
@@ -18,6 +18,7 @@ from vicmae_mm.commands.quickstart.pictures import draw_pictures
 from vicmae_mm.commands.quickstart.pretraining import build_runner, pretrain
 from vicmae_mm.commands.quickstart.progress import Progress
 from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
+from vicmae_mm.commands.run_tool import run_tool
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
 STEPS = ('render clips', 'pre-train ViC-MAE', 'pre-train MAE', 'measure', 'draw and report')
@@ -33,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--clips', default=1000, type=int, help='clips to render (default: %(default)s)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=cli.KeepSpaces, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
         help='settings to replace in both configs, e.g. train_dataloader.num_workers=2')
     return parser.parse_args()
 
@@ -75,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

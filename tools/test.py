@@ -1,13 +1,14 @@
 """Test a model: python tools/test.py CONFIG CHECKPOINT [--out FILE] ..."""
 import argparse
 
-from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for what follows)
 import mmengine
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.commands.options import add_run_options, merge_options
 from vicmae_mm.utils.errors import InputError
 
 
@@ -21,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         help='write the predictions to FILE.pkl, or the metrics to FILE.json (see --out-item)')
     parser.add_argument(
         '--out-item', choices=['pred', 'metrics'], default='pred', help='what --out writes')
-    cli.add_options(parser)
+    add_run_options(parser)
     return parser.parse_args()
 
 
@@ -38,7 +39,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     check_exists(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    cli.merge_options(cfg, args, ['test_dataloader'])
+    merge_options(cfg, args, ['test_dataloader'])
     if args.out:
         endings = ('.pkl', '.pickle') if args.out_item == 'pred' else ('.json', '.yaml', '.yml')
         if not args.out.endswith(endings):
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

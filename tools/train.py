@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for what follows)
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -14,13 +14,13 @@ from vicmae_mm.commands.preflight import (
     is_first_process,
     misspelt_options,
 )
-from vicmae_mm.commands.train_options import add_options, merge_args
+from vicmae_mm.commands.train_options import add_train_options, check_epoch, merge_args
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Train a model.')
-    add_options(parser)
+    add_train_options(parser)
     return parser.parse_args()
 
 
@@ -46,9 +46,9 @@ def main() -> None:
     if is_first_process(args.launcher):
         check(cfg, misspelt)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    cli.check_epoch(runner)
+    check_epoch(runner)
     runner.train()
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_tool(main)

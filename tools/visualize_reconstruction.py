@@ -13,8 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vicmae_mm.commands import options as cli  # isort: skip  (first: vicmae_mm mends mmengine for what follows)
 from vicmae_mm.apis import load_model, reconstruction_picture
+from vicmae_mm.commands.options import add_device, add_trust
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 
@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the masks (default: %(default)s)')
     parser.add_argument(
         '--mask-ratio', type=float, help="share of hidden patches (default: the model's own)")
-    cli.add_trust(parser)
-    cli.add_device(parser)
+    add_trust(parser)
+    add_device(parser)
     return parser.parse_args()
 
 

@@ -20,7 +20,7 @@ from tests.helpers.runs import FixedPairs, tiny_runner
 from vicmae_mm.checkpoints import backend as whole_file_backend
 from vicmae_mm.checkpoints.backend import CheckpointWriteError, WholeFileBackend
 from vicmae_mm.checkpoints.integrity import find_damage
-from vicmae_mm.commands.options import user_message
+from vicmae_mm.commands.run_tool import user_message
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
 
 OURS, STOCK = 'vicmae_mm.SafeCheckpointHook', 'CheckpointHook'

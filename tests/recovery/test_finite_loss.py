@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
-from vicmae_mm.commands.options import user_message
+from vicmae_mm.commands.run_tool import user_message
 from vicmae_mm.engine.hooks import FiniteLossHook, NonFiniteLossError
 from vicmae_mm.engine.runner_access import unwrapped_model
 

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
 from tests.helpers.videos import make_video
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.run_tool import run_tool
 
 MARK = 'VICMAE_RANK_DEATH_TEST'  # in the environment of a run's processes, and of no others
 PROMISED = 60  # seconds
@@ -151,7 +151,7 @@ def lose_a_worker(work_dir: str) -> str:
         sampler=dict(type='DefaultSampler', shuffle=True),
         collate_fn=dict(type='default_collate')))
     with pytest.raises(SystemExit) as ending:
-        cli.run(runner.train)
+        run_tool(runner.train)
     return str(ending.value.code)
 
 

@@ -2,6 +2,7 @@
 import argparse
 import json
 import logging
+import os
 import pickle
 import runpy
 import sys
@@ -18,7 +19,9 @@ from tests.conftest import REPO
 from tests.helpers.tiny_configs import write_mae, write_recognizer
 from tests.helpers.videos import make_video
 from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
-from vicmae_mm.commands import options as cli
+from vicmae_mm.commands.options import KeepSpaces, add_run_options
+from vicmae_mm.commands.run_tool import own_message, run_tool, user_message
+from vicmae_mm.commands.train_options import check_epoch
 from vicmae_mm.datasets import TooManyBadVideosError
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.readers import VideoError, open_video
@@ -124,7 +127,7 @@ def test_switches(merged, tmp_path):
                  'val_dataloader.batch_size=4')
     assert cfg.auto_scale_lr.enable and cfg.launcher == 'pytorch' and cfg.work_dir == 'w'
     assert cfg.val_cfg is cfg.val_dataloader is None
-    assert cli.os.environ['LOCAL_RANK'] == '3'
+    assert os.environ['LOCAL_RANK'] == '3'
     with pytest.raises(ValueError, match='auto_scale_lr = dict'):
         merged('train.py', write_mae(tmp_path), '--auto-scale-lr')
 
@@ -237,23 +240,23 @@ def test_a_worker_that_dies_in_silence_is_named(monkeypatch):
     monkeypatch.setattr(loader, '_next_data', closed)  # called within torch's own file
     with pytest.raises(EOFError) as caught:
         next(loader)
-    assert 'a data-loading worker has died (EOFError), ' in cli.user_message(caught.value)
+    assert 'a data-loading worker has died (EOFError), ' in user_message(caught.value)
 
 
 def test_errors_from_workers():
     error = from_worker('too many')
     assert isinstance(error, TooManyBadVideosError)
-    words = cli.user_message(error)
+    words = user_message(error)
     assert words.startswith('Too many bad videos: 1 of 2') and 'a b.mp4: is empty' in words
     assert words.endswith('raise max_bad_share of the dataset.') and 'Traceback' not in words
     with pytest.raises(VideoError) as direct:
         open_video('none.mp4')
-    assert cli.user_message(from_worker('video')) == str(direct.value)
-    assert 'none.txt' in cli.user_message(from_worker('file'))
-    assert cli.user_message(from_worker('torch')) is None
+    assert user_message(from_worker('video')) == str(direct.value)
+    assert 'none.txt' in user_message(from_worker('file'))
+    assert user_message(from_worker('torch')) is None
     other = from_worker('other')
-    assert cli.user_message(other) is None
-    assert cli.own_words(other) == "in somebody else's code"
+    assert user_message(other) is None
+    assert own_message(other) == "in somebody else's code"
 
 
 @pytest.mark.parametrize('isolated, workers', [(False, 1), (True, 0), (True, 1)])
@@ -261,28 +264,28 @@ def test_errors_keep_their_words_through_all_processes(isolated, workers):
     dataset = Isolated('other') if isolated else Failing('other')
     with pytest.raises(ValueError, match='Traceback') as caught:
         next(iter(DataLoader(dataset, num_workers=workers)))
-    assert cli.own_words(caught.value) == "in somebody else's code"
+    assert own_message(caught.value) == "in somebody else's code"
 
 
 def test_errors_of_a_class_without_a_name_of_its_own_are_no_bug_of_ours():
     error = ValueError('Caught Odd in a worker.\nOriginal Traceback (...)\nf.<locals>.Odd: words')
-    assert cli.user_message(error) is None and cli.own_words(error) == str(error)
+    assert user_message(error) is None and own_message(error) == str(error)
 
 
 @pytest.mark.parametrize('bug', [
     lambda: torch.zeros(2).view(3), lambda: {}['x'], lambda: int('x'), lambda: None.x,
-    lambda: cli.KeepSpaces._parse_iterable(None)])
+    lambda: KeepSpaces._parse_iterable(None)])
 def test_bugs_keep_their_traceback(bug):
     with pytest.raises(Exception) as direct:
         bug()
     with pytest.raises(type(direct.value)):
-        cli.run(bug)
+        run_tool(bug)
 
 
 def test_traceback_goes_to_the_log_file(tmp_path):
     MMLogger.get_instance('cli_test', log_file=str(tmp_path / 'run.log'))
     with pytest.raises(SystemExit):
-        cli.run(lambda: open('none.txt'))
+        run_tool(lambda: open('none.txt'))
     assert 'Traceback (most recent call last)' in (tmp_path / 'run.log').read_text()
 
 
@@ -290,7 +293,7 @@ def test_rank_is_named(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '2')
     monkeypatch.setenv('RANK', '1')
     with pytest.raises(SystemExit, match=r'^error \(rank 1\): none\.txt: No such file'):
-        cli.run(lambda: open('none.txt'))
+        run_tool(lambda: open('none.txt'))
 
 
 def test_ctrl_c_is_quiet():
@@ -298,13 +301,13 @@ def test_ctrl_c_is_quiet():
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as caught:
-        cli.run(interrupted)
+        run_tool(interrupted)
     assert caught.value.code == 130
 
 
 def options(*words: str) -> dict:
     parser = argparse.ArgumentParser()
-    cli.add_options(parser)
+    add_run_options(parser)
     return parser.parse_args(['--cfg-options', *words]).cfg_options
 
 
@@ -342,4 +345,4 @@ def test_an_epoch_without_a_batch_is_refused():
     loader = DataLoader(range(24), batch_size=100, drop_last=True)
     runner = SimpleNamespace(train_loop=SimpleNamespace(dataloader=loader))
     with pytest.raises(ValueError, match=r'24 samples .* no whole batch of 100'):
-        cli.check_epoch(runner)
+        check_epoch(runner)

@@ -2,14 +2,16 @@
 import argparse
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_world_size
+from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.utils.errors import InputError
 
-from . import options as cli
+from .options import add_run_options, merge_options
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of mmpretrain's ``train.py``."""
     parser.add_argument('config', help='path of the config')
     parser.add_argument(
@@ -23,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--auto-scale-lr', action='store_true',
         help="scale the learning rate by the batch size over all GPUs / the config's")
-    cli.add_options(parser)
+    add_run_options(parser)
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
@@ -46,9 +48,22 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
                 f'--auto-scale-lr: {args.config} does not say for which batch size its learning '
                 'rate is; add auto_scale_lr = dict(base_batch_size=...)')
         cfg.auto_scale_lr.enable = True
-    cli.merge_options(cfg, args, ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+    merge_options(cfg, args, ['train_dataloader', 'val_dataloader', 'test_dataloader'])
     if args.no_validate:  # after the options, which may name parts of validation
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+
+
+def check_epoch(runner: Runner) -> None:
+    """Refuse an epoch without a batch before mmengine's schedulers fail over it.
+
+    Raises:
+        ValueError: If the dataset is smaller than a batch and incomplete ones are dropped.
+    """
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        raise InputError(
+            f'{len(loader.dataset)} samples over {get_world_size()} process(es) make no whole '
+            f'batch of {loader.batch_size}: lower train_dataloader.batch_size.')
 
 
 def _use_amp(optim_wrapper: ConfigDict) -> None:

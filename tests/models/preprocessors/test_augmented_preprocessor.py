@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from vicmae_mm.commands.options import user_message
+from vicmae_mm.commands.run_tool import user_message
 from vicmae_mm.models import AugmentedPairPreprocessor, PairDataPreprocessor
 from vicmae_mm.models.preprocessors import augmented_preprocessor
 from vicmae_mm.utils.seeding import get_rng_states, seed_generators

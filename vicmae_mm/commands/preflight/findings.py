@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from vicmae_mm.commands.options import own_words, user_message
+from vicmae_mm.commands.run_tool import own_message, user_message
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Findings:
 
 def describe(error: Exception) -> str:
     """An exception in one line."""
-    return one_line(user_message(error) or f'{type(error).__name__}: {own_words(error)}')
+    return one_line(user_message(error) or f'{type(error).__name__}: {own_message(error)}')
 
 
 def one_line(words: str) -> str:

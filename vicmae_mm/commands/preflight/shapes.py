@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vicmae_mm.commands.options import user_message
+from vicmae_mm.commands.run_tool import user_message
 
 from .findings import Findings, describe
 
