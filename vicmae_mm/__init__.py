@@ -1,7 +1,7 @@
 """ViC-MAE (arXiv 2303.12001) as an OpenMMLab plugin.
 
 ``custom_imports = dict(imports=['vicmae_mm'])`` is all a config needs: the
-import mends the upstream faults listed in :mod:`vicmae_mm.compat.patches` and makes the
+import patches the upstream faults listed in :mod:`vicmae_mm.compat` and makes the
 scope ``vicmae_mm`` known; components are imported when first built.
 """
 from . import compat

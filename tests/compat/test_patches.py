@@ -1,4 +1,4 @@
-"""Every upstream fault shows without compat, for the reason named, and is gone with it."""
+"""Every upstream fault occurs without compat, for the reason named, and not with it."""
 import importlib.metadata
 import json
 import os
@@ -13,8 +13,8 @@ from packaging.version import Version
 
 from tests.conftest import REPO
 from tests.helpers.upstream_faults import FAULTS
+from vicmae_mm import compat
 from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
-from vicmae_mm.compat import patches as compat
 
 NUMPY_2 = int(np.__version__.split('.')[0]) >= 2
 
@@ -54,14 +54,14 @@ def raised(tmp_path_factory):
     alone = ['torchvision_without_ops']  # breaks every later import of torchvision
     together = [name for name in STOCK if name not in alone]
     runs = []
-    for mode in ('stock', 'mended'):
+    for mode in ('stock', 'patched'):
         for names in ([name for name in alone if name in STOCK], together):
             command = [sys.executable, '-m', 'tests.helpers.upstream_faults',
                        str(tmp_path_factory.mktemp(mode)), mode, *names]
             runs.append((mode, subprocess.Popen(
                 command, cwd=REPO, env=dict(os.environ, CUDA_VISIBLE_DEVICES=''),
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)))
-    results: dict[str, dict[str, str | None]] = dict(stock={}, mended={})
+    results: dict[str, dict[str, str | None]] = dict(stock={}, patched={})
     for mode, process in runs:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -75,9 +75,9 @@ def test_every_fault_is_tried():
 
 
 @pytest.mark.parametrize('fault', STOCK)
-def test_fault_is_mended(fault, raised):
+def test_fault_is_patched(fault, raised):
     assert STOCK[fault] in (raised['stock'][fault] or 'nothing')
-    assert raised['mended'][fault] is None
+    assert raised['patched'][fault] is None
 
 
 def test_apply_twice_changes_nothing():
@@ -147,7 +147,7 @@ def test_installed_paths():
 
 
 @pytest.mark.parametrize('installed, message', [
-    ({}, 'finds neither: pip install'),
+    ({}, 'neither is installed: pip install'),
     ({'mmcv': '2.2.0'}, 'mmcv 2.2.0 is installed'),
     ({'mmcv-lite': '2.10.1'}, 'mmcv-lite 2.10.1 is installed'),
     ({'mmcv': '2.1.0'}, None),

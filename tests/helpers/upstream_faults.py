@@ -1,6 +1,6 @@
 """One function for each upstream fault, which raises where the fault is there.
 
-``python -m tests.helpers.upstream_faults FOLDER stock|mended NAME...`` tries them in a fresh
+``python -m tests.helpers.upstream_faults FOLDER stock|patched NAME...`` tries them in a fresh
 process, with vicmae_mm imported first or not, and prints what each raised as JSON.
 """
 import json
@@ -220,7 +220,7 @@ def _raised(fault: Callable[[Path], None], folder: Path) -> str | None:
 
 def main(folder: str, mode: str, *names: str) -> None:
     """Try the named faults in this process and print what they raised, null for nothing."""
-    if mode == 'mended':
+    if mode == 'patched':
         import vicmae_mm  # noqa: F401
     print(json.dumps({name: _raised(FAULTS[name], Path(folder)) for name in names}))
 

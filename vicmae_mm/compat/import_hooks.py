@@ -1,8 +1,6 @@
-"""Run a function on a module as soon as somebody imports it.
+"""Run a function on a module as soon as it is imported, without importing it here.
 
-So :mod:`vicmae_mm.compat.patches` can mend a library's module without importing it:
-``import vicmae_mm`` stays light, and a config that never touches the module
-never pays for it.
+``import vicmae_mm`` stays light, and a config pays only for the modules that it uses.
 """
 import sys
 from collections.abc import Callable, Sequence
@@ -19,35 +17,33 @@ class ImportHooks(MetaPathFinder):
     """Functions to run on modules: at once if already imported, else right after their import."""
 
     def __init__(self) -> None:
-        self.hooks: dict[str, list[OnImport]] = {}
+        self.functions: dict[str, list[OnImport]] = {}
 
     def on_import(self, *modules: str) -> Callable[[OnImport], OnImport]:
         """Decorator: have the function called on each of ``modules``."""
 
-        def register(hook: OnImport) -> OnImport:
+        def register(function: OnImport) -> OnImport:
             for name in modules:
-                self.hooks.setdefault(name, []).append(hook)
-            return hook
+                self.functions.setdefault(name, []).append(function)
+            return function
 
         return register
 
     def install(self) -> None:
-        """Run the hooks of modules that are imported already, and wait for the others.
-
-        Does nothing the second time.
-        """
+        """Call the functions of modules already imported, and wait for the remaining modules."""
         if self in sys.meta_path:
             return
         sys.meta_path.insert(0, self)
-        for name in self.hooks:
+        for name in self.functions:
             if name in sys.modules:
                 self._run(sys.modules[name])
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
-        """Let the other finders find the module; add the hooks to its execution."""
-        if fullname not in self.hooks:
+        """Let the other finders find the module; add the functions to its execution."""
+        if fullname not in self.functions:
             return None
+        # The finders themselves, not importlib.util.find_spec: that would call this one again.
         for finder in sys.meta_path:
             find = getattr(finder, 'find_spec', None)
             spec = find(fullname, path, target) if find and finder is not self else None
@@ -68,12 +64,12 @@ class ImportHooks(MetaPathFinder):
         setattr(loader, 'exec_module', execute_and_run)  # noqa: B010
 
     def _run(self, module: ModuleType) -> None:
-        for hook in self.hooks[module.__name__]:
-            hook(module)
+        for function in self.functions[module.__name__]:
+            function(module)
 
 
 class MissingPackage(MetaPathFinder, Loader):
-    """Stands in for a package that its distribution forgot; the real one wins if there.
+    """Stands in for a package that its distribution lacks; the real one takes precedence.
 
     Args:
         package (str): Dotted name.
@@ -91,7 +87,7 @@ class MissingPackage(MetaPathFinder, Loader):
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
-        """Answer for the package and its modules alone."""
+        """Answer only for the package and its modules."""
         if fullname not in self.contents:
             return None
         return ModuleSpec(fullname, self, is_package=fullname == self.package)
@@ -101,9 +97,12 @@ class MissingPackage(MetaPathFinder, Loader):
         vars(module).update(self.contents[module.__name__])
 
 
-def rebind(old: object, new: object, name: str) -> None:
-    """Make every loaded OpenMMLab module that did ``from ... import name`` see ``new``."""
+def rebind(old: Callable, new: Callable) -> None:
+    """Replace a function where it is defined and where a loaded OpenMMLab module imported it."""
     for module in list(sys.modules.values()):
         package = getattr(module, '__name__', '').partition('.')[0]
-        if package in _OPENMMLAB and vars(module).get(name) is old:
-            setattr(module, name, new)
+        if package in _OPENMMLAB and vars(module).get(new.__name__) is old:
+            setattr(module, new.__name__, new)
+
+
+hooks = ImportHooks()

@@ -1,0 +1,120 @@
+"""Patches of faults met when the libraries are imported and configs are read."""
+import functools
+import importlib.metadata
+import os
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from .import_hooks import MissingPackage, hooks, rebind
+
+
+class _DRN:
+    """Stand-in for mmaction2's DRN, which its wheel lacks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise ImportError("mmaction2's wheel lacks mmaction/models/localizers/drn: install "
+                          'mmaction2 from source to use DRN.')
+
+
+# After `pip install mmaction2`, its models cannot be imported: the wheel lacks a folder.
+# open-mmlab/mmaction2#2714, #2845. Remove with mmaction2 > 1.2.0; a real folder takes precedence.
+mmaction_drn = MissingPackage('mmaction.models.localizers.drn', {'': {}, 'drn': {'DRN': _DRN}})
+
+
+@hooks.on_import('mmaction.utils.dependency', 'mmpretrain.utils.dependency')
+def _multimodal_models(dependency: Any) -> None:
+    """With transformers 4.56 or later, none of mmaction2's models can be imported.
+
+    "cannot import name 'apply_chunking_to_forward'": its language models import a function that
+    was removed. They are left out, as if transformers were not installed. Reported by other users
+    of the function (modelscope/evalscope#864). Remove with mmaction2 > 1.2.0.
+    """
+    with suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version('transformers')
+        if tuple(int(n) for n in version.split('.')[:2]) >= (4, 56):
+            dependency.WITH_MULTIMODAL = False
+
+
+@hooks.on_import('torchvision.extension')
+def _torchvision_without_ops(extension: Any) -> None:
+    """``import torchvision`` fails with a CPU build of torch and torchvision's CUDA wheel.
+
+    "operator torchvision::nms does not exist": its compiled part, which declares it, cannot be
+    loaded, and its Python part registers a kernel for it. Nothing here calls it: a declaration
+    is enough. pytorch/pytorch#157648. Remove when torchvision works without its compiled part.
+    """
+    if extension._has_ops():
+        return
+    # The module must keep it alive: a library that is collected removes its declarations.
+    library = torch.library.Library('torchvision', 'FRAGMENT')
+    for name in ('nms', 'qnms'):
+        library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    extension._vicmae_mm_declarations = library
+
+
+@hooks.on_import('mmengine.utils.package_utils')
+def _package_paths(package_utils: Any) -> None:
+    """Configs with ``_base_ = 'package::file.py'`` need pkg_resources, gone in setuptools 82.
+
+    For an editable install, they are also looked up in a folder that does not exist.
+    open-mmlab/mmengine#1676 (merged after 0.10.7). Remove with the next release of mmengine.
+    """
+    for new in (is_installed, get_installed_path):
+        rebind(getattr(package_utils, new.__name__), new)
+
+
+def is_installed(package: str) -> bool:
+    """Whether there is a distribution or module of that name."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.distribution(package)
+        return True
+    return find_spec(package) is not None
+
+
+def get_installed_path(package: str) -> str:
+    """Folder of the module that a distribution (``'mmaction2'``) installs, or of a module.
+
+    Raises:
+        ModuleNotFoundError: There is none.
+    """
+    module = package
+    with suppress(importlib.metadata.PackageNotFoundError):
+        # The module may have another name (mmaction2's is mmaction). Not every wheel has the file.
+        top_level = importlib.metadata.distribution(package).read_text('top_level.txt')
+        module = (top_level or package.replace('-', '_')).split()[0]
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f'{package} is not installed, or is a namespace package.')
+    return os.path.dirname(spec.origin)
+
+
+@hooks.on_import('mmengine.config.utils')
+def _our_configs(utils: Any) -> None:
+    """``'vicmae_mm::dir/file.py'``: mmengine loads configs from a fixed list of packages.
+
+    No report known. Remove when mmengine asks the package instead.
+    """
+    utils.MODULE2PACKAGE.setdefault('vicmae_mm', 'vicmae_mm')
+
+
+@hooks.on_import('mmengine.runner.runner')
+def _scope_in_collate(module: Any) -> None:
+    """With another library's config as ``_base_``, mmengine's ``_scope_`` reaches collate_fn.
+
+    "default_collate() got an unexpected keyword argument '_scope_'".
+    open-mmlab/mmyolo#886. Remove when ``build_dataloader`` drops the key.
+    """
+    stock = module.Runner.build_dataloader
+
+    @functools.wraps(stock)
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        collate = dataloader.get('collate_fn') if isinstance(dataloader, dict) else None
+        if isinstance(collate, dict) and '_scope_' in collate:
+            dataloader = dataloader.copy()
+            dataloader['collate_fn'] = {k: v for k, v in collate.items() if k != '_scope_'}
+        return stock(dataloader, *args, **kwargs)
+
+    module.Runner.build_dataloader = staticmethod(build_dataloader)
