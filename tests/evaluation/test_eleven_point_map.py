@@ -78,5 +78,5 @@ def test_as_a_metric_of_a_config():
 
 
 def test_shapes_that_differ():
-    with pytest.raises(ValueError, match='one shape'):
+    with pytest.raises(ValueError, match='the same shape'):
         ElevenPointMAP.calculate(torch.rand(3, 2), torch.ones(3))

@@ -1,9 +1,8 @@
-"""How good frozen features are: nearest neighbours and linear classifiers."""
+"""Quality of frozen features: nearest neighbours and linear classifiers."""
 from .eleven_point_map import ElevenPointMAP
 from .encode import encode
 from .knn import knn_accuracy, knn_predict, knn_votes
-from .linear_probe import linear_probe_accuracy
-from .logistic_regression import LinearClassifier, LogisticRegression
+from .logistic_regression import LinearClassifier, LogisticRegression, linear_probe_accuracy
 
 __all__ = [
     'ElevenPointMAP', 'LinearClassifier', 'LogisticRegression', 'encode', 'knn_accuracy',

@@ -9,17 +9,17 @@ from vicmae_mm.utils.errors import InputError
 
 
 def eleven_point_average_precision(scores: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the recalls 0, 0.1, ..., 1 of the best precision at that recall or a higher one.
+    """Average, over the recalls 0, 0.1, ..., 1, of the best precision at that recall or above.
 
-    Everingham et al., "The PASCAL Visual Object Classes Challenge", section 4.2. Samples of one
-    score are taken together, so that their order does not matter.
+    Everingham et al., "The PASCAL Visual Object Classes Challenge", section 4.2. Samples with
+    equal scores share one rank, so that their order does not matter.
 
     Args:
         scores: Of one class, higher for more likely (N,).
-        targets: 1 where the class is present, 0 where it is absent, -1 to leave out (N,).
+        targets: 1 where the class is present, 0 where it is absent, -1 to ignore (N,).
 
     Returns:
-        Scalar, 0 to 1, float64; 0 if the class is present nowhere.
+        Scalar, 0 to 1, float64; 0 if no sample has the class.
     """
     counted = targets >= 0
     scores, order = scores[counted].sort(descending=True, stable=True)
@@ -30,7 +30,7 @@ def eleven_point_average_precision(scores: Tensor, targets: Tensor) -> Tensor:
     hits, precision = hits[ends], (hits / ranks)[ends]
     if not len(hits) or hits[-1] == 0:
         return precision.new_zeros(())
-    # hits * 10 >= step * total is recall >= step / 10 without rounding
+    # Compares recall >= step / 10 in whole numbers: 0.1 and its multiples are not exact.
     best = [precision[hits * 10 >= step * hits[-1]].max() for step in range(11)]
     return torch.stack(best).mean()
 
@@ -39,30 +39,28 @@ def eleven_point_average_precision(scores: Tensor, targets: Tensor) -> Tensor:
 class ElevenPointMAP(VOCMetricMixin, AveragePrecision):
     """Mean over the classes of the 11-point average precision, in percent.
 
-    It takes what ``mmpretrain.VOCAveragePrecision`` takes and reports ``multi-label/mAP`` (or
-    ``AP_classwise``) likewise; that class has the area under the curve, as VOC since 2010.
+    Same inputs and results (``multi-label/mAP`` or ``AP_classwise``) as
+    ``mmpretrain.VOCAveragePrecision``, which computes the area under the curve, as VOC since 2010.
 
     Args:
         average: ``'macro'`` for the mean over the classes, None for each class.
-        difficult_as_positive: What an image counts as for a class whose objects in it are all
-            marked difficult; by default it is left out, as in the challenge.
+        difficult_as_positive: How an image counts for a class whose objects in it are all
+            marked difficult; by default it is ignored, as in the challenge.
     """
 
     @staticmethod
     def calculate(pred: Tensor, target: Tensor, average: str | None = 'macro') -> Tensor:
-        """Average precision of scores (N, K) against targets (N, K) of 1, 0 and -1.
+        """Average precision, in percent, of scores (N, K) against targets (N, K) of 1, 0 and -1.
 
         Returns:
-            Percent: a scalar, or of each class (K,) with ``average=None``.
+            A scalar, or one value per class (K,) with ``average=None``.
 
         Raises:
             ValueError: If the shapes differ.
         """
         if pred.ndim != 2 or pred.shape != target.shape:
             raise InputError(f'Scores {tuple(pred.shape)} and targets {tuple(target.shape)} '
-                             'should be of one shape (N, K).')
-        precisions = 100 * torch.stack([
-            eleven_point_average_precision(*columns)
-            for columns in zip(pred.T, target.T, strict=True)
-        ])
+                             'should have the same shape (N, K).')
+        precisions = 100 * torch.stack([eleven_point_average_precision(*columns)
+                                        for columns in zip(pred.T, target.T, strict=True)])
         return precisions.mean() if average == 'macro' else precisions

@@ -15,33 +15,30 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def encode(encoder: Encoder,
-           images: Any,
-           level: str = 'avg',
-           batch_size: int = 256,
-           num_workers: int = 0,
-           progress: Callable[[int], object] | None = None) -> Tensor:
-    """Encode images one after another, on the device of the encoder.
+def encode(encoder: Encoder, images: Any, level: str = 'avg', batch_size: int = 256,
+           num_workers: int = 0, progress: Callable[[int], object] | None = None) -> Tensor:
+    """Encode images in batches, on the device of the encoder.
 
     Args:
         encoder: From ``vicmae_mm.apis.load_backbone``; it is left in eval mode.
-        images: What a ``DataLoader`` takes, of images (3, S, S), RGB, 0 to 255: a
-            ``Dataset``, or a tensor (N, 3, S, S). Without labels.
+        images: Images (3, S, S), RGB, 0 to 255, without labels: a ``Dataset``, or a tensor
+            (N, 3, S, S).
         level: ``'cls'``, ``'avg'`` or ``'tokens'``, see :class:`Encoder`.
-        batch_size: Images a forward pass.
-        num_workers: Processes that prepare images; 0 does so in this one.
+        batch_size: Images per forward pass.
+        num_workers: Processes that load images; 0 loads them in this one.
         progress: Called after each batch with its number of images.
 
     Returns:
         Features (N, C), of tokens (N, L, C), float32, on the CPU, in the order of the images.
 
     Raises:
-        ValueError: If the encoder has no such level, or there are no images.
+        ValueError: If the encoder does not have the level, or there are no images.
     """
     encoder.check_level(level)
     encoder.eval()
     features = []
     for batch in DataLoader(images, batch_size, num_workers=num_workers):
+        # To the CPU batch by batch, because a dataset's features may not fit on the GPU.
         features.append(encoder(batch.to(encoder.mean.device), level).float().cpu())
         if progress is not None:
             progress(len(batch))
