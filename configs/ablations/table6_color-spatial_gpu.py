@@ -1,5 +1,5 @@
 # Table 6, colour and spatial augmentation, with the colours of _base_/datasets/color_target.py
-# changed on the GPU, in whole batches. Needs kornia.
+# changed on the GPU, a batch at a time. Needs kornia.
 _base_ = '../vicmae_vit-b16_k400.py'
 
 data_preprocessor = dict(

@@ -1,8 +1,7 @@
 # Table 6, colour augmentation only: no random crop, no flip
 _base_ = ['../vicmae_vit-b16_k400.py', '../_base_/datasets/color_target.py']
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[3] = dict(
+center_crop = dict(
     type='vicmae_mm.PerFrame',
     transforms=[
         dict(
@@ -13,5 +12,8 @@ train_pipeline[3] = dict(
             interpolation='bicubic'),
         dict(type='mmpretrain.CenterCrop', crop_size=224),
     ])
-train_pipeline.insert(4, _base_.color_target)
+train_pipeline = [
+    *_base_.open_video, _base_.sample_pair, _base_.decode, center_crop,
+    _base_.color_target, _base_.pack
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -3,6 +3,8 @@ _base_ = '../vicmae_vit-b16_k400.py'
 
 model = dict(pooling=None, projector=None, contrast_head=None)
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[1] = dict(type='vicmae_mm.SampleFramePair', num_frames=1)
+sample_frame = dict(type='vicmae_mm.SampleFramePair', num_frames=1)
+train_pipeline = [
+    *_base_.open_video, sample_frame, _base_.decode, _base_.crop_and_flip, _base_.pack
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,4 +1,5 @@
 """Every pre-training config builds and trains one step on real (tiny) videos."""
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,22 +24,50 @@ def videos(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize('name', CONFIGS, ids=str)
-def test_config_trains_a_step(name, videos, tmp_path):
-    cfg = shrink(Config.fromfile(REPO / 'configs' / name), videos, tmp_path)
+def train_a_step(cfg: Config, name: str, videos: Path, work_dir: Path) -> None:
+    cfg = shrink(cfg, videos, work_dir)
     if cfg.data_preprocessor.type == 'vicmae_mm.AugmentedPairPreprocessor':
         pytest.importorskip('kornia')
-    cfg.experiment_name = str(name).replace('/', '_')
+    cfg.experiment_name = name.replace('/', '_')
     runner = Runner.from_cfg(cfg)
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}
     runner.train()
     after = runner.model.state_dict()
-    # The learning rate starts at 1e-9 of its value: one step moves weights by next to nothing,
-    # but BatchNorm's statistics and the optimizer's state tell that it was taken.
+    # The learning rate starts at 1e-9 of its value: one step hardly moves the weights, but
+    # BatchNorm's statistics and the optimizer's state show that it was taken.
     assert any(not torch.equal(before[key], after[key]) for key in before)
     assert runner.iter == 1
-    log = runner.message_hub.log_scalars
-    assert log['train/loss'].current() > 0
+    assert runner.message_hub.log_scalars['train/loss'].current() > 0
+
+
+@pytest.mark.parametrize('name', CONFIGS, ids=str)
+def test_config_trains_a_step(name, videos, tmp_path):
+    train_a_step(Config.fromfile(REPO / 'configs' / name), str(name), videos, tmp_path)
+
+
+def over_the_other_base(name: Path, folder: Path) -> Config:
+    """An ablation with its ``_base_`` changed from videos to packed frames, or back."""
+    configs = folder / 'configs'
+    shutil.copytree(REPO / 'configs', configs)
+    path, text = configs / name, (configs / name).read_text()
+    bases = 'vicmae_vit-b16_k400.py', 'vicmae_vit-b16_k400-packed.py'
+    (base, ) = [base for base in bases if f'/{base}' in text]
+    path.write_text(text.replace(f'/{base}', f'/{bases[bases[0] == base]}'))
+    return Config.fromfile(path)
+
+
+@pytest.mark.parametrize(
+    'name', [path for path in CONFIGS if path.parts[0] in ('ablations', 'baselines')], ids=str)
+def test_each_ablation_works_over_videos_and_over_packed_frames(name, videos, tmp_path):
+    cfg, other = Config.fromfile(REPO / 'configs' / name), over_the_other_base(name, tmp_path)
+    kinds = {each.train_dataloader.dataset.type for each in (cfg, other)}
+    assert kinds == {'vicmae_mm.VideoPairDataset', 'vicmae_mm.PackedFrameDataset'}
+    assert cfg.model == other.model
+    steps = [[step for step in each.train_dataloader.dataset.pipeline
+              if step.type != 'vicmae_mm.VideoInit'] for each in (cfg, other)]
+    for one, two in zip(*steps, strict=True):
+        assert one == two or 'RandomResizedCrop' in one.transforms[0].type  # another backend
+    train_a_step(other, f'other_{name}', videos, tmp_path / 'work_dir')
 
 
 def test_table_6_is_the_same_on_the_gpu():

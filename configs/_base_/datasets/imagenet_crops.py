@@ -7,22 +7,22 @@ data_preprocessor = dict(
     std=[58.395, 57.12, 57.375],
     to_rgb=True)
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='RandomResizedCrop',
-        scale=224,
-        crop_ratio_range=(0.08, 1.0),
-        backend='pillow',
-        interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackInputs'),
-]
+# Each step has a name, by which other configs build a pipeline of their own.
+load = dict(type='LoadImageFromFile')
+random_crop = dict(
+    type='RandomResizedCrop',
+    scale=224,
+    crop_ratio_range=(0.08, 1.0),
+    backend='pillow',
+    interpolation='bicubic')
+random_flip = dict(type='RandomFlip', prob=0.5)
+pack = dict(type='PackInputs')
+train_pipeline = [load, random_crop, random_flip, pack]
 val_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load,
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
-    dict(type='PackInputs'),
+    pack,
 ]
 
 train_dataloader = dict(

@@ -18,6 +18,7 @@ random_erasing = dict(
     fill_color=[103.53, 116.28, 123.675],  # images are BGR until the data preprocessor
     fill_std=[57.375, 57.12, 58.395])
 
-load, crop, flip, pack = _base_.train_pipeline
-train_pipeline = [load, crop, flip, rand_augment, random_erasing, pack]
+train_pipeline = [
+    _base_.load, _base_.random_crop, _base_.random_flip, rand_augment, random_erasing, _base_.pack
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

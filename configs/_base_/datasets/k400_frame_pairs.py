@@ -6,30 +6,30 @@ data_preprocessor = dict(
     to_rgb=False,  # videos are decoded to RGB
     non_blocking=True)
 
-train_pipeline = [
-    dict(type='vicmae_mm.VideoInit'),
-    dict(type='vicmae_mm.SampleFramePair', mode='distant', num_sections=2),
-    dict(type='vicmae_mm.VideoDecode'),
-    dict(
-        type='vicmae_mm.PerFrame',
-        transforms=[
-            dict(
-                type='mmpretrain.RandomResizedCrop',
-                scale=224,
-                crop_ratio_range=(0.5, 1.0),
-                backend='pillow',
-                interpolation='bicubic'),
-            dict(type='mmpretrain.RandomFlip', prob=0.5),
-        ]),
-    dict(type='vicmae_mm.PackFrames', meta_keys=('filename', )),
-]
+# Each step has a name, by which other configs build a pipeline of their own.
+open_video = [dict(type='vicmae_mm.VideoInit')]
+sample_pair = dict(type='vicmae_mm.SampleFramePair', mode='distant', num_sections=2)
+decode = dict(type='vicmae_mm.VideoDecode')
+crop_and_flip = dict(
+    type='vicmae_mm.PerFrame',
+    transforms=[
+        dict(
+            type='mmpretrain.RandomResizedCrop',
+            scale=224,
+            crop_ratio_range=(0.5, 1.0),
+            backend='pillow',
+            interpolation='bicubic'),
+        dict(type='mmpretrain.RandomFlip', prob=0.5),
+    ])
+pack = dict(type='vicmae_mm.PackFrames', meta_keys=('filename', ))
+train_pipeline = [*open_video, sample_pair, decode, crop_and_flip, pack]
 
 train_dataloader = dict(
-    batch_size=512,  # pairs a GPU: 8 GPUs x 512 = 4096
+    batch_size=512,  # pairs per GPU: 8 GPUs x 512 = 4096
     num_workers=16,
     persistent_workers=True,
     pin_memory=True,
-    drop_last=True,  # BatchNorm and the negatives want whole batches
+    drop_last=True,  # BatchNorm and the negatives need complete batches
     sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True, round_up=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(

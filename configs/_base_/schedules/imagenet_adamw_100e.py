@@ -25,11 +25,11 @@ optim_wrapper = dict(
         }))
 
 # the last learning rate is 1e-6, times the decay of the layer
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-9, by_epoch=True, begin=0, end=5,
-         convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=95, eta_min_ratio=1e-6 / 4e-3, by_epoch=True, begin=5,
-         end=100, convert_to_iter_based=True),
-]
+warmup = dict(
+    type='LinearLR', start_factor=1e-9, by_epoch=True, begin=0, end=5, convert_to_iter_based=True)
+cosine = dict(
+    type='CosineAnnealingLR', T_max=95, eta_min_ratio=1e-6 / 4e-3, by_epoch=True, begin=5,
+    end=100, convert_to_iter_based=True)
+param_scheduler = [warmup, cosine]
 
 auto_scale_lr = dict(base_batch_size=1024)

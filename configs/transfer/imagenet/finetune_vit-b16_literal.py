@@ -3,6 +3,7 @@ _base_ = './finetune_vit-b16.py'
 
 model = dict(train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8)]))
 
-load, crop, flip, rand_augment, _, pack = _base_.train_pipeline
-train_pipeline = [load, crop, flip, rand_augment, pack]
+train_pipeline = [
+    _base_.load, _base_.random_crop, _base_.random_flip, _base_.rand_augment, _base_.pack
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -13,15 +13,14 @@ model = dict(
     neck=dict(type='vicmae_mm.FeatureNorm', in_channels=768),
     cls_head=dict(init_std=0.01, label_smooth_eps=0.0))
 
-train_pipeline = [  # one clip a video, cropped and flipped alone
-    dict(type='vicmae_mm.VideoInit'),
+train_pipeline = [  # one clip per video, only cropped and flipped
+    _base_.open_video,
     dict(type='mmaction.SampleFrames', clip_len=16, frame_interval=4, num_clips=1),
-    dict(type='vicmae_mm.VideoDecode'),
+    _base_.decode,
     dict(type='mmaction.RandomResizedCrop', area_range=(0.08, 1.0)),
     dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
-    dict(type='mmaction.Flip', flip_ratio=0.5),
-    dict(type='mmaction.FormatShape', input_format='NCTHW'),
-    dict(type='mmaction.PackActionInputs', meta_keys=('img_shape', 'filename')),
+    _base_.flip,
+    *_base_.pack,
 ]
 train_dataloader = dict(
     collate_fn=dict(type='pseudo_collate'), dataset=dict(pipeline=train_pipeline))

@@ -1,27 +1,33 @@
-# Something-Something V2: 16 frames spread over the video, no flip (some labels tell left from
-# right), 30 epochs and 2 x 3 views as VideoMAE's ViT-B with repeated augmentation (its script).
+# Something-Something V2: 16 frames spread over the video, no flip (some labels distinguish left
+# from right), 30 epochs and 2 x 3 views as VideoMAE's script for ViT-B with repeated augmentation.
 _base_ = '../kinetics400/finetune_vit-b16_16x4.py'
 
 model = dict(
     data_preprocessor=dict(blending=dict(num_classes=174)), cls_head=dict(num_classes=174))
 
 train_pipeline = [
-    dict(type='vicmae_mm.VideoInit'),
+    _base_.open_video,
     dict(
         type='vicmae_mm.RepeatAug',
         num_repeats=2,
         sample_frames=dict(type='mmaction.UniformSample', clip_len=16),
-        transforms=[step for step in _base_.augmentation if step['type'] != 'mmaction.Flip']),
+        transforms=[  # no flip
+            _base_.resize, _base_.rand_augment, *_base_.random_crop, _base_.random_erasing,
+            *_base_.pack
+        ]),
 ]
 val_pipeline = [
-    dict(type='vicmae_mm.VideoInit'),
+    _base_.open_video,
     dict(type='mmaction.UniformSample', clip_len=16, test_mode=True),
-    *_base_.val_pipeline[2:],
+    _base_.decode,
+    *_base_.center_crop,
+    *_base_.pack,
 ]
 test_pipeline = [
-    dict(type='vicmae_mm.VideoInit'),
+    _base_.open_video,
     dict(type='mmaction.UniformSample', clip_len=16, num_clips=2, test_mode=True),
-    *_base_.test_pipeline[2:],
+    _base_.decode,
+    _base_.pack_views,
 ]
 
 train_dataloader = dict(
