@@ -157,5 +157,5 @@ def lose_a_worker(work_dir: str) -> str:
 
 def test_a_killed_data_loading_worker_ends_the_run_plainly(tmp_path):
     message, = run_distributed(lose_a_worker, 1, str(tmp_path))  # a process without other children
-    assert re.fullmatch(
-        r'error: a data-loading worker has died \(.+\), mostly because .* --resume', message)
+    died = r'error: a data-loading worker died, most likely out of memory \(.+\): .* --resume'
+    assert re.fullmatch(died, message)

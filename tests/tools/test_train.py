@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
 from tests.conftest import REPO
@@ -240,7 +241,8 @@ def test_a_worker_that_dies_in_silence_is_named(monkeypatch):
     monkeypatch.setattr(loader, '_next_data', closed)  # called within torch's own file
     with pytest.raises(EOFError) as caught:
         next(loader)
-    assert 'a data-loading worker has died (EOFError), ' in user_message(caught.value)
+    message = user_message(caught.value)
+    assert message.startswith('a data-loading worker died, most likely out of memory (EOFError): ')
 
 
 def test_errors_from_workers():
@@ -267,9 +269,25 @@ def test_errors_keep_their_words_through_all_processes(isolated, workers):
     assert own_message(caught.value) == "in somebody else's code"
 
 
-def test_errors_of_a_class_without_a_name_of_its_own_are_no_bug_of_ours():
+def test_a_remote_traceback_of_another_type_is_not_cut():
     error = ValueError('Caught Odd in a worker.\nOriginal Traceback (...)\nf.<locals>.Odd: words')
     assert user_message(error) is None and own_message(error) == str(error)
+
+
+@pytest.mark.parametrize('is_parent', [True, False])
+def test_an_argument_that_a_parent_refuses_is_a_mistake_in_the_config(is_parent):
+
+    class Part:
+        def __init__(self, width: int = 1) -> None:
+            self.width = width
+
+    class Whole(Part if is_parent else object):
+        def __init__(self, **kwargs: int) -> None:
+            Part.__init__(self, **kwargs) if is_parent else Part(**kwargs)
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'depth'") as caught:
+        Registry('kind').build(dict(type=Whole, depth=2))
+    assert (user_message(caught.value) is not None) == is_parent
 
 
 @pytest.mark.parametrize('bug', [
