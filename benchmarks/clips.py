@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vicmae_mm.commands.preparation.reencode import Job, Settings, reencode
+from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.readers.container import demux, open_container, video_stream
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 # Kinetics as it is handed around: 340x256, x264's default effort and quality.
-KINETICS = Settings(short_side=256, crf=23, preset='medium')
+KINETICS = ReencodeSettings(short_side=256, crf=23, preset='medium')
 WHOLE_ENOUGH = 0.9  # of the length asked for; copied pieces begin at keyframes
 TIMEOUT = 600.  # seconds for encoding a clip
 
@@ -100,7 +100,7 @@ def encode(pieces: Sequence[str], folder: str, gop: int) -> list[str]:
     Raises:
         ValueError: None of the pieces can be encoded.
     """
-    jobs = [Job(piece, os.path.join(folder, f'{i}.mp4'), replace(KINETICS, gop=gop))
+    jobs = [ReencodeJob(piece, os.path.join(folder, f'{i}.mp4'), replace(KINETICS, gop=gop))
             for i, piece in enumerate(pieces)]
     workers = min(num_cores(), len(jobs))
     with closing(run_isolated(reencode, jobs, workers, TIMEOUT)) as results, \

@@ -23,7 +23,7 @@ import numpy as np
 from mmcv.transforms import Compose
 
 from vicmae_mm.commands.preparation.pack_plan import Plan
-from vicmae_mm.commands.preparation.pack_video import Settings, pack_video
+from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.datasets import PackedFrameDataset, SampleIndex
 from vicmae_mm.datasets.annotations.video_lists import NO_LABEL
 from vicmae_mm.datasets.packed.index import build_index
@@ -95,7 +95,7 @@ def packed(clips: Sequence[str], scratch: str) -> Method:
     first of them finds nothing of its own in the processor's caches.
     """
     plan = Plan(os.path.join(scratch, 'packed'), '', [(clip, NO_LABEL) for clip in clips], (),
-                Settings(), len(clips))
+                PackSettings(), len(clips))
     plan.check()
     for job in plan.jobs_left():
         plan.add(job, pack_video(job))

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from vicmae_mm.commands.preparation.pack_plan import Plan
-from vicmae_mm.commands.preparation.pack_video import Settings, pack_video
+from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
 from vicmae_mm.datasets.packed.index import build_index
 
@@ -11,7 +11,7 @@ def pack(videos: Path, target: Path, per_shard: int = 3, **settings: int) -> str
     """Pack the videos of a folder, labelled by its subfolders if it has any; returns the target."""
     has_classes = any(path.is_dir() for path in videos.iterdir())
     listed, classes = scan_folder(str(videos), has_classes)
-    plan = Plan(str(target), str(videos), listed, classes, Settings(**settings), per_shard)
+    plan = Plan(str(target), str(videos), listed, classes, PackSettings(**settings), per_shard)
     plan.check()
     for job in plan.jobs_left():
         plan.add(job, pack_video(job))

@@ -1,17 +1,17 @@
-"""Find the videos of a folder or list that can't be read, before training does.
+"""Find the videos of a folder or list that cannot be read, before training does.
 
     python tools/data/check_videos.py data/kinetics400/videos_train
     python tools/data/check_videos.py data/kinetics400/kinetics400_train_list_videos.txt \\
         --prefix data/kinetics400/videos_train --clean-list data/kinetics400/train_clean.txt
 
 Opens every video as training does and decodes its first, middle and last frame, in parallel.
-A file that crashes or hangs the decoder costs only itself. Stopped and started again, it goes on:
-files that have not changed are not checked twice.
+A file that crashes or hangs the decoder affects only itself. Run the same command again to continue
+after a stop: unchanged files are not checked twice.
 
-Writes bad_videos.jsonl (path and reason of each bad file; as exclude_file of the dataset it leaves
-them out of training) and checked_videos.jsonl (progress).
+Writes bad_videos.jsonl (path and reason of each bad file; set it as exclude_file of the dataset to
+exclude them from training) and checked_videos.jsonl (progress).
 
-Exit status: 0 no bad videos, 1 some, 2 an error, 130 stopped with Ctrl-C.
+Exit status: 0 no bad videos, 1 some bad videos, 2 an error, 130 stopped with Ctrl-C.
 """
 import argparse
 import os
@@ -22,14 +22,14 @@ from contextlib import closing
 
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
+    check_every_frame,
     check_video,
-    check_whole_video,
     summarize,
     write_bad_videos,
 )
 from vicmae_mm.commands.preparation.lists import write_lines
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
-from vicmae_mm.datasets.bad_videos.ledger import file_state
+from vicmae_mm.utils.file_state import file_state
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import WorkerError, num_cores, run_isolated
 from vicmae_mm.utils.progress import Progress
@@ -40,13 +40,13 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source(parser, 'FOLDER_OR_LIST')
     parser.add_argument('--full', action='store_true', help='decode every frame')
-    parser.add_argument('--work-dir', metavar='FOLDER', help='where to write (default: '
+    parser.add_argument('--work-dir', metavar='FOLDER', help='output folder (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
     parser.add_argument('--clean-list', metavar='FILE', help='write a list without the bad videos')
     parser.add_argument('--workers', type=int, default=num_cores(),
                         help='processes (default: %(default)s)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS',
-                        help='longest a file may take (default: 60, with --full 600)')
+                        help='time limit per file (default: 60, with --full 600)')
     args = parser.parse_args()
     if args.workers < 1 or (args.timeout is not None and args.timeout <= 0):
         parser.error('--workers and --timeout must be positive')
@@ -58,7 +58,7 @@ def parse_args() -> argparse.Namespace:
 
 def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
           bad: dict[str, str]) -> None:
-    """Check the videos that are not on record, and add the bad ones to ``bad``."""
+    """Check the videos without a current record, and add all bad ones to ``bad``."""
     todo = []
     for path in dict.fromkeys(paths):
         if not record.is_current(path, args.full):
@@ -66,8 +66,8 @@ def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
         elif (reason := record.reason(path)) is not None:
             bad[path] = reason
     if len(todo) < len(paths):
-        print(f'{len(paths) - len(todo):,} of {len(paths):,} videos were checked before.')
-    function = check_whole_video if args.full else check_video
+        print(f'{len(paths) - len(todo):,} of {len(paths):,} videos were already checked.')
+    function = check_every_frame if args.full else check_video
     workers = min(args.workers, len(todo))
     with Progress('Checking', len(todo)) as progress, \
             closing(run_isolated(function, todo, workers, args.timeout)) as results:
@@ -75,13 +75,14 @@ def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
             reason = result.reason if isinstance(result, FailedCall) else result
             if reason is not None:
                 bad[path] = reason
-            if not isinstance(result, FailedCall):  # a crash or time-out may be the machine's fault
+            # A crash or time-out may be the machine's fault, so it is checked again next time.
+            if not isinstance(result, FailedCall):
                 record.add(path, file_state(path), args.full, reason)
             progress.advance(bad=reason is not None)
 
 
 def main() -> int:
-    """Check, write the results, and return the exit status."""
+    """Check the videos and write the results; return the exit status."""
     args = parse_args()
     bad: dict[str, str] = {}
     stopped = False
@@ -96,10 +97,11 @@ def main() -> int:
                 stopped = True
         bad_file = osp.join(args.work_dir, 'bad_videos.jsonl')
         write_bad_videos(bad_file, bad, args.source)
+        # Stopped early, a clean list would contain videos that were never checked.
         if args.clean_list and not stopped:
             write_lines(args.clean_list, (f'{path} {label}' for path, label in videos
                                           if osp.join(folder, path) not in bad))
-            print(f'List without them: {args.clean_list}')
+            print(f'List without the bad videos: {args.clean_list}')
     except (OSError, ValueError, WorkerError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -107,10 +109,10 @@ def main() -> int:
     if bad:
         print(summarize(bad.values()))
     if stopped:
-        print('Stopped before all were checked. Run the same command to go on.')
+        print('Stopped before all were checked. Run the same command to continue.')
         return 130
     if bad:
-        print('To leave them out of training: --cfg-options '
+        print('To exclude them from training: --cfg-options '
               f'train_dataloader.dataset.exclude_file={shlex.quote(bad_file)}')
     return 1 if bad else 0
 

@@ -1,15 +1,15 @@
-"""Make the annotation lists of Kinetics-400, 600 or 700 from what is on disk.
+"""Make the annotation lists of Kinetics-400, 600 or 700 for the videos on disk.
 
     python tools/data/make_kinetics_lists.py data/kinetics400
     python tools/data/make_kinetics_lists.py /data/k700 --name kinetics700 --out data/kinetics700
 
-Videos are looked for in train/ or videos_train/, val/ or videos_val/, test/ or videos_test/, flat
-or in class folders, named YOUTUBEID_SSSSSS_EEEEEE.mp4. The official csv files
-(label,youtube_id,time_start,time_end,split) are looked for in the root and in annotations/;
-without them, class folders give the labels.
+Searches for videos named YOUTUBEID_SSSSSS_EEEEEE.mp4, flat or in class folders, in train/ or
+videos_train/, val/ or videos_val/, test/ or videos_test/. Searches for the official csv files
+(label,youtube_id,time_start,time_end,split) in the root and in annotations/; without them, class
+folders give the labels.
 
-Writes kinetics400_train_list_videos.txt and so on ("path label" a line, as mmaction2's), and
-kinetics400_label_map.txt (the classes in mmaction2's order).
+Writes kinetics400_train_list_videos.txt and so on (one "path label" per line, as mmaction2 does),
+and kinetics400_label_map.txt (the classes in mmaction2's order).
 """
 import argparse
 import re
@@ -22,38 +22,39 @@ from vicmae_mm.commands.preparation.lists import describe_use, write_lists
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', help='folder that holds the folders of the splits')
-    parser.add_argument('--csv', nargs='+', metavar='FILE', help='the official csv files, if they '
-                        'are not in ROOT or ROOT/annotations')
+    parser.add_argument('root', help='folder that contains the folders of the splits')
+    parser.add_argument('--csv', nargs='+', metavar='FILE', help='the official csv files, if not '
+                        'in ROOT or ROOT/annotations')
     parser.add_argument('--name', default='kinetics400',
                         choices=('kinetics400', 'kinetics600', 'kinetics700'),
-                        help='what the lists are called after (default: %(default)s)')
+                        help='prefix of the names of the lists (default: %(default)s)')
     for split in kinetics.FOLDERS:
         parser.add_argument(f'--{split}', metavar='FOLDER',
                             help=f'folder of the {split} videos, relative to ROOT')
-    parser.add_argument('--out', metavar='FOLDER', help='where to write (default: ROOT)')
+    parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT)')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Write the lists and say what they hold."""
+    """Write the lists and print a summary."""
     args = parse_args()
     out = args.out or args.root
     try:
         folders = kinetics.find_folders(args.root, vars(args))
         csv_files = args.csv or kinetics.find_csv_files(args.root)
         print('Official csv files:', ', '.join(csv_files) or 'none')
-        classes, lists, left_out = kinetics.build_lists(
+        classes, lists, skipped = kinetics.build_kinetics_lists(
             args.root, folders, kinetics.read_csv_files(csv_files))
         files = write_lists(out, args.name, classes, lists)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
+    # The last file is the label map.
     for item, file in zip(lists, files, strict=False):
         print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
     expected = int(re.sub(r'\D', '', args.name))
-    print(*left_out, f'{len(classes)} classes -> {files[-1]}', sep='\n')
+    print(*skipped, f'{len(classes)} classes -> {files[-1]}', sep='\n')
     if len(classes) != expected:
-        print(f'WARNING: {args.name} has {expected} classes, so these labels are not its own')
+        print(f'WARNING: these labels are not those of {args.name}, which has {expected} classes')
 
 
 if __name__ == '__main__':

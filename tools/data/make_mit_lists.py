@@ -1,13 +1,13 @@
-"""Make the annotation lists of Moments in Time from what is on disk.
+"""Make the annotation lists of Moments in Time for the videos on disk.
 
     python tools/data/make_mit_lists.py data/mit
 
-Expects the folders training/ and validation/ (or videos/training/, videos/validation/) with
-class/file.mp4 in them, and the files of the dataset trainingSet.csv, validationSet.csv and
-moments_categories.txt, these in the root or in annotations/.
+Expects class/file.mp4 in the folders training/ and validation/ (or videos/training/ and
+videos/validation/), and the dataset's own files trainingSet.csv, validationSet.csv and
+moments_categories.txt in the root or in annotations/.
 
-Writes mit_train_list_videos.txt and mit_val_list_videos.txt ("path label" a line, as
-mmaction2's), and mit_label_map.txt (the classes in the order of their labels).
+Writes mit_train_list_videos.txt and mit_val_list_videos.txt (one "path label" per line, as
+mmaction2 does), and mit_label_map.txt (the classes in the order of their labels).
 """
 import argparse
 import sys
@@ -20,15 +20,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', help='folder of the dataset')
-    parser.add_argument('--out', metavar='FOLDER', help='where to write (default: ROOT)')
+    parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT)')
     return parser.parse_args()
 
 
 def main() -> None:
-    """Write the lists and say what they hold."""
+    """Write the lists and print a summary."""
     args = parse_args()
     try:
-        classes, lists = moments.build_lists(args.root)
+        classes, lists = moments.build_moments_lists(args.root)
         files = write_lists(args.out or args.root, 'mit', classes, lists)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')

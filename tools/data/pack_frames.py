@@ -1,19 +1,19 @@
-"""Pack a video dataset as JPEG frames in a few large files, tens of times as fast to read.
+"""Pack a video dataset as JPEG frames in a few large files that are tens of times faster to read.
 
     python tools/data/pack_frames.py data/kinetics400/videos_train data/kinetics400_packed
     python tools/data/pack_frames.py data/kinetics400/kinetics400_train_list_videos.txt \\
         data/kinetics400_packed --prefix data/kinetics400/videos_train
 
-Stores 16 evenly spread frames of each video (--frames), their short side at most 256 pixels, with
-the numbers they have in it, so that pairs are drawn from them as from the video. SRC is only read.
-DST gets shards (uncompressed ZIP files) and their index; vicmae_mm.PackedFrameDataset reads it
-there, or copied to object storage. Stopped or killed, and started again, it goes on with the shard
-it was at. Some videos go first, and tell how much space and time all will take: stop it with
-Ctrl-C if that is too much.
+Stores 16 evenly spread frames of each video (--frames), their shorter side at most 256 pixels, with
+their frame numbers, so that pairs are drawn from them as from the video. SRC is only read. DST
+receives shards (uncompressed ZIP files) and their index; vicmae_mm.PackedFrameDataset reads it
+there or from object storage. If stopped or killed, run the same command again to continue with the
+shard that was being made. A sample of the videos is packed first, to estimate how much space and
+time all will need: press Ctrl-C if that is too much.
 
-Videos that can't be read are left out and listed in DST/bad_videos.jsonl.
+Videos that cannot be read are skipped and listed in DST/bad_videos.jsonl.
 
-Exit status: 0 all done, 1 some videos are bad, 2 an error, 130 stopped with Ctrl-C.
+Exit status: 0 all done, 1 some bad videos, 2 an error, 130 stopped with Ctrl-C.
 """
 import argparse
 import os.path as osp
@@ -21,9 +21,9 @@ import sys
 from contextlib import closing
 
 from vicmae_mm.commands.preparation.check_videos import summarize, write_bad_videos
-from vicmae_mm.commands.preparation.converting import add_convert_options, convert, human_size
+from vicmae_mm.commands.preparation.converting import add_convert_options, human_size, run_jobs
 from vicmae_mm.commands.preparation.pack_plan import Plan
-from vicmae_mm.commands.preparation.pack_video import Settings, pack_video
+from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
 from vicmae_mm.datasets.packed.index import build_index
 from vicmae_mm.utils.processes.pool import WorkerError
@@ -37,31 +37,33 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--labels-from-folders', action='store_true',
                         help='label the videos of a folder by its subfolders')
     parser.add_argument('--frames', type=int, default=16, metavar='K',
-                        help='frames of a video, evenly spread (default: %(default)s)')
+                        help='evenly spread frames per video (default: %(default)s)')
     parser.add_argument('--every', type=int, default=0, metavar='N',
-                        help='instead, every Nth frame: for pairs of close frames')
+                        help='store every N-th frame instead, for pairs of close frames')
     parser.add_argument('--quality', type=int, default=90,
-                        help='of JPEG, 1 to 100 (default: %(default)s)')
+                        help='JPEG quality, 1 to 100 (default: %(default)s)')
     parser.add_argument('--videos-per-shard', type=int, default=1000, metavar='VIDEOS',
-                        help='what is made at one go, in memory (default: %(default)s)')
+                        help='videos per shard; a shard is built in memory '
+                        '(default: %(default)s)')
     add_convert_options(parser, timeout=600.)
     args = parser.parse_args()
     if min(args.frames, args.videos_per_shard, args.workers, args.timeout, args.short_side) <= 0:
         parser.error('--frames, --videos-per-shard, --workers, --timeout and --short-side must be '
                      'positive')
     if args.every < 0 or not 1 <= args.quality <= 100:
-        parser.error('--every must be positive, --quality 1 to 100')
+        parser.error('--every must not be negative, --quality must be 1 to 100')
     return args
 
 
 def pack(plan: Plan, args: argparse.Namespace) -> bool:
-    """Make the shards that are missing; False if stopped."""
+    """Make the missing shards; return False if stopped with Ctrl-C."""
     jobs = plan.jobs_left()
     print(f'{len(plan.videos):,} videos in {args.source}; {len(plan.videos) - len(jobs):,} are '
-          'done already.')
+          'already done.')
     try:
-        with closing(convert(pack_video, jobs, args.workers, args.timeout, 'Packing', args.target,
-                             lambda job: 1)) as results:
+        # Each video yields about the same number of frames, so all jobs cost the same.
+        with closing(run_jobs(pack_video, jobs, args.workers, args.timeout, 'Packing', args.target,
+                              lambda job: 1)) as results:
             for job, done in results:
                 plan.add(job, done)
     except KeyboardInterrupt:
@@ -70,18 +72,18 @@ def pack(plan: Plan, args: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Pack, report, and return the exit status."""
+    """Pack the videos and print a report; return the exit status."""
     args = parse_args()
     try:
         folder, videos, classes = read_source(
             args.source, args.prefix, args.allow_outside_root, args.labels_from_folders)
-        plan = Plan(args.target, folder, videos, classes, Settings(
+        plan = Plan(args.target, folder, videos, classes, PackSettings(
             args.frames, args.every, args.short_side, args.quality), args.videos_per_shard)
         plan.check()
         finished = pack(plan, args)
         write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
         if finished:
-            print('Making the index.')
+            print('Building the index.')
             index = build_index(args.target, plan.names)
             print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
                   f'{index.num_frames:,} frames, '
@@ -93,7 +95,7 @@ def main() -> int:
         print(f'{len(plan.bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
         print(summarize(plan.bad.values()))
     if not finished:
-        print('Stopped before all were done. Run the same command to go on.')
+        print('Stopped before all were done. Run the same command to continue.')
         return 130
     return 1 if plan.bad else 0
 

@@ -8,8 +8,8 @@ from tests.helpers.videos import make_audio, make_video
 from vicmae_mm.commands.preparation import check_videos as check
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
+    check_every_frame,
     check_video,
-    check_whole_video,
     summarize,
     write_bad_videos,
 )
@@ -24,7 +24,7 @@ from .test_reencode import damage
     ('a.ts', dict(num_frames=5))])
 def test_good_videos(tmp_path, name, options):
     path = str(make_video(tmp_path / name, **options))
-    assert check_video(path) is None and check_whole_video(path) is None
+    assert check_video(path) is None and check_every_frame(path) is None
 
 
 def test_bad_videos(tmp_path):
@@ -35,12 +35,12 @@ def test_bad_videos(tmp_path):
     sound = make_audio(tmp_path / 'sound.mp4')
     expected = {text: 'not a video', half: 'not a video', empty: '0 bytes', sound: 'no video',
                 tmp_path / 'gone.mp4': 'does not exist'}
-    for path, words in expected.items():
-        for function in (check_video, check_whole_video):
-            assert words in (function(str(path)) or '')
+    for path, reason in expected.items():
+        for function in (check_video, check_every_frame):
+            assert reason in (function(str(path)) or '')
 
 
-def test_damage_between_the_three_frames_needs_the_whole_check(tmp_path):
+def test_damage_between_the_three_frames_needs_every_frame(tmp_path):
     # Keyframes before and after: the first, middle and last frame of 0 .. 59 don't touch it.
     path = make_video(tmp_path / 'a.mp4', 60, gop=6, bframes=0)
     from av import open as av_open
@@ -51,7 +51,7 @@ def test_damage_between_the_three_frames_needs_the_whole_check(tmp_path):
     data[begin:begin + size] = b'\xff' * size
     path.write_bytes(data)
     assert check_video(str(path)) is None
-    assert check_whole_video(str(path)) == 'only 20 of its 60 frames decode'
+    assert check_every_frame(str(path)) == 'only 20 of its 60 frames decode'
 
 
 def test_damaged_middle_is_found_at_once(tmp_path):
@@ -73,22 +73,23 @@ def test_record_knows_unchanged_files(tmp_path):
     log = tmp_path / 'log.jsonl'
     record = CheckRecord(str(log))
     for path, reason in ((good, None), (bad, 'is bad')):
-        assert not record.is_current(str(path), whole=False)
+        assert not record.is_current(str(path), every_frame=False)
         record.add(str(path), file_state(str(path)), False, reason)
     record.close()
     with log.open('a') as file:
         file.write('{"path": "half a li')  # the program was killed
     record = CheckRecord(str(log))
-    assert record.is_current(str(good), whole=False) and record.reason(str(good)) is None
-    assert record.is_current(str(bad), whole=False) and record.reason(str(bad)) == 'is bad'
-    assert not record.is_current(str(good), whole=True), 'only three frames were looked at'
-    assert record.is_current(str(bad), whole=True)
+    assert record.is_current(str(good), every_frame=False) and record.reason(str(good)) is None
+    assert record.is_current(str(bad), every_frame=False) and record.reason(str(bad)) == 'is bad'
+    assert not record.is_current(str(good), every_frame=True), 'only three frames were looked at'
+    assert record.is_current(str(bad), every_frame=True)
     os.utime(good, ns=(1, 1))
-    assert not record.is_current(str(good), whole=False)
+    assert not record.is_current(str(good), every_frame=False)
     record.add(str(good), file_state(str(good)), True, None)
     record.close()
     record = CheckRecord(str(log))
-    assert record.is_current(str(good), whole=True) and record.is_current(str(good), whole=False)
+    assert record.is_current(str(good), every_frame=True)
+    assert record.is_current(str(good), every_frame=False)
 
 
 def test_training_skips_what_the_list_names(tmp_path):
@@ -103,7 +104,7 @@ def test_training_skips_what_the_list_names(tmp_path):
     videos.share(path, lambda: {str(bad), str(gone), str(tmp_path / 'good.mp4')})
     assert str(bad) in videos and str(gone) in videos and len(videos) == 2
     write_bad_videos(path, {}, 'list.txt')
-    assert open(path).read() == '' and os.listdir(tmp_path).count('bad_videos.jsonl.part') == 0
+    assert open(path).read() == '' and not list(tmp_path.glob('*.part'))
 
 
 def test_summary_puts_reasons_together():

@@ -38,7 +38,7 @@ def test_the_draw_is_the_seeds():
 
 @pytest.mark.parametrize('percentage', [0, 101])
 def test_shares_out_of_range(percentage):
-    with pytest.raises(ValueError, match=f'{percentage} % is no share'):
+    with pytest.raises(ValueError, match=f'{percentage} % is not a share'):
         nested_subsets(IMAGES, [percentage])
 
 

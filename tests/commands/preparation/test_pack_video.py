@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.videos import draw_frame, make_video, read_frame_number
-from vicmae_mm.commands.preparation.pack_video import Job, Settings, pack_video
+from vicmae_mm.commands.preparation.pack_video import PackJob, PackSettings, pack_video
 
 
 def pictures(packed) -> list[np.ndarray]:
@@ -14,7 +14,7 @@ def pictures(packed) -> list[np.ndarray]:
 @pytest.mark.parametrize('frames', [1, 2, 16])
 @pytest.mark.parametrize('total', [1, 2, 15, 16, 17, 31, 300, 301])
 def test_evenly_spread(frames, total):
-    chosen = Settings(frames=frames).choose(total)
+    chosen = PackSettings(frames=frames).choose(total)
     assert len(chosen) == len(set(chosen)) == min(frames, total) and sorted(chosen) == chosen
     assert chosen[0] >= 0 and chosen[-1] < total
     assert total < frames or max(np.diff(chosen), default=0) <= -(-total // frames)
@@ -25,20 +25,20 @@ def test_evenly_spread(frames, total):
 
 
 def test_middles_of_equal_parts():
-    assert Settings(frames=4).choose(12) == [1, 4, 7, 10]
-    assert Settings(frames=3).choose(8) == [1, 4, 6]
+    assert PackSettings(frames=4).choose(12) == [1, 4, 7, 10]
+    assert PackSettings(frames=3).choose(8) == [1, 4, 6]
 
 
 def test_every_nth():
-    assert Settings(every=4).choose(10) == [0, 4, 8]
-    assert Settings(every=1).choose(50) == list(range(50))
+    assert PackSettings(every=4).choose(10) == [0, 4, 8]
+    assert PackSettings(every=1).choose(50) == list(range(50))
     # two of any video that has two, or a short one would stop a training with delta=4
-    assert [Settings(every=4).choose(n) for n in (1, 2, 4, 5)] == [[0], [0, 1], [0, 3], [0, 4]]
+    assert [PackSettings(every=4).choose(n) for n in (1, 2, 4, 5)] == [[0], [0, 1], [0, 3], [0, 4]]
 
 
 def test_pictures(tmp_path):
     path = str(make_video(tmp_path / 'a.mp4', 50, size=(120, 64)))
-    packed = pack_video(Job(0, path, Settings(every=1, short_side=48)))
+    packed = pack_video(PackJob(0, path, PackSettings(every=1, short_side=48)))
     assert packed.total_frames == 50 and packed.frames == tuple(range(50))
     assert [read_frame_number(picture) for picture in pictures(packed)] == list(range(50))
     assert {picture.shape for picture in pictures(packed)} == {(48, 90, 3)}
@@ -49,7 +49,7 @@ def test_never_enlarged_and_in_the_right_colours(tmp_path):
     path = str(make_video(tmp_path / 'a.mp4', 3, size=(64, 48), options=dict(crf='1')))
     sizes = []
     for quality in (95, 50):
-        packed = pack_video(Job(0, path, Settings(quality=quality)))
+        packed = pack_video(PackJob(0, path, PackSettings(quality=quality)))
         for number, picture in zip(packed.frames, pictures(packed), strict=True):
             assert picture.shape == (48, 64, 3)
             difference = picture[..., ::-1].astype(int)[30:] - draw_frame(number)[30:]
@@ -60,5 +60,6 @@ def test_never_enlarged_and_in_the_right_colours(tmp_path):
 
 def test_bad_videos(tmp_path):
     (tmp_path / 'text.mp4').write_text('no video')
-    assert 'not a video' in pack_video(Job(0, str(tmp_path / 'text.mp4'), Settings())).problem
-    assert pack_video(Job(0, str(tmp_path / 'gone.mp4'), Settings())).problem == 'does not exist'
+    text, gone = (pack_video(PackJob(0, str(tmp_path / name), PackSettings())).problem
+                  for name in ('text.mp4', 'gone.mp4'))
+    assert 'not a video' in text and gone == 'does not exist'

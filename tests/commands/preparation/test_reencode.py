@@ -10,15 +10,21 @@ import pytest
 
 from tests.helpers.video_cases import CASES
 from tests.helpers.videos import draw_frame, make_audio, make_video, read_frame_number
-from vicmae_mm.commands.preparation.reencode import Done, Job, Settings, reencode, target_size
+from vicmae_mm.commands.preparation.reencode import (
+    JobResult,
+    ReencodeJob,
+    ReencodeSettings,
+    reencode,
+    target_size,
+)
 from vicmae_mm.datasets.readers import open_video
 
-FINE = Settings(crf=8)
+FINE = ReencodeSettings(crf=8)
 
 
-def convert(source: Path, settings: Settings = FINE) -> Path:
+def encode(source: Path, settings: ReencodeSettings = FINE) -> Path:
     target = source.parent / 'new/x.mp4'
-    done = reencode(Job(str(source), str(target), settings))
+    done = reencode(ReencodeJob(str(source), str(target), settings))
     assert done.problem == '' and done.size == target.stat().st_size
     assert os.listdir(target.parent) == ['x.mp4']
     return target
@@ -51,7 +57,7 @@ def decode(path: Path) -> list[av.VideoFrame]:
     'mpeg_ts', 'rotated_90', 'rotated_180', 'rotated_270', 'odd_444', 'ten_bit', 'one_frame'])
 def test_every_kind_of_file_keeps_its_frames(case, tmp_path):
     source = CASES[case](tmp_path)
-    before, target = frames_of(source), convert(source)
+    before, target = frames_of(source), encode(source)
     after = frames_of(target)
     height, width = before[0].shape[:2]
     assert after[0].shape == (height // 2 * 2, width // 2 * 2, 3)
@@ -70,22 +76,22 @@ def test_every_kind_of_file_keeps_its_frames(case, tmp_path):
 
 def test_variable_frame_rate_keeps_its_times(tmp_path):
     source = CASES['vfr'](tmp_path)
-    before, after = ([frame.time for frame in decode(path)] for path in (source, convert(source)))
+    before, after = ([frame.time for frame in decode(path)] for path in (source, encode(source)))
     assert np.diff(before).max() > 3 * np.diff(before).min()
     assert np.allclose(np.array(after), np.array(before) - before[0], atol=1e-6)
 
 
 def test_files_without_times_get_rising_ones(tmp_path):
-    target = convert(make_video(tmp_path / 'raw.264', 20, fps=10, container_format='h264',
+    target = encode(make_video(tmp_path / 'raw.264', 20, fps=10, container_format='h264',
                                 bframes=0))
     steps = np.diff([frame.time for frame in decode(target)])
     assert len(steps) == 19 and (steps > 0).all() and np.allclose(steps, steps[0])
 
 
-def test_keyframes_and_frame_types_are_chosen_anew(tmp_path):
-    """x264 repeats the types of the frames it is given unless told otherwise."""
+def test_keyframes_and_frame_types_are_chosen_again(tmp_path):
+    """x264 repeats the types of the frames it is given unless they are reset."""
     source = make_video(tmp_path / 'a.mp4', 60, size=(64, 48), gop=7, bframes=0)
-    frames = decode(convert(source, Settings(gop=20)))
+    frames = decode(encode(source, ReencodeSettings(gop=20)))
     keyframes = [i for i, frame in enumerate(frames) if frame.key_frame]
     assert 7 not in keyframes and 10 < max(np.diff(keyframes)) <= 20
 
@@ -101,7 +107,7 @@ def test_b_frames_come_back(tmp_path):
             frame.pts = i
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    kinds = [int(frame.pict_type) for frame in decode(convert(source, Settings()))]
+    kinds = [int(frame.pict_type) for frame in decode(encode(source, ReencodeSettings()))]
     assert 3 not in [int(frame.pict_type) for frame in decode(source)] and 3 in kinds
 
 
@@ -115,7 +121,7 @@ def test_sizes_are_even_and_never_grow(size, short_side, expected):
 
 def test_scaling(tmp_path):
     source = make_video(tmp_path / 'big.mp4', 3, size=(256, 192))
-    frames = frames_of(convert(source, Settings(short_side=96, crf=8)))
+    frames = frames_of(encode(source, ReencodeSettings(short_side=96, crf=8)))
     assert frames[0].shape == (96, 128, 3)
     assert [read_frame_number(frame) for frame in frames] == [0, 1, 2]
 
@@ -123,14 +129,14 @@ def test_scaling(tmp_path):
 @pytest.mark.parametrize('rotation, shape', [(0, (96, 128, 3)), (90, (128, 96, 3))])
 def test_scaling_of_rotated_frames(tmp_path, rotation, shape):
     source = make_video(tmp_path / 'big.mp4', 2, size=(256, 192), rotation=rotation)
-    assert frames_of(convert(source, Settings(short_side=96, crf=8)))[0].shape == shape
+    assert frames_of(encode(source, ReencodeSettings(short_side=96, crf=8)))[0].shape == shape
 
 
 @pytest.mark.parametrize('pix_fmt, color_range', [('yuvj420p', 2), ('yuv420p', 0),
                                                   ('yuvj444p', 2)])
 def test_colour_range_is_kept(tmp_path, pix_fmt, color_range):
     source = make_video(tmp_path / 'a.mp4', 3, pix_fmt=pix_fmt)
-    before, after = decode(source)[0], decode(convert(source))[0]
+    before, after = decode(source)[0], decode(encode(source))[0]
     assert after.color_range == before.color_range == color_range
     luma = [frame.to_ndarray(format='gray').astype(int) for frame in (before, after)]
     assert abs(luma[0] - luma[1]).mean() < 2
@@ -138,7 +144,7 @@ def test_colour_range_is_kept(tmp_path, pix_fmt, color_range):
 
 def test_rgb_files_keep_their_colours(tmp_path):
     source = make_video(tmp_path / 'a.mp4', 3, codec='libx264rgb', pix_fmt='bgr24')
-    before, after = frames_of(source)[0], frames_of(convert(source))[0]
+    before, after = frames_of(source)[0], frames_of(encode(source))[0]
     # 4:2:0 blurs colours sideways, so compare what is left of them
     assert abs(before.mean((0, 1)) - after.mean((0, 1))).max() < 4
 
@@ -146,14 +152,14 @@ def test_rgb_files_keep_their_colours(tmp_path):
 def test_colour_space_is_kept(tmp_path):
     source = make_video(tmp_path / 'a.mp4', 3, options={
         'x264-params': 'colormatrix=bt709:colorprim=bt709:transfer=bt709'})
-    frame = decode(convert(source))[0]
+    frame = decode(encode(source))[0]
     assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
-    assert abs(frames_of(source)[0].astype(int) - frames_of(convert(source))[0]).mean() < 2.5
+    assert abs(frames_of(source)[0].astype(int) - frames_of(encode(source))[0]).mean() < 2.5
 
 
 def test_pixel_shape_is_kept_and_turned(tmp_path):
     source = make_video(tmp_path / 'a.mp4', 3, options={'x264-params': 'sar=4/3'}, rotation=90)
-    with av.open(str(convert(source))) as container:
+    with av.open(str(encode(source))) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(3, 4)
 
 
@@ -162,14 +168,14 @@ def test_bad_files_leave_nothing_behind(tmp_path):
     text.write_text('not a video')
     half.write_bytes(make_video(tmp_path / 'a.mp4').read_bytes()[:2000])
     for source in (text, half, make_audio(tmp_path / 'sound.mp4'), tmp_path / 'gone.mp4'):
-        done = reencode(Job(str(source), str(tmp_path / 'new/x.mp4'), FINE))
-        assert done == Done(done.problem) and done.problem
+        done = reencode(ReencodeJob(str(source), str(tmp_path / 'new/x.mp4'), FINE))
+        assert done == JobResult(done.problem) and done.problem
     assert os.listdir(tmp_path / 'new') == []
 
 
 def test_frames_that_do_not_decode_make_a_file_bad(tmp_path):
     source = damage(make_video(tmp_path / 'a.mp4', 40))
-    done = reencode(Job(str(source), str(tmp_path / 'new/x.mp4'), FINE))
+    done = reencode(ReencodeJob(str(source), str(tmp_path / 'new/x.mp4'), FINE))
     assert done.problem.startswith('does not decode to its end')
     assert os.listdir(tmp_path / 'new') == []
 
@@ -180,7 +186,7 @@ def test_a_full_disk_is_no_fault_of_the_video(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))  # what a full disk does, nearly
     try:
         with pytest.raises(OSError, match=r'new/x\.mp4'):
-            reencode(Job(str(source), str(tmp_path / 'new/x.mp4'), FINE))
+            reencode(ReencodeJob(str(source), str(tmp_path / 'new/x.mp4'), FINE))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path / 'new') == []

@@ -40,7 +40,7 @@ def test_folder(tool, videos, tmp_path, capsys):
     for path in bad:
         os.remove(path)
     assert tool('check_videos', 'videos', '--workers', '1') == 0
-    assert '3 of 3 videos were checked before' in capsys.readouterr().out
+    assert '3 of 3 videos were already checked' in capsys.readouterr().out
     assert bad_of(work_dir / 'bad_videos.jsonl') == {}
 
 
@@ -57,7 +57,7 @@ def test_list_and_clean_list(tool, videos, tmp_path, capsys):
     dataset.share_bad_videos('run/bad_videos.jsonl')  # as the hook does in that work dir
     assert len(dataset.bad_videos) == 3
     option = '--cfg-options train_dataloader.dataset.exclude_file='
-    assert out.splitlines()[-1] == f'To leave them out of training: {option}run/bad_videos.jsonl'
+    assert out.splitlines()[-1] == f'To exclude them from training: {option}run/bad_videos.jsonl'
     for prefix in ('videos', './videos', str(videos)):  # the same files by other names
         dataset = VideoPairDataset('list.txt', data_prefix=dict(video=prefix),
                                    exclude_file='run/bad_videos.jsonl')
@@ -69,10 +69,10 @@ def test_only_changed_files_are_checked_again(tool, videos, tmp_path, capsys):
     make_video(videos / 'text.mp4', 3)
     capsys.readouterr()
     assert tool('check_videos', 'videos', '--work-dir', 'run') == 1
-    assert '4 of 5 videos were checked before' in capsys.readouterr().out
+    assert '4 of 5 videos were already checked' in capsys.readouterr().out
     assert set(bad_of(tmp_path / 'run/bad_videos.jsonl')) == {'videos/a class/sound.mp4'}
     assert tool('check_videos', 'videos', '--work-dir', 'run', '--full') == 1
-    assert '1 of 5 videos were checked before' in capsys.readouterr().out
+    assert '1 of 5 videos were already checked' in capsys.readouterr().out
 
 
 def test_time_outs_are_bad_and_tried_again(tool, videos, tmp_path, capsys):
@@ -111,11 +111,11 @@ def test_stopped_and_again(repo, tool, tmp_path, capsys, how):
     status, out = interrupt(repo / 'tools/data/check_videos.py', args, tmp_path,
                             lambda: log.exists() and log.read_text().count('\n') > 3, how)
     assert status == (130 if how == signal.SIGINT else -how) and 'Traceback' not in out
-    assert ('Run the same command to go on' in out) == (how == signal.SIGINT)
+    assert ('Run the same command to continue' in out) == (how == signal.SIGINT)
     done = log.read_text().count('"path"')
     assert 3 <= done < 80 and not (tmp_path / 'clean.txt').exists()
     assert tool('check_videos', *args) == 0
-    assert f'{done} of 80 videos were checked before' in capsys.readouterr().out
+    assert f'{done} of 80 videos were already checked' in capsys.readouterr().out
     assert len((tmp_path / 'clean.txt').read_text().splitlines()) == 80
 
 

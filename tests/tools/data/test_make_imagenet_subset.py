@@ -42,7 +42,7 @@ def test_mmpretrain_reads_the_lists_as_it_reads_the_folders(tool, root):
 
 def test_the_lists_are_those_the_configs_read(tool, root, repo, capsys):
     assert tool('make_imagenet_subset', root) == 0
-    assert ' 50 %: 10 images, 2 to 5 a class' in capsys.readouterr().out
+    assert ' 50 %: 10 images, 2 to 5 per class' in capsys.readouterr().out
     wanted = {Config.fromfile(path).train_dataloader.dataset.ann_file
               for path in (repo / 'configs/transfer/imagenet').glob('semi_*.py')} - {''}
     assert len(wanted) == 6
@@ -101,7 +101,7 @@ def test_hidden_files_and_folders_are_no_classes_or_images(tool, root, capsys):
 
 def test_another_number_of_classes_than_imagenets_is_said(tool, root, capsys):
     assert tool('make_imagenet_subset', root) == 0
-    assert 'WARNING: ImageNet-1K has 1,000 classes' in capsys.readouterr().out
+    assert 'not those of ImageNet-1K, which has 1,000 classes' in capsys.readouterr().out
     (root / 'train.txt').write_text(''.join(f'{i}/a.JPEG {i}\n' for i in range(1000)))
     assert tool('make_imagenet_subset', root, '--ann-file', root / 'train.txt') == 0
     assert 'WARNING' not in capsys.readouterr().out

@@ -65,10 +65,10 @@ def test_flat_folders(tool, root, capsys):
     assert (root / 'kinetics400_label_map.txt').read_text().splitlines() == CLASSES
     assert not (root / 'kinetics400_test_list_videos.txt').exists()
     out = capsys.readouterr().out
-    assert '80.0% of the 5 annotated ones, 1 are missing' in out
-    assert "1 files are not annotated and left out ('stranger123_000000_000010.mp4')" in out
-    assert '9.5 s a video' in out and 'test: left out, no video' in out
-    assert 'WARNING: kinetics400 has 400 classes' in out
+    assert '80.0% of the 5 annotated videos; 1 are missing' in out
+    assert "1 files are not annotated and were skipped ('stranger123_000000_000010.mp4')" in out
+    assert '9.5 s per video' in out and 'test: skipped, no video' in out
+    assert 'not those of kinetics400, which has 400 classes' in out
 
 
 def test_settings_printed_make_the_dataset_find_the_files(tool, root, tmp_path, capsys):
@@ -87,12 +87,12 @@ def test_class_folders(tool, root, capsys, space):
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     assert tool('make_kinetics_lists', root) == 1
-    assert "has 'videos_train' and 'train': say which with --train" in capsys.readouterr().err
+    assert "has 'videos_train' and 'train': choose one with --train" in capsys.readouterr().err
     assert tool('make_kinetics_lists', root, '--train', 'videos_train') == 0
     lists = read(root / 'kinetics400_train_list_videos.txt')
     assert lists[f'petting{space}animal{space}(not{space}cat)/abcdefghijk_000010_000020.mp4'] == 2
     assert len(lists) == 4
-    assert ('4 paths have spaces' in capsys.readouterr().out) == (space == ' ')
+    assert ('4 paths contain spaces' in capsys.readouterr().out) == (space == ' ')
 
 
 def test_without_csv_files_folders_give_the_labels(tool, tmp_path, capsys):
@@ -173,7 +173,7 @@ def edit(path: Path, old: str, new: str) -> None:
                 for i, p in enumerate(sorted((r / 'train').iterdir()))],
      "None of the 5 annotated videos of the train split is in"),
     (lambda r: [(r / f'annotations/{name}.csv').unlink() for name in ('train', 'val')],
-     'Give the official csv files with --csv'),
+     'Name the official csv files with --csv'),
     (lambda r: [(r / name).rename(r / f'x{name}') for name in ('train', 'val', 'test')],
      'No folder of videos in'),
 ])

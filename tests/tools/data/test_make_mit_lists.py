@@ -44,8 +44,8 @@ def test_missing_and_unlisted_videos_are_counted(tool, tmp_path, capsys):
     path.rename(path.with_name('other.mp4'))
     assert tool('make_mit_lists', 'mit', '--out', 'lists') == 0
     out = capsys.readouterr().out
-    assert '66.7% of the 3 annotated ones, 1 are missing' in out
-    assert "1 files are not annotated and left out ('clapping/other.mp4')" in out
+    assert '66.7% of the 3 annotated videos; 1 are missing' in out
+    assert "1 files are not annotated and were skipped ('clapping/other.mp4')" in out
     assert len(read_annotations('lists/mit_train_list_videos.txt')) == 2
 
 

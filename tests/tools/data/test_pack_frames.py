@@ -89,7 +89,7 @@ def test_again_makes_what_is_missing(tool, source, tmp_path, capsys):
             shard.write_bytes(before[shard.name][:-100])
         capsys.readouterr()
         assert tool(*args, '--workers', '1') == 1
-        assert f'8 videos in source; {left} are done already' in capsys.readouterr().out
+        assert f'8 videos in source; {left} are already done' in capsys.readouterr().out
         after = contents(new)
         assert before.keys() == after.keys()
         assert {name for name in before if after[name] != before[name]} <= {'bad_videos.jsonl'}
@@ -106,7 +106,7 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
                  ('--videos-per-shard', '2'), ('--labels-from-folders', )):
         assert tool('pack_frames', 'source', 'new', *args) == 2
         told = capsys.readouterr().err
-        assert 'use the same, or another DST' in told and "'num_videos'" not in told
+        assert 'use the same settings or another DST' in told and "'num_videos'" not in told
     assert "made with {'sha256_of_list': " in told  # what differs, and nothing else
     make_video(source / 'later.mp4', 3)
     assert tool('pack_frames', 'source', 'new') == 2
@@ -116,7 +116,7 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
 @pytest.mark.parametrize('args, message', [
     (['gone', 'new'], "'gone' does not exist"),
     (['empty', 'new'], "No video found in 'empty'"),
-    (['source', 'new', '--quality', '101'], '--quality 1 to 100'),
+    (['source', 'new', '--quality', '101'], '--quality must be 1 to 100'),
     (['source', 'new', '--frames', '0'], 'must be positive'),
     (['source', 'file'], 'file'),
     (['source', './source/'], 'is the folder of the videos'),
@@ -135,7 +135,7 @@ def test_only_bad_videos(tool, source, tmp_path):
     for path in (source / 'one.mp4', source / 'a class/two 2.mkv'):
         path.unlink()
     assert tool('pack_frames', 'source', 'new') == 1
-    with pytest.raises(ValueError, match='holds no video'):
+    with pytest.raises(ValueError, match='contains no video'):
         PackedFrameDataset(str(tmp_path / 'new'))
 
 
@@ -146,6 +146,6 @@ def test_ctrl_c(tool, source, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Plan, 'add', interrupted)
         assert tool('pack_frames', 'source', 'new') == 130
-    assert 'Run the same command to go on' in capsys.readouterr().out
+    assert 'Run the same command to continue' in capsys.readouterr().out
     assert bad_of(tmp_path / 'new') == []
     assert tool('pack_frames', 'source', 'new') == 1

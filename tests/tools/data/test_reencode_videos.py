@@ -1,6 +1,7 @@
 """The command that encodes a folder of videos again."""
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_again_does_only_what_is_left(tool, source, tmp_path, capsys):
     assert after.keys() - before.keys() == {'text.mp4', 'later.mp4'}
     assert {name for name in before if after[name] != before[name]} == {'bad_videos.jsonl'}
     assert (tmp_path / 'new/bad_videos.jsonl').read_text() == ''
-    assert '5 videos' in (out := capsys.readouterr().out) and '3 are done already' in out
+    assert '5 videos' in (out := capsys.readouterr().out) and '3 are already done' in out
 
 
 def test_estimate_comes_first(tool, source, tmp_path, capsys):
@@ -67,7 +68,7 @@ def test_estimate_comes_first(tool, source, tmp_path, capsys):
     assert tool('reencode_videos', 'source', 'new', '--workers', '1') == 1
     err = capsys.readouterr().err
     assert 'Estimate from 4 of 10 videos' in err or 'Estimate from 3 of 10 videos' in err
-    assert '1 at a time' in err and 'WARNING' not in err
+    assert '1 in parallel' in err and 'WARNING' not in err
 
 
 @pytest.mark.parametrize('target', ['source', 'source/new', '.', 'link'])
@@ -92,7 +93,7 @@ def test_settings_are_not_mixed(tool, source, capsys):
     (['source', 'new', '--crf', '60'], '--crf must be 0 to 51'),
     (['source', 'new', '--gop', '0'], 'must be positive'),
     (['source', 'new', '--preset', 'quick'], 'invalid choice'),
-    (['source', 'source/text.mp4/new'], 'one lies in the other'),
+    (['source', 'source/text.mp4/new'], 'one is inside the other'),
     (['source', 'file'], 'file'),
 ])
 def test_errors(tool, source, tmp_path, capsys, args, message):
@@ -102,7 +103,35 @@ def test_errors(tool, source, tmp_path, capsys, args, message):
     assert message in capsys.readouterr().err
 
 
-def test_ctrl_c_and_again(repo, tool, source, tmp_path, capsys):
+def test_leftovers_of_killed_workers(tool, source, tmp_path):
+    """They neither pile up nor count as videos; files of other programs stay."""
+    new = tmp_path / 'new'
+    (new / 'a class').mkdir(parents=True)
+    leftovers = ['one.mp4.123.part', 'one.mp4.45678.part', 'text.mp4.9.part', 'one.avi.mp4.7.part',
+                 'a class/two 2.mp4.123.part']
+    others = ['one.mp4.part', 'notes.1.part', 'one.mkv.123.part', 'a class/one.mp4.123.part']
+    for name in [*leftovers, *others]:
+        make_video(new / name, 2, container_format='mp4')
+    assert tool('check_videos', 'new') == 2  # no video found
+    assert tool('reencode_videos', 'source', 'new') == 1
+    assert {name for name in files_in(new) if name.endswith('.part')} == set(others)
+    assert tool('check_videos', 'new') == 0
+
+
+def test_workers_killed_by_the_time_limit_leave_one_file_at_most(tool, source, tmp_path):
+    for path in source.rglob('*.*'):
+        path.unlink()
+    make_video(source / 'long.mp4', 240, size=(320, 240))
+    args = ('reencode_videos', 'source', 'new', '--preset', 'veryslow')
+    for _ in range(3):
+        assert tool(*args, '--timeout', '.3') == 1
+        assert len([*(tmp_path / 'new').glob('*.part')]) <= 1
+    assert tool(*args) == 0
+    assert set(files_in(tmp_path / 'new')) == {'long.mp4', 'reencode.json', 'bad_videos.jsonl'}
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
+def test_stopped_and_again(repo, tool, source, tmp_path, capsys, how):
     for name in ('one.mp4', 'one.avi', 'text.mp4'):
         (source / name).unlink()
     first = make_video(source / '0.mp4', 100)
@@ -111,12 +140,13 @@ def test_ctrl_c_and_again(repo, tool, source, tmp_path, capsys):
     new = tmp_path / 'new'
     status, out = interrupt(
         repo / 'tools/data/reencode_videos.py', ['source', 'new', '--workers', '1'], tmp_path,
-        lambda: len(list(new.rglob('*.mp4'))) > 3)
-    assert status == 130 and 'Run the same command to go on' in out and 'Traceback' not in out
+        lambda: len(list(new.rglob('*.mp4'))) > 3 and bool(list(new.rglob('*.part'))), how)
+    assert status == (130 if how == signal.SIGINT else -how) and 'Traceback' not in out
+    assert ('Run the same command to continue' in out) == (how == signal.SIGINT)
     done = {path: path.stat().st_mtime_ns for path in new.rglob('*.mp4')}
     assert 3 < len(done) < 41
     assert all(numbers(path) == list(range(100)) for path in list(done)[:4] if ' ' not in str(path))
     assert tool('reencode_videos', 'source', 'new') == 0
-    assert f'{len(done)} are done already' in capsys.readouterr().out
+    assert f'{len(done)} are already done' in capsys.readouterr().out
     assert len(list(new.rglob('*.mp4'))) == 41 and not list(new.rglob('*.part'))
     assert all(path.stat().st_mtime_ns == time for path, time in done.items())

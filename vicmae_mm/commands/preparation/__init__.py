@@ -1,1 +1,1 @@
-"""Preparing a dataset on disk: what the scripts of ``tools/data`` are made of."""
+"""Preparing a dataset on disk: the code behind the scripts of ``tools/data``."""

@@ -1,4 +1,4 @@
-"""Finding the videos that can't be read, and remembering which were looked at."""
+"""Finding the videos that cannot be read, and recording which files were checked."""
 import json
 import os
 import re
@@ -17,25 +17,25 @@ def check_video(path: str) -> str | None:
     """Decode the first, middle and last frame of a video, as a dataset would.
 
     Returns:
-        str | None: What is wrong with the file, None if nothing is.
+        What is wrong with the file; None if it is good.
 
     Raises:
         ImportError: The decoder is not installed.
     """
-    return _problem(path, whole=False)
+    return _find_problem(path, every_frame=False)
 
 
-def check_whole_video(path: str) -> str | None:
-    """Like :func:`check_video`, and decode every frame."""
-    return _problem(path, whole=True)
+def check_every_frame(path: str) -> str | None:
+    """Like :func:`check_video`, but decode every frame."""
+    return _find_problem(path, every_frame=True)
 
 
-def _problem(path: str, whole: bool) -> str | None:
+def _find_problem(path: str, every_frame: bool) -> str | None:
     try:
         with open_video(path) as video:
             last = video.num_frames - 1
             video.get_frames([0, last // 2, last])
-            if whole:
+            if every_frame:
                 decoded = count_frames(*file_identity(path))
                 if decoded < video.num_frames:
                     return f'only {decoded} of its {video.num_frames} frames decode'
@@ -43,19 +43,21 @@ def _problem(path: str, whole: bool) -> str | None:
         raise
     except VideoError as error:
         return error.reason
-    except Exception as error:  # it would stop training, so it must be found here
+    # Training skips only files that raise VideoError: anything else would stop it.
+    except Exception as error:
         return f'reading it fails ({type(error).__name__}: {error})'
     return None
 
 
 class CheckRecord:
-    """Which files were checked, and with what result; a file that is only appended to.
+    """An append-only file of the videos that were checked, with the results.
 
-    A line is a JSON object: ``path``, ``size`` and ``mtime_ns`` of the file when it was checked
-    (null if missing), ``whole`` and ``reason`` (null for a good video).
+    Each line is a JSON object: ``path``, ``size`` and ``mtime_ns`` of the file when it was checked
+    (null if missing), ``whole`` (whether every frame was decoded) and ``reason`` (null for a good
+    video).
 
     Args:
-        path (str): The file; need not exist yet, its folder must.
+        path: The file. It need not exist yet, but its folder must.
     """
 
     def __init__(self, path: str) -> None:
@@ -67,30 +69,33 @@ class CheckRecord:
                 for line in file:
                     self._learn(line)
 
-    def is_current(self, path: str, whole: bool) -> bool:
-        """Whether the file was checked as it now is, and as thoroughly as asked."""
+    def is_current(self, path: str, every_frame: bool) -> bool:
+        """Whether the file is unchanged since it was checked, at least as thoroughly as asked."""
         entry = self._known.get(path)
         if entry is None or (entry['size'], entry['mtime_ns']) != file_state(path):
             return False
-        return entry['whole'] or not whole or entry['reason'] is not None
+        # A file that fails the quick check would fail the thorough one, too.
+        return entry['whole'] or not every_frame or entry['reason'] is not None
 
     def reason(self, path: str) -> str | None:
         """What was wrong with a file that was checked; None for a good one."""
         return self._known[path]['reason']
 
-    def add(self, path: str, state: FileState, whole: bool, reason: str | None) -> None:
-        """Write a result down at once, so that nothing is lost if the program is killed."""
+    def add(self, path: str, state: FileState, every_frame: bool, reason: str | None) -> None:
+        """Write a result immediately, so that nothing is lost if the program is killed."""
         size, mtime = state
-        line = json.dumps(dict(path=path, size=size, mtime_ns=mtime, whole=whole, reason=reason))
+        line = json.dumps(
+            dict(path=path, size=size, mtime_ns=mtime, whole=every_frame, reason=reason))
         if self._file is None:
             self._file = open(self.path, 'a', encoding='utf-8')
-            self._file.write('\n')  # ends the line that a killed run may have begun
+            # Ends the line that a killed run may have left incomplete.
+            self._file.write('\n')
         self._file.write(line + '\n')
         self._file.flush()
         self._learn(line)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
@@ -100,26 +105,28 @@ class CheckRecord:
             if {'size', 'mtime_ns', 'whole', 'reason'} <= entry.keys():
                 self._known[entry['path']] = entry
         except (ValueError, AttributeError, KeyError):
-            pass  # half a line of a killed run
+            # An incomplete line of a killed run: its video is checked again.
+            pass
 
 
 def write_bad_videos(path: str, reasons: Mapping[str, str], dataset: str) -> None:
-    """Write a ``bad_videos.jsonl`` as training does, replacing one that is there.
+    """Write a ``bad_videos.jsonl`` in the format of training, replacing an existing one.
 
     Args:
-        path (str): The file.
-        reasons (Mapping): Reason by path of each bad video.
-        dataset (str): The list or folder they are from.
+        path: The file.
+        reasons: Reason by path of each bad video.
+        dataset: The list or folder that the videos belong to.
     """
     with atomic_write(path) as part:
-        part.touch()  # also where there are none
+        # The ledger creates its file with the first entry; without entries it must exist, too.
+        part.touch()
         ledger = BadVideoLedger(str(part))
         for video, reason in reasons.items():
             ledger.add(video, reason, dataset)
 
 
 def summarize(reasons: Iterable[str]) -> str:
-    """How many videos are bad for which reason; those that differ in numbers go together."""
+    """Count bad videos by reason; reasons that differ only in numbers are counted together."""
     groups: dict[str, list[str]] = {}
     for reason in reasons:
         groups.setdefault(re.sub(r'\d+', 'N', reason), []).append(reason)

@@ -1,4 +1,4 @@
-"""Converting many videos into smaller data: the course of it, whatever becomes of a video."""
+"""Converting many videos into smaller data, in parallel; a bad video affects only itself."""
 import argparse
 import json
 import os.path as osp
@@ -22,13 +22,13 @@ SAMPLE_PER_WORKER = 4
 
 
 @dataclass(frozen=True)
-class Done:
-    """What came of a job.
+class JobResult:
+    """The result of a job.
 
     Attributes:
         problem: What is wrong with the source; '' if it was converted.
-        size: Bytes it was converted into.
-        seconds: Time it took.
+        size: Size of the converted data in bytes.
+        seconds: Time that the job took.
     """
     problem: str = ''
     size: int = 0
@@ -36,34 +36,34 @@ class Done:
 
 
 def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None:
-    """Add the options of all that make videos smaller; ``timeout`` is the default, in seconds."""
+    """Add the options that all conversions share; ``timeout`` is the default, in seconds."""
     parser.add_argument('--short-side', type=int, default=256, metavar='PIXELS',
-                        help='longest the shorter side may be (default: %(default)s)')
+                        help='maximum length of the shorter side (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=num_cores(),
-                        help='videos at a time (default: %(default)s)')
+                        help='videos processed in parallel (default: %(default)s)')
     parser.add_argument('--timeout', type=float, default=timeout, metavar='SECONDS',
-                        help='longest a video may take (default: %(default)s)')
+                        help='time limit per video (default: %(default)s)')
 
 
-def convert(function: Callable[[Job], Done], jobs: Sequence[Job], num_workers: int,
-            timeout: float, action: str, target: str,
-            weigh: Callable[[Job], float]) -> Generator[tuple[Job, Done], None, None]:
-    """Run jobs in parallel, with a progress bar, and say early what all will take.
+def run_jobs(function: Callable[[Job], JobResult], jobs: Sequence[Job], num_workers: int,
+             timeout: float, action: str, target: str,
+             cost: Callable[[Job], float]) -> Generator[tuple[Job, JobResult], None, None]:
+    """Run jobs in parallel with a progress bar, and estimate early how much all will need.
 
-    Evenly spread ones go first, as a sample to estimate from. Use within ``contextlib.closing``:
-    closing the generator ends all processes at once.
+    A sample of evenly spread jobs runs first; the estimate is made from it. Use within
+    ``contextlib.closing``: closing the generator ends all processes immediately.
 
     Args:
-        function (Callable): Does a job; of a module that a process of its own can import.
-        jobs (Sequence): Hashable.
-        num_workers (int): Jobs at a time, >= 1.
-        timeout (float): Seconds a job may take.
-        action (str): What is done, for the progress bar, such as 'Encoding'.
-        target (str): Folder that must have room for the results.
-        weigh (Callable): What size and time of a job are proportional to.
+        function: Does one job; from a module that a worker process can import.
+        jobs: Hashable.
+        num_workers: Jobs to run in parallel, >= 1.
+        timeout: Time limit per job in seconds.
+        action: Label of the progress bar, such as 'Encoding'.
+        target: Folder that must have room for the results.
+        cost: What the size and time of a job are proportional to.
 
     Yields:
-        tuple: Job and :class:`Done`, in the order they finish.
+        Job and :class:`JobResult`, in the order they finish.
 
     Raises:
         OSError, WorkerError: As :func:`run_isolated` does.
@@ -71,53 +71,56 @@ def convert(function: Callable[[Job], Done], jobs: Sequence[Job], num_workers: i
     workers = min(num_workers, len(jobs))
     count = SAMPLE_PER_WORKER * workers
     jobs = sample_first(jobs, count)
+    # Without a sample (few jobs) there is nothing to estimate: all will be done soon.
     waiting = set(jobs[:count]) if len(jobs) > count else set()
-    sample: dict[Job, Done] = {}
+    sample: dict[Job, JobResult] = {}
     with Progress(action, len(jobs)) as progress, \
             closing(run_isolated(function, jobs, workers, timeout)) as results:
         for job, result in results:
-            done = Done(result.reason) if isinstance(result, FailedCall) else result
+            done = JobResult(result.reason) if isinstance(result, FailedCall) else result
             progress.advance(bad=bool(done.problem))
             if job in waiting:
                 waiting.remove(job)
+                # A bad video ends early and leaves nothing: counted, it would lower the estimate.
                 if not done.problem:
                     sample[job] = done
                 if sample and not waiting:
-                    scale = sum(map(weigh, jobs)) / max(sum(map(weigh, sample)), 1)
+                    scale = sum(map(cost, jobs)) / max(sum(map(cost, sample)), 1)
                     progress.say(_describe_estimate(
                         list(sample.values()), len(jobs), scale, workers, target))
             yield job, done
 
 
 def sample_first(jobs: Sequence[Job], count: int) -> list[Job]:
-    """The jobs with ``count`` evenly spread ones in front, to estimate from."""
+    """Reorder the jobs: ``count`` evenly spread ones first, then the rest in order."""
     chosen = set(np.linspace(0, len(jobs) - 1, min(count, len(jobs))).round().astype(int).tolist())
     return ([jobs[i] for i in sorted(chosen)]
             + [job for i, job in enumerate(jobs) if i not in chosen])
 
 
-def _describe_estimate(sample: Sequence[Done], num_jobs: int, scale: float, num_workers: int,
+def _describe_estimate(sample: Sequence[JobResult], num_jobs: int, scale: float, num_workers: int,
                        target: str) -> str:
-    """What all jobs will take, and whether there is room for it."""
+    """Estimated size and time of all jobs, with a warning if the disk is too small."""
     size = sum(done.size for done in sample) * scale
     seconds = sum(done.seconds for done in sample) * scale / num_workers
     text = (f'Estimate from {len(sample)} of {num_jobs:,} videos: {human_size(size)}, '
-            f'{human_time(seconds)} with {num_workers} at a time')
+            f'{human_time(seconds)} with {num_workers} in parallel')
+    # The sample's own files already occupy a part of what all will need.
     free = shutil.disk_usage(target).free + sum(done.size for done in sample)
     if size > free:
-        text += f'\nWARNING: only {human_size(free)} are free in {target}'
+        text += f'\nWARNING: only {human_size(free)} free in {target}'
     return text
 
 
-def keep_to_settings(path: str, ours: Mapping[str, Any]) -> None:
-    """Note the settings in a new target folder; see that an old one was made with the same.
+def ensure_same_settings(path: str, ours: Mapping[str, Any]) -> None:
+    """Save the settings in a new target folder, or check that they equal those saved there.
 
     Args:
-        path (str): The JSON file to note them in; its folder is made.
-        ours (Mapping): The settings, of JSON's types.
+        path: JSON file of the settings; its folder is created.
+        ours: The settings, as JSON types.
 
     Raises:
-        ValueError: It was made with others.
+        ValueError: The folder was made with different settings.
     """
     if not osp.exists(path):
         with atomic_write(path) as part, open(part, 'w', encoding='utf-8') as file:
@@ -128,17 +131,17 @@ def keep_to_settings(path: str, ours: Mapping[str, Any]) -> None:
     if theirs != ours:
         then, now = ({name: value for name, value in one.items() if other.get(name) != value}
                      for one, other in ((theirs, ours), (ours, theirs)))
-        raise InputError(f'{osp.dirname(path)!r} holds videos made with {then}, now asked for '
-                         f'are {now}: use the same, or another DST.')
+        raise InputError(f'{osp.dirname(path)!r} holds videos made with {then}, but this run has '
+                         f'{now}: use the same settings or another DST.')
 
 
 def total_size(paths: Iterable[str]) -> int:
-    """Bytes of the files that exist."""
+    """Size in bytes of those files that exist."""
     return sum(osp.getsize(path) for path in paths if osp.exists(path))
 
 
 def human_size(size: float) -> str:
-    """Bytes with a unit: '1.5 GB'."""
+    """Format a size in bytes: '1.5 GB'."""
     for unit in ('B', 'kB', 'MB', 'GB'):
         if size < 1000:
             return f'{size:.3g} {unit}'
@@ -147,7 +150,7 @@ def human_size(size: float) -> str:
 
 
 def human_time(seconds: float) -> str:
-    """Seconds with a unit: '1.5 h'."""
+    """Format a time in seconds: '1.5 h'."""
     for unit, length in (('s', 60.), ('min', 60.), ('h', 24.)):
         if seconds < length:
             return f'{seconds:.3g} {unit}'

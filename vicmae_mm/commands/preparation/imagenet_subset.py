@@ -1,4 +1,4 @@
-"""Class-stratified, nested subsets of labelled images, for Table 10."""
+"""Class-stratified, nested subsets of labelled images (Table 10)."""
 import os
 import os.path as osp
 import random
@@ -14,10 +14,10 @@ from .lists import write_lines
 def nested_subsets(images: Sequence[Image],
                    percentages: Iterable[int],
                    seed: int = 0) -> dict[int, list[Image]]:
-    """Draw the same share of every class, each smaller subset within each larger one.
+    """Draw the same share of every class; each larger subset contains the smaller ones.
 
-    Of a class of n images, ``floor(n * percentage / 100)`` are taken, at least one. The
-    draw depends on the seed, the label and the paths of the class alone.
+    ``floor(n * percentage / 100)`` of the n images of a class are taken, at least one. The
+    draw depends only on the seed, the label and the paths of the class.
 
     Args:
         images: Paths and labels, in any order.
@@ -28,7 +28,7 @@ def nested_subsets(images: Sequence[Image],
         Images by percentage, sorted by label and path.
 
     Raises:
-        ValueError: If a percentage is out of range or an image is listed twice.
+        ValueError: A percentage is out of range, or an image is listed twice.
     """
     twice = [path for path, count in Counter(path for path, _ in images).items() if count > 1]
     if twice:
@@ -38,11 +38,12 @@ def nested_subsets(images: Sequence[Image],
         by_label[label].append(path)
     for label, paths in by_label.items():
         paths.sort()
+        # One shuffle per class; each share is a prefix of it, so the subsets are nested.
         random.Random(f'{seed} {label}').shuffle(paths)
     subsets = {}
     for percentage in percentages:
         if not 1 <= percentage <= 100:
-            raise InputError(f'{percentage} % is no share of the data: choose 1 to 100.')
+            raise InputError(f'{percentage} % is not a share of the data: choose 1 to 100.')
         subsets[percentage] = sorted(
             ((path, label) for label, paths in by_label.items()
              for path in paths[:max(1, len(paths) * percentage // 100)]),
@@ -51,7 +52,7 @@ def nested_subsets(images: Sequence[Image],
 
 
 def write_subset(folder: str, percentage: int, images: Sequence[Image]) -> str:
-    """Write ``train_<percentage>pct.txt``, the name that the configs read; returns its path."""
+    """Write ``train_<percentage>pct.txt``, the name that the configs read; return its path."""
     os.makedirs(folder, exist_ok=True)
     path = osp.join(folder, f'train_{percentage:03d}pct.txt')
     write_lines(path, (f'{name} {label}' for name, label in images))

@@ -20,7 +20,7 @@ from .lists import (
     videos_in,
 )
 
-# As extracted by the CVDF's scripts, arranged by them, and as mmaction2 has them.
+# Folder names of mmaction2, and of the CVDF's download scripts.
 FOLDERS = {
     'train': ('videos_train', 'train', 'videos/train'),
     'val': ('videos_val', 'val', 'validate', 'videos/val'),
@@ -34,11 +34,11 @@ CLIP_NAME = re.compile(r'(?P<id>.+)_(?P<start>\d+)_(?P<end>\d+)')
 EXPECTED_NAME = "'<11 characters of YouTube>_000010_000020.mp4'"
 
 Clip = tuple[str, int, int]  # YouTube id, begin and end in seconds
-Rows = dict[str, dict[Clip, str]]  # class name ('' if not told) of each clip, by split
+Rows = dict[str, dict[Clip, str]]  # class name ('' if unknown) of each clip, by split
 
 
 def find_csv_files(root: str) -> list[str]:
-    """The official csv files in ``root`` or its ``annotations`` folder, by name."""
+    """The official csv files in ``root`` or its ``annotations`` folder, recognised by name."""
     folders = [folder for folder in (root, osp.join(root, 'annotations')) if osp.isdir(folder)]
     return [osp.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))
             if CSV_NAME.fullmatch(name)]
@@ -47,15 +47,12 @@ def find_csv_files(root: str) -> list[str]:
 def read_csv_files(files: Iterable[str]) -> Rows:
     """Read official csv files: ``label,youtube_id,time_start,time_end,split[,is_cc]``.
 
-    The split is taken from the column, so files of several splits may be given together. The
-    test set's has no ``label``. A clip that occurs twice keeps its first label.
-
-    Returns:
-        dict: For each split, class name ('' without label) by clip.
+    The split is read from its column, so files of several splits may be combined. The test set
+    has no ``label``. A clip that occurs twice keeps its first label.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A column is missing, or a cell is not what it should be.
+        ValueError: A column is missing, or a cell has an invalid value.
     """
     rows: Rows = defaultdict(dict)
     for path in files:
@@ -64,8 +61,8 @@ def read_csv_files(files: Iterable[str]) -> Rows:
             missing = set(CSV_COLUMNS) - set(reader.fieldnames or ())
             if missing - {'label'}:
                 raise InputError(
-                    f'{path} has no column {", ".join(sorted(missing))}: an official csv file of '
-                    f'Kinetics starts with the line {",".join(CSV_COLUMNS)!r}, this one with '
+                    f'{path} has no column {", ".join(sorted(missing))}: the official csv files '
+                    f'of Kinetics start with the line {",".join(CSV_COLUMNS)!r}, this one with '
                     f'{",".join(reader.fieldnames or ())!r}.')
             for row in reader:
                 split, clip, name = _parse_row(row, f'{path}, line {reader.line_num}')
@@ -82,92 +79,89 @@ def _parse_row(row: Mapping[str, str | None], where: str) -> tuple[str, Clip, st
                          f'{", ".join(SPLITS)}.') from None
     except ValueError:
         raise InputError(f'{where}: time_start and time_end are {row["time_start"]!r} and '
-                         f'{row["time_end"]!r}, expected seconds.') from None
+                         f'{row["time_end"]!r}, expected numbers of seconds.') from None
     name = (row.get('label') or '').replace('"', '').strip()
     if not name and split != 'test':
-        raise InputError(f'{where}: no label, although only the test set has none.')
+        raise InputError(f'{where}: no label; only videos of the test set may have none.')
     return split, ((row['youtube_id'] or '').strip(), times[0], times[1]), name
 
 
 def parse_clip(path: str) -> Clip | None:
-    """The clip that a file is named after; None if its name has no times."""
+    """The clip that a file is named after; None if the name does not contain times."""
     match = CLIP_NAME.fullmatch(osp.splitext(osp.basename(path))[0])
     return (match['id'], int(match['start']), int(match['end'])) if match else None
 
 
 def find_folders(root: str, given: Mapping[str, str | None]) -> dict[str, str]:
-    """The folder of each split that there is.
+    """Find the folder of each split.
 
     Args:
-        root (str): Root of the dataset.
-        given (Mapping): Folders the user names, relative to ``root``, by split; those of the
-            others are looked for.
+        root: Root of the dataset.
+        given: Folders that the user named, relative to ``root``, by split.
 
     Raises:
-        FileNotFoundError: There is none, or a given one is missing.
-        ValueError: There are several for a split.
+        FileNotFoundError: No folder was found, or a given one is missing.
+        ValueError: A split has several folders.
     """
     folders = {}
     for split, names in FOLDERS.items():
         name = given.get(split)
         if name and not osp.isdir(osp.join(root, name)):
-            raise FileNotFoundError(f'--{split}: there is no folder {osp.join(root, name)!r}.')
-        folder = find_folder(root, [name] if name else names, f'say which with --{split}')
+            raise FileNotFoundError(f'--{split}: no such folder: {osp.join(root, name)!r}.')
+        folder = find_folder(root, [name] if name else names, f'choose one with --{split}')
         if folder:
             folders[split] = folder
     if not folders:
         looked_for = ', '.join(name for names in FOLDERS.values() for name in names)
-        raise FileNotFoundError(f'No folder of videos in {root!r}: expected one of {looked_for}, '
-                                'or name them with --train, --val and --test.')
+        raise FileNotFoundError(f'No folder of videos in {root!r}: expected one of {looked_for}; '
+                                'set other names with --train, --val and --test.')
     return folders
 
 
-def build_lists(root: str, folders: Mapping[str, str],
-                rows: Rows) -> tuple[list[str], list[SplitList], list[str]]:
+def build_kinetics_lists(root: str, folders: Mapping[str, str],
+                         rows: Rows) -> tuple[list[str], list[SplitList], list[str]]:
     """List the videos of each split.
 
-    Videos are looked for at any depth, so flat folders and one folder a class do alike, and
-    are found by name: id and times as in the csv file, or the id alone where it has one clip.
-    The CVDF's replacements of corrupted clips, ``replacement/`` in ``root``, take the place of
-    the originals. A split without rows is labelled by its class folders.
+    Videos may be at any depth, so flat folders work as well as class folders. They are matched by
+    name: id and times as in the csv file, or only the id if it has a single clip. The CVDF's
+    replacements of corrupted clips, ``replacement/`` in ``root``, replace the originals. A split
+    without rows is labelled by its class folders.
 
-    Args:
-        root (str): Root of the dataset.
-        folders (Mapping): Folder of each split.
-        rows (dict): As :func:`read_csv_files` returns them; empty without csv files.
+    ``rows`` are those of :func:`read_csv_files`, or empty without csv files.
 
     Returns:
-        tuple: Class names in the order of their labels, a list for each split, and why others
-        are left out.
+        Class names in the order of their labels, one list per split, and for each skipped split
+        the reason.
 
     Raises:
-        ValueError: None of the annotated videos is there, a class folder is none of the
-            classes, or no split can be listed.
+        ValueError: No annotated video was found, a class folder is not named after a class, or
+            no split can be listed.
     """
     paths = {split: videos_in(folder) for split, folder in folders.items()}
     names = {name for clips in rows.values() for name in clips.values() if name}
+    # Without csv files, the class folders of all splits together define the classes.
     if not names:
         names = set().union(*map(folder_classes, paths.values()))
     index = class_index(names)
     lists, left_out = [], []
     for split, folder in folders.items():
         if not paths[split]:
-            left_out.append(f'{split}: left out, no video in {folder}')
+            left_out.append(f'{split}: skipped, no video in {folder}')
         elif rows.get(split):
             lists.append(_list_rows(split, folder, paths[split], rows[split], index, root))
         elif folder_classes(paths[split]):
             videos = label_by_folder(paths[split], index, folder)
             seconds = _seconds(parse_clip(path) for path, _ in videos)
             lists.append(SplitList(split, folder, videos, seconds=seconds, remarks=[
-                'no csv file names this split: labelled by its folders']))
+                'not in any csv file: labelled by its folders']))
         else:
-            left_out.append(f'{split}: left out, no csv file names this split and not every video '
-                            f'of {folder} lies in a folder named after its class')
+            left_out.append(f'{split}: skipped, it is not in any csv file and not every video of '
+                            f'{folder} is in a class folder')
     if not lists:
         raise InputError(
-            f'Nothing to list in {root!r}.\n' + '\n'.join(left_out) + '\nGive the official csv '
+            f'Nothing to list in {root!r}.\n' + '\n'.join(left_out) + '\nName the official csv '
             'files with --csv. (Pre-training needs neither labels nor a list: '
-            "data_prefix=dict(video='the/folder') reads a folder itself.)")
+            "data_prefix=dict(video='the/folder') reads all videos of a folder.)")
     by_key = {class_key(name): name for name in names}
     return [by_key[key] for key in index], lists, left_out
 
@@ -187,22 +181,22 @@ def _list_rows(split: str, folder: str, paths: Sequence[str], rows: Mapping[Clip
 
 def _find_clips(paths: Iterable[str],
                 rows: Mapping[Clip, str]) -> tuple[dict[Clip, str], list[str]]:
-    """Path of each clip of ``rows`` that is on disk, and the paths that are none."""
+    """Path of each clip of ``rows`` that is on disk, and the paths that match no clip."""
     by_id = defaultdict(list)
     for clip in rows:
         by_id[clip[0]].append(clip)
     files: dict[Clip, str] = {}
-    others = []
+    unlisted = []
     for path in paths:
         found = parse_clip(path)
         if found not in rows:
             same_id = by_id.get(osp.splitext(osp.basename(path))[0], [])
             found = same_id[0] if len(same_id) == 1 else None
         if found is None:
-            others.append(path)
+            unlisted.append(path)
         else:
             files.setdefault(found, path)
-    return files, others
+    return files, unlisted
 
 
 def _replacements(root: str, folder: str) -> list[str]:

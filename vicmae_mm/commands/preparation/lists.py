@@ -1,4 +1,4 @@
-"""Annotation lists of a dataset whose videos lie in one folder a split."""
+"""Annotation lists of a dataset that has one folder of videos per split."""
 import os
 import os.path as osp
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,16 +16,16 @@ EXAMPLES = 3  # how many file names a message shows
 
 @dataclass
 class SplitList:
-    """The list of one split, and how it came about.
+    """The list of one split, and facts for the user about it.
 
     Attributes:
         split: 'train', 'val' or 'test'.
-        folder: The folder that the paths are relative to.
+        folder: Folder that the paths are relative to.
         videos: Path and label of each video, sorted by path.
-        rows: How many videos the official annotations name; 0 without annotations.
-        unlisted: Videos in ``folder`` that the annotations don't name.
-        seconds: Playing time of ``videos`` by their annotations or names; 0 if unknown.
-        remarks: More that a user should know.
+        rows: Number of annotated videos; 0 without annotations.
+        unlisted: Videos in ``folder`` without an annotation.
+        seconds: Total duration of ``videos`` by their annotations or names; 0 if unknown.
+        remarks: Further lines for the summary.
     """
     split: str
     folder: str
@@ -36,30 +36,26 @@ class SplitList:
     remarks: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """What was found, as lines of text."""
+        """Describe the list in a few lines of text."""
         count = len(self.videos)
         parts = [f'{self.split}: {count:,} videos in {self.folder}']
         if self.rows:
-            parts.append(f'{count / self.rows:.1%} of the {self.rows:,} annotated ones, '
+            parts.append(f'{count / self.rows:.1%} of the {self.rows:,} annotated videos; '
                          f'{self.rows - count:,} are missing')
         if self.unlisted:
-            parts.append(f'{len(self.unlisted):,} files are not annotated and left out '
+            parts.append(f'{len(self.unlisted):,} files are not annotated and were skipped '
                          f'({_examples(self.unlisted)})')
         if self.seconds:
-            parts.append(f'{self.seconds / 3600:,.1f} hours, {self.seconds / count:.1f} s a video')
+            parts.append(f'{self.seconds / 3600:,.1f} hours, {self.seconds / count:.1f} s per '
+                         'video')
         return '\n    '.join([*parts, *self.remarks])
 
 
 def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
-    """The one folder below ``root`` that goes by one of ``names``, or None.
-
-    Args:
-        root (str): Root of the dataset.
-        names (Sequence[str]): Paths relative to it.
-        remedy (str): What to do if there are several, for the message.
+    """Find the one folder in ``root`` that has one of these names; None if there is none.
 
     Raises:
-        ValueError: There are several.
+        ValueError: There are several; ``remedy`` is the advice in the message.
     """
     found = [name for name in names if osp.isdir(osp.join(root, name))]
     if len(found) > 1:
@@ -68,7 +64,7 @@ def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
 
 
 def videos_in(folder: str) -> list[str]:
-    """Sorted paths of the videos below a folder, relative to it; [] if there are none."""
+    """Sorted paths of the videos in a folder at any depth, relative to it; may be empty."""
     try:
         return [path for path, _ in scan_folder(folder)[0]]
     except (FileNotFoundError, ValueError):
@@ -80,35 +76,35 @@ def match_rows(split: str, folder: str, labels: Mapping[Key, int], files: Mappin
     """List the annotated videos that are on disk.
 
     Args:
-        labels (Mapping): Label by key of each annotated video.
-        files (Mapping): Path of each file by the same keys.
-        unlisted (list[str]): Files that have no such key.
-        expected_name (str): What a file name looks like, for the message.
+        labels: Label of each annotated video, by key.
+        files: Path of each video on disk, by the same keys.
+        unlisted: Files without a key.
+        expected_name: Example of a correct file name, for the error message.
 
     Raises:
-        ValueError: Not one is on disk.
+        ValueError: None of the annotated videos is on disk.
     """
     videos = sorted((files[key], label) for key, label in labels.items() if key in files)
     if not videos:
         raise InputError(
-            f'None of the {len(labels):,} annotated videos of the {split} split is in {folder!r}, '
-            f'whose files are named like {_examples(unlisted)}; expected {expected_name}. Are '
-            'the folder and the annotations of the same dataset and split?')
+            f'None of the {len(labels):,} annotated videos of the {split} split is in {folder!r}. '
+            f'Its files have names like {_examples(unlisted)}; expected {expected_name}. Check '
+            'that the folder and the annotations belong to the same dataset and split.')
     return SplitList(split, folder, videos, len(labels), sorted(unlisted))
 
 
 def class_key(name: str) -> str:
-    """What a class name is compared and sorted by: as mmaction2, '_' for ' ' and no quotes."""
+    """A class name as mmaction2 compares and sorts it: '_' for ' ', without quotes."""
     return name.replace('"', '').replace(' ', '_')
 
 
 def class_index(names: Iterable[str]) -> dict[str, int]:
-    """Number classes in the order mmaction2 does; keys are :func:`class_key` of the names."""
+    """Number classes in mmaction2's order; the keys are the :func:`class_key` of the names."""
     return {key: index for index, key in enumerate(sorted({class_key(name) for name in names}))}
 
 
 def folder_classes(paths: Iterable[str]) -> set[str]:
-    """Names of the top-level folders of relative paths; empty if a file lies outside one."""
+    """Top-level folders of relative paths; empty if a path is not in a folder."""
     tops = [path.split(os.sep, 1) for path in paths]
     return {top[0] for top in tops} if all(len(top) == 2 for top in tops) else set()
 
@@ -117,13 +113,13 @@ def label_by_folder(paths: Iterable[str], index: Mapping[str, int], folder: str)
     """Label videos by their top-level folder.
 
     Raises:
-        ValueError: A folder is none of the classes.
+        ValueError: A folder is not named after a class.
     """
     videos = []
     for path in paths:
         name = path.split(os.sep, 1)[0]
         if class_key(name) not in index:
-            raise InputError(f'{osp.join(folder, name)!r} is named after none of the '
+            raise InputError(f'{osp.join(folder, name)!r} is not named after any of the '
                              f'{len(index)} classes of the annotations.')
         videos.append((path, index[class_key(name)]))
     return videos
@@ -133,11 +129,11 @@ def write_lists(out_dir: str, name: str, classes: Sequence[str],
                 lists: Sequence[SplitList]) -> list[str]:
     """Write ``{name}_{split}_list_videos.txt`` for each split and ``{name}_label_map.txt``.
 
-    Lists have ``path label`` a line, -1 for no label; line k of the label map (from 0) is the
-    name of class k. Both as mmaction2's.
+    Lists have one ``path label`` per line, with -1 for no label; line k of the label map (from 0)
+    is the name of class k. Both formats are mmaction2's.
 
     Returns:
-        list[str]: The files written.
+        The files written.
     """
     os.makedirs(out_dir, exist_ok=True)
     files = {f'{name}_{item.split}_list_videos.txt':
@@ -149,20 +145,21 @@ def write_lists(out_dir: str, name: str, classes: Sequence[str],
 
 
 def write_lines(path: str, lines: Iterable[str]) -> None:
-    """Write a text file as a whole or not at all."""
+    """Write a text file atomically."""
+    # surrogateescape: file names on Linux need not be valid UTF-8.
     with (atomic_write(path) as part,
           open(part, 'w', encoding='utf-8', errors='surrogateescape') as file):
         file.writelines(f'{line}\n' for line in lines)
 
 
 def describe_use(item: SplitList, file: str, root: str) -> str:
-    """The settings of VideoPairDataset that read the list ``file``."""
+    """Describe the settings of VideoPairDataset that read the list ``file``."""
     spaces = sum(' ' in path for path, _ in item.videos)
-    text = (f'{file}, read with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
+    text = (f'{file}; read it with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
             f'data_prefix=dict(video={osp.relpath(item.folder, root)!r})')
     if spaces:
-        text += (f'\n    {spaces:,} paths have spaces: this project reads them, but '
-                 "mmaction2's own VideoDataset does not")
+        text += (f"\n    {spaces:,} paths contain spaces: VideoPairDataset reads them, mmaction2's "
+                 'own VideoDataset does not')
     return text
 
 

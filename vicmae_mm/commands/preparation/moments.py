@@ -7,17 +7,17 @@ from vicmae_mm.utils.errors import InputError
 
 from .lists import SplitList, find_folder, match_rows, videos_in
 
-# As unpacked, and as mmaction2 has them.
+# Folder names as unpacked, and those of mmaction2.
 FOLDERS = {'train': ('training', 'videos/training'), 'val': ('validation', 'videos/validation')}
 CSV_NAMES = {'train': 'trainingSet.csv', 'val': 'validationSet.csv'}
 CATEGORIES = 'moments_categories.txt'
 
 
 def read_categories(path: str) -> dict[str, int]:
-    """Read ``moments_categories.txt``: ``name,index`` a line, indices 0, 1, ... in any order.
+    """Read ``moments_categories.txt``: lines of ``name,index``, indices 0, 1, ... in any order.
 
     Raises:
-        ValueError: A line is of another form, or the indices have gaps or repeat.
+        ValueError: A line is malformed, or the indices have gaps or repeats.
     """
     categories = {}
     with open(path, encoding='utf-8-sig') as file:
@@ -38,10 +38,10 @@ def read_rows(path: str, categories: Mapping[str, int]) -> dict[str, int]:
     """Read ``trainingSet.csv`` or ``validationSet.csv``: ``class/file.mp4,class,votes,...``.
 
     Returns:
-        dict[str, int]: Label by path without extension.
+        Label by path without extension.
 
     Raises:
-        ValueError: The file has no row, or a class is none of the categories.
+        ValueError: The file has no row, or a class is not one of the categories.
     """
     labels = {}
     with open(path, encoding='utf-8-sig', newline='') as file:
@@ -63,41 +63,41 @@ def read_rows(path: str, categories: Mapping[str, int]) -> dict[str, int]:
 
 
 def find_annotations(root: str, name: str) -> str | None:
-    """An annotation file in ``root`` or its ``annotations`` folder, or None."""
+    """Find an annotation file in ``root`` or its ``annotations`` folder; None if missing."""
     paths = (osp.join(root, name), osp.join(root, 'annotations', name))
     return next((path for path in paths if osp.isfile(path)), None)
 
 
-def build_lists(root: str) -> tuple[list[str], list[SplitList]]:
+def build_moments_lists(root: str) -> tuple[list[str], list[SplitList]]:
     """List the videos of each split that has both a folder with videos and a csv file.
 
     Args:
-        root (str): Holds ``training/`` and ``validation/`` (or these in ``videos/``), and the
-            annotations, these possibly in ``annotations/``.
+        root: Contains ``training/`` and ``validation/``, directly or in ``videos/``, and the
+            annotations, directly or in ``annotations/``.
 
     Returns:
-        tuple: Class names in the order of their labels, and a list for each split.
+        Class names in the order of their labels, and one list per split.
 
     Raises:
-        FileNotFoundError: The categories are missing, or every split is.
-        ValueError: An annotation file is malformed, or none of the videos it names is there.
+        FileNotFoundError: The categories or all splits are missing.
+        ValueError: An annotation file is malformed, or none of its videos is on disk.
     """
     file = find_annotations(root, CATEGORIES)
     if file is None:
-        raise FileNotFoundError(f'No {CATEGORIES} in {root!r} or its folder annotations: it '
-                                'comes with the dataset and numbers the classes.')
+        raise FileNotFoundError(f'No {CATEGORIES} in {root!r} or its folder annotations: copy it '
+                                'there; it is part of the dataset and numbers the classes.')
     categories = read_categories(file)
     lists = []
     for split, names in FOLDERS.items():
-        folder = find_folder(root, names, 'give the folder that holds one of them')
+        folder = find_folder(root, names, 'set ROOT to a folder that contains only one of them')
         table = find_annotations(root, CSV_NAMES[split])
         if folder and table and videos_in(folder):
             lists.append(_list_split(split, folder, read_rows(table, categories)))
     if not lists:
         raise FileNotFoundError(
             f'No split of Moments in Time in {root!r}: expected the folder training (or '
-            'videos/training) with trainingSet.csv, or validation with validationSet.csv; csv '
-            'files may lie in annotations.')
+            'videos/training) with trainingSet.csv, or validation with validationSet.csv; the csv '
+            'files may be in annotations.')
     return sorted(categories, key=categories.__getitem__), lists
 
 

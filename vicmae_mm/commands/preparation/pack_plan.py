@@ -1,56 +1,57 @@
-"""Which videos go into which shard, and which shards are still to be made."""
+"""Which videos go into which shard, and which shards are still missing."""
 import hashlib
 import json
 import os.path as osp
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from vicmae_mm.commands.preparation.converting import Done, keep_to_settings
 from vicmae_mm.datasets.annotations.video_lists import Video
 from vicmae_mm.datasets.packed.shards import ShardError, StoredVideo, read_shard, write_shard
 from vicmae_mm.utils.atomic_files import remove_leftovers
 from vicmae_mm.utils.errors import InputError
 
-from .pack_video import Job, Packed, Settings
+from .converting import JobResult, ensure_same_settings
+from .pack_video import Packed, PackJob, PackSettings
 
 SETTINGS_FILE = 'pack.json'
 
 
 @dataclass
 class Plan:
-    """The shards of a dataset: so many consecutive videos of its list in each.
+    """The shards of a dataset, each with a fixed number of consecutive videos of its list.
 
     Attributes:
         target: Folder of the shards.
-        folder: What the paths of the videos are relative to.
-        videos: Path and label of each, in their order.
-        classes: Names of the labels; empty if not known.
+        folder: Folder that the paths of the videos are relative to.
+        videos: Path and label of each video, in order.
+        classes: Names of the labels; empty if unknown.
         settings: How to pack.
-        per_shard: Videos of a shard, bad ones counted.
-        bad: What is wrong with each bad video of the shards read or written, by its file.
+        per_shard: Videos per shard, including bad ones.
+        bad: Problem of each bad video in the shards read or written so far, by its file.
     """
     target: str
     folder: str
     videos: Sequence[Video]
     classes: Sequence[str]
-    settings: Settings
+    settings: PackSettings
     per_shard: int
     bad: dict[str, str] = field(default_factory=dict, init=False)
-    _pending: dict[int, dict[int, Done]] = field(default_factory=dict, init=False)
+    _pending: dict[int, dict[int, JobResult]] = field(default_factory=dict, init=False)
 
     def check(self) -> None:
-        """Note what is packed, and how, in a new target; see that an old one has the same.
+        """Save what is packed, and how, in a new target, or check that an old one has the same.
 
-        Of shards that a killed run was at, nothing is left.
+        Unfinished files of killed runs are removed.
 
         Raises:
-            ValueError: It has other settings, or other videos, or is where the videos are.
+            ValueError: The target has other settings or videos, or is the folder of the videos.
         """
         if osp.realpath(self.target) == osp.realpath(self.folder):
-            raise InputError(f'DST {self.target!r} is the folder of the videos, where nothing is '
-                             'written: give another one.')
+            raise InputError(f'DST {self.target!r} is the folder of the videos, which is never '
+                             'written to: choose another one.')
+        # A hash of the list instead of the list: Kinetics-400 has 240,000 videos.
         listed = json.dumps([list(self.videos), list(self.classes)]).encode()
-        keep_to_settings(osp.join(self.target, SETTINGS_FILE), dict(
+        ensure_same_settings(osp.join(self.target, SETTINGS_FILE), dict(
             **asdict(self.settings), videos_per_shard=self.per_shard, num_videos=len(self.videos),
             sha256_of_list=hashlib.sha256(listed).hexdigest()))
         remove_leftovers(self.target)
@@ -65,8 +66,8 @@ class Plan:
         """The file of a shard."""
         return osp.join(self.target, self.names[shard])
 
-    def jobs_left(self) -> list[Job]:
-        """Jobs of the shards that are missing or not whole; reads what the others tell."""
+    def jobs_left(self) -> list[PackJob]:
+        """Jobs of the shards that are missing or damaged; records the bad videos of the rest."""
         jobs = []
         for shard in range(len(self.names)):
             stored = self._stored(shard)
@@ -74,20 +75,22 @@ class Plan:
                 self._note_bad(stored)
             else:
                 self._pending[shard] = {}
-                jobs += [Job(number, osp.join(self.folder, self.videos[number][0]), self.settings)
-                         for number in self._numbers(shard)]
+                jobs += [
+                    PackJob(number, osp.join(self.folder, self.videos[number][0]), self.settings)
+                    for number in self._numbers(shard)]
         return jobs
 
-    def add(self, job: Job, done: Done) -> None:
-        """Take in what came of a job, and write its shard if that was the last.
+    def add(self, job: PackJob, done: JobResult) -> None:
+        """Add the result of a job, and write its shard once all results of it are there.
 
         Raises:
-            OSError: It can't be written.
+            OSError: The shard cannot be written.
         """
         shard = job.number // self.per_shard
         self._pending[shard][job.number] = done
         if len(self._pending[shard]) == len(self._numbers(shard)):
             results = self._pending.pop(shard)
+            # Jobs finish in any order; sorted, a shard made again has the same bytes.
             numbers = sorted(results)
             videos = [self._describe(number, results[number]) for number in numbers]
             write_shard(self.path(shard), self.classes, videos,
@@ -103,14 +106,14 @@ class Plan:
         return range(first, min(first + self.per_shard, len(self.videos)))
 
     def _stored(self, shard: int) -> list[StoredVideo] | None:
-        """The videos of a shard; None if it is missing or not whole."""
+        """The videos of a shard; None if it is missing or damaged."""
         try:
             videos = read_shard(self.path(shard)).videos
         except (ShardError, FileNotFoundError):
             return None
         return videos if len(videos) == len(self._numbers(shard)) else None
 
-    def _describe(self, number: int, done: Done) -> StoredVideo:
+    def _describe(self, number: int, done: JobResult) -> StoredVideo:
         path, label = self.videos[number]
         if isinstance(done, Packed):
             return StoredVideo(path, label, done.total_frames, done.frames)

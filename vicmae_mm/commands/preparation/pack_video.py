@@ -5,22 +5,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vicmae_mm.commands.preparation.converting import Done
 from vicmae_mm.datasets.readers import VideoError, open_video
+
+from .converting import JobResult
 
 MAX_HELD = 32  # decoded frames in memory at a time
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to pack.
+class PackSettings:
+    """How to pack a video.
 
     Attributes:
-        frames: Frames to store of a video, evenly spread; a shorter one is stored whole.
-        every: Instead, store every so-manieth frame, from the first on, and the last one if that
-            leaves but one; 0: ``frames`` counts.
-        short_side: Longest that the shorter side may be, in pixels; frames are never enlarged.
-        quality: Of JPEG, 1 to 100.
+        frames: Number of evenly spread frames to store; all frames of a shorter video.
+        every: If not 0, store every N-th frame instead, starting with the first; of a video with
+            at most N frames, the first and the last.
+        short_side: Maximum length of the shorter side in pixels; frames are never enlarged.
+        quality: JPEG quality, 1 to 100.
     """
     frames: int = 16
     every: int = 0
@@ -28,56 +29,49 @@ class Settings:
     quality: int = 90
 
     def choose(self, total: int) -> list[int]:
-        """Which frames to store of a video of ``total``, ascending.
-
-        ``frames`` are the middles of as many equal parts: each section of a video that is cut into
-        at most half as many has its share.
-        """
+        """Choose the frames to store of a video with ``total`` frames, in ascending order."""
         if self.every:
             return list(range(0, total, self.every)) if total > self.every else [*{0, total - 1}]
+        # The middles of equal parts: however a video is later cut into up to frames / 2 sections
+        # (SampleFramePair), each section contains stored frames.
         count = min(self.frames, total)
         return [(2 * k + 1) * total // (2 * count) for k in range(count)]
 
 
 @dataclass(frozen=True)
-class Job:
-    """One video to pack.
-
-    Attributes:
-        number: Its place in the list.
-        source: Its file.
-        settings: How.
-    """
+class PackJob:
+    """One video to pack: its position in the list, its file and how to pack it."""
     number: int
     source: str
-    settings: Settings
+    settings: PackSettings
 
 
 @dataclass(frozen=True)
-class Packed(Done):
-    """What came of a job.
+class Packed(JobResult):
+    """A packed video.
 
     Attributes:
-        total_frames: Frames of the video.
-        frames: Numbers of those stored, ascending.
-        jpegs: The JPEG file of each.
+        total_frames: Number of frames of the video.
+        frames: Numbers of the stored frames, ascending.
+        jpegs: The JPEG file of each stored frame.
     """
     total_frames: int = 0
     frames: tuple[int, ...] = ()
     jpegs: tuple[bytes, ...] = ()
 
 
-def pack_video(job: Job) -> Done:
+def pack_video(job: PackJob) -> JobResult:
     """Decode the frames to store, scale them down and encode them.
 
     Returns:
-        Done: :class:`Packed`, or with a ``problem`` if the video can't be read.
+        :class:`Packed`, or a result with a ``problem`` if the video cannot be read.
 
     Raises:
         ImportError: The decoder is not installed.
     """
     begin = time.monotonic()
-    cv2.setNumThreads(1)  # there is a process for each core
+    # There is one process per core already.
+    cv2.setNumThreads(1)
     try:
         with open_video(job.source) as video:
             total = video.num_frames
@@ -86,11 +80,11 @@ def pack_video(job: Job) -> Done:
                           for start in range(0, len(frames), MAX_HELD)
                           for image in video.get_frames(frames[start:start + MAX_HELD]))
     except VideoError as error:
-        return Done(error.reason)
+        return JobResult(error.reason)
     return Packed('', sum(map(len, jpegs)), time.monotonic() - begin, total, tuple(frames), jpegs)
 
 
-def _encode(image: np.ndarray, settings: Settings) -> bytes:
+def _encode(image: np.ndarray, settings: PackSettings) -> bytes:
     height, width = image.shape[:2]
     scale = settings.short_side / min(height, width)
     if scale < 1:

@@ -1,7 +1,6 @@
-"""Encoding a video again: smaller, and with keyframes close enough to read single frames fast."""
+"""Encoding a video again: smaller, with keyframes close enough to read single frames fast."""
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ import numpy as np
 
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.readers.container import demux, open_container, video_stream
+from vicmae_mm.utils.atomic_files import atomic_write
 
-from .converting import Done
+from .converting import JobResult
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to encode: H.264 with 4:2:0 colour in mp4, no sound.
+class ReencodeSettings:
+    """How to encode: H.264 with 4:2:0 colour in mp4, without sound.
 
     Attributes:
-        short_side: Longest that the shorter side may be, in pixels; frames are never enlarged.
-        gop: Most frames from one keyframe to the next.
+        short_side: Maximum length of the shorter side in pixels; frames are never enlarged.
+        gop: Maximum number of frames from one keyframe to the next.
         crf: Quality of x264, 0 (lossless) to 51.
         preset: Effort of x264, such as 'veryfast' or 'medium'.
-        threads: Threads of x264 for one video.
+        threads: Threads of x264 per video.
     """
     short_side: int = 256
     gop: int = 12
@@ -42,38 +42,33 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Job:
+class ReencodeJob:
     """One video to encode again."""
     source: str
     target: str
-    settings: Settings
+    settings: ReencodeSettings
 
 
-def reencode(job: Job) -> Done:
+def reencode(job: ReencodeJob) -> JobResult:
     """Encode a video again; the target appears only when it is complete.
 
-    Every frame is kept, with its time: a variable frame rate stays one. Rotation is applied,
-    colour range and colour space are kept, sizes become even.
+    Every frame and its time stamp are kept, so a variable frame rate stays variable. Rotation is
+    applied, colour range and colour space are kept, width and height become even.
 
     Returns:
-        Done: With a ``problem``, and no target, if the source does not decode to its end.
+        A result with a ``problem``, and no target, if the source does not decode to its end.
 
     Raises:
-        OSError: The target can't be written.
+        OSError: The target cannot be written.
     """
     begin = time.monotonic()
-    os.makedirs(os.path.dirname(job.target) or '.', exist_ok=True)
-    part = f'{job.target}.part'
     try:
-        _encode(job.source, part, job.settings)
-        size = os.path.getsize(part)
-        os.replace(part, job.target)
+        with atomic_write(job.target) as part:
+            _encode(job.source, str(part), job.settings)
+            size = part.stat().st_size
     except VideoError as error:
-        return Done(error.reason)
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
-    return Done('', size, time.monotonic() - begin)
+        return JobResult(error.reason)
+    return JobResult('', size, time.monotonic() - begin)
 
 
 def target_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -83,10 +78,11 @@ def target_size(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 
 def _even(side: float) -> int:
-    return max(2, ceil(side / 2 - .5) * 2)  # the nearest, of two the smaller
+    # 4:2:0 colour needs even sides. The nearest even number; of two, the smaller.
+    return max(2, ceil(side / 2 - .5) * 2)
 
 
-def _encode(source: str, target: str, settings: Settings) -> None:
+def _encode(source: str, target: str, settings: ReencodeSettings) -> None:
     import av
     with open_container(source) as container:
         stream = video_stream(container, source)
@@ -95,6 +91,7 @@ def _encode(source: str, target: str, settings: Settings) -> None:
         if first is None:
             raise VideoError(source, 'none of its frames decodes')
         try:
+            # 'file:' keeps FFmpeg from reading a name with a colon as a protocol.
             with av.open(f'file:{target}', 'w', format='mp4',
                          options={'movflags': 'faststart'}) as out:
                 encoder = _add_encoder(out, first, stream, settings)
@@ -103,44 +100,49 @@ def _encode(source: str, target: str, settings: Settings) -> None:
                     out.mux(encoder.encode(frame))
                 out.mux(encoder.encode(None))
         except av.FFmpegError as error:
+            # A full disk is not the fault of the video: it stops the tool.
             if isinstance(error, OSError):
                 raise OSError(error.errno, error.strerror, target) from error
-            raise VideoError(source, f'can not be encoded again ({error.strerror})') from error
+            raise VideoError(source, f'cannot be encoded again ({error.strerror})') from error
 
 
 def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterator[VideoFrame]:
-    """All frames in the order they are shown, their times rising from 0."""
+    """All frames in presentation order, with time stamps that increase from 0."""
     import av
+    # The tool runs one process per core; threads within each would only add overhead.
     stream.codec_context.thread_count = 1
     rate, time_base = _rates(stream)
     step = max(1, round(1 / (rate * time_base)))
     begin: int = 0
     latest: int | None = None
     try:
+        # The final None flushes the frames that the decoder still holds for reordering.
         for packet in [*demux(container, stream, path), None]:
             for frame in stream.codec_context.decode(packet):
                 if latest is None:
                     begin = latest = frame.pts or 0
                 elif frame.pts is None or frame.pts <= latest:
-                    latest += step  # as in avi, which has no times
+                    # avi has no time stamps.
+                    latest += step
                 else:
                     latest = frame.pts
                 frame.pts, frame.time_base = latest - begin, time_base
-                frame.pict_type = 0  # or x264 would repeat the source's choice of I, P and B
+                # Otherwise x264 would copy the source's choice of I, P and B frames.
+                frame.pict_type = 0
                 yield frame
     except av.FFmpegError as error:
         raise VideoError(path, f'does not decode to its end ({error.strerror})') from error
 
 
 def _rates(stream: VideoStream) -> tuple[Fraction, Fraction]:
-    """Frames a second, and seconds a tick of its clock."""
+    """Frame rate in frames per second, and time base in seconds per tick."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     return rate, stream.time_base or 1 / rate
 
 
 def _filter(frames: Iterator[VideoFrame], stream: VideoStream,
             short_side: int) -> Iterator[VideoFrame]:
-    """Scale, turn upright and convert to 8-bit 4:2:0."""
+    """Scale, rotate upright and convert to 8-bit 4:2:0."""
     graph: Graph | None = None
     for frame in frames:
         if graph is None:
@@ -159,17 +161,17 @@ def _build_graph(frame: VideoFrame, stream: VideoStream, short_side: int) -> Gra
                   pix_fmt=frame.format.name, time_base=str(_rates(stream)[1]),
                   pixel_aspect=str(stream.sample_aspect_ratio or 1),
                   range=str(frame.color_range), colorspace=str(frame.colorspace)),
-        # The first filter, as it is the one that takes frames whose size changes midway.
+        # First, because it is the filter that accepts frames whose size changes midway.
         graph.add('scale', f'{width}:{height}:flags=bicubic'),
-        *(graph.add(name, args) for name, args in _turn(frame)),
+        *(graph.add(name, args) for name, args in _rotation_filters(frame)),
         graph.add('format', 'yuv420p'),
         graph.add('buffersink')]
     graph.link_nodes(*nodes).configure()
     return graph
 
 
-def _turn(frame: VideoFrame) -> list[tuple[str, str]]:
-    """Filters that turn and mirror frames as their file asks a player to."""
+def _rotation_filters(frame: VideoFrame) -> list[tuple[str, str]]:
+    """Filters that rotate and mirror frames as the file's display matrix says."""
     matrix = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None:
         return []
@@ -177,15 +179,17 @@ def _turn(frame: VideoFrame) -> list[tuple[str, str]]:
     a, b, _, c, d = np.frombuffer(cast(Any, matrix), np.int32)[:5].tolist()
     filters = []
     if a == d == 0:
-        filters.append(('transpose', '0'))  # mirrors at the diagonal: x becomes y
+        # Mirrors along the diagonal: x becomes y.
+        filters.append(('transpose', '0'))
         a, d = c, b
     elif b or c:
-        return []  # not a multiple of 90 degrees: readers leave it as it is, too
+        # Not a multiple of 90 degrees: the readers don't apply such a rotation either.
+        return []
     return filters + [('vflip', '')] * (d < 0) + [('hflip', '')] * (a < 0)
 
 
 def _add_encoder(out: OutputContainer, frame: VideoFrame, source: VideoStream,
-                 settings: Settings) -> VideoStream:
+                 settings: ReencodeSettings) -> VideoStream:
     rate, time_base = _rates(source)
     stream = out.add_stream('libx264', rate=rate)
     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, 'yuv420p'
@@ -198,6 +202,6 @@ def _add_encoder(out: OutputContainer, frame: VideoFrame, source: VideoStream,
     context.color_primaries, context.color_trc = decoder.color_primaries, decoder.color_trc
     aspect = source.sample_aspect_ratio
     if aspect:
-        turned = any(name == 'transpose' for name, _ in _turn(frame))
-        context.sample_aspect_ratio = 1 / aspect if turned else aspect
+        swapped = any(name == 'transpose' for name, _ in _rotation_filters(frame))
+        context.sample_aspect_ratio = 1 / aspect if swapped else aspect
     return stream

@@ -1,49 +1,62 @@
-"""Which videos of a folder are to be encoded again, and to which files."""
+"""Which videos of a folder are encoded again, and into which files."""
 import os
 import os.path as osp
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
 from vicmae_mm.utils.errors import InputError
 
-from .converting import keep_to_settings
-from .reencode import Job, Settings
+from .converting import ensure_same_settings
+from .reencode import ReencodeJob, ReencodeSettings
 
 SETTINGS_FILE = 'reencode.json'
+# What atomic_write appends to the name of a file until it is complete.
+_PART = re.compile(r'\.\d+\.part$')
 
 
-def plan_jobs(source: str, target: str, settings: Settings) -> list[Job]:
-    """One job for each video of a folder; targets keep the layout and become ``.mp4``.
+def plan_jobs(source: str, target: str, settings: ReencodeSettings) -> list[ReencodeJob]:
+    """One job per video of a folder; targets keep the layout and become ``.mp4``.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It holds no video, or one of the folders lies in the other.
+        ValueError: It contains no video, or one of the folders is inside the other.
     """
     inner, outer = osp.realpath(source), osp.realpath(target)
     if inner == outer or inner.startswith(outer + os.sep) or outer.startswith(inner + os.sep):
-        raise InputError(f'SRC {source!r} and DST {target!r} are the same folder or one lies in '
-                         'the other. Videos are never replaced: give a folder beside SRC.')
+        raise InputError(f'SRC {source!r} and DST {target!r} are the same folder or one is inside '
+                         'the other. Videos are never replaced: choose a folder outside SRC.')
     paths = [path for path, _ in scan_folder(source)[0]]
     stems = Counter(osp.splitext(path)[0] for path in paths)
-    return [Job(osp.join(source, path), osp.join(target, _target_name(path, stems)), settings)
-            for path in paths]
+    return [
+        ReencodeJob(osp.join(source, path), osp.join(target, _target_name(path, stems)), settings)
+        for path in paths]
 
 
 def _target_name(path: str, stems: Mapping[str, int]) -> str:
-    """``a.avi`` becomes ``a.mp4``, but ``a.avi.mp4`` where there is another ``a``."""
+    """``a.avi`` becomes ``a.mp4``, or ``a.avi.mp4`` if another video is called ``a``."""
     stem, extension = osp.splitext(path)
     if extension == '.mp4':
         return path
     return f'{path}.mp4' if stems[stem] > 1 else f'{stem}.mp4'
 
 
-def check_settings(target: str, settings: Settings) -> None:
-    """Note the settings in a new target folder; see that an old one was made with the same.
+def prepare_target(target: str, jobs: Sequence[ReencodeJob], settings: ReencodeSettings) -> None:
+    """Check the settings as :func:`ensure_same_settings` does; remove leftovers of killed workers.
 
     Raises:
-        ValueError: It was made with others.
+        ValueError: The target was made with different settings.
     """
-    ours = asdict(replace(settings, threads=1))  # the threads change no picture
-    keep_to_settings(osp.join(target, SETTINGS_FILE), ours)
+    # The number of threads does not change the result, so it may differ between runs.
+    ours = asdict(replace(settings, threads=1))
+    ensure_same_settings(osp.join(target, SETTINGS_FILE), ours)
+    # Each killed worker leaves a file with its own process id, so they would pile up. They are
+    # looked for once per run: a flat folder of Kinetics-400 has too many files to list per video.
+    targets = {osp.normpath(job.target) for job in jobs}
+    for folder in {osp.dirname(path) for path in targets}:
+        for part in Path(folder).glob('*.part'):
+            if str(part.with_name(_PART.sub('', part.name))) in targets:
+                part.unlink(missing_ok=True)

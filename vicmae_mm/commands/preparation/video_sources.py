@@ -1,4 +1,4 @@
-"""The videos that a tool is to work on: a folder of them, or a list."""
+"""The videos that a tool works on: all of a folder, or those of a list."""
 import argparse
 import os.path as osp
 
@@ -13,35 +13,39 @@ from vicmae_mm.utils.errors import InputError
 
 
 def add_source(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add the options that :func:`read_source` needs; ``name`` is what the help calls it."""
-    parser.add_argument('source', metavar=name, help='a folder, a list ("path label" '
-                        'or "path" a line) or a csv file')
+    """Add the options of :func:`read_source`; the help calls the source ``name``."""
+    parser.add_argument('source', metavar=name, help='a folder, a list (one "path label" or '
+                        '"path" per line) or a csv file')
     parser.add_argument('--prefix', default='', metavar='FOLDER',
-                        help='what the paths of a list are relative to (default: where you are)')
+                        help='folder that the paths of a list are relative to '
+                        '(default: the current folder)')
     parser.add_argument('--allow-outside-root', action='store_true',
                         help='allow a list to name files outside --prefix')
 
 
 def read_source(source: str, prefix: str, allow_outside_root: bool,
                 labels_from_folders: bool = False) -> tuple[str, list[Video], list[str]]:
-    """The folder that paths are relative to, the videos in their order, and the classes.
+    """List the videos of a folder or list.
 
-    There are classes if ``labels_from_folders`` and ``source`` is a folder.
+    Returns:
+        The folder that the paths are relative to, the videos in order, and the class names (empty
+        unless ``labels_from_folders``).
 
     Raises:
-        FileNotFoundError: The folder or list is missing, or all of the files it names are.
-        ValueError: It holds no video, a path leads out of ``prefix``, a video has no class, or a
-            list is to be labelled by folders.
+        FileNotFoundError: The folder or list is missing, or every file that the list names.
+        ValueError: There is no video, a path leads out of ``prefix``, a video is not in a class
+            folder, or ``labels_from_folders`` was used with a list.
     """
     if osp.isdir(source):
         return source, *scan_folder(source, labels_from_folders)
     videos = read_annotations(source)
     if labels_from_folders:
         raise InputError(f'--labels-from-folders labels the videos of a folder, but {source} is a '
-                         'list, which brings its own labels: leave it out.')
+                         'list, which has its own labels: remove the option.')
     if not allow_outside_root:
         refuse_outside((path for path, _ in videos), prefix, source,
                        'if you trust the list, add --allow-outside-root')
+    # Some missing files are reported as bad videos later; if all are missing, it is the prefix.
     paths = [osp.join(prefix, path) for path, _ in videos]
     missing, checked = find_missing(paths)
     if len(missing) == checked:
