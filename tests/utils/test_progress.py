@@ -30,7 +30,7 @@ def test_log_gets_a_line_every_interval(log, clock):
         'Checking: 400 of 1,000, 2 min 00 s left, 4 bad']
 
 
-def test_note_and_said_lines_are_printed_as_they_are(log, clock):
+def test_note_and_lines_are_printed_verbatim(log, clock):
     with Progress('Training', 10, log) as shown:
         clock[0] += 31
         shown.update(10, 'loss [1]')

@@ -20,20 +20,20 @@ def draw_in(*args) -> tuple:
         return draw()
 
 
-def test_stream_depends_on_its_name_alone():
+def test_stream_depends_on_its_entropy_alone():
     first = draw_in((1, 2, 3))
     draw()
     assert draw_in((1, 2, 3)) == first
 
 
-def test_streams_of_different_names_differ_in_every_generator():
+def test_different_streams_differ_in_every_generator():
     names = [((seed, epoch, index), stream)
              for seed, epoch, index, stream in product(range(3), repeat=4)]
     for column in zip(*(draw_in(*name) for name in names), strict=True):
         assert len(set(column)) == len(names)
 
 
-def test_process_goes_on_as_if_nothing_had_been_drawn():
+def test_process_continues_as_if_nothing_had_been_drawn():
     before = get_rng_states()
     expected = [draw() for _ in range(3)]
     set_rng_states(before)
@@ -44,7 +44,7 @@ def test_process_goes_on_as_if_nothing_had_been_drawn():
     assert got == expected
 
 
-def test_states_come_back_after_an_error():
+def test_states_are_restored_after_an_error():
     before = get_rng_states()
     expected = draw()
     set_rng_states(before)
@@ -54,7 +54,7 @@ def test_states_come_back_after_an_error():
 
 
 def test_normal_deviates_do_not_leak():
-    # MT19937 keeps the second normal deviate of a pair; it must come back too.
+    # MT19937 keeps the second normal deviate of a pair; it must be restored, too.
     np.random.seed(0)
     np.random.randn()
     state = get_rng_states()

@@ -1,1 +1,1 @@
-"""What knows nothing of videos or models: files, seeds, errors, processes."""
+"""General helpers, independent of videos and models: files, seeds, errors, processes."""

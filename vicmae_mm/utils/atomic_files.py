@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all."""
+"""Atomic writing: a file is replaced by a complete one, or stays as it was."""
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -7,33 +7,34 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: leftovers stay, as nobody can tell whose they are
-    fcntl = None  # type: ignore[assignment]
+except ImportError:
+    fcntl = None  # type: ignore[assignment] # Windows: leftovers stay
 
 _PART = re.compile(r'\.\d+\.part$')
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Have a file written beside its place, and put there once it is complete and on the disk.
+    """Write a temporary file, and rename it to ``path`` once it is complete and on disk.
 
-    What stood there stays until then, and for good if the block raises. Processes that write the
-    same file do not disturb each other.
+    If the block raises, the old file stays. Processes may write the same path concurrently; the
+    last one wins.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is created.
 
     Yields:
-        The path to write to.
+        The temporary file to write, ``NAME.PID.part`` in the same folder.
 
     Raises:
-        OSError: It can't be written there.
+        OSError: The file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         yield part
+        # A renaming may reach the disk before the data: a power failure would leave an empty file.
         _sync(part)
         os.replace(part, path)
         with suppress(OSError):  # not every file system can sync a folder
@@ -43,31 +44,23 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write bytes by :func:`atomic_write`; leftovers of a kill are known as such.
-
-    Raises:
-        OSError: They can't be written there.
-    """
+    """Write bytes with :func:`atomic_write`; :func:`remove_leftovers` finds what a kill leaves."""
+    # Closing the file unlocks it, so that comes after the renaming.
     with ExitStack() as locked, atomic_write(path) as part:
-        file = locked.enter_context(open(part, 'wb'))  # closed, and unlocked, after the renaming
+        file = locked.enter_context(open(part, 'wb'))
         _lock(file.fileno())
         file.writelines(pieces)
         file.flush()
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
-    """Remove what processes killed inside :func:`atomic_write_bytes` have left in a folder.
-
-    A process locks the file it writes, and the system drops the lock when the process ends,
-    whatever ends it: only files that nobody writes are removed.
-
-    Returns:
-        The files removed.
-    """
+    """Remove, and return, what kills inside :func:`atomic_write_bytes` left in a folder."""
     removed = []
     for part in sorted(Path(folder).glob('*.part')):
         if _PART.search(part.name):
             with suppress(OSError), open(part, 'rb') as file:
+                # The system drops a lock when its process ends, however that ends. The process id
+                # in the name proves nothing: another machine may share the folder.
                 if _lock(file.fileno()):
                     part.unlink()
                     removed.append(part)
@@ -75,13 +68,11 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
 
 
 def _lock(descriptor: int) -> bool:
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    with suppress(OSError):
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a file is still the one it was."""
+"""Recognising a file that has changed."""
 import os
 
 FileState = tuple[int | None, int | None]

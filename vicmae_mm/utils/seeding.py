@@ -1,4 +1,4 @@
-"""Random streams that belong to a sample, not to the process that draws it."""
+"""Random streams that belong to a sample, not to the process that draws from them."""
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,18 +11,13 @@ RngStates = tuple[Any, dict[str, Any], torch.Tensor]
 
 
 def get_rng_states() -> RngStates:
-    """States of the global generators a transform may draw from.
-
-    Returns:
-        tuple: those of python's ``random``, of ``np.random`` and of torch's
-        CPU generator.
-    """
+    """States of python's ``random``, of ``np.random`` and of torch's CPU generator."""
     return (random.getstate(), np.random.get_state(legacy=False),
             torch.random.default_generator.get_state())
 
 
 def set_rng_states(states: RngStates) -> None:
-    """Put back what :func:`get_rng_states` returned."""
+    """Restore what :func:`get_rng_states` returned."""
     python_state, numpy_state, torch_state = states
     random.setstate(python_state)
     np.random.set_state(numpy_state)
@@ -30,17 +25,17 @@ def set_rng_states(states: RngStates) -> None:
 
 
 def seed_generators(entropy: Sequence[int]) -> None:
-    """Seed the process's generators, those of all accelerators included.
+    """Seed all generators of the process, including those of accelerators.
 
-    Args:
-        entropy (Sequence[int]): Non-negative integers that name the stream. It is another
-            one than any of :func:`seeded`.
+    The stream of an ``entropy`` differs from all streams of :func:`seeded`.
     """
     _seed(entropy, (), torch.manual_seed)
 
 
 def _seed(entropy: Sequence[int], spawn_key: tuple[int, ...],
           seed_torch: Callable[[int], Any]) -> None:
+    # SeedSequence hashes: neighbouring (seed, epoch, index) give unrelated streams, while sums
+    # or products of them would collide.
     words = np.random.SeedSequence(entropy, spawn_key=spawn_key).generate_state(5).tolist()
     random.seed(words[0] << 32 | words[1])
     np.random.seed(words[2])
@@ -49,20 +44,18 @@ def _seed(entropy: Sequence[int], spawn_key: tuple[int, ...],
 
 @contextmanager
 def seeded(entropy: Sequence[int], stream: int = 0) -> Iterator[None]:
-    """Run a block on generators seeded from ``entropy``, then put the old states back.
+    """Run a block with generators seeded from ``entropy``, then restore their states.
 
-    The block neither sees nor disturbs the random state of the process: with
-    ``num_workers=0`` the training's own generators go on as if it had not run.
-    CUDA generators are left alone (transforms run on the CPU, and
-    ``torch.manual_seed`` would touch every device).
+    The block neither sees nor changes the random state of the process: with ``num_workers=0``,
+    the generators that training uses continue as if it had not run.
 
     Args:
-        entropy (Sequence[int]): Non-negative integers that name the stream,
-            here (seed, epoch, index).
-        stream (int): Number of an independent stream of the same name.
+        entropy: Non-negative integers that identify the stream, such as (seed, epoch, index).
+        stream: Selects one of several independent streams of the same ``entropy``.
     """
     before = get_rng_states()
     try:
+        # Not torch.manual_seed, which would seed every GPU too: transforms run on the CPU.
         _seed(entropy, (stream,), torch.random.default_generator.manual_seed)
         yield
     finally:

@@ -5,7 +5,7 @@ import time
 
 
 def behave(task: str) -> str:
-    """Do as told; ``hang <file>`` and ``nap <file>`` write the process's id there before."""
+    """Do what the task says; ``hang FILE`` and ``nap FILE`` first write the process id to FILE."""
     what, _, argument = task.partition(' ')
     if what == 'crash':
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -1,4 +1,4 @@
-"""One file costs only itself, whatever it does to its process."""
+"""A file affects only its own result, whatever it does to its process."""
 import os
 import signal
 import time
@@ -26,7 +26,7 @@ def test_every_task_has_its_result():
     assert run([], 0) == {}
 
 
-def test_crash_and_hang_cost_only_their_task():
+def test_crash_and_hang_affect_only_their_task():
     good = [str(i) for i in range(6)]
     begin = time.monotonic()
     results = run([*good[:2], 'crash', *good[2:4], 'hang', 'exit', *good[4:]], 2, timeout=3)
@@ -41,7 +41,7 @@ def test_every_process_may_crash():
     assert len(run([f'crash {i}' for i in range(5)], 2)) == 5
 
 
-def test_a_fault_of_the_program_stops_all():
+def test_an_error_that_is_not_about_a_file_stops_all():
     with pytest.raises(WorkerError, match=r"(?s)'fault':.*KeyError: 'a fault of the program'"):
         run(['fault'])
     with pytest.raises(OSError, match='No space left on device') as error:
@@ -72,8 +72,8 @@ def test_closing_ends_the_processes(tmp_path):
         os.kill(int(mark.read_text()), 0)
 
 
-def test_what_can_not_be_sent_is_an_error():
-    """A function that can't be sent to a process is an error, not an endless wait."""
+def test_what_cannot_be_sent_is_an_error():
+    """A function that cannot be sent to a process is an error, not an endless wait."""
     with pytest.raises((AttributeError, WorkerError)):
         with closing(run_isolated(lambda task: task, ['a'], 1, 5)) as results:
             list(results)

@@ -1,1 +1,1 @@
-"""Calls in processes of their own, where they may crash or hang."""
+"""Calls in separate processes, where they may crash or hang."""

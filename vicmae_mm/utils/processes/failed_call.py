@@ -1,15 +1,11 @@
-"""What comes of a call whose process did not survive it."""
+"""The result of a call whose process did not survive it."""
 import signal
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class FailedCall:
-    """In place of a result: the process of this call crashed or hung.
-
-    Attributes:
-        reason: Which of the two, for people.
-    """
+    """Takes the place of a result if the process of a call crashed or hung; says which."""
     reason: str
 
     @classmethod
@@ -19,13 +15,14 @@ class FailedCall:
 
     @classmethod
     def crashed(cls, exitcode: int | None) -> 'FailedCall':
-        """The process ended by itself or by a signal."""
+        """The process exited, or died of a signal."""
         return cls(f'crashed the process that read it ({exit_text(exitcode)})')
 
 
 def exit_text(code: int | None) -> str:
-    """An exit code as ``multiprocessing`` has it (negative: a signal), for people."""
+    """Describe an exit code as in ``multiprocessing``, where negative numbers are signals."""
     if code is None or code >= 0:
         return f'exit code {"unknown" if code is None else code}'
     name = signal.Signals(-code).name
+    # Nobody kills a single worker by hand: it was most likely the kernel, short of memory.
     return f'{name}; out of memory?' if name == 'SIGKILL' else name

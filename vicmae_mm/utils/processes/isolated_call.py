@@ -1,9 +1,4 @@
-"""A function called in a process of its own, where it may crash or hang.
-
-``preparation.workers.run_isolated`` does this for the tools, many files at once. A dataset reads
-one sample after the other, mostly in a data loader's worker: a process that may start no others
-through ``multiprocessing``, so this forks by hand.
-"""
+"""A function called in a separate process, where it may crash or hang: one call at a time."""
 import ctypes
 import os
 import pickle
@@ -30,23 +25,22 @@ Result = TypeVar('Result')
 _Reply = tuple[Any, UserError | ExceptionWrapper | None]  # a result or an error
 
 _PARENTS_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+_CRASH_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT, signal.SIGILL)
 _WHERE = 'in the process that reads samples'
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class IsolatedFunction(Generic[Result]):
-    """``function``, called in a process forked from the one that calls.
+    """``function``, called in a process forked from the caller's.
 
-    The process lives on from call to call. One that crashes or exceeds the time limit is replaced;
-    one that crashes over a call that is not its first gets that call a second, fresh process,
-    since something earlier may have left it broken. It ends with its parent, however that ends.
-
-    Pickled, copied or forked along, the object starts a process of its own where it is called.
+    The process serves call after call. One that crashes or exceeds the time limit is replaced. It
+    ends with its parent, however that ends. A copy of the object, pickled or inherited by a fork,
+    starts a process of its own when it is called.
 
     Args:
-        function (Callable): Needs not be picklable; arguments and results do. It is taken as it
-            is when the process starts.
-        timeout (float): Seconds a call may take, > 0.
+        function: Need not be picklable, but its arguments and results must be. The process keeps
+            the state that it has when the process starts.
+        timeout: Time limit of a call in seconds, > 0.
     """
 
     def __init__(self, function: Callable[..., Result], timeout: float) -> None:
@@ -55,36 +49,31 @@ class IsolatedFunction(Generic[Result]):
         self._process: _Process | None = None
 
     def __call__(self, *args: Any) -> Result | FailedCall:
-        """Call the function.
-
-        Returns:
-            What it returns, or :class:`FailedCall` if its process crashed or hung.
+        """Call the function; returns :class:`FailedCall` if its process crashed or hung.
 
         Raises:
             UserError: As the function raised it.
-            Exception: Whatever else it raised; the message has the traceback there.
+            Exception: Any other error of the function, with its traceback in the message.
         """
         while True:
-            process = self._running_process()
+            process = self._process
+            if process is None or process.owner != os.getpid():
+                process = self._process = _Process(self.function)
             outcome = process.call(args, self.timeout)
             if not isinstance(outcome, FailedCall):
                 return outcome
             self._process = None
+            # Memory corrupted by an earlier call may crash a later one: only in a fresh process
+            # is this call to blame.
             if not process.crashed or process.num_calls == 1:
                 return outcome
-
-    def _running_process(self) -> '_Process':
-        process = self._process
-        if process is None or process.owner != os.getpid():
-            process = self._process = _Process(self.function)
-        return process
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_process': None}
 
 
 class _Process:
-    """A forked process that calls ``function``, seen from its parent."""
+    """A forked process that calls ``function``, as seen from its parent."""
 
     def __init__(self, function: Callable) -> None:
         requests, self._requests = Pipe(duplex=False)
@@ -95,25 +84,27 @@ class _Process:
         self.owner = os.getpid()
         self.num_calls = 0
         self.crashed = False
-        _flush()  # or the child would print it again
+        _flush()  # or the child would print the buffered text again
+        # Not multiprocessing.Process: a data loader's worker is a daemon, which may not start any.
         self._pid = os.fork()
         if self._pid == 0:
-            self._requests.close()  # or the death of the parent would not be noticed
+            # With these ends open in the child, it would not notice that the parent is gone.
+            self._requests.close()
             self._replies.close()
             _serve(function, requests, replies, self._sender, self.owner)
         requests.close()
         replies.close()
-        # Also when this process ends: where nobody adopts orphans (in a container, say) they
-        # would stay as zombies.
+        # Runs at exit, too: where no init process reaps orphans (as in many containers), they
+        # would remain as zombies. In a fork of this process, Finalize does nothing.
         self._finalizer = util.Finalize(
             self, _end, (self._pid, self._requests, self._replies), exitpriority=0)
 
     def call(self, args: tuple, timeout: float) -> Any:
-        """The result of one call; or :class:`FailedCall`, and the process has ended."""
+        """The result of one call; after a :class:`FailedCall`, the process has ended."""
         self.num_calls += 1
         try:
             reply = self._exchange(args, timeout)
-        except BaseException:  # Ctrl-C: the answer to this call must not become the next one's
+        except BaseException:  # Ctrl-C: the next call must not receive the reply to this one
             self._finalizer()
             raise
         if reply is None:
@@ -137,43 +128,42 @@ class _Process:
 
 
 def _end(pid: int, *pipes: Connection) -> int | None:
-    """End a child process; its exit code, None if the kernel does not let go of it.
-
-    (One that waits for a disk or network that hangs can't be killed before that comes back.) The
-    exit code of a process that is ending by itself stays what it is.
-    """
+    """Kill a child process and return its exit code, that of a crash included."""
     for pipe in pipes:
         pipe.close()
     try:
         os.kill(pid, signal.SIGKILL)
-        for milliseconds in range(45):  # a second together
+        # One second in all: not even SIGKILL ends a process that waits for a hanging disk or
+        # network, and without a limit its parent would hang, too.
+        for milliseconds in range(45):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(milliseconds / 1000)
     except (ProcessLookupError, ChildProcessError):
-        pass  # somebody else has waited for it
+        pass  # something else has waited for it
     return None
 
 
 def _serve(function: Callable, requests: Connection, replies: Connection, sender: SampleSender,
            parent: int) -> NoReturn:
-    """What the forked process does, until its parent is gone."""
+    """The loop of the forked process, until its parent is gone."""
     try:
         _detach(parent)
         while True:
             args = pickle.loads(requests.recv_bytes())
             try:
                 sender.send(replies, _reply(function, args))
-            except OSError:  # nobody is there any more
+            except OSError:  # the parent is gone
                 raise
-            except Exception:  # a result that can't be pickled, for whatever reason of its own
+            except Exception:  # a result that cannot be pickled, for whatever reason
                 sender.send(replies, (None, ExceptionWrapper(where=_WHERE)))
             _flush()
     except (EOFError, OSError):
         os._exit(0)
     finally:
-        os._exit(1)  # doing nothing of what the parent would do at its end
+        # Not sys.exit, which would run the exit handlers of the parent.
+        os._exit(1)
 
 
 def _reply(function: Callable, args: tuple) -> _Reply:
@@ -186,23 +176,28 @@ def _reply(function: Callable, args: tuple) -> _Reply:
 
 
 def _detach(parent: int) -> None:
-    """Leave behind what a fork inherits but is the parent's business."""
-    if sys.platform == 'linux':  # elsewhere it ends at its next look at the pipe
+    """Undo what a fork inherits from the parent but must not use."""
+    # During a call, only the kernel notices that the parent dies. Elsewhere than on Linux, the
+    # process ends when it next reads its pipe.
+    if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
+        if os.getppid() != parent:  # it died before the line above
             os._exit(1)
+    # A terminal sends Ctrl-C to all processes; the parent decides what ends. Inherited handlers
+    # are the parent's, too.
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if number in _PARENTS_SIGNALS or callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_IGN)
-    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT, signal.SIGILL,
-                   signal.SIGCHLD):  # a data loader's worker handles some, to print what happened
+    # A data loader's worker handles some of these to print a message: here they end the process.
+    for number in (*_CRASH_SIGNALS, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    torch.set_num_threads(1)  # those of the parent were not forked along
+    # A fork inherits no threads: waiting for those of the parent's pools would never end.
+    torch.set_num_threads(1)
     cv2.setNumThreads(0)
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            with suppress(OSError, ValueError):  # a terminal or pipe that is gone, or closed
+            with suppress(OSError, ValueError):  # closed, or a terminal or pipe that is gone
                 stream.flush()

@@ -1,8 +1,4 @@
-"""Calling a function on many files in processes of their own, so that one file costs only itself.
-
-``multiprocessing.Pool`` waits forever for a worker that crashed, ``ProcessPoolExecutor`` gives
-up all the others, and neither can end a call that hangs; with decoders both happen.
-"""
+"""Calling a function on many files in worker processes, so that a bad file affects only itself."""
 import logging
 import multiprocessing
 import os
@@ -14,7 +10,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from vicmae_mm.utils.errors import RunError
-from vicmae_mm.utils.processes.failed_call import FailedCall, exit_text
+
+from .failed_call import FailedCall, exit_text
 
 Task = TypeVar('Task')
 Result = TypeVar('Result')
@@ -23,80 +20,72 @@ _IDLE = object()
 
 
 class WorkerError(RunError):
-    """A worker can not start, or the function raised something that is not about one file."""
+    """A worker cannot start, or the function raised an error that is not about one file."""
 
 
 def num_cores() -> int:
-    """The cores this process may use."""
+    """Number of cores this process may use."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
+# Not multiprocessing.Pool, which waits forever for a worker that crashed, nor ProcessPoolExecutor,
+# which then fails all other calls. Neither can end a call that hangs. Video decoders do both.
 def run_isolated(function: Callable[[Task], Result], tasks: Iterable[Task], num_workers: int,
                  timeout: float) -> Generator[tuple[Task, Result | FailedCall], None, None]:
     """Call ``function(task)`` for every task in ``num_workers`` processes.
 
-    A call that takes longer than ``timeout`` is ended, and a process that crashes replaced. Use
-    within ``contextlib.closing``: closing the generator ends all processes at once.
+    A call that exceeds the time limit is ended; a process that crashes is replaced. Use it within
+    ``contextlib.closing``: closing the generator ends all processes immediately.
 
     Args:
-        function (Callable): Can be pickled, as can tasks and results.
-        tasks (Iterable): Taken as needed.
-        num_workers (int): Processes, >= 1.
-        timeout (float): Seconds a call may take.
+        function: Must be picklable, as must tasks and results.
+        tasks: Consumed as needed.
+        timeout: Time limit of a call in seconds.
 
     Yields:
-        tuple: Task and result, or :class:`FailedCall`, in the order they finish.
+        Task and result, or :class:`FailedCall`, in the order in which they finish.
 
     Raises:
-        OSError: The function raised one.
-        WorkerError: It raised anything else, or a process did not start.
+        OSError: The function raised it.
+        WorkerError: The function raised any other error, or a process did not start.
     """
     queue = iter(tasks)
-    context = _context(function.__module__)
     workers: list[_Worker] = []
     try:
-        workers += [_Worker(context, function, timeout) for _ in range(num_workers)]
+        workers += [_Worker(function, timeout) for _ in range(num_workers)]
         while workers:
-            for worker in _until_something_happens(workers):
+            for worker in _wait_for_any(workers):
                 task, outcome = worker.collect()
                 if task is not _IDLE:
                     yield task, outcome
-                if isinstance(outcome, FailedCall):
+                failed = isinstance(outcome, FailedCall)
+                if failed or not worker.assign(queue):
                     workers.remove(worker)
                     worker.kill()
-                    worker = _Worker(context, function, timeout)
-                    workers.append(worker)
-                elif not worker.assign(queue):
-                    workers.remove(worker)
-                    worker.kill()
+                if failed:
+                    workers.append(_Worker(function, timeout))
     finally:
         for worker in workers:
             worker.kill()
 
 
-def _context(module: str) -> Any:
-    """Processes are forked from a server that has ``module`` imported, and no threads.
-
-    (Forking this process is unsafe as it may have threads, such as a progress bar's.)
-    """
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([module, __name__])
-    return context
-
-
 class _Worker:
-    """A process, and the task it is at."""
+    """A process and its current task."""
 
-    def __init__(self, context: Any, function: Callable, timeout: float) -> None:
+    def __init__(self, function: Callable, timeout: float) -> None:
+        # This process may have threads, such as a progress bar's: in a fork of it, locks that they
+        # hold would stay locked. The server has none, and imports the function's module only once.
+        context = multiprocessing.get_context('forkserver')
+        context.set_forkserver_preload([function.__module__, __name__])
         self.connection, child = context.Pipe()
         self.process = context.Process(target=_serve, args=(child, function), daemon=True)
         self.process.start()
-        child.close()  # or the end of the process would not be noticed
+        child.close()  # or the end of the process would go unnoticed
         self.timeout = timeout
         self.task: Any = _IDLE
-        self.deadline = float('inf')
+        self.deadline = float('inf')  # importing may take long
 
     def assign(self, queue: Iterator) -> bool:
         """Send the next task; False if there is none."""
@@ -107,7 +96,7 @@ class _Worker:
         return False
 
     def collect(self) -> tuple[Any, Any]:
-        """The task that has come to an end, and how."""
+        """The task that has ended, and its outcome."""
         task = self.task
         self.task, self.deadline = _IDLE, float('inf')
         if not self.connection.poll():
@@ -118,8 +107,7 @@ class _Worker:
             self.process.join()
             code = self.process.exitcode
             if task is _IDLE:
-                raise WorkerError(
-                    f'A worker process can not start ({exit_text(code)}).') from None
+                raise WorkerError(f'A worker process cannot start ({exit_text(code)}).') from None
             return task, FailedCall.crashed(code)
         if kind == 'os_error':
             raise OSError(*value)
@@ -133,21 +121,20 @@ class _Worker:
         self.connection.close()
 
 
-def _until_something_happens(workers: list[_Worker]) -> list[_Worker]:
-    """Workers that have sent something, died, or are out of time."""
-    now = time.monotonic()
-    left = min(worker.deadline for worker in workers) - now
+def _wait_for_any(workers: list[_Worker]) -> list[_Worker]:
+    """Wait for workers that have sent something, died, or exceeded their time limit."""
+    remaining = min(worker.deadline for worker in workers) - time.monotonic()
     ready = wait([worker.connection for worker in workers],
-                 None if left == float('inf') else max(left, 0))
+                 None if remaining == float('inf') else max(remaining, 0))
     now = time.monotonic()
-    return [worker for worker in workers
-            if worker.connection in ready or worker.deadline <= now]
+    return [worker for worker in workers if worker.connection in ready or worker.deadline <= now]
 
 
 def _serve(connection: Connection, function: Callable) -> None:
-    """What a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
-    logging.disable(logging.WARNING)  # and so is the terminal
+    """The loop of a worker process."""
+    # Ctrl-C and the terminal belong to the main process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.WARNING)
     connection.send(('ready', None))
     while True:
         try:
@@ -157,6 +144,7 @@ def _serve(connection: Connection, function: Callable) -> None:
         try:
             reply: tuple[str, Any] = ('done', function(task))
         except OSError as error:
+            # About the disk, such as a full one, not about one video: it stops the tool.
             args = (error.errno, error.strerror, error.filename) if error.errno else (str(error), )
             reply = ('os_error', args)
         except Exception:
