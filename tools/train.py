@@ -2,8 +2,9 @@
 import argparse
 import sys
 
-from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for what follows)
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for the imports below)
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -14,7 +15,8 @@ from vicmae_mm.commands.preflight import (
     is_first_process,
     misspelt_options,
 )
-from vicmae_mm.commands.train_options import add_train_options, check_epoch, merge_args
+from vicmae_mm.commands.train_options import add_train_options, merge_args
+from vicmae_mm.utils.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,10 +27,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def check(cfg: Config, misspelt: list[str]) -> None:
-    """Refuse what can't train, before a GPU or another process is waited for.
+    """Check the config without a GPU and without waiting for the other processes.
 
     Raises:
-        ConfigError: With all that is wrong.
+        ConfigError: Lists everything that would stop training.
     """
     findings = check_config(cfg, count_processes(cfg.launcher))
     for line in [*misspelt, *findings.warnings]:
@@ -37,12 +39,22 @@ def check(cfg: Config, misspelt: list[str]) -> None:
         raise ConfigError(findings.errors)
 
 
+def check_epoch(runner: Runner) -> None:
+    """Raise ValueError if ``drop_last`` leaves no batch, before mmengine's schedulers fail."""
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        raise InputError(
+            f'{len(loader.dataset)} samples over {get_world_size()} process(es) do not fill one '
+            f'batch of {loader.batch_size}: lower train_dataloader.batch_size.')
+
+
 def main() -> None:
     """Train as the command line says."""
     args = parse_args()
     cfg = Config.fromfile(args.config)
     misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)
+    # One process is enough: if it exits, the launcher ends the others.
     if is_first_process(args.launcher):
         check(cfg, misspelt)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -22,7 +22,6 @@ from tests.helpers.videos import make_video
 from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
 from vicmae_mm.commands.options import KeepSpaces, add_run_options
 from vicmae_mm.commands.run_tool import own_message, run_tool, user_message
-from vicmae_mm.commands.train_options import check_epoch
 from vicmae_mm.datasets import TooManyBadVideosError
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.readers import VideoError, open_video
@@ -359,8 +358,9 @@ def test_an_option_without_a_value_is_refused(capsys):
     assert "takes KEY=VALUE, not 'train_cfg.max_epochs'" in capsys.readouterr().err
 
 
-def test_an_epoch_without_a_batch_is_refused():
+def test_an_epoch_without_a_batch_is_refused(tool):
     loader = DataLoader(range(24), batch_size=100, drop_last=True)
     runner = SimpleNamespace(train_loop=SimpleNamespace(dataloader=loader))
-    with pytest.raises(ValueError, match=r'24 samples .* no whole batch of 100'):
+    check_epoch = tool('train.py', run_name='imported')['check_epoch']
+    with pytest.raises(ValueError, match=r'24 samples .* do not fill one batch of 100'):
         check_epoch(runner)

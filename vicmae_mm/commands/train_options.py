@@ -1,9 +1,7 @@
-"""The options of training: those of train.py and check_config.py."""
+"""The options of train.py and check_config.py."""
 import argparse
 
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import get_world_size
-from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.utils.errors import InputError
@@ -16,15 +14,13 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='path of the config')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a path: from the newest in the work dir, and '
+        help='continue from a checkpoint; without a path, from the newest in the work dir, or '
         'from the start if there is none')
-    parser.add_argument(
-        '--amp', action='store_true',
-        help='train in bfloat16 where the GPU computes in it (the pre-training configs do)')
-    parser.add_argument('--no-validate', action='store_true', help='leave out validation')
-    parser.add_argument(
-        '--auto-scale-lr', action='store_true',
-        help="scale the learning rate by the batch size over all GPUs / the config's")
+    parser.add_argument('--amp', action='store_true', help='train in bfloat16 if the GPU supports '
+                        'it (the pre-training configs do so anyway)')
+    parser.add_argument('--no-validate', action='store_true', help='skip validation')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by '
+                        "the batch size over all GPUs / the config's")
     add_run_options(parser)
 
 
@@ -32,8 +28,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the options into the config.
 
     Raises:
-        FileNotFoundError: There is no checkpoint to resume from.
-        ValueError: An option does not go with the config.
+        FileNotFoundError: The checkpoint to resume from does not exist.
+        ValueError: An option is incompatible with the config.
     """
     if args.amp:
         _use_amp(cfg.optim_wrapper)
@@ -45,33 +41,17 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
             raise InputError(
-                f'--auto-scale-lr: {args.config} does not say for which batch size its learning '
-                'rate is; add auto_scale_lr = dict(base_batch_size=...)')
+                f'--auto-scale-lr: {args.config} does not say which batch size its learning rate '
+                'is for; add auto_scale_lr = dict(base_batch_size=...)')
         cfg.auto_scale_lr.enable = True
     merge_options(cfg, args, ['train_dataloader', 'val_dataloader', 'test_dataloader'])
-    if args.no_validate:  # after the options, which may name parts of validation
+    # Last, since --cfg-options may set parts of validation.
+    if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
 
-def check_epoch(runner: Runner) -> None:
-    """Refuse an epoch without a batch before mmengine's schedulers fail over it.
-
-    Raises:
-        ValueError: If the dataset is smaller than a batch and incomplete ones are dropped.
-    """
-    loader = runner.train_loop.dataloader
-    if len(loader) == 0:
-        raise InputError(
-            f'{len(loader.dataset)} samples over {get_world_size()} process(es) make no whole '
-            f'batch of {loader.batch_size}: lower train_dataloader.batch_size.')
-
-
 def _use_amp(optim_wrapper: ConfigDict) -> None:
-    """Switch a plain optimizer wrapper to bfloat16; one with mixed precision stays.
-
-    Raises:
-        ValueError: The config has a wrapper of another kind.
-    """
+    """Switch a plain optimizer wrapper to bfloat16; one with mixed precision stays."""
     kind = optim_wrapper.setdefault('type', 'OptimWrapper')
     if kind in ('OptimWrapper', 'mmengine.OptimWrapper'):
         optim_wrapper.type = 'vicmae_mm.BF16OptimWrapper'
