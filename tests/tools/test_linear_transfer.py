@@ -128,7 +128,7 @@ def test_wrong_options(tool, checkpoint, tmp_path, args, message):  # noqa: F811
 def test_device_that_is_not_there(tool, checkpoint, capsys):  # noqa: F811
     with pytest.raises(SystemExit):
         tool(TOOL, checkpoint, '--device', 'nonsense')
-    assert "'nonsense' can not be used" in capsys.readouterr().err
+    assert "'nonsense' cannot be used" in capsys.readouterr().err
 
 
 def test_helper_draws_two_classes():

@@ -90,7 +90,7 @@ def test_one_message(tool, checkpoint, clip, tmp_path, args, message):
 def test_device_that_is_not_there(tool, checkpoint, clip, capsys):
     with pytest.raises(SystemExit):
         tool(checkpoint, clip, '--device', 'gpu0')
-    assert "'gpu0' can not be used" in capsys.readouterr().err
+    assert "'gpu0' cannot be used" in capsys.readouterr().err
 
 
 def test_as_a_command(repo, tmp_path):
