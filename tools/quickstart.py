@@ -2,9 +2,9 @@
 
     python tools/quickstart.py
 
-Renders clips of handwritten digits (scikit-learn's: no download), pre-trains a small
-ViC-MAE and a MAE on them, and measures both, and the untrained network, on images of
-digits that were in no clip. Minutes on two CPU cores; the report says how many.
+Renders clips of handwritten digits (scikit-learn's, no download), pre-trains a small ViC-MAE
+and an MAE on them, and measures both, and the untrained network, on images of digits that are
+in no clip. Takes minutes on two CPU cores; the report says how many.
 """
 import argparse
 from functools import partial
@@ -16,9 +16,10 @@ from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
 from vicmae_mm.commands.quickstart.measuring import draw_images, majority_share, measure
 from vicmae_mm.commands.quickstart.pictures import draw_pictures
 from vicmae_mm.commands.quickstart.pretraining import build_runner, pretrain
-from vicmae_mm.commands.quickstart.progress import Progress
 from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
+from vicmae_mm.commands.quickstart.steps import Steps
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.utils.progress import Progress, say
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
 STEPS = ('render clips', 'pre-train ViC-MAE', 'pre-train MAE', 'measure', 'draw and report')
@@ -40,38 +41,39 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Take the steps one after another."""
+    """Run the steps in order."""
     args = parse_args()
-    progress = Progress(STEPS)
+    steps = Steps(STEPS)
     train_world, held_out_world = load_worlds()
 
-    progress.next_step()
-    clips = args.work_dir / 'clips'
-    if not render_clips(clips, train_world, args.clips, args.seed, progress.update):
-        progress.say(f'{clips} holds them already')
+    with steps.step():
+        clips = args.work_dir / 'clips'
+        if not render_clips(clips, train_world, args.clips, args.seed):
+            say(f'      {clips} already contains them')
 
-    progress.next_step()
     build = partial(build_runner, clips=clips, seed=args.seed, options=args.cfg_options)
-    runner = build(CONFIGS / 'vicmae.py', work_dir=args.work_dir / 'vicmae')
-    untrained, vicmae = pretrain(runner, progress.update)
-    progress.next_step()
-    _, mae = pretrain(build(CONFIGS / 'mae.py', work_dir=args.work_dir / 'mae'), progress.update)
+    with steps.step():
+        runner = build(CONFIGS / 'vicmae.py', work_dir=args.work_dir / 'vicmae')
+        untrained, vicmae = pretrain(runner)
+    with steps.step():
+        _, mae = pretrain(build(CONFIGS / 'mae.py', work_dir=args.work_dir / 'mae'))
 
-    progress.next_step()
-    size = vicmae.backbone.img_size[0]
-    train = draw_images(train_world, 2, size, args.seed + 1)
-    test = draw_images(held_out_world, 1, size, args.seed + 2)
-    networks = {'ViC-MAE': vicmae, 'MAE, equal budget': mae, 'at random': untrained}
-    accuracies = {}
-    for name, model in networks.items():
-        accuracies[name] = measure(model, train, test)
-        progress.update(len(accuracies), len(networks), name)
+    with steps.step():
+        size = vicmae.backbone.img_size[0]
+        train = draw_images(train_world, 2, size, args.seed + 1)
+        test = draw_images(held_out_world, 1, size, args.seed + 2)
+        networks = {'ViC-MAE': vicmae, 'MAE, equal budget': mae, 'at random': untrained}
+        accuracies = {}
+        with Progress('Measuring', len(networks)) as progress:
+            for name, model in networks.items():
+                accuracies[name] = measure(model, train, test)
+                progress.update(len(accuracies), name)
 
-    progress.next_step()
-    draw_pictures(vicmae, test, Path(runner.work_dir), args.work_dir)
-    seconds = progress.finish()
+    with steps.step():
+        draw_pictures(vicmae, test, Path(runner.work_dir), args.work_dir)
     table = accuracy_table(accuracies, majority_share(train, test))
-    write_report(args.work_dir / 'report.md', table, Setting.of(runner, mae, train, test), seconds)
+    write_report(args.work_dir / 'report.md', table, Setting.of(runner, mae, train, test),
+                 steps.seconds)
     print('\n'.join(['', *table, '', f'Wrote {args.work_dir / "report.md"}']))
 
 

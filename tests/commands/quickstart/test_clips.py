@@ -3,9 +3,11 @@ import av
 import numpy as np
 import pytest
 
-from vicmae_mm.commands.quickstart.clips import FPS, NUM_FRAMES, render_clips
+from vicmae_mm.commands.quickstart import clips as clips_module
+from vicmae_mm.commands.quickstart.clips import FPS, NUM_FRAMES, render_clips, write_clip
 from vicmae_mm.commands.quickstart.digit_scenes import SIDE, load_worlds
 from vicmae_mm.datasets.readers import open_video
+from vicmae_mm.utils import progress
 
 
 @pytest.fixture(scope='module')
@@ -13,10 +15,11 @@ def world():
     return load_worlds()[0]
 
 
-def test_clips_are_h264_of_the_promised_number_and_length(world, tmp_path):
-    seen = []
-    assert render_clips(tmp_path / 'clips', world, 3, 0, lambda *state: seen.append(state))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+def test_clips_are_h264_of_the_promised_number_and_length(world, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, 'LOG_INTERVAL', 0)
+    assert render_clips(tmp_path / 'clips', world, 3, 0)
+    shown = [line.split(',')[0] for line in capsys.readouterr().err.splitlines()]
+    assert shown == [f'Rendering: {done} of 3' for done in (1, 2, 3)]
     clips = sorted((tmp_path / 'clips').glob('*.mp4'))
     assert [clip.name for clip in clips] == ['00000.mp4', '00001.mp4', '00002.mp4']
     for clip in clips:
@@ -30,7 +33,7 @@ def test_clips_are_h264_of_the_promised_number_and_length(world, tmp_path):
         assert (steps > 0.5).all(), 'something moves from each frame to the next'
 
 
-def test_equal_settings_are_reused_and_others_are_not(world, tmp_path):
+def test_clips_of_the_same_settings_are_reused(world, tmp_path):
     folder = tmp_path / 'clips'
     assert render_clips(folder, world, 4, 0)
     before = {clip.name: clip.read_bytes() for clip in folder.glob('*.mp4')}
@@ -40,12 +43,15 @@ def test_equal_settings_are_reused_and_others_are_not(world, tmp_path):
     assert len(after) == 2 and after['00000.mp4'] != before['00000.mp4']
 
 
-def test_an_interrupted_rendering_is_done_again(world, tmp_path):
-    def stop(done, total):
-        raise KeyboardInterrupt
+def test_an_interrupted_rendering_is_done_again(world, tmp_path, monkeypatch):
+    def stop(path, frames):
+        write_clip(path, frames)
+        if path.stem == '00001':
+            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        render_clips(tmp_path / 'clips', world, 3, 0, stop)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(clips_module, 'write_clip', stop)
+        render_clips(tmp_path / 'clips', world, 3, 0)
     assert render_clips(tmp_path / 'clips', world, 3, 0)
 
 
@@ -56,7 +62,7 @@ def test_the_seed_decides(world, tmp_path):
     assert a == b != c
 
 
-def test_files_of_somebody_else_are_left_alone(world, tmp_path):
+def test_other_files_are_left_alone(world, tmp_path):
     (tmp_path / 'thesis.txt').write_text('mine')
     with pytest.raises(FileExistsError, match=r'thesis\.txt.*--work-dir'):
         render_clips(tmp_path, world, 2, 0)

@@ -1,4 +1,6 @@
 """Scenes of digits over photographs."""
+import sys
+
 import numpy as np
 import pytest
 
@@ -63,5 +65,11 @@ def test_the_digit_stays_in_the_scene(worlds):
     poses = [random_pose(rng) for _ in range(50)]
     for digit, pose in enumerate(poses):
         ink = digit_scenes._place(worlds[0].glyphs[digit], pose)
-        whole = worlds[0].glyphs[digit].sum() * (pose.side / digit_scenes.GLYPH)**2
-        assert ink.sum() > 0.97 * whole
+        complete = worlds[0].glyphs[digit].sum() * (pose.side / digit_scenes.GLYPH)**2
+        assert ink.sum() > 0.97 * complete
+
+
+def test_missing_scikit_learn_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
+    with pytest.raises(ImportError, match='pip install scikit-learn'):
+        load_worlds()

@@ -11,8 +11,8 @@ from vicmae_mm.commands.quickstart.measuring import ImageSet, draw_images, major
 
 @pytest.fixture(scope='module')
 def world():
-    whole = load_worlds()[0]
-    return World(whole.glyphs[:12], whole.labels[:12], whole.photo)
+    full = load_worlds()[0]
+    return World(full.glyphs[:12], full.labels[:12], full.photo)
 
 
 def test_every_digit_is_drawn_as_often_as_asked(world):

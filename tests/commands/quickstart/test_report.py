@@ -18,7 +18,7 @@ def table():
         chance=0.101)
 
 
-def test_each_accuracy_stands_under_its_name(table):
+def test_each_accuracy_is_in_its_column(table):
     head, _, *rows = ([cell.strip() for cell in line.strip('|').split('|')] for line in table)
     columns = {name: [row[column] for row in rows] for column, name in enumerate(head)}
     assert columns == {
@@ -30,7 +30,7 @@ def test_each_accuracy_stands_under_its_name(table):
     }
 
 
-def test_the_report_holds_table_setting_times_and_versions(table, tmp_path):
+def test_the_report_contains_table_setting_times_and_versions(table, tmp_path):
     write_report(tmp_path / 'report.md', table, SETTING, {'render': 2.0, 'train': 90.0})
     report = (tmp_path / 'report.md').read_text()
     assert '\n'.join(table) in report

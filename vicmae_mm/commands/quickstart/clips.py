@@ -3,13 +3,13 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.progress import track
 
 from . import digit_scenes
 from .digit_scenes import SIDE, World, draw_scene, random_pose
@@ -19,47 +19,42 @@ FPS = 12
 STAMP = 'rendered.json'
 
 
-def render_clips(folder: Path,
-                 world: World,
-                 num_clips: int,
-                 seed: int,
-                 on_progress: Callable[[int, int], None] = lambda done, total: None) -> bool:
-    """Render clips as H.264 files, each of another digit, or reuse those of an earlier run.
+def render_clips(folder: Path, world: World, num_clips: int, seed: int) -> bool:
+    """Render H.264 clips of one digit each, all different, or reuse those of an earlier run.
 
-    In a clip the digit and the window on the photograph go from one random
-    pose to another, independent one: between the two halves of a clip little
-    but the digit stays the same. File names and their order tell nothing
-    about the digits.
+    In a clip, the digit and the window on the photograph each move from one random pose to
+    another, so that little but the digit stays the same between the two halves of a clip. File
+    names and their order are unrelated to the digits.
 
     Args:
-        folder: Where to write ``00000.mp4`` ...; files of other settings in it are replaced.
+        folder: Where to write ``00000.mp4`` ...; replaces clips of other settings.
         world: What to draw.
-        num_clips: How many, at most the digits of ``world``.
-        seed: Chooses the order of the digits, and the poses.
-        on_progress: Called with the number of clips done and of all.
+        num_clips: At most the number of digits in ``world``.
+        seed: Of the order of the digits, and the poses.
 
     Returns:
-        Whether the clips were rendered now.
+        False if clips with the same settings were already there.
 
     Raises:
         ValueError: If there are fewer digits than clips.
-        FileExistsError: If ``folder`` holds something that is no earlier rendering.
+        FileExistsError: If ``folder`` contains anything but an earlier rendering.
     """
     if not 1 <= num_clips <= len(world.labels):
         raise InputError(f'num_clips={num_clips} should be 1 to {len(world.labels)}, the number '
-                         'of digits there are to show: every clip shows another one.')
+                         'of digits: every clip shows a different one.')
     stamp = folder / STAMP
     recipe = _recipe(num_clips, seed)
     if stamp.is_file() and json.loads(stamp.read_text()) == recipe:
         return False
     _make_empty(folder)
     rng = np.random.default_rng(seed)
-    for number, digit in enumerate(rng.permutation(len(world.labels))[:num_clips]):
+    digits = rng.permutation(len(world.labels))[:num_clips].tolist()
+    for number, digit in enumerate(track(digits, 'Rendering')):
         start, end = random_pose(rng), random_pose(rng)
         shares = np.linspace(0, 1, NUM_FRAMES)
         frames = [draw_scene(world, digit, start.towards(end, share)) for share in shares]
         write_clip(folder / f'{number:05d}.mp4', frames)
-        on_progress(number + 1, num_clips)
+    # Last, so that an interrupted rendering is not reused.
     stamp.write_text(json.dumps(recipe, indent=2))
     return True
 
@@ -70,6 +65,7 @@ def write_clip(path: Path, frames: list[np.ndarray]) -> None:
         stream = container.add_stream('libx264', rate=FPS)
         stream.width = stream.height = SIDE
         stream.pix_fmt = 'yuv420p'
+        # With one thread, the bytes do not depend on the number of cores.
         stream.options = dict(preset='veryfast', crf='18', bf='0', threads='1')
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
@@ -77,7 +73,7 @@ def write_clip(path: Path, frames: list[np.ndarray]) -> None:
 
 
 def _recipe(num_clips: int, seed: int) -> dict:
-    """All that the clips depend on; the code that draws them by its hash."""
+    """Everything that determines the clips, including a hash of the code that draws them."""
     code = ''.join(inspect.getsource(part) for part in (digit_scenes, render_clips, write_clip))
     return dict(
         num_clips=num_clips, seed=seed, num_frames=NUM_FRAMES,
@@ -85,12 +81,12 @@ def _recipe(num_clips: int, seed: int) -> dict:
 
 
 def _make_empty(folder: Path) -> None:
-    """Create the folder, or empty it of earlier clips and of nothing else."""
+    """Create the folder, or delete the earlier clips in it."""
     foreign = [path.name for path in folder.glob('*')
                if path.suffix != '.mp4' and path.name != STAMP]
     if foreign:
-        raise FileExistsError(f'{folder} is to hold the rendered clips and nothing else, but has '
-                              f'{foreign[0]}: choose another --work-dir.')
+        raise FileExistsError(f'{folder} is for rendered clips only, but contains {foreign[0]}: '
+                              'choose another --work-dir.')
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)

@@ -5,25 +5,25 @@ import cv2
 import numpy as np
 
 SIDE = 48  # px, of a clip and of a probe image
-GLYPH = 32  # px, of an enlarged digit before it is placed; the file holds 8 x 8 px
+GLYPH = 32  # px, of an enlarged digit before it is placed; scikit-learn's have 8 x 8 px
 HELD_OUT_SHARE = 0.4
 
 DIGIT_SIDE = (30.0, 40.0)  # px in the scene
-SHIFT = 5.0  # px, at most, from the middle of the scene
-TURN = 20.0  # degrees, at most, to either side
-WINDOW = (48.0, 110.0)  # px of the photograph that fill the scene
-LIGHT = 0.5  # of the photograph's brightness
-SHADOW = 0.75  # how much the surroundings of the ink darken
+SHIFT = 5.0  # px, maximal distance from the middle of the scene, in x and in y
+TURN = 20.0  # degrees, maximal rotation to either side
+WINDOW = (48.0, 110.0)  # px of the photograph, side of the part that fills the scene
+LIGHT = 0.5  # factor on the photograph's brightness
+SHADOW = 0.75  # share by which the surroundings of the ink are darkened
 
 
 @dataclass(frozen=True)
 class World:
-    """What scenes are made of: digits, and photographs to put them on.
+    """What scenes are made of.
 
     Args:
-        glyphs: Digits (N, GLYPH, GLYPH), float32 in 0 (paper) to 1 (ink).
+        glyphs: Images of digits (N, GLYPH, GLYPH), float32, 0 (paper) to 1 (ink).
         labels: The digits 0 to 9 (N,).
-        photo: Backgrounds (H, W, 3), uint8 RGB.
+        photo: Photographs to cut backgrounds from, side by side (H, W, 3), uint8 RGB.
     """
 
     glyphs: np.ndarray
@@ -37,9 +37,9 @@ class Pose:
 
     Args:
         centre: Of the digit (2,), x and y in px of the scene.
-        side: Of the digit's square in px of the scene.
-        angle: Of the digit in degrees.
-        window_centre: (2,), as shares (0 to 1) of the width and height it can move in.
+        side: Of the digit's square, in px of the scene.
+        angle: Of the digit, in degrees.
+        window_centre: x and y (2,) as shares (0 to 1) of the range the window can move in.
         window_side: In px of the photograph.
     """
 
@@ -50,19 +50,16 @@ class Pose:
     window_side: float
 
     def towards(self, other: 'Pose', share: float) -> 'Pose':
-        """The pose a share (0 to 1) of the straight way to another."""
-        return Pose(*(mine + share * (theirs - mine)
-                      for mine, theirs in zip(_fields(self), _fields(other), strict=True)))
+        """Interpolate linearly: this pose at share 0, the other at share 1."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Pose(*(mine + share * (theirs - mine) for mine, theirs in pairs))
 
 
 def load_worlds() -> tuple[World, World]:
-    """Load scikit-learn's 1797 digits and two photographs.
+    """Make a training world and a held-out world, which share nothing.
 
-    The held-out digits are the last in the file. Of the photographs, the left
-    halves belong to training and the right halves to the held-out world.
-
-    Returns:
-        The training world and the held-out world, which share nothing.
+    The digits are scikit-learn's 1797, of which the last are held out. Of its two photographs,
+    the left halves are for training, the right halves for the held-out world.
 
     Raises:
         ImportError: If scikit-learn is missing.
@@ -85,7 +82,7 @@ def load_worlds() -> tuple[World, World]:
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
-    """Draw a pose in which the digit is in the scene, all but the tip of a stroke."""
+    """Draw a pose that keeps the digit within the scene, except for the tips of strokes."""
     return Pose(
         centre=SIDE / 2 + rng.uniform(-SHIFT, SHIFT, 2),
         side=rng.uniform(*DIGIT_SIDE),
@@ -95,18 +92,12 @@ def random_pose(rng: np.random.Generator) -> Pose:
 
 
 def draw_scene(world: World, index: int, pose: Pose) -> np.ndarray:
-    """Draw a digit in white, with a soft shadow, over a part of the photograph.
-
-    All digits have the same ink, so that colour says nothing about which it is.
-
-    Args:
-        world: Digits and photograph.
-        index: Of the digit in ``world``.
-        pose: Where it is.
+    """Draw the digit ``world.glyphs[index]``, with a soft shadow, over a part of the photograph.
 
     Returns:
         The scene, uint8 (SIDE, SIDE, 3) RGB.
     """
+    # All digits are white, so that colour does not give away which digit it is.
     ink = _place(world.glyphs[index], pose)
     shadow = cv2.GaussianBlur(cv2.dilate(ink, np.ones((5, 5))), (0, 0), 2.0)
     ink, shadow = ink[..., None], shadow[..., None]
@@ -114,27 +105,25 @@ def draw_scene(world: World, index: int, pose: Pose) -> np.ndarray:
     return (scene * (1 - ink) + 255 * ink).round().clip(0, 255).astype(np.uint8)
 
 
-def _fields(pose: Pose) -> tuple:
-    return pose.centre, pose.side, pose.angle, pose.window_centre, pose.window_side
-
-
 def _enlarge(image: np.ndarray) -> np.ndarray:
-    """8 x 8 px to GLYPH x GLYPH px, smoothly, with room for strokes that end at the edge."""
+    """Enlarge 8 x 8 px to GLYPH x GLYPH px, smoothly."""
+    # Strokes that end at the edge need room to fade out.
     image = np.pad(image.astype(np.float32), 1)
     large = cv2.resize(image, (GLYPH, GLYPH), interpolation=cv2.INTER_CUBIC)
     return large.clip(0, 1)
 
 
 def _place(glyph: np.ndarray, pose: Pose) -> np.ndarray:
-    """Turn, scale and move a glyph into an empty scene (SIDE, SIDE)."""
+    """Rotate, scale and move a glyph into an empty scene (SIDE, SIDE)."""
     middle = (GLYPH - 1) / 2
     matrix = cv2.getRotationMatrix2D((middle, middle), pose.angle, pose.side / GLYPH)
+    # OpenCV's coordinates are 0 at the centre of the first pixel, a pose's at its corner.
     matrix[:, 2] = matrix[:, 2] + pose.centre - 0.5 - middle
     return cv2.warpAffine(glyph, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
 
 
 def _background(photo: np.ndarray, pose: Pose) -> np.ndarray:
-    """The window on the photograph, float32 (SIDE, SIDE, 3)."""
+    """Cut the window out of the photograph, resized to the scene: float32 (SIDE, SIDE, 3)."""
     side = round(pose.window_side)
     room = np.array([photo.shape[1] - side, photo.shape[0] - side])
     x, y = (pose.window_centre * room).round().astype(int)

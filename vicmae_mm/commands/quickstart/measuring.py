@@ -1,4 +1,4 @@
-"""What a network's frozen features tell about digits it has never seen."""
+"""Measures how well frozen features tell digits apart that the network has never seen."""
 from dataclasses import dataclass
 
 import cv2
@@ -16,12 +16,7 @@ LEVELS = ('avg', 'cls')  # features: the mean of the patch tokens, and the class
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images.
-
-    Args:
-        images: (N, 3, H, W), uint8 RGB.
-        labels: Digits 0 to 9 (N,).
-    """
+    """Images (N, 3, H, W), uint8 RGB, and the digits 0 to 9 on them (N,)."""
 
     images: Tensor
     labels: Tensor
@@ -29,23 +24,20 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares (0 to 1) of test images classified rightly from features of one kind."""
+    """Shares (0 to 1) of test images classified correctly from one kind of features."""
 
     linear: float
     knn: float
 
 
 def draw_images(world: World, per_digit: int, size: int, seed: int) -> ImageSet:
-    """Draw each digit of a world ``per_digit`` times, in random poses.
+    """Draw each digit of a world ``per_digit`` times, in random poses, as images of side ``size``.
 
-    Args:
-        world: Digits and photograph.
-        per_digit: Images of each digit.
-        size: Side of an image in px.
-        seed: Of the poses.
+    The seed determines the poses.
     """
     rng = np.random.default_rng(seed)
     numbers = np.tile(np.arange(len(world.labels)), per_digit)
+    # Drawn at the size of the clips and then reduced, as the training pipeline does.
     images = np.stack([
         cv2.resize(draw_scene(world, number, random_pose(rng)), (size, size),
                    interpolation=cv2.INTER_AREA) for number in numbers
@@ -58,7 +50,7 @@ def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> dict[str, Accurac
     """Train a linear probe and a kNN classifier on ``train``, score them on ``test``.
 
     Returns:
-        The accuracy from the features of each of :data:`LEVELS`.
+        The accuracies for each of :data:`LEVELS`.
     """
     encoder = Encoder.of(model)
     accuracies = {}
@@ -70,5 +62,5 @@ def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> dict[str, Accurac
 
 
 def majority_share(train: ImageSet, test: ImageSet) -> float:
-    """Accuracy without looking: always the class most frequent in training."""
+    """Accuracy of always answering the most frequent class in training."""
     return (test.labels == train.labels.mode().values).float().mean().item()

@@ -9,9 +9,9 @@ from mmengine.runner import Runner
 
 from vicmae_mm.models import ViCMAE
 from vicmae_mm.utils.processes.pool import num_cores
+from vicmae_mm.utils.progress import duration
 
 from .measuring import LEVELS, Accuracy, ImageSet
-from .progress import duration
 
 FEATURES = dict(avg='patches', cls='class token')
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
@@ -25,12 +25,12 @@ class Setting:
         num_clips: Clips of the training digits.
         num_epochs: Passes over the clips.
         num_steps: Optimizer steps of each pre-training.
-        batch_size: Pairs of frames a step.
+        batch_size: Pairs of frames per step.
         mask_ratio: Share of patches hidden from ViC-MAE's encoder.
-        mae_mask_ratio: The same of MAE.
+        mae_mask_ratio: Share of patches hidden from MAE's encoder.
         num_train: Images that train the probes.
         num_test: Images of held-out digits.
-        seed: Of the whole run.
+        seed: Of everything random.
     """
 
     num_clips: int
@@ -45,7 +45,7 @@ class Setting:
 
     @classmethod
     def of(cls, runner: Runner, mae: ViCMAE, train: ImageSet, test: ImageSet) -> 'Setting':
-        """The setting of ViC-MAE's run, the MAE beside it and the images they are measured on."""
+        """Read the setting from ViC-MAE's run, the MAE and the images."""
         loader = runner.train_dataloader
         return cls(
             num_clips=len(loader.dataset), num_epochs=runner.max_epochs,
@@ -55,11 +55,11 @@ class Setting:
 
 
 def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: float) -> list[str]:
-    """Lines of a Markdown table: a row a network, and chance.
+    """Lines of a Markdown table with one row per network, and one for chance.
 
     Args:
-        accuracies: Of each network, by the level of its features.
-        chance: Accuracy without looking.
+        accuracies: By network and level of its features.
+        chance: Accuracy of always giving the same answer.
     """
     columns = [f'{kind}, {FEATURES[level]}' for level in LEVELS
                for kind in ('linear probe', 'kNN')]
@@ -76,34 +76,31 @@ def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: flo
 
 def write_report(path: Path, table: list[str], setting: Setting,
                  seconds: Mapping[str, float]) -> None:
-    """Write the report as Markdown, beside the pictures it shows.
+    """Write the report as Markdown, in the folder of the pictures that it shows.
 
-    Args:
-        path: Of the report.
-        table: From :func:`accuracy_table`.
-        setting: What was run.
-        seconds: Wall time of each step.
+    The table is that of :func:`accuracy_table`; ``seconds`` is the wall time of each step.
     """
+    # A share p of n images has the standard error sqrt(p (1 - p) / n), largest at p = 0.5.
     error = 0.5 / setting.num_test**0.5
     path.write_text('\n'.join([
         '# ViC-MAE quickstart', '',
-        'Share of images of handwritten digits classified rightly from frozen features. None of',
+        'Share of images of handwritten digits classified correctly from frozen features. None of',
         f'the {setting.num_test} test digits was in any clip or trained any probe.', '', *table, '',
         f'A standard error is at most {error:.1%}. One run, seed {setting.seed}.', '',
         '## What was done', '',
         f'- {setting.num_clips} H.264 clips, each of one digit that moves, turns and scales while '
-        'the photograph behind it moves on its own.',
+        'the photograph behind it moves independently.',
         f'- Pre-training without labels: {setting.num_epochs} epochs, {setting.num_steps} steps '
         f'of {setting.batch_size} pairs of frames.',
         '- MAE with equal budget: the same encoder and decoder, clips, frames, crops, number of '
-        'steps and learning rate. It reconstructs both frames of a pair; the contrast between '
-        f'them is missing, and it hides {setting.mae_mask_ratio:.0%} of the patches, where ViC-MAE '
+        'steps and learning rate. It reconstructs both frames of a pair, but does not contrast '
+        f'them, and it hides {setting.mae_mask_ratio:.0%} of the patches, where ViC-MAE '
         f'hides {setting.mask_ratio:.0%}.',
-        '- At random: the weights that ViC-MAE started from.',
-        '- Features of the whole image, of the same kind for all networks: the mean of the last '
+        '- At random: the initial weights of ViC-MAE.',
+        '- Features, computed alike for all networks from the unmasked image: the mean of the last '
         'patch tokens, which the contrast compares, and the class token, which the paper probes.',
-        '- Linear probe: logistic regression on standardised features. kNN: by cosine, weighted.',
-        f'- The probes see labels: those of {setting.num_train} images of the training digits.', '',
+        '- Linear probe: logistic regression on standardised features. kNN: cosine-weighted vote.',
+        f'- Labels of {setting.num_train} images of the training digits are used by the probes only.', '',
         '## Pictures', '',
         'Held-out digits, reconstructed by ViC-MAE:', '', '![reconstruction](reconstruction.png)',
         '', 'Its pre-training:', '', '![curves](curves.png)', '',
