@@ -48,7 +48,7 @@ def test_records(packed):
     assert build(packed, indices=[5], pipeline=[])[0]['total_frames'] == LENGTHS[5]
 
 
-def test_every_stored_frame_is_the_one_of_its_number(packed):
+def test_stored_frames_keep_their_numbers(packed):
     dataset = build(packed, pipeline=[])
     for i in range(len(LENGTHS)):
         record = dataset[i]
@@ -72,7 +72,7 @@ def test_pairs(packed, sampling):
 
 def test_frames_that_are_not_stored(packed):
     dataset = build(packed, pipeline=[])
-    with pytest.raises(ValueError, match=r'frame 0 was asked for.*SampleFramePair'):
+    with pytest.raises(ValueError, match=r'frame 0 was requested.*SampleFramePair'):
         dataset[0]['video_reader'].get_frames([0])
     with pytest.raises(IndexError, match='0 to 39'):
         dataset[0]['video_reader'].get_frames([40])
@@ -91,7 +91,7 @@ def test_samples_depend_on_seed_epoch_and_index_alone(packed):
     assert tuple(view.numpy().tobytes() for view in views) == by_index[2][2:]
 
 
-def test_copies_and_pickles_read_as_well(packed):
+def test_copies_and_pickles_give_the_same_frames(packed):
     dataset = build(packed)
     want = dataset[SampleIndex(1, 0, 0)]
     for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
@@ -99,7 +99,7 @@ def test_copies_and_pickles_read_as_well(packed):
 
 
 @pytest.mark.parametrize('where', ['picture', 'name', 'shard gone', 'shard cut'])
-def test_damage_is_skipped_and_written_down(packed, tmp_path, where):
+def test_damage_is_skipped_and_recorded(packed, tmp_path, where):
     dataset = build(packed, pipeline=[])
     frames = dataset[3]['video_reader']._frames
     shard = packed / 'shard-00001.zip'
@@ -127,10 +127,10 @@ def test_damage_is_skipped_and_written_down(packed, tmp_path, where):
         assert all('shard-00001.zip' in line['reason'] for line in lines)
         again = build(packed)
         again.share_bad_videos(str(tmp_path / 'bad_videos.jsonl'))
-        assert len(again.bad_videos) == 0  # the shard may have been mended
+        assert len(again.bad_videos) == 0  # the shard may have been repaired
         with pytest.raises(VideoError, match=r'shard-00001\.zip'):
             build(packed, test_mode=True)[3]
-        with pytest.raises(TooManyBadVideosError, match=r'Copy the shards anew.*max_bad_share'):
+        with pytest.raises(TooManyBadVideosError, match=r'Copy the shards again.*max_bad_share'):
             build(packed, max_bad_share=0)[3]
 
 
@@ -154,22 +154,22 @@ def test_object_storage(packed):
         memory.rm('/bucket', recursive=True)
 
 
-def test_what_is_no_packed_dataset(packed, tmp_path, monkeypatch):
+def test_wrong_or_missing_data(packed, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'adlfs', None)  # as if it were not installed
     with pytest.raises(FileNotFoundError, match=r'no packed frames.*pack_frames\.py'):
         build(tmp_path / 'nowhere')
     with pytest.raises(ImportError, match='adlfs'):
         build('abfs://bucket/packed')
-    with pytest.raises(ValueError, match=r'should lie in \[0, 1\]'):
+    with pytest.raises(ValueError, match=r'should be in \[0, 1\]'):
         build(packed, max_bad_share=2)
     for shard in packed.glob('*.zip'):
         shard.write_bytes(b'')
     with pytest.raises(FileNotFoundError, match='None of the 3 shards'):
         build(packed)
     (packed / 'index.json').write_text('{"videos": 3')
-    with pytest.raises(ValueError, match='no index of packed frames'):
+    with pytest.raises(ValueError, match='not an index of packed frames'):
         build(packed)
     write_shard(packed / 'a.zip', [], [StoredVideo('x', 1, problem='is empty')], [()])
     build_index(packed, ['a.zip'])
-    with pytest.raises(ValueError, match=r'holds no video.*bad_videos\.jsonl'):
+    with pytest.raises(ValueError, match=r'contains no video.*bad_videos\.jsonl'):
         build(packed)

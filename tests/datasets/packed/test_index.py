@@ -50,10 +50,10 @@ def test_memory_is_mapped_not_read(packed):
 @pytest.mark.parametrize('change', [
     lambda array, data: as_npy(array[:-1]), lambda array, data: as_npy(array['number']),
     lambda array, data: data[:-1], lambda array, data: data[:50], lambda array, data: b''])
-def test_index_and_frames_must_be_whole_and_belong_together(packed, change):
+def test_index_and_frames_must_be_undamaged_and_match(packed, change):
     path = packed / 'frames.npy'
     path.write_bytes(change(np.load(path), path.read_bytes()))
-    with pytest.raises(ValueError, match=r'frames\.npy is not whole.*pack_frames\.py again'):
+    with pytest.raises(ValueError, match=r'frames\.npy is damaged.*pack_frames\.py again'):
         FrameTable(str(packed), load_index(str(packed)).num_frames)
 
 
@@ -63,18 +63,18 @@ def as_npy(array) -> bytes:
     return file.getvalue()
 
 
-def test_an_index_whose_making_is_cut_short_is_none(packed):
+def test_an_interrupted_index_does_not_exist(packed):
     with patch.object(json, 'dump', side_effect=KeyboardInterrupt), \
             pytest.raises(KeyboardInterrupt):
         build_index(packed, SHARDS)  # frames.npy is new by now
-    with pytest.raises(FileNotFoundError, match='let it come to its end'):
+    with pytest.raises(FileNotFoundError, match='must have finished'):
         load_index(str(packed))
 
 
-def test_shards_lie_beside_their_index(packed):
+def test_shards_are_in_the_folder_of_their_index(packed):
     path = packed / 'index.json'
     path.write_text(path.read_text().replace('shard-00001.zip', '../shard-00001.zip'))
-    with pytest.raises(ValueError, match=r"'\.\./shard-00001\.zip' is not beside it"):
+    with pytest.raises(ValueError, match=r"'\.\./shard-00001\.zip' is not in the same folder"):
         load_index(str(packed))
 
 
@@ -93,17 +93,17 @@ def test_names_of_any_kind(tmp_path):
 
 
 @pytest.mark.parametrize('keep', [0, 100, -1])
-def test_cut_shards_are_told(packed, keep):
+def test_truncated_shards_are_refused(packed, keep):
     shard = packed / SHARDS[0]
     shard.write_bytes(shard.read_bytes()[:keep])
-    with pytest.raises(ShardError, match='no whole shard'):
+    with pytest.raises(ShardError, match='not a complete shard'):
         build_index(packed, SHARDS)
 
 
-def test_damaged_shards_are_told_or_read_alike(packed):
+def test_damaged_shards_are_refused_or_read_the_same(packed):
     path = packed / SHARDS[0]
-    data, whole, rng = path.read_bytes(), read_shard(path), np.random.default_rng(0)
-    directory, told = data.index(b'PK\x01\x02'), 0
+    data, intact, rng = path.read_bytes(), read_shard(path), np.random.default_rng(0)
+    directory, refused = data.index(b'PK\x01\x02'), 0
     for at in rng.integers(directory, len(data), 150):
         bad = bytearray(data)
         bad[at] ^= 1 << rng.integers(8)
@@ -111,11 +111,11 @@ def test_damaged_shards_are_told_or_read_alike(packed):
         try:
             shard = read_shard(path)
         except ShardError:
-            told += 1
+            refused += 1
         else:  # a flag, a date, or a checksum, which fails when the frame is read
-            assert shard.videos == whole.videos
-            assert np.array_equal(shard.frames['offset'], whole.frames['offset'])
-    assert 50 < told < 150
+            assert shard.videos == intact.videos
+            assert np.array_equal(shard.frames['offset'], intact.frames['offset'])
+    assert 50 < refused < 150
 
 
 def test_frames_behind_longer_headers_are_not_misread(packed):
@@ -125,5 +125,5 @@ def test_frames_behind_longer_headers_are_not_misread(packed):
             longer = zipfile.ZipInfo(member.filename)
             longer.extra = b'\x99\x99\x04\x00abcd'  # as of another program
             new.writestr(longer, old.read(member))
-    with pytest.raises(ShardError, match='do not follow each other'):
+    with pytest.raises(ShardError, match='are not contiguous'):
         read_shard(packed / 'new.zip')

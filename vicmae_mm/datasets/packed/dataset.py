@@ -14,45 +14,46 @@ from .index import FrameTable, PackIndex, load_index
 from .packed_video import PackedVideo
 from .storage import RangeReader, file_sizes
 
-REMEDY = 'Copy the shards anew, or let tools/data/pack_frames.py make them anew'
+REMEDY = 'Copy the shards again, or run tools/data/pack_frames.py again, which rebuilds them'
 
 
 @DATASETS.register_module()
 class PackedFrameDataset(SkippingDataset):
     """Videos packed by ``tools/data/pack_frames.py``, on a disk or in object storage.
 
-    Records, bad videos and randomness are those of :class:`VideoPairDataset`, except that nothing
-    is opened by the pipeline: it starts with ``vicmae_mm.SampleFramePair``, and
-    ``vicmae_mm.VideoDecode`` follows. A record has, besides ``filename`` (the path as it was
-    listed), ``label``, ``modality``, ``start_index`` and ``sample_idx``:
+    Records, bad videos and randomness are as in :class:`VideoPairDataset`, except that the pipeline
+    opens nothing: it begins with ``vicmae_mm.SampleFramePair`` and ``vicmae_mm.VideoDecode``. A
+    record has ``filename`` (the original path, as listed), ``label``, ``modality``,
+    ``start_index``, ``sample_idx`` and
 
-    - ``total_frames``: frames of the video that was packed, from which sections and gaps count;
-    - ``stored_frames``: (K,) numbers of those there are, ascending;
-    - ``video_reader``: :class:`PackedVideo`.
+    - ``total_frames`` (int): frames in the original video, which sections and gaps refer to;
+    - ``stored_frames`` ((K,) int32 array): numbers of the stored frames, ascending;
+    - ``video_reader`` (:class:`PackedVideo`).
 
-    A frame that is damaged, or whose shard is missing or cut short, makes its video a bad one. The
-    next run tries it again, as the shard may have been mended. There is no time limit for reading.
+    A video is bad if a requested frame is damaged, or if its shard is missing or truncated. Reading
+    has no time limit.
 
     Args:
-        data_root (str): The folder that holds the shards, or a URL of one that fsspec knows, such
-            as ``s3://bucket/folder`` (needs the package of that kind of storage: s3fs).
+        data_root (str): Folder of the shards, or a URL that fsspec supports, for example
+            ``s3://bucket/folder`` (which needs the package s3fs).
         pipeline (Sequence): Transforms.
-        max_bad_share (float): Share of bad videos at which training stops, in [0, 1].
+        max_bad_share (float): Share of bad videos in [0, 1] above which training stops.
             Defaults to 0.05.
-        test_mode (bool): Raise on a bad video. Defaults to False.
+        test_mode (bool): Raise an error for a bad video instead of replacing it. Defaults to False.
         metainfo, indices, serialize_data, lazy_init, max_refetch: As in
-            ``mmengine.dataset.BaseDataset``. ``metainfo['classes']`` has the names of the labels
-            where they were packed along.
+            ``mmengine.dataset.BaseDataset``. ``metainfo['classes']`` is set to the names of the
+            labels if these were packed.
 
     Raises:
-        FileNotFoundError: There are no packed frames, or none of their shards is there.
+        FileNotFoundError: There are no packed frames, or all of their shards are missing.
         ValueError: The index is damaged, or an argument is out of range.
         ImportError: The package for this kind of URL is not installed.
         TooManyBadVideosError: While reading samples.
         RuntimeError: ``max_refetch`` draws gave no usable video.
     """
 
-    tries_again = True
+    # The ledger compares the original video files, which repairing a shard does not change.
+    retries_bad_videos = True
 
     def __init__(self,
                  data_root: str,
@@ -70,11 +71,11 @@ class PackedFrameDataset(SkippingDataset):
         return self.data_root
 
     def load_data_list(self) -> list[dict]:
-        """Read the index, and see that the shards are there."""
+        """Read the index and check that the shards exist."""
         index = load_index(self.data_root)
         if not index.videos:
-            raise InputError(f'{self.data_root} holds no video: none of those packed could be '
-                             'read, see bad_videos.jsonl there.')
+            raise InputError(f'{self.data_root} contains no video: none could be read when packing '
+                             '(see bad_videos.jsonl in that folder).')
         self._check_shards(index)
         if index.classes:
             self._metainfo['classes'] = index.classes
@@ -86,18 +87,20 @@ class PackedFrameDataset(SkippingDataset):
                 for video in index.videos]
 
     def _check_shards(self, index: PackIndex) -> None:
+        # Sizes alone: reading 60 GB at every start would take minutes. Frames have checksums.
         sizes = file_sizes(self.data_root)
         wrong = [name for name, size in index.shards if sizes.get(name) != size]
         if not wrong:
             return
         if len(wrong) == len(index.shards):
             raise FileNotFoundError(
-                f'None of the {len(wrong):,} shards of {self.data_root} is there in its full '
-                f'size, for example {wrong[0]}. {REMEDY}.')
-        then = 'is an error in test mode' if self.test_mode else 'are skipped and counted as bad'
-        print_log(f'{len(wrong):,} of the {len(index.shards):,} shards of {self.data_root} are '
-                  f'missing or not of the size they should have, for example {wrong[0]}: videos '
-                  f'that can not be read from them {then}. {REMEDY}.', 'current', logging.WARNING)
+                f'None of the {len(wrong):,} shards in {self.data_root} exists with its full size, '
+                f'for example {wrong[0]}. {REMEDY}.')
+        effect = ('reading from them is an error in test mode' if self.test_mode else
+                  'videos that cannot be read from them are skipped and counted as bad')
+        print_log(f'{len(wrong):,} of the {len(index.shards):,} shards in {self.data_root} are '
+                  f'missing or have the wrong size, for example {wrong[0]}: {effect}. {REMEDY}.',
+                  'current', logging.WARNING)
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""

@@ -11,15 +11,15 @@ from .storage import RangeReader
 
 
 class PackedVideo(VideoReader):
-    """Reads the stored frames of a video; frames keep the numbers they had in it.
+    """Reads the stored frames of a video by their numbers in the original video.
 
     Args:
-        path (str): The video's path as it was listed, for messages.
-        total_frames (int): Frames that the video had.
-        frames (np.ndarray): Those stored, of :data:`~vicmae_mm.datasets.packed.shards.FRAME`,
-            by ascending number.
+        path (str): Path of the original video, for messages.
+        total_frames (int): Number of frames in the original video.
+        frames (np.ndarray): The stored ones, rows of
+            :data:`~vicmae_mm.datasets.packed.shards.FRAME` with ascending numbers.
         shards (RangeReader): Reads the shards.
-        shard (str): Name of the one that the frames lie in.
+        shard (str): Name of the shard with these frames.
     """
 
     def __init__(self, path: str, total_frames: int, frames: np.ndarray, shards: RangeReader,
@@ -30,23 +30,25 @@ class PackedVideo(VideoReader):
         self._shard = shard
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        # searchsorted gives a position for any number, so the numbers found are compared next.
         rows = self._frames[np.searchsorted(self._frames['number'], wanted).clip(
             max=len(self._frames) - 1)].tolist()
         missing = [number for number, row in zip(wanted, rows, strict=True) if row[3] != number]
         if missing:
             raise InputError(
-                f'{self.path}: frame {missing[0]} was asked for, but of its {self.num_frames} '
-                f'frames only {len(self._frames)} are packed. Choose frames with '
-                "vicmae_mm.SampleFramePair, which keeps to results['stored_frames'].")
+                f'{self.path}: frame {missing[0]} was requested, but only {len(self._frames)} of '
+                f'its {self.num_frames} frames are packed. Choose frames with '
+                "vicmae_mm.SampleFramePair, which only draws from results['stored_frames'].")
         try:
             jpegs = self._shards.read(self._shard, [(row[0], row[0] + row[1]) for row in rows])
         except OSError as error:
-            raise VideoError(self.path, f'shard {self._shard} can not be read ({error})') from error
-        return {number: self._picture(jpeg, crc, number)
+            raise VideoError(self.path, f'shard {self._shard} cannot be read ({error})') from error
+        return {number: self._decode_jpeg(jpeg, crc, number)
                 for jpeg, (_, _, crc, number) in zip(jpegs, rows, strict=True)}
 
-    def _picture(self, jpeg: bytes, crc: int, number: int) -> np.ndarray:
-        # libjpeg makes a picture of almost anything; the check costs 1 % of decoding
+    def _decode_jpeg(self, jpeg: bytes, crc: int, number: int) -> np.ndarray:
+        # libjpeg decodes damaged data to a picture without an error, so the checksum of the ZIP
+        # directory is compared first. That costs 1 % of decoding.
         image = None if zlib.crc32(jpeg) != crc else cv2.imdecode(
             np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
@@ -54,4 +56,4 @@ class PackedVideo(VideoReader):
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
     def close(self) -> None:
-        """Nothing to release: the shards stay open for the other videos."""
+        """Nothing to release: the shards stay open for other videos."""

@@ -1,9 +1,9 @@
 """Shards: uncompressed ZIP files of JPEG frames, which any program can open.
 
-``000012/000047.jpg`` is frame 47 of video 12 of the shard. ``videos.json``, the last member, tells
-the rest: an object with ``classes`` (list of names) and ``videos``, a list of objects with ``path``
-(as it was listed), ``label`` (-1 for none) and either ``total_frames`` (of the video that was
-packed) and ``frames`` (the numbers of those stored, ascending), or ``problem``.
+``000012/000047.jpg`` is frame 47 of the shard's video 12. The last member, ``videos.json``, is an
+object with ``classes`` (list of names) and ``videos``, a list of objects with ``path`` (as listed),
+``label`` (-1 for none) and either ``total_frames`` (of the original video) and ``frames`` (numbers
+of the stored ones, ascending) or ``problem`` (why none is stored).
 """
 import io
 import json
@@ -18,39 +18,32 @@ from vicmae_mm.utils.atomic_files import atomic_write_bytes
 from vicmae_mm.utils.errors import InputError
 
 VIDEOS_FILE = 'videos.json'
+# Little-endian and without padding, because frames.npy is mapped as it is on the disk.
 FRAME = np.dtype([('offset', '<i8'), ('size', '<i4'), ('crc', '<u4'), ('number', '<i4')])
-HEADER_SIZE = 30  # bytes of a member's own header, before its name (APPNOTE.TXT 4.3.7)
+HEADER_SIZE = 30  # bytes of a member's local header before its name (APPNOTE.TXT 4.3.7)
 
 
 class ShardError(InputError):
-    """A file is no whole shard."""
+    """A file is not a complete shard."""
 
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """What a shard says of a video.
-
-    Attributes:
-        path: As it was listed.
-        label: Its label, -1 for none.
-        total_frames: Frames of the video that was packed.
-        frames: Numbers of those stored, ascending.
-        problem: Why none is stored; '' if they are.
-    """
-    path: str
-    label: int
-    total_frames: int = 0
-    frames: tuple[int, ...] = ()
-    problem: str = ''
+    """One video in ``videos.json``."""
+    path: str  # as listed
+    label: int  # -1 for none
+    total_frames: int = 0  # of the original video
+    frames: tuple[int, ...] = ()  # numbers of the stored ones, ascending
+    problem: str = ''  # why no frame is stored
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What a shard tells of itself.
+    """The contents of a shard, without the images.
 
     Attributes:
-        classes: Names of the labels; empty if not known.
-        videos: Its videos, bad ones too.
+        classes: Names of the labels; empty if unknown.
+        videos: All videos, including bad ones.
         frames: (N,) of :data:`FRAME`, the frames of all videos in order: offset and size of the
             JPEG file in bytes, its CRC-32, and the number of the frame in its video.
     """
@@ -60,34 +53,32 @@ class Shard:
 
 
 def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[StoredVideo],
-                pictures: Sequence[Sequence[bytes]]) -> None:
-    """Write a shard as a whole or not at all; the same input gives the same bytes.
+                images: Sequence[Sequence[bytes]]) -> None:
+    """Write a shard atomically; the same input gives the same bytes.
 
     Args:
-        path: The file.
-        classes: Names of the labels; empty if not known.
-        videos: All videos of the shard.
-        pictures: JPEG files of the frames of each.
-
-    Raises:
-        OSError: It can't be written.
+        path: The file to write.
+        classes, videos: As in :class:`Shard`.
+        images: JPEG files of each video's stored frames.
     """
     described = dict(classes=list(classes), videos=[asdict(video) for video in videos])
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w') as archive:
-        for number, (video, jpegs) in enumerate(zip(videos, pictures, strict=True)):
+    # Stored, not deflated: JPEG does not shrink further, and a frame is then a plain byte range.
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_STORED) as archive:
+        for number, (video, jpegs) in enumerate(zip(videos, images, strict=True)):
             for frame, jpeg in zip(video.frames, jpegs, strict=True):
+                # A ZipInfo of our own is dated 1980; a name alone would be stamped with the time.
                 archive.writestr(zipfile.ZipInfo(_member(number, frame)), jpeg)
         archive.writestr(zipfile.ZipInfo(VIDEOS_FILE), json.dumps(described))
     atomic_write_bytes(path, [buffer.getbuffer()])
 
 
 def read_shard(path: str | Path) -> Shard:
-    """Read what a shard tells of itself; no picture is looked at.
+    """Read the contents of a shard, but none of its images.
 
     Raises:
-        ShardError: It is no ZIP file, or not to its end, or no shard.
-        OSError: It can't be opened.
+        ShardError: The file is truncated, damaged or not a shard.
+        OSError: The file cannot be opened.
     """
     with open(path, 'rb') as file:
         try:
@@ -97,21 +88,24 @@ def read_shard(path: str | Path) -> Shard:
                           for video in described['videos']]
                 return Shard(described['classes'], videos,
                              _locate_frames(videos, archive.infolist()))
-        except Exception as error:  # zipfile raises a dozen kinds over a damaged directory
-            raise ShardError(f'{path} is no whole shard ({error})') from error
+        except Exception as error:  # zipfile raises a dozen types for a damaged directory
+            raise ShardError(f'{path} is not a complete shard ({error})') from error
 
 
 def _locate_frames(videos: Sequence[StoredVideo], members: Sequence[zipfile.ZipInfo]) -> np.ndarray:
-    """Rows of :data:`FRAME`, without a look at the members' own headers, which lie far apart."""
+    """Compute the rows of :data:`FRAME` from the ZIP directory alone."""
     numbers = [(video, frame) for video, stored in enumerate(videos) for frame in stored.frames]
     names = [_member(*number) for number in numbers]
     if [member.filename for member in members] != [*names, VIDEOS_FILE]:
-        raise InputError('it does not hold the frames that it tells of')
+        raise InputError(f'its members are not the frames that {VIDEOS_FILE} lists')
+    # Reading the local headers instead would cost one seek per frame across the complete file.
     rows = [(member.header_offset + HEADER_SIZE + len(name), member.file_size, member.CRC, frame)
             for member, name, (_, frame) in zip(members, names, numbers, strict=False)]
+    # A gap means that a local header is longer than computed, as other ZIP writers make it: the
+    # offset would then point into the header instead of the image.
     if any(start + size != following.header_offset
            for (start, size, *_), following in zip(rows, members[1:], strict=True)):
-        raise InputError('its members do not follow each other as they were written')
+        raise InputError('its members are not contiguous: damaged, or rewritten by another program')
     return np.array(rows, FRAME)
 
 

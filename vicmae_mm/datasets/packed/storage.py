@@ -1,4 +1,4 @@
-"""Reading parts of files, on a disk or wherever fsspec reaches."""
+"""Reading files, and ranges of them, from a disk or any storage that fsspec supports."""
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import fsspec
 from fsspec.core import url_to_fs
 
-MAX_OPEN = 256  # files a process keeps open; a system's limit is 1024 as a rule
+MAX_OPEN = 256  # files per process; the usual limit of the system is 1024
 
 
 def is_remote(root: str) -> bool:
@@ -19,12 +19,12 @@ def join(root: str, name: str) -> str:
     return f'{root.rstrip("/")}/{name}' if is_remote(root) else os.path.join(root, name)
 
 
-def read_whole(url: str) -> bytes:
-    """The bytes of a file.
+def read_file(url: str) -> bytes:
+    """Read a complete file.
 
     Raises:
-        FileNotFoundError: There is none.
-        OSError: It can't be read.
+        FileNotFoundError: It does not exist.
+        OSError: It cannot be read.
         ImportError: The package for this kind of URL is not installed; the message names it.
     """
     if not is_remote(url):
@@ -35,26 +35,21 @@ def read_whole(url: str) -> bytes:
 
 
 def file_sizes(root: str) -> dict[str, int]:
-    """Bytes of each file in a folder, by name.
-
-    Raises:
-        OSError: It can't be listed.
-    """
+    """Size in bytes of each file in a folder, by name."""
     if not is_remote(root):
         with os.scandir(root) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    # One listing for all shards: one request per shard would delay the start of every process.
     filesystem, folder = url_to_fs(root)
     return {os.path.basename(entry['name']): entry['size']
             for entry in filesystem.ls(folder, detail=True) if entry['type'] == 'file'}
 
 
 class RangeReader:
-    """Reads ranges of the files of one folder.
-
-    It may be forked and pickled along: files and connections are each process's own.
+    """Reads byte ranges of the files in one folder; may be forked and pickled.
 
     Args:
-        root (str): Folder, or URL of one that fsspec knows.
+        root (str): Folder, or a URL that fsspec supports.
     """
 
     def __init__(self, root: str) -> None:
@@ -65,30 +60,32 @@ class RangeReader:
         self._process: int | None = None
 
     def read(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Bytes ``begin`` to ``end`` of a file, for each range; fewer where the file ends.
-
-        From object storage, they are fetched at the same time.
+        """Bytes ``begin`` to ``end`` of a file for each range; fewer where the file ends.
 
         Raises:
-            OSError: The file is missing or can't be read.
+            OSError: The file is missing or cannot be read.
         """
         if not is_remote(self.root):
             descriptor = self._descriptor(name)
             return [os.pread(descriptor, end - begin, begin) for begin, end in ranges]
-        if self._process != os.getpid():  # connections do not survive a fork
+        # Connections do not survive a fork: fsspec serves them from a thread of the parent.
+        if self._process != os.getpid():
             self._filesystem, self._folder = url_to_fs(self.root)
             self._process = os.getpid()
         begins, ends = zip(*ranges, strict=True)
         paths = [f'{self._folder}/{name}'] * len(ranges)
         try:
+            # All ranges in one call, so that they are fetched concurrently: latency dominates.
             return self._filesystem.cat_ranges(paths, list(begins), list(ends), on_error='raise')
         except OSError:
             raise
-        except Exception as error:  # each kind of storage has its own, for a lost connection say
+        except Exception as error:
+            # Every storage package has exceptions of its own, for example for a lost connection.
             raise OSError(f'{type(error).__name__}: {error}') from error
 
     def _descriptor(self, name: str) -> int:
-        """An open file; those of a parent serve its children too, as ``pread`` has no position."""
+        # No lock and no check for forks: pread has no file position, so that a process and its
+        # forked children can use the same descriptor at once.
         if name not in self._descriptors:
             if len(self._descriptors) >= MAX_OPEN:
                 oldest = next(iter(self._descriptors))
