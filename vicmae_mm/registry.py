@@ -1,7 +1,7 @@
-"""Child registries of mmengine's, under the scope ``vicmae_mm``.
+"""Child registries of mmengine's, with the scope ``vicmae_mm``.
 
-A config names our components as ``type='vicmae_mm.ViCMAE'``; mmengine then
-imports the packages in ``locations``, so nothing heavy is loaded before use.
+A config names components as ``type='vicmae_mm.ViCMAE'``. mmengine then imports the
+packages in ``locations``, so nothing heavy is loaded before it is used.
 """
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry

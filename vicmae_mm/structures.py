@@ -1,22 +1,22 @@
-"""What datasets hand to models, besides tensors and mmengine's data samples."""
+"""What datasets pass to models, besides tensors and mmengine's data samples."""
 from typing import Any
 
 import torch
 from mmengine.structures import BaseDataElement
 
 
+# BaseDataElement, because mmengine's data preprocessors move only these and tensors to the device.
 class Views(BaseDataElement):
-    """Crops of clips, which become a tensor on the device that needs them.
+    """Crops of clips, stored as the frames they are cut from until they are on the device.
 
-    It stands for a sample's ``inputs`` from the worker to the data preprocessor. Any of mmengine's
-    calls :meth:`to` and so gets the tensor; ``vicmae_mm.ViewsDataPreprocessor`` normalises the
-    frames before they are cut.
+    ``PackViews`` sets it as a sample's ``inputs``. mmengine moves inputs by :meth:`to`, which
+    returns the tensor of crops; ``vicmae_mm.ViewsDataPreprocessor`` first normalises the frames.
 
     Attributes:
-        frames (Tensor): The frames, each once (D, H, W, C).
-        clips (Tensor): Places in them, int64 (clips, T), or all clips in a row (clips * T,).
+        frames (Tensor): The distinct frames (D, H, W, C).
+        clips (Tensor): Positions in ``frames``, int64 (clips, T), or (clips * T,) for 2-D models.
         corners (list[tuple[int, int]]): x and y of each crop's upper left pixel.
-        size (tuple[int, int]): Height h and width w of the crops, in pixels.
+        size (tuple[int, int]): Height h and width w of the crops in pixels.
     """
 
     frames: torch.Tensor
@@ -25,16 +25,16 @@ class Views(BaseDataElement):
     size: tuple[int, int]
 
     def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Move the frames as ``Tensor.to`` would, and cut the views there."""
+        """Move the frames as ``Tensor.to`` does, and cut the views there."""
         return self.cut(self.frames.to(*args, **kwargs))
 
     def cut(self, frames: torch.Tensor) -> torch.Tensor:
-        """Cut the views out of ``frames``, or of what was made of them on another device.
+        """Cut the views out of ``frames``, given as (D, H, W, C) on any device.
 
         Returns:
-            Tensor: (crops * clips, C, T, h, w), or (crops * clips * T, C, h, w) of clips in a
-            row. The first crop of every clip comes first. Channels lie last in memory, as after
-            mmaction2's ``FormatShape``.
+            Tensor: (crops * clips, C, T, h, w), or (crops * clips * T, C, h, w) for 2-D models, in
+            channels-last memory as from mmaction2's ``FormatShape``; the first crop of every clip
+            comes first.
         """
         clips = self.clips.to(frames.device)
         height, width = self.size

@@ -70,7 +70,7 @@ def test_missing_files_are_announced(config):
     (dict(data_prefix=dict(video='/no/such/folder')), FileNotFoundError, 'does not exist'),
     (dict(ann_file='/no/such/list.txt'), FileNotFoundError, 'does not exist'),
     (dict(ann_file='a.txt', labels_from_folders=True), ValueError, 'Leave one out'),
-    (dict(ann_file='a.txt', max_bad_share=5), ValueError, r'should lie in \[0, 1\]'),
+    (dict(ann_file='a.txt', max_bad_share=5), ValueError, r'should be in \[0, 1\]'),
     (dict(ann_file='a.txt', decode_timeout=0), ValueError, 'or None for no limit'),
 ])
 def test_wrong_arguments(kwargs, error, message):

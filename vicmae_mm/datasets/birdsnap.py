@@ -15,31 +15,27 @@ from vicmae_mm.utils.errors import InputError
 class Birdsnap(BaseDataset):
     """500 species of North American birds: 47,386 images to train on, 2,443 to test.
 
-    The distribution holds lists and a script, ``get_birdsnap.py``, that fetches the images from
-    Flickr, where many have gone. Images of the lists that are not on disk are left out and counted
-    in the log::
+    The distribution contains lists, separated by tabs with the column names in the first line, and
+    a script ``get_birdsnap.py`` that downloads the images from Flickr, where many no longer exist.
+    Listed images that are not on disk are left out and counted in the log::
 
         birdsnap
         ├── species.txt        id, common, scientific, dir
         ├── images.txt         url, md5, path, species_id, bb_x1, ...
         ├── test_images.txt    path
-        └── images             what the script has fetched
-            ├── Acadian_Flycatcher
-            │   ├── 2289.jpg
-            │   └── ...
+        └── images             downloaded by the script
+            ├── Acadian_Flycatcher/2289.jpg
             └── ...
-
-    The lists are separated by tabs, their first line names the columns.
 
     Args:
         data_root: The folder ``birdsnap``.
         split: ``'train'`` (all images that are not in test_images.txt) or ``'test'``.
         data_prefix: Folder of the images below ``data_root``.
-        **kwargs: Of ``mmpretrain.BaseDataset``.
+        **kwargs: As in ``mmpretrain.BaseDataset``.
 
     Raises:
-        FileNotFoundError: If a list is missing, or every image of the split.
-        ValueError: If the split is unknown, a list lacks a column or leads out of the images.
+        FileNotFoundError: A list, or every image of the split, is missing.
+        ValueError: The split is unknown, a list lacks a column, or a path is outside of the images.
     """
 
     def __init__(self,
@@ -55,43 +51,38 @@ class Birdsnap(BaseDataset):
             **{'test_mode': split == 'test', **kwargs})
 
     def load_data_list(self) -> list[dict]:
-        """Read the lists.
-
-        Returns:
-            ``img_path`` and ``gt_label`` of each image, the latter ``species_id - 1``.
-        """
+        """Read ``img_path`` and ``gt_label`` (``species_id - 1``) of each image."""
         root = Path(self.ann_file).parent
         species = sorted(_read_columns(root / 'species.txt', 'id', 'common'),
                          key=lambda row: int(row[0]))
         self._metainfo.setdefault('classes', tuple(name for _, name in species))
-        tests = {path for path, in _read_columns(root / 'test_images.txt', 'path')}
+        test_paths = {path for path, in _read_columns(root / 'test_images.txt', 'path')}
         images = _read_columns(root / 'images.txt', 'path', 'species_id')
         refuse_outside((path for path, _ in images), self.img_prefix, self.ann_file,
                        'remove the line')
         records, missing = [], 0
-        for path, number in images:
-            if (path in tests) != (self.split == 'test'):
+        for path, species_id in images:
+            if (path in test_paths) != (self.split == 'test'):
                 continue
             file = Path(self.img_prefix, path)
             if file.is_file():
-                records.append(dict(img_path=str(file), gt_label=int(number) - 1))
+                records.append(dict(img_path=str(file), gt_label=int(species_id) - 1))
             else:
                 missing += 1
         if not records:
             raise FileNotFoundError(f'None of the {missing:,} images that images.txt lists for '
-                                    f'{self.split!r} is in {self.img_prefix}.')
+                                    f'{self.split!r} exists in {self.img_prefix}.')
         if missing:
             print_log(f'Birdsnap: {missing:,} of {missing + len(records):,} images of '
-                      f'{self.split!r} are not on disk and left out.', 'current')
+                      f'{self.split!r} are not on disk and were left out.', 'current')
         return records
 
 
 def _read_columns(path: Path, *names: str) -> list[tuple[str, ...]]:
-    """The named columns of a list separated by tabs."""
     with open(path, encoding='utf-8', newline='') as file:
         reader = csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE)
-        lacking = set(names) - set(reader.fieldnames or ())
-        if lacking:
-            raise InputError(f'{path} lacks the column(s) {", ".join(sorted(lacking))}: its first '
-                             'line should name them, separated by tabs.')
+        missing = set(names) - set(reader.fieldnames or ())
+        if missing:
+            raise InputError(f'{path} lacks the column(s) {", ".join(sorted(missing))}: its first '
+                             'line should name all columns, separated by tabs.')
         return [tuple(row[name] for name in names) for row in reader]

@@ -1,4 +1,4 @@
-"""Labelled images in class folders or in a list, with words for what is wrong."""
+"""Labelled images in class folders or in a list, with errors that say what to change."""
 import os.path as osp
 from typing import Any
 
@@ -11,19 +11,19 @@ from vicmae_mm.registry import DATASETS
 
 @DATASETS.register_module()
 class LabelledImages(CustomDataset):
-    """mmpretrain's ``CustomDataset`` for local files, which must be labelled.
+    """mmpretrain's ``CustomDataset`` for labelled local files, with errors that say what to change.
 
-    Without ``ann_file`` the folders in ``data_prefix`` are the classes, in sorted order (for
-    ImageNet the usual labels); with it, each line is ``path label``.
+    Without ``ann_file``, the folders in ``data_prefix`` are the classes, in sorted order (for
+    ImageNet these are the usual labels). With it, each line is ``path label``, labels from 0.
 
     Args:
-        allow_outside_root (bool): Allow a list to name files that are neither in ``data_root``
-            nor in the folder ``data_prefix``. Defaults to False.
-        *args, **kwargs: Of ``mmpretrain.CustomDataset``.
+        allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and
+            ``data_prefix``. Defaults to False.
+        *args, **kwargs: As in ``mmpretrain.CustomDataset``.
 
     Raises:
-        FileNotFoundError: If the folder or the list does not exist, with the settings to change.
-        ValueError: If a line of the list has no label, or a path leads out of the data.
+        FileNotFoundError: The folder or the list does not exist.
+        ValueError: A line of the list has no label, or a path is outside of the data.
     """
 
     def __init__(self, *args: Any, allow_outside_root: bool = False, **kwargs: Any) -> None:
@@ -36,8 +36,8 @@ class LabelledImages(CustomDataset):
                                       ('ann_file', self.ann_file, osp.isfile)):
             if path and not exists(path):
                 raise FileNotFoundError(
-                    f'There is no {path}: set data_root and {setting} of the dataset, such as '
-                    f'train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
+                    f'{path} does not exist: set data_root and {setting} of the dataset, for '
+                    f'example train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
         if not self.ann_file:
             return super().load_data_list()
         images = read_list(self.ann_file)

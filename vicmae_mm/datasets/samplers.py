@@ -1,4 +1,4 @@
-"""A sampler whose indices say which epoch they belong to."""
+"""A sampler whose indices carry the random stream of the sample."""
 from collections.abc import Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -10,18 +10,15 @@ from vicmae_mm.utils.seeding import seeded
 
 
 class SampleIndex(int):
-    """A dataset index that also names the sample's random stream.
+    """A dataset index that also selects the sample's random stream.
 
-    It is an ``int`` wherever one is wanted. Subtraction and modulo, with which
-    mmengine's and torch's ``ConcatDataset`` and mmengine's ``RepeatDataset``
-    turn their index into the inner dataset's, change the value and keep the
-    stream: two repeats of one video in an epoch get different augmentations.
+    It is an ``int`` for every other purpose.
 
     Args:
         value (int): Index into the dataset.
         seed (int): Seed of the sampler, >= 0.
         epoch (int): Epoch, >= 0.
-        origin (int, optional): The index the sampler drew. Defaults to ``value``.
+        origin (int, optional): The index drawn by the sampler. Defaults to ``value``.
     """
 
     seed: int
@@ -38,6 +35,8 @@ class SampleIndex(int):
     def __reduce__(self) -> tuple:
         return SampleIndex, (int(self), self.seed, self.epoch, self.origin)
 
+    # torch's and mmengine's ConcatDataset and RepeatDataset compute the inner index by - and %. The
+    # stream stays that of the origin: two repeats of a video in an epoch are augmented differently.
     def __sub__(self, other: int) -> 'SampleIndex':
         return SampleIndex(int(self) - other, self.seed, self.epoch, self.origin)
 
@@ -45,12 +44,12 @@ class SampleIndex(int):
         return SampleIndex(int(self) % other, self.seed, self.epoch, self.origin)
 
     def random_stream(self, attempt: int = 0) -> AbstractContextManager[None]:
-        """A block in which all randomness is a function of (seed, epoch, origin, attempt)."""
+        """Context in which all randomness is a function of (seed, epoch, origin, attempt)."""
         return seeded((self.seed, self.epoch, self.origin), attempt)
 
 
 def random_stream(index: int) -> AbstractContextManager[None]:
-    """A block with the random stream that an index names; with the process's for a plain int."""
+    """Context with the random stream of an index; a plain int keeps the process's generators."""
     return index.random_stream() if isinstance(index, SampleIndex) else nullcontext()
 
 
@@ -58,30 +57,25 @@ def random_stream(index: int) -> AbstractContextManager[None]:
 class EpochSampler(DefaultSampler):
     """mmengine's ``DefaultSampler``, yielding :class:`SampleIndex`.
 
-    The order is DefaultSampler's. A dataset that understands the indices
-    (:class:`VideoPairDataset`) then draws frames and augmentations from
-    (seed, epoch, index) alone, so a sample is the same for any number of
-    workers and processes, and another one every epoch.
+    The order is that of DefaultSampler. A dataset that uses the streams
+    (:class:`VideoPairDataset`, :class:`PackedFrameDataset`, :class:`SeededSamples`) draws frames
+    and augmentations from (seed, epoch, index) alone: a sample is the same for any number of
+    workers and processes, and different in every epoch. Other datasets see plain integers, and so
+    does any under mmengine's ``ClassBalancedDataset``, which looks its index up in a list.
 
-    Why it is needed: mmengine seeds a worker with ``num_workers * rank +
-    worker_id + seed``, whatever the epoch. With ``persistent_workers=False``
-    every epoch repeats the same frames and crops, a resumed run repeats those
-    of epoch 0, and another number of workers changes them all.
-
-    Other datasets read a SampleIndex as the plain integer it is. mmengine's
-    ``ClassBalancedDataset`` looks its index up in a list, which loses the
-    stream: under it a sample draws from the worker's generators, as usual.
+    mmengine instead seeds a worker with ``num_workers * rank + worker_id + seed``, whatever the
+    epoch. With ``persistent_workers=False`` every epoch then repeats the same frames and crops, a
+    resumed run repeats those of epoch 0, and another number of workers changes them all.
 
     Args:
         dataset (Sized): The dataset.
         shuffle (bool): Shuffle every epoch. Defaults to True.
-        seed (int, optional): The runner passes its own; without one, a random
-            seed common to all processes.
-        round_up (bool): Whether to repeat a few samples, or else to leave a few
-            out, so that every process gets equally many. (DefaultSampler gives
-            some processes one more instead of leaving any out.) With False and
-            ``drop_last=True`` an epoch has the same batches for any number of
-            processes with the same global batch. Defaults to True.
+        seed (int, optional): Defaults to a random seed common to all processes; the runner passes
+            its own.
+        round_up (bool): How to give every process the same number of samples: repeat a few (True)
+            or leave a few out (False; DefaultSampler gives some processes one more instead). With
+            False and ``drop_last=True``, an epoch has the same batches for any number of
+            processes with the same global batch size. Defaults to True.
     """
 
     dataset: Sized
@@ -95,11 +89,7 @@ class EpochSampler(DefaultSampler):
         self._start = 0
 
     def start_at(self, position: int) -> None:
-        """Begin iterating at a later sample; the length stays that of a whole epoch.
-
-        Args:
-            position (int): Number of this process's samples to leave out, from 0.
-        """
+        """Skip this process's first ``position`` samples when iterating; ``len()`` stays."""
         self._start = position
 
     def __iter__(self) -> Iterator[int]:

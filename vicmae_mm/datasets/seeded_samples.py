@@ -1,4 +1,4 @@
-"""Any dataset, with samples drawn from streams of their own."""
+"""Per-sample random streams for any dataset."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +9,11 @@ from .samplers import random_stream
 
 @DATASETS.register_module()
 class SeededSamples:
-    """A dataset of mmpretrain, mmaction2 or torch that draws as :class:`VideoPairDataset` does.
+    """Wraps any dataset to draw its samples as :class:`VideoPairDataset` does.
 
-    Under ``vicmae_mm.EpochSampler``, what the transforms draw is a function of (seed, epoch,
-    index): the same for any number of workers and processes, and in a resumed run. Wrap it
-    around the outermost dataset, for example a ``ConcatDataset`` of images and videos.
+    Under ``vicmae_mm.EpochSampler``, all that its transforms draw is a function of (seed, epoch,
+    index): the same for any number of workers and processes, and in a resumed run. Wrap it around
+    the outermost dataset, for example a ``ConcatDataset`` of images and videos.
 
     Args:
         dataset (Sequence | dict): The dataset, or its config.
@@ -23,7 +23,7 @@ class SeededSamples:
         self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'dataset':  # not there yet, while it is unpickled
+        if name == 'dataset':  # not set yet while unpickling: would recurse without end
             raise AttributeError(name)
         return getattr(self.dataset, name)  # metainfo, get_cat_ids, ...
 

@@ -1,4 +1,4 @@
-"""A dataset of videos that survives bad ones."""
+"""A dataset of videos for training on pairs of frames, which tolerates bad files."""
 import logging
 import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
@@ -26,54 +26,50 @@ from .samplers import SampleIndex
 
 @DATASETS.register_module()
 class VideoPairDataset(SkippingDataset):
-    """Videos, from a list, a csv file or a folder; labels optional.
+    """Videos from a list, a csv file or a folder, with or without labels.
 
-    A record has the keys of mmaction2's ``VideoDataset``: ``filename``, ``label`` (-1 if there
-    is none), ``modality`` ('RGB'), ``start_index`` (0), ``sample_idx``; mmaction2's transforms
-    work on it, and the pipeline decides what becomes of it.
+    A record has the keys of mmaction2's ``VideoDataset``, so its transforms can be used:
+    ``filename``, ``label`` (-1 for none), ``modality`` ('RGB'), ``start_index`` (0),
+    ``sample_idx``. A sample is what the pipeline returns.
 
-    **Bad videos.** In training, a video for which the pipeline raises :class:`VideoError` (it
-    can't be opened or decoded), takes longer than ``decode_timeout`` or crashes is skipped,
-    remembered and another is drawn in its place; the pipeline runs in a process of its own for
-    that (:class:`~vicmae_mm.utils.processes.isolated_call.IsolatedFunction`). Any other
-    exception is a fault of the program and passes. A bad file is written once to
-    ``bad_videos.jsonl`` (``vicmae_mm.BadVideoHook`` says where) with its reason, and not opened
-    again while it stays the same file (those that ran out of time or crashed are tried again by
-    the next run: it may have been the machine). When their share passes ``max_bad_share``, training
-    stops. With ``test_mode=True`` nothing is ever swapped: VideoError passes.
+    **Bad videos.** In training, a video is bad if the pipeline raises :class:`VideoError` (it
+    cannot be opened or decoded), takes longer than ``decode_timeout`` or crashes; the pipeline
+    runs in a subprocess for that. Another video is drawn in its place, and the file is written
+    with the reason to ``bad_videos.jsonl`` (``vicmae_mm.BadVideoHook`` chooses where). It is not
+    opened again while it is unchanged; only after a timeout or a crash, which the machine may have
+    caused, does the next run try it again. Any other exception is a bug and is raised.
 
     **Randomness.** Given a :class:`SampleIndex` (``vicmae_mm.EpochSampler``), frames, augmentations
-    and the replacement of a bad video are functions of (seed, epoch, index). Given an ``int``,
-    they are functions of what numpy's generator draws in the process that asks, and in test mode
-    come from the process's generators as in any mmengine dataset. (One exception: a file of
-    which only some frames decode is skipped from its first failure on, by the process that met it.)
+    and the replacement of a bad video are functions of (seed, epoch, index). Given an ``int``, they
+    depend on the process's numpy generator, and in test mode on all its generators. (One exception:
+    a file of which only some frames decode is skipped by a process once it has failed there.)
 
     Args:
-        ann_file (str): Text list or ``.csv`` (:func:`read_annotations` has the format), relative
+        ann_file (str): Text list or ``.csv`` in the format of :func:`read_annotations`, relative
             to ``data_root``. Empty: every video below the folder ``data_prefix['video']``.
         data_root (str): Root of ``ann_file`` and ``data_prefix``. Defaults to ''.
-        data_prefix (dict): ``dict(video=...)``, the folder the videos' paths are relative to.
+        data_prefix (dict): ``dict(video=...)``, the folder that paths are relative to.
         pipeline (Sequence): Transforms.
         labels_from_folders (bool): Without ``ann_file``: label videos by their top-level folder;
-            ``metainfo['classes']`` has the names. Defaults to False.
-        exclude_file (str): A ``bad_videos.jsonl``, of ``tools/data/check_videos.py`` or of an
+            ``metainfo['classes']`` is set to the folders' names. Defaults to False.
+        exclude_file (str): A ``bad_videos.jsonl`` of ``tools/data/check_videos.py`` or of an
             earlier run, whose videos are left out while their files are unchanged. Relative to
-            where the program runs. Defaults to ''.
-        allow_outside_root (bool): Allow a list to name files that are neither in ``data_root``
-            nor in the folder of ``data_prefix``. Defaults to False.
-        max_bad_share (float): Share of bad videos at which training stops, in [0, 1].
+            the current folder. Defaults to ''.
+        allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and
+            ``data_prefix``. Defaults to False.
+        max_bad_share (float): Share of bad videos in [0, 1] above which training stops.
             Defaults to 0.05.
-        decode_timeout (float, optional): Seconds that the pipeline may take for a video in
-            training, at most a day. None: no limit, and no process of its own. Defaults to 60.
-        test_mode (bool): Raise on a bad video. Defaults to False.
+        decode_timeout (float, optional): Seconds per video for the pipeline in training, at most a
+            day. None: no limit and no subprocess. Defaults to 60.
+        test_mode (bool): Raise an error for a bad video instead of replacing it. Defaults to False.
         metainfo, indices, serialize_data, lazy_init, max_refetch: As in
             ``mmengine.dataset.BaseDataset``.
 
     Raises:
-        FileNotFoundError: The list, the folder, or every video looked at is missing.
-        ValueError: The list or folder holds no video, a label is no integer, a path leads out
-            of the data, or an argument is out of range.
-        TooManyBadVideosError: While reading samples, see above.
+        FileNotFoundError: The list, the folder, or every video that was checked is missing.
+        ValueError: The list or folder contains no video, a label is not an integer, a path is
+            outside of the data, or an argument is out of range.
+        TooManyBadVideosError: While reading samples.
         RuntimeError: ``max_refetch`` draws gave no usable video.
     """
 
@@ -91,11 +87,11 @@ class VideoPairDataset(SkippingDataset):
                  **kwargs: Any) -> None:
         if ann_file and labels_from_folders:
             raise InputError('labels_from_folders=True labels the videos of a folder, but ann_file '
-                             f'is {ann_file!r}: a list brings its own labels. Leave one out.')
+                             f'is {ann_file!r}, a list with its own labels. Leave one out.')
         self.labels_from_folders = labels_from_folders
         if decode_timeout is not None and not 0 < decode_timeout <= 86400:
-            raise InputError(f'decode_timeout={decode_timeout!r} should be seconds, above 0 and '
-                             'at most a day, or None for no limit.')
+            raise InputError(f'decode_timeout={decode_timeout!r} should be a number of seconds, '
+                             'above 0 and at most 86400 (a day), or None for no limit.')
         self.exclude_file = exclude_file
         self.allow_outside_root = allow_outside_root
         self.decode_timeout = decode_timeout
@@ -108,11 +104,11 @@ class VideoPairDataset(SkippingDataset):
 
     @property
     def source(self) -> str:
-        """The list or folder the videos come from."""
+        """The list, or without one the folder."""
         return self.ann_file or self.data_prefix['video']
 
     def load_data_list(self) -> list[dict]:
-        """Read the list or scan the folder, and see that the files are there."""
+        """Read the list or scan the folder, and check that files exist."""
         folder = self.data_prefix['video']
         if self.ann_file:
             videos = read_annotations(self.ann_file)
@@ -138,31 +134,33 @@ class VideoPairDataset(SkippingDataset):
         missing, checked = find_missing(paths)
         if not missing:
             return
-        of = f'{checked:,}' if checked == len(paths) else f'{checked:,} checked (of {len(paths):,})'
+        total = (f'{checked:,}' if checked == len(paths) else
+                 f'{checked:,} checked (of {len(paths):,})')
         if len(missing) == checked:
             raise FileNotFoundError(
-                f'None of the {of} videos listed in {self.ann_file} exists, for example '
-                f'{missing[0]!r}. Paths are taken relative to data_prefix, which makes '
-                f'{self.data_prefix["video"]!r} with data_root={self.data_root!r}: correct these, '
+                f'None of the {total} videos listed in {self.ann_file} exists, for example '
+                f'{missing[0]!r}. Paths are relative to data_prefix, here '
+                f'{self.data_prefix["video"]!r} with data_root={self.data_root!r}: correct these '
                 'or the list.')
-        then = ('reading one is an error in test mode.' if self.test_mode else
-                'they will be skipped and counted as bad.')
-        print_log(f'{len(missing):,} of the {of} videos listed in {self.ann_file} do not exist, '
-                  f'for example {missing[0]!r}: {then}', 'current', logging.WARNING)
+        effect = ('reading one is an error in test mode' if self.test_mode else
+                  'they will be skipped and counted as bad')
+        print_log(f'{len(missing):,} of the {total} videos listed in {self.ann_file} do not exist, '
+                  f'for example {missing[0]!r}: {effect}.', 'current', logging.WARNING)
 
     def _without_excluded(self, videos: list[Video]) -> list[Video]:
         known = read_bad_videos(self.exclude_file, (path for path, _ in videos))
-        left = [(path, label) for path, label in videos if path not in known]
-        if not left:
+        kept = [(path, label) for path, label in videos if path not in known]
+        if not kept:
             raise InputError(f'{self.exclude_file} names all {len(videos):,} videos of '
-                             f'{self.source} as bad: there is none left to read.')
-        print_log(f'{len(videos) - len(left):,} of the {len(videos):,} videos of {self.source} '
+                             f'{self.source} as bad: none is left to read.')
+        print_log(f'{len(videos) - len(kept):,} of the {len(videos):,} videos of {self.source} '
                   f'are left out: {self.exclude_file} names them as bad.', 'current')
-        return left
+        return kept
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         if self.decode_timeout is None:
             return super()._run_pipeline(info, index, stream)
+        # mmpretrain's SwitchRecipeHook replaces the pipeline; a subprocess keeps the one it has.
         if self._isolated is None or self._isolated_pipeline is not self.pipeline:
             self._isolated_pipeline = self.pipeline
             self._isolated = IsolatedFunction(

@@ -37,7 +37,7 @@ def test_class_without_images(tmp_path):
     folder = make_class_folders(tmp_path)
     shutil.rmtree(folder / 'train/class 0')
     (folder / 'train/class 0').mkdir()
-    with pytest.raises(DatasetProblem, match='train/class 0 holds no images'):
+    with pytest.raises(DatasetProblem, match='train/class 0 contains no images'):
         open_class_folders('mine', folder, 8)
 
 

@@ -8,7 +8,7 @@ from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
 @pytest.mark.parametrize('line', ['a.jpg', 'a.jpg -1', 'a.jpg x', ''])
 def test_lines_without_a_label(tmp_path, line):
     (tmp_path / 'list.txt').write_text(f'b c.jpg 0\n{line}\n')
-    with pytest.raises(ValueError, match=r'list\.txt, line 2: .*is not "path label"'):
+    with pytest.raises(ValueError, match=r'list\.txt, line 2: .*is not `path label`'):
         read_list(str(tmp_path / 'list.txt'))
 
 

@@ -62,7 +62,7 @@ def test_csv_with_paths_only(read):
 
 
 def test_csv_errors_name_the_line(read):
-    with pytest.raises(ValueError, match=r"line 3: the label 'cat' is no integer"):
+    with pytest.raises(ValueError, match=r"line 3: the label 'cat' is not an integer"):
         read('path,label\na.mp4,1\nb.mp4,cat\n', 'videos.csv')
     with pytest.raises(ValueError, match='line 2: no path in column 1'):
         read('a.mp4,1\n,2\n', 'videos.csv')
@@ -109,7 +109,7 @@ def test_labels_from_folders(folder):
     assert classes == ['a', 'b']
     assert videos == [('a/y.avi', 0), ('b/deep/er/x.mkv', 1), ('b/two words.MP4', 1)]
     (folder / 'loose.mp4').touch()
-    with pytest.raises(ValueError, match=r"'loose\.mp4' lies directly"):
+    with pytest.raises(ValueError, match=r"'loose\.mp4' is directly"):
         scan_folder(str(folder), labels_from_folders=True)
 
 

@@ -17,7 +17,7 @@ def path(tmp_path):
 
 
 def lines(path) -> list[dict]:
-    """The entries as anybody else would read them."""
+    """The entries as another program would read them."""
     return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
 
 
@@ -32,13 +32,13 @@ def test_entry(path, tmp_path):
     assert entry['dataset'] == 'list.txt' and entry['time'].endswith('+00:00')
 
 
-def test_file_name_that_is_no_utf8(path):
+def test_file_name_that_is_not_utf8(path):
     name = b'/x/\xff.mp4'.decode('utf-8', 'surrogateescape')
     BadVideoLedger(str(path)).add(name, 'gone', 'list')
     assert BadVideoLedger(str(path)).read_new()[0]['path'] == name
 
 
-def test_everybody_reads_what_others_add_once(path):
+def test_each_process_reads_entries_of_the_others_once(path):
     mine, other = BadVideoLedger(str(path)), BadVideoLedger(str(path))
     assert mine.read_new() == []
     other.add('/x/a.mp4', 'gone', 'list')
@@ -60,7 +60,7 @@ def test_same_video_is_written_once_and_again_when_the_file_has_changed(path, tm
     assert [entry['size'] for entry in lines(path)] == [3, 4]
 
 
-def test_half_a_line_of_a_killed_process_spoils_nothing(path):
+def test_partial_line_of_a_killed_process_is_ignored(path):
     BadVideoLedger(str(path)).add('/x/a.mp4', 'gone', 'list')
     with open(path, 'a') as file:
         file.write('{"path": "/x/half')
@@ -108,9 +108,9 @@ def test_processes_at_once_write_each_video_once(path):
 @pytest.mark.parametrize('text', [
     'a.mp4 1\nb.mp4 2\n', '{"path": "a.mp4", "full": false}\n', '[1]\n',
     '{"path": 3, "reason": "", "size": 1, "mtime_ns": 1, "dataset": ""}\n'])
-def test_another_file_is_no_exclusion_list(path, text):
+def test_other_files_are_refused_as_exclusion_list(path, text):
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"bad_videos.jsonl' is no list of bad videos: .* JSON"):
+    with pytest.raises(ValueError, match=r"bad_videos.jsonl' is not a list of bad videos: .* JSON"):
         read_bad_videos(str(path), ['a.mp4'])
 
 

@@ -67,7 +67,7 @@ def test_index_dir(video, tmp_path):
         frames.append(VideoDecode().transform(results | dict(frame_inds=[30, 3]))['imgs'])
         assert len(list(folder.rglob('*.safetensors'))) == 1
     assert np.array_equal(*frames)
-    with pytest.raises(ValueError, match=r"index_dir=.* is of use to backend='pyav' alone"):
+    with pytest.raises(ValueError, match=r"index_dir=.* only works with backend='pyav'"):
         VideoInit('decord', index_dir=str(folder))
 
 

@@ -142,7 +142,7 @@ def test_start_index_of_raw_frames_is_added():
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(mode='foo'), "mode='foo' is none of"),
+    (dict(mode='foo'), "mode='foo' should be one of"),
     (dict(num_sections=1), 'num_sections=1 should be an integer of at least 2'),
     (dict(num_sections=2.5), 'num_sections=2.5'),
     (dict(mode='continuous'), 'needs delta'),

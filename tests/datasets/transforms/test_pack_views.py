@@ -119,7 +119,8 @@ def test_frames_that_the_crops_do_not_fit(shape):
 
 
 def test_arguments_and_registration():
-    with pytest.raises(ValueError, match=r"input_format='NPTCHW' is none of \('NCTHW', 'NCHW'\)"):
+    message = r"input_format='NPTCHW' should be one of \('NCTHW', 'NCHW'\)"
+    with pytest.raises(ValueError, match=message):
         PackViews(SIDE, input_format='NPTCHW')
     built = TRANSFORMS.build(dict(
         type='vicmae_mm.PackViews', crop_size=SIDE, meta_keys=('a', )))

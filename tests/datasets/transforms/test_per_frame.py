@@ -117,5 +117,5 @@ def test_wrong_positions_are_refused(chosen):
 
 
 def test_it_says_where_it_belongs():
-    with pytest.raises(KeyError, match='after VideoDecode'):
+    with pytest.raises(ValueError, match='after VideoDecode'):
         PerFrame([CROP])(dict(filename='a.mp4'))

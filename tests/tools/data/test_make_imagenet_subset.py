@@ -121,8 +121,8 @@ def test_a_list_is_replaced_as_a_whole(tool, root, monkeypatch):
 
 @pytest.mark.parametrize('prepare, message', [
     (lambda root: None, 'No such file or directory'),
-    (lambda root: (root / 'train').mkdir(), 'holds no class folders'),
-    (lambda root: (root / 'train/empty').mkdir(parents=True), 'empty holds no images'),
+    (lambda root: (root / 'train').mkdir(), 'contains no class folders'),
+    (lambda root: (root / 'train/empty').mkdir(parents=True), 'empty contains no images'),
 ])
 def test_errors_say_what_is_wrong(tool, tmp_path, capsys, prepare, message):
     prepare(tmp_path)

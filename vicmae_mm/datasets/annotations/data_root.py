@@ -1,4 +1,4 @@
-"""Lists name files of the data, not any file of the machine."""
+"""Lists may only name files of the data, not any file of the machine."""
 import os
 from collections.abc import Iterable, Sequence
 
@@ -7,20 +7,17 @@ from vicmae_mm.utils.errors import InputError
 ALLOW = 'if you trust the list, set allow_outside_root=True of the dataset'
 
 
-def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, otherwise: str,
+def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, alternative: str,
                    roots: Sequence[str] = ()) -> None:
-    """Refuse a list that leads out of the data.
-
-    Paths are compared as they are written: a link inside the data may lead anywhere, as that is how
-    people lay data out over disks, and no list makes one. Where no folder is named, neither
-    ``folder`` nor one of ``roots``, there is nothing to lead out of.
+    """Refuse a list that names a file outside of the data.
 
     Args:
         paths (Iterable[str]): As listed, absolute or relative to ``folder``.
-        folder (str): What they are relative to.
+        folder (str): What paths are relative to.
         ann_file (str): The list, for the message.
-        otherwise (str): What else can be done, for the message.
-        roots (Sequence[str]): More folders that files may lie in.
+        alternative (str): What else the user can do, for the message.
+        roots (Sequence[str]): Further folders that may contain files. If these and ``folder`` are
+            empty, every path is allowed.
 
     Raises:
         ValueError: A path is in none of the folders.
@@ -31,12 +28,14 @@ def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, otherwise: 
     for path in paths:
         if not os.path.isabs(path) and '..' not in path:
             continue
-        whole = os.path.abspath(os.path.join(folder, path))
-        if not any(os.path.commonpath([root, whole]) == root for root in allowed):
+        # Compared as written, without following links: people spread data over disks by links, and
+        # a list cannot create one.
+        absolute = os.path.abspath(os.path.join(folder, path))
+        if not any(os.path.commonpath([root, absolute]) == root for root in allowed):
             raise InputError(
-                f'{_where(ann_file, path)}: {path!r} leads out of {" and ".join(allowed)}, where '
-                'the files of this list should lie. Correct the path, or the folder if it is the '
-                f'wrong one; {otherwise}.')
+                f'{_where(ann_file, path)}: {path!r} is outside of {" and ".join(allowed)}, where '
+                'the files of this list should be. Correct the path or the folder, or '
+                f'{alternative}.')
 
 
 def _where(ann_file: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""``bad_videos.jsonl``: one line a bad video, written once by all processes of a run."""
+"""``bad_videos.jsonl``: one line per bad video, shared by all processes of a run."""
 import fcntl
 import json
 import logging
@@ -15,16 +15,14 @@ from vicmae_mm.utils.file_state import file_state
 
 
 class BadVideoLedger:
-    """The file that every worker and rank adds its bad videos to.
+    """The file to which all workers and ranks append their bad videos.
 
     A line is a JSON object: ``path``, ``reason``, ``time`` (UTC, ISO 8601), ``size`` and
-    ``mtime_ns`` of the file (null if missing), ``dataset`` (the list or folder it comes from),
-    ``try_again`` (whether it may have been the machine's fault).
-    Lines are appended under a lock, after reading what the others have added; where the file
-    system has no locks, two processes that meet one video at once may both write it.
+    ``mtime_ns`` of the file (null if missing), ``dataset`` (its list or folder), ``try_again``
+    (whether the next run should try the unchanged file again).
 
     Args:
-        path (str): The file; need not exist yet, its folder must.
+        path (str): The file; it need not exist, but its folder must.
     """
 
     def __init__(self, path: str) -> None:
@@ -32,7 +30,7 @@ class BadVideoLedger:
         self._offset = 0
 
     def read_new(self) -> list[dict]:
-        """Entries added since the last call, by anybody."""
+        """Entries that any process added since the last call."""
         if not os.path.exists(self.path):
             return []
         with open(self.path, 'rb') as file:
@@ -40,25 +38,26 @@ class BadVideoLedger:
 
     def add(self, video: str, reason: str, dataset: str,
             try_again: bool = False) -> tuple[list[dict], bool]:
-        """Write a bad video down, unless somebody has just done so.
+        """Append a bad video, unless another process has done so since the last call.
 
         Returns:
             tuple[list[dict], bool]: The entries added since the last call, including this one
-            if written, and whether it was.
+            if it was written, and whether it was.
 
         Raises:
-            OSError: The file can't be written.
+            OSError: The file cannot be written.
         """
         size, mtime = file_state(video)
         entry = dict(path=video, reason=reason, time=datetime.now(timezone.utc).isoformat(
             timespec='seconds'), size=size, mtime_ns=mtime, dataset=dataset,
             try_again=try_again)
+        # Reading before writing, under one lock: two workers often meet the same video at once.
         with open(self.path, 'a+b') as file, _locked(file):
             entries = self._read_new(file)
             if any(other['path'] == video and (other['size'], other['mtime_ns']) == (size, mtime)
                    for other in entries):
                 return entries, False
-            # One write in append mode: a reader never sees half a line of ours.
+            # A single write in append mode: readers, which take no lock, see all of it or nothing.
             file.write(self._newline(file) + json.dumps(entry, ensure_ascii=False).encode(
                 'utf-8', 'surrogateescape') + b'\n')
             file.flush()
@@ -68,6 +67,7 @@ class BadVideoLedger:
     def _read_new(self, file: BinaryIO) -> list[dict]:
         file.seek(self._offset)
         lines = file.read()
+        # An incomplete last line is being written, or was cut off by a kill: try it again later.
         end = lines.rfind(b'\n') + 1
         self._offset += end
         entries = (_parse(line) for line in lines[:end].splitlines())
@@ -75,7 +75,7 @@ class BadVideoLedger:
 
     @staticmethod
     def _newline(file: BinaryIO) -> bytes:
-        """What must precede a new line: a break, if a killed process left half a line."""
+        """What to write before a new line: a line break if a killed process left a partial one."""
         if file.seek(0, os.SEEK_END) == 0:
             return b''
         file.seek(-1, os.SEEK_END)
@@ -89,48 +89,43 @@ def _parse(line: bytes) -> dict | None:
             return entry if isinstance(entry['path'], str) else None
     except (ValueError, AttributeError):
         pass
-    return None  # half a line of a killed process, or somebody's edit
+    return None  # a partial line of a killed process, or a manual edit
 
 
 def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
-    """Which of some videos a ledger names as bad, their files being what they were then.
+    """Find the videos that a ledger names as bad and whose files have not changed since.
 
-    However the paths are written, it is the same video if they lead to the same place from here;
-    links are not followed.
-
-    Args:
-        path (str): A ``bad_videos.jsonl``.
-        videos (Iterable[str]): Paths; looked at only if there are entries.
+    Paths are compared as absolute paths, without following links.
 
     Returns:
-        dict[str, dict]: The last entry for each bad one, by its path as given in ``videos``.
+        dict[str, dict]: The last entry of each bad video, by its path as given in ``videos``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is something else than such a list.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not a list of bad videos.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'The list of bad videos {path!r} does not exist: '
-                                'tools/data/check_videos.py writes one, and training does.')
+                                'tools/data/check_videos.py and training write such lists.')
     entries = BadVideoLedger(path).read_new()
     if not entries and os.path.getsize(path):
-        raise InputError(f'{path!r} is no list of bad videos: it should have a JSON object a line, '
-                         'as in the bad_videos.jsonl that tools/data/check_videos.py writes.')
+        raise InputError(f'{path!r} is not a list of bad videos: expected one JSON object per '
+                         'line, as tools/data/check_videos.py writes them.')
     bad = match_entries(entries, videos)
     if entries and not bad:
-        print_log(f'None of the {len(entries):,} videos that {path} names is there as it was: '
-                  'their paths are others, as seen from here, or the files have changed since. For '
-                  f'example {entries[0]["path"]!r}.', 'current', logging.WARNING)
+        print_log(f'None of the {len(entries):,} videos that {path} names matches one here, for '
+                  f'example {entries[0]["path"]!r}: their absolute paths are different, or the '
+                  'files have changed since.', 'current', logging.WARNING)
     return bad
 
 
 def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[str, dict]:
-    """The same of entries already read."""
+    """The last of these entries for each video whose file is unchanged, by the video's path."""
     last = {os.path.abspath(entry['path']): entry for entry in entries}
     if not last:
         return {}
-    named = ((video, last.get(os.path.abspath(video))) for video in videos)
-    return {video: entry for video, entry in named
+    found = ((video, last.get(os.path.abspath(video))) for video in videos)
+    return {video: entry for video, entry in found
             if entry and file_state(video) == (entry['size'], entry['mtime_ns'])}
 
 
@@ -138,7 +133,9 @@ def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[str, dict]
 def _locked(file: BinaryIO) -> Iterator[None]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:  # e.g. Lustre mounted without -o flock
+    except OSError:
+        # For example Lustre mounted without -o flock. Two processes that meet a video at the same
+        # time may then both write it, which does no harm.
         yield
         return
     try:

@@ -1,4 +1,4 @@
-"""Which videos of a dataset are bad, and when there are too many."""
+"""The bad videos of a dataset, and the limit of their number."""
 import logging
 from collections.abc import Callable
 
@@ -13,20 +13,19 @@ REMEDY = ('Check data_root and data_prefix if files are missing; find and remove
 
 
 class TooManyBadVideosError(RunError):
-    """The share of videos that can't be read has passed the dataset's limit."""
+    """The share of videos that cannot be read exceeds the dataset's limit."""
 
 
 class BadVideos:
     """The bad videos of one dataset.
 
-    Each process remembers those it met. With a ledger (:meth:`share`) it also learns
-    those of the other workers and ranks, so that counts are over all processes; without
-    one, a process counts its own.
+    Each process remembers those that it found. With a ledger (:meth:`share`) it also learns those
+    of the other workers and ranks, so that counts are over all processes.
 
     Args:
-        dataset (str): The list or folder the dataset comes from, as named in messages.
+        dataset (str): The dataset's list or folder, for messages.
         max_share (float): Limit of bad / all videos, in [0, 1].
-        remedy (str): What to do about bad ones, for the message where there are too many.
+        remedy (str): What to do about bad videos, for the message at the limit.
     """
 
     def __init__(self, dataset: str, max_share: float, remedy: str = REMEDY) -> None:
@@ -43,16 +42,11 @@ class BadVideos:
         return len(self._reasons)
 
     def share(self, ledger_path: str, filenames: Callable[[], set[str]]) -> None:
-        """Use a ledger, and take over what an earlier run wrote there.
+        """Use the ledger ``ledger_path``, and take over the entries of an earlier run.
 
-        A video it names counts as bad only if it is one of this dataset and its file is still
-        the same (size and modification time): repaired ones are tried again, and so are those
-        over which a process crashed or ran out of time.
-
-        Args:
-            ledger_path (str): Path of the jsonl file.
-            filenames (Callable): Returns the paths of the dataset's videos; called only if there
-                are entries (it reads every record).
+        An entry counts if it names a video of this dataset whose file still has the same size and
+        modification time, unless a process crashed or ran out of time over it. ``filenames``
+        returns the paths of the dataset's videos; it is called only if there are entries.
         """
         self.ledger = BadVideoLedger(ledger_path)
         entries = self.ledger.read_new()
@@ -62,17 +56,14 @@ class BadVideos:
                                  if not entry.get('try_again'))
 
     def refresh(self) -> None:
-        """Learn what the other processes have found since."""
+        """Learn what other processes have found since the last call."""
         if self.ledger is not None:
             self._learn(self.ledger.read_new())
 
     def add(self, path: str, reason: str, try_again: bool = False) -> None:
-        """Remember a bad video and write it down, once over all processes.
+        """Remember a bad video; log it and write it to the ledger once over all processes.
 
-        Args:
-            path (str): The file.
-            reason (str): What is wrong with it.
-            try_again (bool): It may have been the machine's fault: the next run tries it again.
+        With ``try_again``, the next run tries the video again though its file is unchanged.
         """
         self._reasons[path] = reason
         is_new = True
@@ -81,30 +72,24 @@ class BadVideos:
                 entries, is_new = self.ledger.add(path, reason, self.dataset, try_again)
                 self._learn(entries)
             except OSError as error:
-                print_log(f'{self.ledger.path} can not be written ({error}): bad videos are '
-                          'counted in each process alone.', 'current', logging.WARNING)
+                # Not worth ending a training of days for: only the count becomes inexact.
+                print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
+                          'only the bad videos that it finds itself.', 'current', logging.WARNING)
         if is_new:
-            print_log(f'Skipped a bad video, another is drawn in its place: {path}: {reason}',
+            print_log(f'Skipped a bad video and drew another one: {path}: {reason}',
                       'current', logging.WARNING)
 
     def check(self, num_videos: int) -> None:
-        """Stop when there are too many.
-
-        Args:
-            num_videos (int): Size of the dataset.
-
-        Raises:
-            TooManyBadVideosError: ``len(self) / num_videos`` is over the limit.
-        """
+        """Raise TooManyBadVideosError if ``len(self) / num_videos`` exceeds the limit."""
         if len(self) <= self.max_share * num_videos:
             return
         examples = '\n'.join(f'  {path}: {reason}'
                              for path, reason in list(self._reasons.items())[:3])
-        written = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
+        all_listed = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
         raise TooManyBadVideosError(
             f'Too many bad videos: {len(self):,} of {num_videos:,} '
-            f'({len(self) / num_videos:.1%}) of {self.dataset!r} can not be opened or decoded, '
-            f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{written}'
+            f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded; '
+            f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{all_listed}'
             f'{self.remedy}; or raise max_bad_share of the dataset.')
 
     def _learn(self, entries: list[dict]) -> None:

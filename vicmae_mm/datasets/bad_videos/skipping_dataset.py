@@ -1,4 +1,4 @@
-"""A dataset that draws another video in the place of a bad one."""
+"""A dataset that replaces a bad video with another one."""
 from collections.abc import Callable
 from typing import Any
 
@@ -14,41 +14,30 @@ from .limit import BadVideos
 
 
 class SkippingDataset(BaseDataset):
-    """What :class:`VideoPairDataset` and :class:`PackedFrameDataset` do alike.
+    """Base class of :class:`VideoPairDataset` and :class:`PackedFrameDataset`.
 
-    A subclass reads its videos in ``load_data_list``, which must also set ``bad_videos``. A record
-    has the keys of mmaction2's ``VideoDataset``: ``filename``, ``label`` (-1 if there is none),
+    A subclass reads its videos in ``load_data_list``, which must also set ``bad_videos``. Records
+    have the keys of mmaction2's ``VideoDataset``: ``filename``, ``label`` (-1 for none),
     ``modality`` ('RGB'), ``start_index`` (0), ``sample_idx``.
 
-    In training, a video for which the pipeline raises :class:`VideoError` is skipped, remembered
-    and another is drawn in its place; when their share passes ``max_bad_share``, training stops.
-    With ``test_mode=True`` nothing is ever swapped: VideoError passes.
-
-    Args:
-        max_bad_share (float): Share of bad videos at which training stops, in [0, 1].
-            Defaults to 0.05.
-        test_mode (bool): Raise on a bad video. Defaults to False.
-        kwargs: As in ``mmengine.dataset.BaseDataset``.
-
-    Raises:
-        ValueError: ``max_bad_share`` is out of range.
-        TooManyBadVideosError: While reading samples, see above.
-        RuntimeError: ``max_refetch`` draws gave no usable video.
+    In training, a video for which the pipeline raises :class:`VideoError` is recorded as bad, and
+    another one is drawn in its place. With ``test_mode=True`` the error is raised. The subclasses
+    describe the arguments and errors.
     """
 
     bad_videos: BadVideos
-    tries_again = False  # whether the next run tries bad videos again though they did not change
+    retries_bad_videos = False  # whether the next run tries bad videos again if unchanged
 
     def __init__(self, *, max_bad_share: float = 0.05, test_mode: bool = False,
                  **kwargs: Any) -> None:
         if not 0 <= max_bad_share <= 1:
-            raise InputError(f'max_bad_share={max_bad_share!r} should lie in [0, 1].')
+            raise InputError(f'max_bad_share={max_bad_share!r} should be in [0, 1].')
         self.max_bad_share = max_bad_share
         super().__init__(test_mode=test_mode, **kwargs)
 
     @property
     def source(self) -> str:
-        """Where the videos come from, as named in messages."""
+        """The list or folder of the videos, for messages."""
         raise NotImplementedError
 
     def get_data_info(self, idx: int) -> dict:
@@ -62,23 +51,17 @@ class SkippingDataset(BaseDataset):
         return [self.get_data_info(idx)['label']]
 
     def __getitem__(self, idx: int) -> Any:
-        """One sample; in training, of another video if this one is bad.
-
-        Args:
-            idx (int): Index, or :class:`SampleIndex`.
-
-        Returns:
-            dict: What the pipeline makes of the record.
-        """
+        """The pipeline's result for one video; in training, for another one if that is bad."""
         if not self._fully_initialized:
             self.full_init()
         if self.test_mode:
             with random_stream(idx):
                 return self.pipeline(self.get_data_info(idx))
-        index = _with_streams(idx)
+        index = _as_sample_index(idx)
         for attempt in range(self.max_refetch + 1):
-            # Streams of their own for each attempt: a sample must not depend on how far
-            # the pipeline got with a bad video, or on whether it was known already.
+            # Each attempt has its own streams (even: pipeline, odd: choice of a video), because a
+            # sample must not depend on how far the pipeline got with a bad video, nor on whether
+            # this process already knew that it was bad.
             candidate = int(index)
             if attempt > 0:
                 with index.random_stream(2 * attempt - 1):
@@ -89,10 +72,10 @@ class SkippingDataset(BaseDataset):
         raise RunError(
             f'{self.source}: no usable video for index {int(idx)} in {attempt + 1} draws '
             f'({len(self.bad_videos):,} of {len(self):,} videos are known to be bad). If the '
-            'videos are good, a transform of the pipeline returns None too often.')
+            'videos are good, a transform in the pipeline returns None too often.')
 
     def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
-        """The sample of exactly this video; None if it is bad or the pipeline rejects it."""
+        """The sample of this video; None if it is bad or the pipeline rejects it."""
         info = self.get_data_info(candidate)
         path = info['filename']
         if path in self.bad_videos:
@@ -100,10 +83,11 @@ class SkippingDataset(BaseDataset):
         try:
             sample = self._run_pipeline(info, index, stream)
         except VideoError as error:
-            self.bad_videos.add(path, error.reason, self.tries_again)
+            self.bad_videos.add(path, error.reason, self.retries_bad_videos)
         else:
             if not isinstance(sample, FailedCall):
                 return sample
+            # A crash or a timeout can be the machine's fault, so the next run tries it again.
             self.bad_videos.add(path, sample.reason, try_again=True)
         self.bad_videos.check(len(self))
         return None
@@ -112,17 +96,18 @@ class SkippingDataset(BaseDataset):
         return run_seeded(self.pipeline, info, index, stream)
 
     def share_bad_videos(self, ledger_path: str) -> None:
-        """Write bad videos to a file all processes share; call it before workers start.
+        """Record bad videos in a file that all processes share; call it before workers start.
 
         Args:
-            ledger_path (str): ``bad_videos.jsonl`` of the run; its entries of an earlier run
-                count as well while the files they name are unchanged.
+            ledger_path (str): ``bad_videos.jsonl`` of the run. Entries of an earlier run count
+                while the files they name are unchanged.
 
         Raises:
-            TooManyBadVideosError: Those alone are over the limit.
+            TooManyBadVideosError: The entries of an earlier run alone exceed the limit.
         """
         if not self._fully_initialized:
             self.full_init()
+        # A function, because collecting the names deserializes every record.
         self.bad_videos.share(ledger_path, self._filenames)
         self.bad_videos.check(len(self))
 
@@ -131,13 +116,13 @@ class SkippingDataset(BaseDataset):
 
 
 def run_seeded(pipeline: Callable, info: dict, index: SampleIndex, stream: int) -> Any:
-    """What a pipeline makes of a record, on a random stream of the index."""
+    """Run a pipeline on a record with one of the index's random streams."""
     with index.random_stream(stream):
         return pipeline(info)
 
 
-def _with_streams(idx: int) -> SampleIndex:
-    """The index; one that names no streams is given those that the process's generator draws."""
+def _as_sample_index(idx: int) -> SampleIndex:
+    """The index; a plain integer gets streams drawn from the process's numpy generator."""
     if isinstance(idx, SampleIndex):
         return idx
     return SampleIndex(idx, *np.random.randint(2**31, size=3).tolist())

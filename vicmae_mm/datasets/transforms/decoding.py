@@ -1,4 +1,4 @@
-"""Opening a video and decoding the frames that the transforms in between chose."""
+"""Opening a video, and decoding the frames that the transforms in between have chosen."""
 from typing import Any
 
 import numpy as np
@@ -12,38 +12,39 @@ from vicmae_mm.utils.errors import InputError, RunError
 
 @TRANSFORMS.register_module()
 class VideoInit(BaseTransform):
-    """Open a video: what mmaction2's ``DecordInit`` does, frame-accurately.
+    """Open a video, in place of mmaction2's ``DecordInit`` and frame-accurately.
 
     Required keys: ``filename``.
 
     Added keys: ``video_reader`` (:class:`~vicmae_mm.datasets.readers.VideoReader`),
-    ``total_frames`` (int, what decodes), ``avg_fps`` (float, frames a second).
+    ``total_frames`` (int, the number of frames that decode), ``avg_fps`` (float, frames per
+    second).
 
     Args:
-        backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``.
-        index_dir: Folder to keep what was found out about each video in, so that it is found out
-            once: about 7 kB for 10 s of video, made when a video is first opened, used while the
-            video's size and time of change stay. For ``'pyav'`` only. Nothing is kept if None.
-        device: Where ``'torchcodec'`` decodes: ``'cuda'`` is the current GPU of the process that
-            reads. A forked process can't use it, so that training needs ``num_workers=0`` and the
-            dataset ``decode_timeout=None``. Defaults to ``'cpu'``.
+        backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. Defaults to ``'pyav'``.
+        index_dir: Folder in which to keep an index of each video, so that a video is analysed only
+            when it is first opened: about 7 kB per 10 s of video, used while the video's size and
+            modification time stay the same. Only for ``'pyav'``. Defaults to None, keep nothing.
+        device: Where ``'torchcodec'`` decodes: ``'cuda'`` is the current GPU of the reading
+            process. A forked process cannot use it, so training then needs ``num_workers=0`` and
+            ``decode_timeout=None`` of the dataset. Defaults to ``'cpu'``.
 
     Raises:
-        ValueError: There is no such backend, or it makes no use of ``index_dir`` or ``device``.
-        ImportError: The package of the backend is not installed.
-        RuntimeError: The device can't be used in the process that reads (when transforming).
-        VideoError: The file can't be opened as a video (when transforming).
+        ValueError: The backend is unknown, or does not support ``index_dir`` or ``device``.
+        ImportError: The backend's package is not installed.
+        RuntimeError: The reading process cannot use the device (when transforming).
+        VideoError: The file cannot be opened as a video (when transforming).
     """
 
     def __init__(self, backend: str = 'pyav', index_dir: str | None = None,
                  device: str = 'cpu') -> None:
         check_backend(backend)
         if index_dir is not None and backend != 'pyav':
-            raise InputError(f"VideoInit: index_dir={index_dir!r} is of use to backend='pyav' "
-                             f'alone, not to {backend!r}. Leave one out.')
+            raise InputError(f"VideoInit: index_dir={index_dir!r} only works with backend='pyav', "
+                             f'not with {backend!r}. Leave one out.')
         if device != 'cpu' and backend != 'torchcodec':
-            raise InputError(f"VideoInit: device={device!r} is of use to backend='torchcodec' "
-                             f'alone, not to {backend!r}. Leave one out.')
+            raise InputError(f"VideoInit: device={device!r} only works with backend='torchcodec', "
+                             f'not with {backend!r}. Leave one out.')
         self.backend = backend
         self.index_dir = index_dir
         self.device = device
@@ -51,40 +52,39 @@ class VideoInit(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open ``results['filename']``."""
+        # Not in __init__: a process that has initialised CUDA forks workers that cannot use it.
         if self.device != 'cpu':
-            _check_device(self.device)
+            self._check_device()
         reader = open_video(results['filename'], self.backend, self._store, self.device)
         results['video_reader'] = reader
         results['total_frames'] = reader.num_frames
         results['avg_fps'] = reader.fps
         return results
 
+    def _check_device(self) -> None:
+        try:
+            torch.empty(0, device=self.device)
+        except (AssertionError, RuntimeError) as error:
+            raise RunError(
+                f'VideoInit: device={self.device!r} cannot be used in this process '
+                f'({str(error).strip().splitlines()[0]}). It needs a GPU and a process that is not '
+                'forked: set train_dataloader.num_workers=0 and decode_timeout=None of the '
+                'dataset, or leave out device to decode on the CPU.') from error
+
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(backend={self.backend!r}, index_dir={self.index_dir!r}, '
                 f'device={self.device!r})')
 
 
-def _check_device(device: str) -> None:
-    # Here, not before workers are forked: what has touched a GPU leaves its forks without one.
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise RunError(
-            f'VideoInit: device={device!r} can not be used in this process '
-            f'({str(error).strip().splitlines()[0]}). It takes a GPU, and a process that is not '
-            'forked: set train_dataloader.num_workers=0 and decode_timeout=None of the dataset, '
-            'or leave out device to decode on the CPU.') from error
-
-
 @TRANSFORMS.register_module()
 class VideoDecode(BaseTransform):
-    """Decode the chosen frames and close the video: what mmaction2's ``DecordDecode`` does.
+    """Decode the chosen frames and close the video, in place of mmaction2's ``DecordDecode``.
 
     Required keys: ``video_reader``, ``frame_inds`` (integers in [0, total_frames), any shape).
 
     Modified keys: ``frame_inds`` (flattened), ``video_reader`` (None).
 
-    Added keys: ``imgs`` (list of HxWx3 uint8 RGB arrays, one for each index, in their order),
+    Added keys: ``imgs`` (list of (H, W, 3) uint8 RGB arrays, one per index in the given order),
     ``original_shape`` and ``img_shape`` ((height, width) of the first).
 
     Raises:
@@ -95,6 +95,7 @@ class VideoDecode(BaseTransform):
         """Decode ``results['frame_inds']``."""
         results['frame_inds'] = np.asarray(results['frame_inds']).reshape(-1)
         with results['video_reader'] as reader:
+            # An open reader cannot be pickled, which a sample from a worker must be.
             results['video_reader'] = None
             results['imgs'] = reader.get_frames(results['frame_inds'])
         results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]

@@ -1,4 +1,4 @@
-"""Which frames of a video make a pair."""
+"""Drawing pairs of frames from a video."""
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -12,45 +12,41 @@ MODES = ('distant', 'continuous')
 class SampleFramePair(BaseTransform):
     """Draw pairs of frame indices ``i <= j`` from a video of T frames.
 
-    ``mode='distant'`` (section 5.3 of the paper, "D" in Table 4) cuts the video
-    into n sections, section k being the frames ``floor(kT/n) ..
-    floor((k+1)T/n) - 1``, and draws one frame uniformly from each of two
-    sections. With n = 2 these are the two halves; with n > 2 the model still
-    takes pairs, so two different sections are drawn first. A video with fewer
-    frames than sections is cut into T sections.
+    ``mode='distant'`` (section 5.3 of the paper, "D" in Table 4) cuts the video into n sections,
+    section k being the frames ``floor(kT/n) .. floor((k+1)T/n) - 1``, and draws one frame
+    uniformly from each of two sections. For n = 2 these are the halves; for n > 2 two different
+    sections are drawn first. A video with fewer frames than sections is cut into T sections.
 
-    ``mode='continuous'`` draws ``d = min(delta, T - 1)``, i uniformly from
-    ``0 .. T-1-d``, j uniformly from ``i+1 .. i+d``. ``delta=0`` is the same frame
-    twice, drawn from the whole video.
+    ``mode='continuous'`` draws i uniformly from ``0 .. T-1-d`` and j uniformly from
+    ``i+1 .. i+d``, where ``d = min(delta, T - 1)``. ``delta=0`` gives the same frame twice, drawn
+    from the whole video. Otherwise the two frames differ, in both modes, if T >= 2; T = 1 gives
+    (0, 0).
 
-    Unless ``delta=0``, the two frames differ whenever T >= 2; T = 1 gives (0, 0).
+    If only some frames are stored (``stored_frames``), sections and gaps still count all T frames,
+    but only stored frames are drawn: sections without any are left out, and in the continuous mode
+    i is uniform among the stored frames that have another one at most d frames later.
 
-    Of a video that only some frames are stored of (``stored_frames``), sections and gaps still
-    count all T frames, and the draw is among those stored: a section is the frames stored in it,
-    one without any is passed over. In the continuous mode i is then uniform among the stored
-    frames with another at most ``min(delta, T - 1)`` frames later, j among these.
+    Required Keys: ``total_frames`` (int, >= 1), ``start_index`` (int, optional), ``stored_frames``
+    (optional, ascending numbers in ``0 .. T-1``).
 
-    Required Keys: ``total_frames`` (int, >= 1), ``start_index`` (optional), ``stored_frames``
-    (optional; ascending numbers in ``0 .. T-1``).
-
-    Added Keys: ``frame_inds`` (int64 array: ``[i_0, j_0, i_1, j_1, ...]`` of
-    ``2 * num_pairs`` entries, or one), ``clip_len`` (= num_frames), ``num_clips``
-    (= num_pairs) and ``frame_interval`` (1), as mmaction2's ``SampleFrames`` sets them.
+    Added Keys: ``frame_inds`` (int64 array ``[i_0, j_0, i_1, j_1, ...]`` of shape
+    (num_frames * num_pairs,), with ``start_index`` added), ``clip_len`` (num_frames),
+    ``num_clips`` (num_pairs) and ``frame_interval`` (1), as set by mmaction2's ``SampleFrames``.
 
     Args:
         mode (str): 'distant' or 'continuous'.
         num_sections (int, optional): Sections of the distant mode, >= 2. Defaults to 2.
-        delta (int, optional): Largest gap of the continuous mode in frames, >= 0.
-        max_gap (int, optional): Largest ``j - i`` allowed, in frames, >= 1. A distant pair
-            is then drawn from a window of ``max_gap + 1`` frames whose place in the video is
-            uniform. Defaults to None, no limit.
-        num_frames (int): 2, or 1 for one uniformly drawn frame (the MAE baseline), whatever
-            the mode. Defaults to 2.
-        num_pairs (int): Independent pairs to draw from one opened video. Defaults to 1.
+        delta (int, optional): Largest gap in the continuous mode, in frames, >= 0.
+        max_gap (int, optional): Largest ``j - i`` in either mode, in frames, >= 1. A distant pair
+            is then drawn from a window of ``max_gap + 1`` frames at a uniformly drawn position in
+            the video. Defaults to None, no limit.
+        num_frames (int): 2, or 1 for a single uniformly drawn frame in either mode (the MAE
+            baseline). Defaults to 2.
+        num_pairs (int): Independent pairs per opened video, >= 1. Defaults to 1.
 
     Raises:
-        ValueError: An argument is out of its range, or belongs to the other mode; or (when
-            transforming) no two of the stored frames make such a pair.
+        ValueError: An argument is out of range or belongs to the other mode; or, when
+            transforming, no two of the stored frames form such a pair.
     """
 
     def __init__(self,
@@ -61,11 +57,11 @@ class SampleFramePair(BaseTransform):
                  num_frames: int = 2,
                  num_pairs: int = 1) -> None:
         if mode not in MODES:
-            raise InputError(f'SampleFramePair: mode={mode!r} is none of {MODES}.')
+            raise InputError(f'SampleFramePair: mode={mode!r} should be one of {MODES}.')
         if mode == 'distant' and delta is not None:
             raise InputError(
                 f"SampleFramePair: delta={delta!r} has no meaning for mode='distant'. Leave it "
-                "out, limit the gap by max_gap, or set mode='continuous'.")
+                "out, limit the gap with max_gap, or set mode='continuous'.")
         if mode == 'continuous' and num_sections is not None:
             raise InputError(
                 f"SampleFramePair: num_sections={num_sections!r} has no meaning for "
@@ -75,7 +71,7 @@ class SampleFramePair(BaseTransform):
                              'in frames (0 = the same frame; the paper tries 0, 2, 4 and 8).')
         if num_frames not in (1, 2):
             raise InputError(f'SampleFramePair: num_frames={num_frames!r} should be 2 (a pair) '
-                             'or 1 (the MAE baseline). For more frames raise num_pairs.')
+                             'or 1 (the MAE baseline). For more frames, raise num_pairs.')
         self.mode = mode
         self.num_sections = _at_least(2, num_sections=2 if num_sections is None else num_sections)
         self.delta = None if delta is None else _at_least(0, delta=delta)
@@ -86,15 +82,16 @@ class SampleFramePair(BaseTransform):
             raise InputError(f'SampleFramePair: num_pairs={num_pairs} needs num_frames=2, got 1.')
 
     def transform(self, results: dict) -> dict:
-        """Add ``frame_inds`` and the keys that describe their layout."""
+        """Draw ``frame_inds``."""
         total = int(results['total_frames'])
         if total < 1:
-            raise InputError(f'SampleFramePair: total_frames={total}, a video has at least one.')
+            raise InputError(f'SampleFramePair: total_frames={total} should be at least 1.')
         stored = results.get('stored_frames')
+        # With every frame stored, the same draws as from the video itself.
         if stored is not None and len(stored) == total:
             stored = None
         if self.num_frames == 1:
-            picks = [np.random.randint(total) if stored is None else _one_of(stored)]
+            picks = [np.random.randint(total) if stored is None else _draw_from(stored)]
         else:
             picks = [index for _ in range(self.num_pairs) for index in self._pair(total, stored)]
         start = results.get('start_index', 0)
@@ -110,16 +107,19 @@ class SampleFramePair(BaseTransform):
                     self._distant_stored(total, stored))
             if pair is None:
                 raise InputError(
-                    f'{self}: no two of the {len(stored)} frames that are stored of a video of '
-                    f'{total} make such a pair. Pack more: tools/data/pack_frames.py with a larger '
-                    '--frames, or for a small delta with --every (at most delta).')
+                    f'{self}: no two of the {len(stored)} frames stored for a video of {total} '
+                    'frames form such a pair. Pack more: run tools/data/pack_frames.py with a '
+                    'larger --frames or, for a small delta, with --every (at most delta).')
             return pair
         if self.mode == 'continuous':
             return self._continuous_pair(total)
-        window = total if self.max_gap is None else min(total, self.max_gap + 1)
+        window = self._window(total)
         start = np.random.randint(total - window + 1)
         i, j = self._distant_pair(window)
         return start + i, start + j
+
+    def _window(self, total: int) -> int:
+        return total if self.max_gap is None else min(total, self.max_gap + 1)
 
     def _distant_pair(self, total: int) -> tuple[int, int]:
         sections = min(self.num_sections, total)
@@ -139,38 +139,40 @@ class SampleFramePair(BaseTransform):
         return i, j
 
     def _largest_gap(self, total: int) -> int:
-        assert self.delta is not None  # __init__ has seen to it
+        assert self.delta is not None  # checked in __init__
         gap = min(self.delta, total - 1)
         return gap if self.max_gap is None else min(gap, self.max_gap)
 
     def _distant_stored(self, total: int, stored: np.ndarray) -> tuple[int, int] | None:
-        window = total if self.max_gap is None else min(total, self.max_gap + 1)
+        window = self._window(total)
         sections = min(self.num_sections, window)
+        # Every position of the window at once, because only those that contain stored frames in
+        # two sections may be drawn, each with the same probability.
         starts = np.arange(total - window + 1)[:, None]
         edges = starts + np.arange(sections + 1) * window // sections
-        before = np.searchsorted(stored, edges)  # how many stored frames, for each place and edge
+        before = np.searchsorted(stored, edges)  # number of stored frames before each edge
         filled = before[:, 1:] > before[:, :-1]
-        places = np.flatnonzero(filled.sum(1) >= 2)
-        if not len(places):
+        positions = np.flatnonzero(filled.sum(1) >= 2)
+        if not len(positions):
             return None
-        place = _one_of(places)
+        position = _draw_from(positions)
         first, second = 0, 1
         if sections > 2:
-            first, second = np.sort(np.random.choice(np.flatnonzero(filled[place]), 2, False))
-        i, j = (stored[np.random.randint(before[place, k], before[place, k + 1])]
+            first, second = np.sort(np.random.choice(np.flatnonzero(filled[position]), 2, False))
+        i, j = (stored[np.random.randint(before[position, k], before[position, k + 1])]
                 for k in (first, second))
         return i, j
 
     def _continuous_stored(self, total: int, stored: np.ndarray) -> tuple[int, int] | None:
         gap = self._largest_gap(total)
         if gap == 0:
-            i = _one_of(stored)
+            i = _draw_from(stored)
             return i, i
         ends = np.searchsorted(stored, stored + gap, side='right')
         firsts = np.flatnonzero(ends > np.arange(1, len(stored) + 1))
         if not len(firsts):
             return None
-        first = _one_of(firsts)
+        first = _draw_from(firsts)
         return stored[first], stored[np.random.randint(first + 1, ends[first])]
 
     def __repr__(self) -> str:
@@ -179,13 +181,13 @@ class SampleFramePair(BaseTransform):
                 f'num_pairs={self.num_pairs})')
 
 
-def _one_of(values: np.ndarray) -> int:
-    """One of them; ``np.random.choice`` takes five times as long."""
+def _draw_from(values: np.ndarray) -> int:
+    # np.random.choice takes five times as long.
     return values[np.random.randint(len(values))]
 
 
 def _at_least(minimum: int, **argument: int) -> int:
-    """The one keyword's value, refused unless it is an integer >= ``minimum``."""
+    """The value of the single keyword, which must be an integer >= ``minimum``."""
     (name, value), = argument.items()
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Image transforms applied to each frame of a video sample."""
+"""Applying image transforms to each frame of a video sample."""
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,30 +13,25 @@ from vicmae_mm.utils.seeding import get_rng_states, set_rng_states
 class PerFrame(BaseTransform):
     """Apply image transforms to every frame, each with its own randomness.
 
-    A frame goes through the transforms as ``{'img', 'img_shape', 'ori_shape'}``,
-    so those of mmpretrain, mmcv and (wrapped by mmpretrain) torchvision work as
-    they are. Types without a scope are looked up in the default scope.
-
-    ``share_random_params=True`` gives every frame the same crop, flip and
-    colours: the generators of python, numpy and torch start each frame from the
-    same state. (mmcv's ``cache_random_params`` would be the usual way, but refuses
-    mmpretrain's RandomResizedCrop and knows only decorated methods.)
+    A frame passes through them as ``{'img', 'img_shape', 'ori_shape'}``, so that transforms of
+    mmpretrain, mmcv and (wrapped by mmpretrain) torchvision work unchanged. Types without a scope
+    are looked up in the default scope.
 
     Required Keys: ``imgs`` (list of (H, W, C) uint8 arrays).
 
-    Modified Keys: ``imgs`` (list of what the transforms leave in ``img``),
-    ``img_shape`` ((height, width) of the first frame, when it is an array).
+    Modified Keys: ``imgs`` (list of the resulting ``img``), ``img_shape`` ((height, width) of the
+    first frame, if that is an array).
 
     Args:
         transforms (Sequence[dict | Callable]): Image transforms.
-        share_random_params (bool): The same randomness for all frames.
+        share_random_params (bool): Draw the same crop, flip and colours for all frames.
             Defaults to False.
-        frames (Sequence[int], optional): Positions within the pair to transform:
-            ``[1]`` is the second frame of every pair (Table 6 colours the target frame
-            alone). The others pass unchanged. Defaults to None, all frames.
+        frames (Sequence[int], optional): Positions within the pair to transform; other frames
+            stay unchanged. ``[1]`` is the second frame of every pair (Table 6 changes the colours
+            of the target frame only). Defaults to None, all frames.
 
     Raises:
-        ValueError: ``frames`` is empty or holds anything but 0 and 1.
+        ValueError: ``frames`` is empty or contains anything but 0 and 1.
     """
 
     def __init__(self,
@@ -48,11 +43,13 @@ class PerFrame(BaseTransform):
         self.frames = check_positions(frames, type(self).__name__)
 
     def transform(self, results: dict) -> dict | None:
-        """Transform the chosen frames; None when a transform rejects one."""
+        """Transform the chosen frames; None if a transform rejects one."""
         if 'imgs' not in results:
             raise InputError("PerFrame needs results['imgs'], a list of frames: "
-                           'put it after VideoDecode.')
+                             'put it after VideoDecode.')
         imgs = list(results['imgs'])
+        # Restoring the generators' states works with any transform. mmcv's cache_random_params only
+        # knows decorated methods, and refuses mmpretrain's RandomResizedCrop.
         start = get_rng_states() if self.share_random_params else None
         for position, img in enumerate(imgs):
             if position % 2 not in self.frames:
@@ -75,14 +72,10 @@ class PerFrame(BaseTransform):
 
 
 def check_positions(frames: Sequence[int] | None, owner: str) -> tuple[int, ...]:
-    """Positions within a pair, 0 and 1, as an argument ``frames`` of ``owner`` gives them.
-
-    Raises:
-        ValueError: There are none, or others.
-    """
+    """Check the argument ``frames`` of a transform ``owner``; None means both positions."""
     if frames is None:
         return 0, 1
     if not frames or not set(frames) <= {0, 1}:
-        raise InputError(f'{owner}: frames={frames!r} should hold positions within the pair: [0] '
-                         'the first frame, [1] the second. Leave it out to transform both.')
+        raise InputError(f'{owner}: frames={frames!r} should list positions within the pair: [0] '
+                         'for the first frame, [1] for the second. Leave it out to transform both.')
     return tuple(frames)

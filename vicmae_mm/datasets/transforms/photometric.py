@@ -1,8 +1,8 @@
-"""Colour augmentation of RGB bytes with OpenCV, as torchvision defines it.
+"""Colour augmentation of uint8 RGB images with OpenCV, with torchvision's definitions.
 
-mmpretrain's and mmcv's do the same in floating point or through pillow, several times slower, and
-take an image's channels for blue, green, red, which decoded videos don't have. Probabilities are
-the business of ``mmengine.RandomApply``.
+mmpretrain's and mmcv's transforms do it in floating point or with pillow, several times slower, and
+assume the channel order blue, green, red, which decoded videos do not have. To apply a transform
+with a probability, wrap it in ``mmengine.RandomApply``.
 """
 from collections.abc import Sequence
 
@@ -17,18 +17,18 @@ from vicmae_mm.utils.errors import InputError
 
 @TRANSFORMS.register_module()
 class ColorJitter(StockColorJitter):
-    """Brightness, contrast, saturation and hue, each by a random factor, in a random order.
+    """Change brightness, contrast, saturation and hue by random factors, in random order.
 
-    torchvision's ``ColorJitter`` to within a level; hue, in bytes as pillow's, to within one on
-    average.
+    Equals torchvision's ``ColorJitter`` to within one level of 255, and for the hue, which has 256
+    steps as in pillow, to within one level on average.
 
     Required and modified keys: ``img``, (H, W, 3) uint8 RGB.
 
     Args:
         brightness, contrast, saturation (float | Sequence[float]): Factors are drawn from
-            [max(0, 1 - x), 1 + x], or from [min, max] >= 0. Default to 0, nothing.
-        hue (float | Sequence[float]): The shift is drawn from [-x, x], or from [min, max], in
-            circles within [-0.5, 0.5]. Defaults to 0.
+            [max(0, 1 - x), 1 + x], or from [min, max] with min >= 0. Default to 0, no change.
+        hue (float | Sequence[float]): The shift is drawn from [-x, x], or from [min, max], as a
+            fraction of the hue circle in [-0.5, 0.5]. Defaults to 0, no change.
     """
 
     def __init__(self, brightness: float | Sequence[float] = 0.,
@@ -62,23 +62,20 @@ class Grayscale(BaseTransform):
 
 @TRANSFORMS.register_module()
 class GaussianBlur(BaseTransform):
-    """Blur with a Gaussian kernel that reaches to three standard deviations.
+    """Blur with a Gaussian kernel that extends to three standard deviations.
 
     Required and modified keys: ``img``, (H, W, 3) uint8.
 
     Args:
-        sigma (tuple[float, float]): Smallest and largest standard deviation in pixels, > 0, of
-            which one is drawn uniformly.
-
-    Raises:
-        ValueError: If they are not.
+        sigma (tuple[float, float]): Smallest and largest standard deviation in pixels, > 0; the
+            one to use is drawn uniformly.
     """
 
     def __init__(self, sigma: tuple[float, float]) -> None:
         low, high = sigma
         if not 0 < low <= high:
             raise InputError(f'GaussianBlur: sigma={sigma!r} should be two standard deviations in '
-                             'pixels above 0, the smaller one first.')
+                             'pixels, above 0, the smaller one first.')
         self.sigma = (low, high)
 
     def transform(self, results: dict) -> dict:
@@ -91,25 +88,26 @@ class GaussianBlur(BaseTransform):
 
 
 def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    """Scale the bytes (H, W, 3) of an image by a factor >= 0."""
+    """Scale the values of an image (H, W, 3) by a factor >= 0."""
     return cv2.LUT(image, _table(factor, 0.))
 
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Scale their distance from the image's mean luma by a factor >= 0."""
+    """Scale the differences from the image's mean luma by a factor >= 0."""
     mean = cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0]
     return cv2.LUT(image, _table(factor, (1 - factor) * mean))
 
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Scale their distance from the pixel's luma by a factor >= 0."""
+    """Scale the differences from each pixel's luma by a factor >= 0."""
     return cv2.addWeighted(image, factor, _gray(image), 1 - factor, 0)
 
 
 def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
-    """Turn the hue by a share of the circle in [-0.5, 0.5]."""
+    """Rotate the hue by a fraction of the circle in [-0.5, 0.5]."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    hsv[..., 0] += np.uint8(round(shift * 256) % 256)  # bytes wrap, as the circle does
+    # The FULL variants use all 256 values for the hue, so that overflow wraps around the circle.
+    hsv[..., 0] += np.uint8(round(shift * 256) % 256)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
 
 

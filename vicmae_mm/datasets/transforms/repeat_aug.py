@@ -1,4 +1,4 @@
-"""Several clips of a video from one opening and one decode."""
+"""Several clips of a video, opened and decoded once."""
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,29 +12,27 @@ from .decoding import VideoDecode
 
 @TRANSFORMS.register_module()
 class RepeatAug(BaseTransform):
-    """Repeated augmentation (Hoffer et al., arXiv 1901.09335): a video gives several samples.
+    """Repeated augmentation (Hoffer et al., arXiv 1901.09335): several samples per video.
 
-    Each repeat draws its own frames and its own augmentation. The video is opened once, and
-    the frames of all repeats are decoded together: one that two of them need, once.
+    Each repeat draws its own frames and augmentation. The video is opened once, and the frames of
+    all repeats are decoded together, those that two repeats share only once.
 
-    It stands after ``VideoInit``, in the place of a sampling transform, ``VideoDecode`` and all
-    that follows, and turns a sample into a **list** of samples: the data loader needs
-    ``collate_fn=dict(type='repeat_pseudo_collate')`` of mmaction2, and its batches hold
-    ``batch_size * num_repeats`` clips.
+    Put it after ``VideoInit``, in place of the sampling transform, ``VideoDecode`` and all that
+    follows. It turns a sample into a **list** of samples: the data loader needs mmaction2's
+    ``collate_fn=dict(type='repeat_pseudo_collate')``, and its batches contain
+    ``batch_size * num_repeats`` clips. (mmaction2's ``RepeatAugDataset`` does the same, but only
+    for pipelines of its ``DecordInit`` and ``DecordDecode``.)
 
-    mmaction2's ``RepeatAugDataset`` does the same for a pipeline of its ``DecordInit`` and
-    ``DecordDecode`` alone.
-
-    Required keys: ``video_reader``, ``total_frames`` and what ``sample_frames`` needs.
+    Required keys: ``video_reader``, ``total_frames`` and those that ``sample_frames`` needs.
 
     Args:
         sample_frames (dict | Callable): Transform that sets ``frame_inds``, such as mmaction2's
             ``SampleFrames``.
-        transforms (Sequence[dict | Callable]): What is done to each repeat's frames.
-        num_repeats (int): Samples a video, >= 1. Defaults to 2.
+        transforms (Sequence[dict | Callable]): Applied to the frames of each repeat.
+        num_repeats (int): Samples per video, >= 1. Defaults to 2.
 
     Raises:
-        ValueError: ``num_repeats`` is no integer of at least 1.
+        ValueError: ``num_repeats`` is not an integer of at least 1.
         VideoError: A frame does not decode (when transforming).
     """
 
@@ -51,13 +49,13 @@ class RepeatAug(BaseTransform):
         self._decode = VideoDecode()
 
     def transform(self, results: dict) -> list[dict] | None:
-        """The samples of ``num_repeats`` clips; None when a transform rejects one."""
+        """Return ``num_repeats`` samples; None if a transform rejects one."""
         clips = [self.sample_frames(dict(results)) for _ in range(self.num_repeats)]
-        wanted = [np.asarray(clip['frame_inds']).reshape(-1) for clip in clips]
-        decoded = self._decode(dict(results, frame_inds=np.concatenate(wanted)))
+        frame_inds_of_clips = [np.asarray(clip['frame_inds']).reshape(-1) for clip in clips]
+        decoded = self._decode(dict(results, frame_inds=np.concatenate(frame_inds_of_clips)))
         shape, imgs = decoded['img_shape'], iter(decoded['imgs'])
         samples = []
-        for clip, frame_inds in zip(clips, wanted, strict=True):
+        for clip, frame_inds in zip(clips, frame_inds_of_clips, strict=True):
             clip.update(
                 frame_inds=frame_inds, imgs=[next(imgs) for _ in frame_inds], video_reader=None,
                 original_shape=shape, img_shape=shape)
