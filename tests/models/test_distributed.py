@@ -49,4 +49,4 @@ def gather_unequal() -> str:
 
 def test_unequal_batches_are_refused_on_every_process() -> None:
     for message in run_distributed(gather_unequal, 2):
-        assert 'processes 0..1 brought [5, 6]' in message
+        assert 'processes 0..1 have [5, 6]' in message

@@ -1,4 +1,4 @@
-"""Whether the parts of a ``ViCMAE`` make up a method and are made for each other."""
+"""Check that the parts of a ``ViCMAE`` form a method and fit together."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -16,34 +16,30 @@ RECON_FRAMES = ('both', 'first', 'random')
 
 
 def check_composition(model: ViCMAE) -> None:
-    """Refuse a config that would fail, or do something else, only in training.
-
-    Raises:
-        ValueError: With what does not go together and what to set.
-    """
+    """Raise a ValueError for a config that would fail later or train something unintended."""
     if model.recon_frames not in RECON_FRAMES:
         raise InputError(
             f'recon_frames={model.recon_frames!r} is unknown: choose one of {RECON_FRAMES}.')
     if model.contrast_weight < 0:
         raise InputError(f'contrast_weight={model.contrast_weight} must be 0 or more.')
     if model.decoder_chunks < 1:
-        raise InputError(f'decoder_chunks={model.decoder_chunks} must be 1 (decode the batch as a '
-                         'whole) or more.')
+        raise InputError(f'decoder_chunks={model.decoder_chunks} must be 1 (decode the batch at '
+                         'once) or more.')
     if model.with_neck != model.with_head:
-        raise InputError('decoder and head go together: give both, or neither to train on '
+        raise InputError('decoder and head go together: set both, or neither to train on '
                          'contrast alone.')
     if not model.with_neck and model.contrast_head is None:
-        raise InputError('Nothing to train: give a decoder and a head (reconstruction), a '
+        raise InputError('Nothing to train: set a decoder and a head (reconstruction), a '
                          'contrast_head, or both.')
     if model.joint_bn and model.target_projector is not None:
         raise InputError('joint_bn passes both views through one projector: it cannot be '
-                         'used with a target_projector.')
+                         'combined with a target_projector.')
     if isinstance(model.backbone, MAEViT):
         _check_masked_encoder(model)
     elif model.with_neck:
         raise InputError(
             f'A decoder needs a masked encoder such as vicmae_mm.ViCMAEViT, but the backbone '
-            f'is {type(model.backbone).__name__}: leave decoder and head out to train it on '
+            f'is {type(model.backbone).__name__}: remove decoder and head to train it on '
             'contrast alone.')
 
 
@@ -51,35 +47,28 @@ def _check_masked_encoder(model: ViCMAE) -> None:
     if model.with_neck:
         _check_geometry(model.backbone, model.neck, model.head)
         if model.backbone.mask_ratio == 0:
-            raise InputError('backbone.mask_ratio=0 hides nothing that could be reconstructed: '
-                             'raise it, or leave decoder and head out.')
+            raise InputError('backbone.mask_ratio=0 hides nothing, so there is nothing to '
+                             'reconstruct: raise it, or remove decoder and head.')
     if model.contrast_head is None:
         return
     if model.pooling is None:
-        raise InputError('A contrast_head needs a pooling, which makes one vector of tokens.')
+        raise InputError('A contrast_head needs a pooling that reduces the tokens to one vector.')
     for projector in (model.projector, model.target_projector):
         _check_width(projector, model.backbone.embed_dims)
 
 
 def _check_width(projector: nn.Module | None, width: int) -> None:
+    # The first Linear, whatever the projector is: vicmae_mm.Projector may begin with another layer.
     layers = projector.modules() if projector is not None else ()
     first = next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
     if first is not None and first.in_features != width:
         raise InputError(f'The projector takes {first.in_features} channels but the backbone has '
-                         f'{width}: set its in_channels to that.')
+                         f'{width}: set in_channels of the projector to {width}.')
 
 
 def _check_geometry(backbone: Any, decoder: Any, head: Any) -> None:
-    """Compare the sizes that a config states once for each part.
-
-    Args:
-        backbone: A ``MAEViT``.
-        decoder: A ``MAEDecoder``.
-        head: A ``MAEPretrainHead``.
-
-    Raises:
-        ValueError: If they differ, with the setting to change.
-    """
+    """Compare the sizes that a config repeats in backbone, decoder and head."""
+    # ViCMAE passes hidden_only=True, which only our decoder takes.
     if not isinstance(decoder, MAEDecoder):
         raise InputError(f'decoder.type is {type(decoder).__name__}, which predicts visible '
                          'patches too: set it to vicmae_mm.MAEDecoder (same weights and names).')

@@ -1,4 +1,4 @@
-"""A frozen encoder: whole images or clips in, features out."""
+"""An encoder with its normalisation: images or clips in, features out."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,50 +22,49 @@ class Encoder(nn.Module):
     """A backbone with the normalisation its weights were trained with.
 
     ======== =========== ==========================================================
-    level    shape       what
+    level    shape       features
     ======== =========== ==========================================================
     'cls'    (B, C)      the class token
     'avg'    (B, C)      the mean of the patch tokens, or of the positions of a map
     'tokens' (B, N, C)   all tokens, the class token first where there is one
     ======== =========== ==========================================================
 
-    Tokens are those after the final norm. A network that was fine-tuned on their mean has its
-    final norm behind it: there ``'avg'`` is normalised and the tokens are not.
+    Tokens are taken after the final norm. A network that was fine-tuned on their mean applies its
+    final norm to that mean instead: there ``'avg'`` is normalised and the tokens are not.
 
     Args:
         backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it.
-        mean: Of each channel, on the scale 0 to 255.
-        std: Likewise.
+        mean: Per channel, in 0 to 255.
+        std: Per channel, in 0 to 255.
 
     Attributes:
-        image_size: Side of the square images it was built for, in pixels; 224 for a network
-            that does not say.
+        image_size: Side of the square images it was built for, in pixels; 224 if the backbone
+            has no ``img_size``.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self,
-                 backbone: nn.Module,
-                 mean: Sequence[float] = IMAGENET_MEAN,
+    def __init__(self, backbone: nn.Module, mean: Sequence[float] = IMAGENET_MEAN,
                  std: Sequence[float] = IMAGENET_STD) -> None:
         super().__init__()
         self.backbone = backbone
         size: Any = getattr(backbone, 'img_size', 224)
         self.image_size: int = size if isinstance(size, int) else size[0]
+        # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)
         self.register_buffer('std', torch.tensor(std), persistent=False)
 
     @classmethod
     def of(cls, model: ViCMAE) -> Encoder:
-        """The encoder of a model in memory; it shares the weights."""
+        """Wrap the encoder of a model, sharing its weights."""
         preprocessor: Any = model.data_preprocessor
         return cls(model.backbone, preprocessor.mean.flatten().tolist(),
                    preprocessor.std.flatten().tolist())
 
     @property
     def num_frames(self) -> int | None:
-        """Frames of a clip for a video network; None for one that encodes images."""
+        """Frames per clip of a video network; None for an image network."""
         return getattr(self.backbone, 'num_frames', None)
 
     @property
@@ -77,13 +76,12 @@ class Encoder(nn.Module):
         """Encode.
 
         Args:
-            images: Images (B, 3, H, W), or clips (B, 3, T, H, W) for a video network, to which
-                an image is a clip that stands still; RGB, 0 to 255.
-            level: See the class.
+            images: Images (B, 3, H, W), or clips (B, 3, T, H, W) for a video network; RGB,
+                0 to 255. A video network encodes an image as a clip of identical frames.
+            level: One of the levels in the table above.
 
         Raises:
-            ValueError: For an unknown level, ``'cls'`` where there is no class token, or a
-                backbone that returns something else.
+            ValueError: As :meth:`check_level`, or for a backbone that returns vectors.
         """
         self.check_level(level)
         if images.ndim == 4 and self.num_frames is not None:
@@ -95,11 +93,12 @@ class Encoder(nn.Module):
         if level == 'cls':
             return tokens[:, 0]
         pooled = tokens[:, int(self.has_cls_token):].mean(dim=1)
-        norm = getattr(self.backbone, 'ln2', None)  # MAE's fc_norm
+        # The norm after pooling: mmpretrain's ln2, fc_norm in MAE and timm.
+        norm = getattr(self.backbone, 'ln2', None)
         return pooled if norm is None else norm(pooled)
 
     def check_level(self, level: str) -> None:
-        """Raise a ValueError unless the encoder has features of this level."""
+        """Raise a ValueError if the encoder has no features of this level."""
         if level not in LEVELS:
             raise InputError(f'level={level!r} is unknown: choose one of {LEVELS}.')
         if level == 'cls' and not self.has_cls_token:
@@ -112,5 +111,5 @@ class Encoder(nn.Module):
         last = features[-1] if isinstance(features, (tuple, list)) else features
         if last.ndim < 3:
             raise InputError(f'The {type(self.backbone).__name__} returns vectors of shape '
-                             f'{tuple(last.shape)}: what is wanted is tokens or a map.')
+                             f'{tuple(last.shape)}: it must return tokens or a map.')
         return last.flatten(2).transpose(1, 2) if last.ndim > 3 else last

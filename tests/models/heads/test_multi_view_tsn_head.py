@@ -79,5 +79,5 @@ def test_feature_maps_are_pooled():
 
 def test_frames_that_make_no_whole_views_are_refused():
     head = build('vicmae_mm.MultiViewTSNHead', num_segments=SEGMENTS)
-    with pytest.raises(ValueError, match='10 frames of a video make no whole views'):
+    with pytest.raises(ValueError, match='10 frames per video cannot be divided into views'):
         head(torch.randn(10, WIDTH), num_segs=10)

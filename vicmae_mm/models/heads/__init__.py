@@ -1,4 +1,4 @@
-"""Contrastive heads, whose ``loss`` takes un-normalised embeddings, and a head of TSN."""
+"""Contrastive heads, whose ``loss`` takes un-normalised embeddings, and a TSN head."""
 from .info_nce_head import InfoNCEHead
 from .multi_view_tsn_head import MultiViewTSNHead
 from .simsiam_head import SimSiamHead

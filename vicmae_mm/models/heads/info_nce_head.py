@@ -23,39 +23,33 @@ class InfoNCEHead(BaseModule):
 
         loss_n = -log( exp(p_n.z_n / t) / sum_k exp(p_n.z_k / t) )
 
-    By default the sum runs over both frames of all pairs but p_n itself (2N-1
-    terms), and the loss is the mean over both frames as anchors: NT-Xent, the
-    reading in which the equation's 2N and its indicator make sense (docs/decisions.md,
-    row 8).
+    By default the sum runs over both frames of all pairs except p_n itself (2N-1 terms), and
+    the loss is the mean over both frames as anchors. This is NT-Xent, the reading in which the
+    equation's 2N and its indicator make sense (docs/decisions.md, row 8).
 
-    Each process takes its own rows as anchors and everybody's as candidates.
-    The mean of the losses over processes, and the gradients after
-    DistributedDataParallel, equal those of one process with the whole batch;
-    processes must bring equal batches. Computed in fp32 at least.
+    Each process uses its own rows as anchors and the rows of all processes as candidates. The
+    mean of the losses over processes, and the gradients after DistributedDataParallel, equal
+    those of one process with the global batch; processes must have equal batch sizes.
+    Computed in at least fp32.
 
     Args:
-        temperature (float): t above, > 0. Defaults to 0.1 (docs/decisions.md, row 9).
-        symmetric (bool): Take both frames as anchors, not ``online`` alone.
-            Defaults to True.
-        negatives (str): ``'both'`` or ``'target'``: candidates are both frames
-            of all pairs, or the other branch's embeddings alone (N-way).
-            Defaults to ``'both'``.
-        gather (bool): Take candidates from all processes. Defaults to True.
+        temperature: t above, > 0 (docs/decisions.md, row 9).
+        symmetric: Use both frames as anchors, not only ``online``.
+        negatives: ``'both'``: candidates are both frames of all pairs; ``'target'``: only the
+            embeddings of the other branch (N-way).
+        gather: Use candidates from all processes.
 
     Raises:
         ValueError: For a temperature or ``negatives`` out of range.
     """
 
-    def __init__(self,
-                 temperature: float = 0.1,
-                 symmetric: bool = True,
-                 negatives: str = 'both',
-                 gather: bool = True) -> None:
+    def __init__(self, temperature: float = 0.1, symmetric: bool = True,
+                 negatives: str = 'both', gather: bool = True) -> None:
         super().__init__()
         if not temperature > 0:
-            raise InputError(f'temperature must be above 0, got {temperature}')
+            raise InputError(f'temperature must be above 0, got {temperature}.')
         if negatives not in NEGATIVES:
-            raise InputError(f'negatives must be one of {NEGATIVES}, got {negatives!r}')
+            raise InputError(f'negatives must be one of {NEGATIVES}, got {negatives!r}.')
         self.temperature = temperature
         self.symmetric = symmetric
         self.negatives = negatives
@@ -65,32 +59,31 @@ class InfoNCEHead(BaseModule):
         """Mean loss of this process's anchors.
 
         Args:
-            online (Tensor): Shape (N, D), un-normalised; rows n of both are a pair.
-            target (Tensor): Shape (N, D), un-normalised.
-            videos (Tensor, optional): Shape (N, ), integers: which video a pair
-                is from, where a video gives several pairs (repeated
-                augmentation). Other pairs of the same video are no negatives.
-                Compared within a process only: no two processes share a video.
-                Defaults to None, each pair from a video of its own.
+            online: Shape (N, D), un-normalised; row n of ``online`` and of ``target`` are a pair.
+            target: Shape (N, D), un-normalised.
+            videos: Shape (N, ), integers: the video that a pair is from, where a video provides
+                several pairs (repeated augmentation). Other pairs of the same video are not
+                negatives. None: every pair is from a different video.
 
         Returns:
-            Tensor: A scalar.
+            A scalar.
 
         Raises:
-            ValueError: If the shapes do not fit.
+            ValueError: If the shapes do not match.
         """
         check_pairs(online, target)
         if videos is None:
             videos = torch.arange(len(online), device=online.device)
         elif videos.shape != online.shape[:1]:
-            raise InputError(f'videos must name the video of each of the {len(online)} pairs, '
-                             f'shape ({len(online)},), got shape {tuple(videos.shape)}')
-        # autocast would turn the similarities, divided by 0.1, into half precision
+            raise InputError(f'videos must give the video of each of the {len(online)} pairs, '
+                             f'shape ({len(online)},), got shape {tuple(videos.shape)}.')
+        # Autocast would compute the similarities, which are divided by 0.1, in half precision.
         with torch.autocast(online.device.type, enabled=False):
             online = F.normalize(at_least_fp32(online), dim=1)
             target = F.normalize(at_least_fp32(target), dim=1)
             onlines, targets, first = self._candidates(online, target)
-            # (N, M), True where row and column are from one video
+            # (N, M), True where row and column are from the same video. The padding is False:
+            # no two processes share a video.
             same_video = F.pad(videos[:, None] == videos,
                                (first, len(onlines) - first - len(online)))
             loss = self._cross_entropy(online, onlines, targets, same_video, first)
@@ -103,26 +96,26 @@ class InfoNCEHead(BaseModule):
         """Both branches over all processes, (M, D) each, and the index of our first row there."""
         if not self.gather:
             return online, target, 0
-        # one collective for both branches
+        # Stacked, so that both branches need only one collective.
         onlines, targets = gather_with_grad(torch.stack([online, target], dim=1)).unbind(dim=1)
         return onlines, targets, get_rank() * len(online)
 
     def _cross_entropy(self, anchors: Tensor, own: Tensor, other: Tensor, same_video: Tensor,
                        first: int) -> Tensor:
-        """Choose each anchor's pair among the candidates.
+        """Classify which of the candidates is each anchor's pair.
 
         Args:
-            anchors (Tensor): (N, D), rows ``first`` to ``first + N`` of ``own``.
-            own (Tensor): (M, D), all embeddings of the anchors' branch.
-            other (Tensor): (M, D), all embeddings of the other branch.
-            same_video (Tensor): (N, M), bool.
-            first (int): Row n's pair is row ``first + n`` of ``other``.
+            anchors: (N, D), rows ``first`` to ``first + N`` of ``own``.
+            own: (M, D), all embeddings of the anchors' branch.
+            other: (M, D), all embeddings of the other branch.
+            same_video: (N, M), bool.
+            first: Row n's pair is row ``first + n`` of ``other``.
         """
         pair = torch.arange(first, first + len(anchors), device=anchors.device)
         is_pair = pair[:, None] == torch.arange(len(other), device=anchors.device)
         similarity = (anchors @ other.T).masked_fill(same_video & ~is_pair, -torch.inf)
         if self.negatives == 'both':
-            # same_video covers the anchor itself, the indicator of eq. 7
+            # same_video includes the anchor itself: the indicator of eq. 7.
             to_own = (anchors @ own.T).masked_fill(same_video, -torch.inf)
             similarity = torch.cat([similarity, to_own], dim=1)
         return F.cross_entropy(similarity / self.temperature, pair)

@@ -1,4 +1,4 @@
-"""TSN's classification head, for tests on several views of a video."""
+"""TSN's classification head for tests on several views per video."""
 from typing import Any
 
 from mmaction.models.heads import TSNHead
@@ -10,19 +10,19 @@ from vicmae_mm.utils.errors import InputError
 
 @MODELS.register_module()
 class MultiViewTSNHead(TSNHead):
-    """mmaction2's ``TSNHead``, with a consensus over the segments of each view.
+    """mmaction2's ``TSNHead``, with a separate consensus for each view.
 
-    The stock head takes its consensus over all frames of a video, those of other views
-    included, so that ``average_clips='prob'`` comes too late and the result is the softmax of
-    the views' mean. Here ``average_clips='prob'`` gives the mean over the views of their softmax,
-    as ``Recognizer3D`` does; with one view both are the same.
+    The stock head averages over all frames of a video, across views, before the softmax:
+    ``average_clips='prob'`` has no effect, and the result is the softmax of the mean logits. Here
+    it gives the mean over views of their softmax, as ``Recognizer3D`` does. With one view both
+    are the same.
 
     ``Recognizer2D`` must pass the frames view by view, as ``UniformSample(num_clips=K)`` or
-    ``SampleFrames(twice_sample=True)`` before ``ThreeCrop`` leave them.
+    ``SampleFrames(twice_sample=True)`` followed by ``ThreeCrop`` arrange them.
 
     Args:
-        num_segments (int): Frames of a view.
-        **kwargs: Those of ``TSNHead``.
+        num_segments: Frames per view.
+        **kwargs: Passed to ``TSNHead``.
     """
 
     def __init__(self, *, num_segments: int, **kwargs: Any) -> None:
@@ -30,21 +30,18 @@ class MultiViewTSNHead(TSNHead):
         self.num_segments = num_segments
 
     def forward(self, x: Tensor, num_segs: int, **kwargs: Any) -> Tensor:
-        """Logits of every view.
+        """Compute the logits of every view, (B * views, num_classes).
 
         Args:
             x: Features of the frames, (B * num_segs, C) or (B * num_segs, C, H, W).
-            num_segs: Frames of a video over all its views.
-
-        Returns:
-            (B * views, num_classes).
+            num_segs: Frames per video over all its views.
 
         Raises:
-            ValueError: If the frames of a video don't make whole views.
+            ValueError: If ``num_segs`` is not a multiple of ``num_segments``.
         """
         if num_segs % self.num_segments:
             raise InputError(
-                f'MultiViewTSNHead: {num_segs} frames of a video make no whole views of '
-                f'num_segments={self.num_segments}. Sample as many frames a clip in the pipeline '
-                'as the head has segments.')
+                f'MultiViewTSNHead: {num_segs} frames per video cannot be divided into views of '
+                f'num_segments={self.num_segments} frames. Sample as many frames per clip in the '
+                'pipeline as the head has segments.')
         return super().forward(x, self.num_segments, **kwargs)

@@ -10,13 +10,8 @@ from vicmae_mm.registry import MODELS
 from .checks import check_pairs
 
 PREDICTOR = dict(
-    type='mmpretrain.NonLinearNeck',
-    in_channels=2048,
-    hid_channels=512,
-    out_channels=2048,
-    with_avg_pool=False,
-    with_last_bn=False,
-    with_last_bias=True,
+    type='mmpretrain.NonLinearNeck', in_channels=2048, hid_channels=512, out_channels=2048,
+    with_avg_pool=False, with_last_bn=False, with_last_bias=True,
     norm_cfg=dict(type='vicmae_mm.SyncBN1d'))
 
 
@@ -24,27 +19,22 @@ PREDICTOR = dict(
 class SimSiamHead(BaseModule):
     """Negative-free baseline: 2 (1 - p.z), the mean over both directions.
 
-    p is the predictor's output for one frame, z the other frame's embedding,
-    both l2-normalised: ||p - z||^2 of eq. 2 (docs/decisions.md, row 31). The default is
-    SimSiam's own predictor, to follow ``Projector(variant='simsiam')``. The
-    paper's literal section 3.2, whose z is the plain class token, is a model
-    without projector and a predictor as wide as the backbone.
+    p is the predictor's output for one frame, z the other frame's embedding, both l2-normalised:
+    ||p - z||^2 of eq. 2 (docs/decisions.md, row 31). The default is SimSiam's own predictor, for
+    use after ``Projector(variant='simsiam')``. To follow section 3.2 of the paper literally,
+    where z is the plain class token, use no projector and a predictor as wide as the backbone.
 
-    A mean over rows: right over any number of processes if the predictor's
-    normalisation is (``vicmae_mm.SyncBN1d``). Computed in fp32 at least.
+    A mean over rows: exact for any number of processes if the predictor's normalisation is
+    (``vicmae_mm.SyncBN1d``). Computed in at least fp32.
 
     Args:
-        predictor (dict, optional): Config of a neck that takes and returns a
-            tuple of one (N, D) tensor, such as ``mmpretrain.NonLinearNeck``.
-            None for no predictor. Defaults to SimSiam's 2048-512-2048.
-        stop_grad (bool): Let no gradient into z. Defaults to True; False or no
-            predictor lets the embeddings collapse.
-        init_cfg (dict or list[dict], optional): Initialisation of the predictor.
+        predictor: Config of a neck that takes and returns a tuple of one (N, D) tensor, such as
+            ``mmpretrain.NonLinearNeck``. None: no predictor, so the embeddings collapse.
+        stop_grad: Stop the gradient into z. Without it the embeddings collapse.
+        init_cfg: Initialisation of the predictor.
     """
 
-    def __init__(self,
-                 predictor: dict | None = PREDICTOR,
-                 stop_grad: bool = True,
+    def __init__(self, predictor: dict | None = PREDICTOR, stop_grad: bool = True,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.predictor = None if predictor is None else MODELS.build(predictor)
@@ -52,27 +42,18 @@ class SimSiamHead(BaseModule):
         self.loss_module = CosineSimilarityLoss(shift_factor=2., scale_factor=2.)
 
     def loss(self, online: Tensor, target: Tensor, videos: Tensor | None = None) -> Tensor:
-        """Mean loss of this process's pairs.
+        """Mean loss of this process's pairs, a scalar from 0 to 4.
 
-        Args:
-            online (Tensor): Shape (N, D), un-normalised; rows n of both are a pair.
-            target (Tensor): Shape (N, D), un-normalised.
-            videos (Tensor, optional): Not used: without negatives, no pair
-                stands against another of its video.
-
-        Returns:
-            Tensor: A scalar from 0 to 4.
-
-        Raises:
-            ValueError: If the shapes do not fit.
+        Arguments and errors as in :meth:`InfoNCEHead.loss`; ``videos`` is not used, because there
+        are no negatives.
         """
         check_pairs(online, target)
         return (self._one_way(online, target) + self._one_way(target, online)) / 2
 
-    def _one_way(self, source: Tensor, goal: Tensor) -> Tensor:
+    def _one_way(self, p: Tensor, z: Tensor) -> Tensor:
         if self.predictor is not None:
-            source = self.predictor((source, ))[0]
+            p = self.predictor((p, ))[0]
         if self.stop_grad:
-            goal = goal.detach()
-        with torch.autocast(source.device.type, enabled=False):
-            return self.loss_module(at_least_fp32(source), at_least_fp32(goal))
+            z = z.detach()
+        with torch.autocast(p.device.type, enabled=False):
+            return self.loss_module(at_least_fp32(p), at_least_fp32(z))

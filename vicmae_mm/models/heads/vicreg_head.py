@@ -18,77 +18,55 @@ REDUCTIONS = ('code', 'paper')
 class VICRegHead(BaseModule):
     """Negative-free baseline that keeps the embeddings spread by regularisation.
 
-    With P, Z the (N, D) embeddings of both frames::
+    With P and Z the (N, D) embeddings of both frames::
 
         loss = sim * distance(P, Z) + std * [v(P) + v(Z)] + cov * [c(P) + c(Z)]     (5)
         v(P) = mean over channels of max(0, gamma - sqrt(Var + eps))                (3)
         c(P) = sum of the squared off-diagonal covariances / D                      (4)
 
-    The paper gives no weights and normalises P and Z; with normalised
-    embeddings the hinge of eq. 3 can never be met (a channel's deviation is
-    1/sqrt(D) at most), so the defaults are VICReg's own (docs/decisions.md, row 32;
-    Bardes et al., arXiv 2105.04906).
+    The paper gives no weights and normalises P and Z. With normalised embeddings the hinge of
+    eq. 3 can never be met (a channel's deviation is at most 1/sqrt(D)), so the defaults are
+    VICReg's own (docs/decisions.md, row 32; Bardes et al., arXiv 2105.04906).
 
-    Variance and covariance are those of the batch of all processes. The mean
-    of the losses over processes, and the gradients after
-    DistributedDataParallel, equal those of one process with the whole batch.
-    Computed in fp32 at least.
+    Variance and covariance are computed over the batches of all processes. The mean of the losses
+    over processes, and the gradients after DistributedDataParallel, equal those of one process
+    with the global batch. Computed in at least fp32.
 
     Args:
-        sim (float): Weight of the distance. Defaults to 25.
-        std (float): Weight of the variance. Defaults to 25.
-        cov (float): Weight of the covariance. Defaults to 1.
-        gamma (float): Deviation that each channel should reach. Defaults to 1.
-        eps (float): Added to the variance. Defaults to 1e-4.
-        normalize (bool): l2-normalise P and Z first, as the paper writes.
-            Defaults to False.
-        reduction (str): ``'code'`` as VICReg's code: squared distance averaged
-            over channels too, and v(P), v(Z) halved; ``'paper'`` as eq. 5.
-            Defaults to ``'code'``.
-        gather (bool): Variance and covariance over all processes. Defaults to
-            True.
+        sim: Weight of the distance.
+        std: Weight of the variance.
+        cov: Weight of the covariance.
+        gamma: Standard deviation that each channel should reach.
+        eps: Added to the variance.
+        normalize: l2-normalise P and Z first, as in the paper.
+        reduction: ``'code'`` follows VICReg's code: the squared distance is also averaged over
+            channels, and v(P), v(Z) are halved; ``'paper'`` follows eq. 5.
+        gather: Variance and covariance over all processes.
 
     Raises:
         ValueError: For an unknown ``reduction``.
     """
 
-    def __init__(self,
-                 sim: float = 25.,
-                 std: float = 25.,
-                 cov: float = 1.,
-                 gamma: float = 1.,
-                 eps: float = 1e-4,
-                 normalize: bool = False,
-                 reduction: str = 'code',
+    def __init__(self, sim: float = 25., std: float = 25., cov: float = 1., gamma: float = 1.,
+                 eps: float = 1e-4, normalize: bool = False, reduction: str = 'code',
                  gather: bool = True) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
-            raise InputError(f'reduction must be one of {REDUCTIONS}, got {reduction!r}')
-        self.sim = sim
-        self.std = std
-        self.cov = cov
-        self.gamma = gamma
-        self.eps = eps
+            raise InputError(f'reduction must be one of {REDUCTIONS}, got {reduction!r}.')
+        self.sim, self.std, self.cov = sim, std, cov
+        self.gamma, self.eps = gamma, eps
         self.normalize = normalize
         self.reduction = reduction
         self.gather = gather
 
     def loss(self, online: Tensor, target: Tensor, videos: Tensor | None = None) -> Tensor:
-        """Loss of this process's pairs, with the variance and covariance of all.
+        """Loss of this process's pairs, with the variance and covariance of all; a scalar >= 0.
 
-        Args:
-            online (Tensor): Shape (N, D), un-normalised; rows n of both are a pair.
-            target (Tensor): Shape (N, D), un-normalised.
-            videos (Tensor, optional): Not used: without negatives, no pair
-                stands against another of its video.
-
-        Returns:
-            Tensor: A scalar, >= 0.
-
-        Raises:
-            ValueError: If the shapes do not fit, or for a batch of one pair.
+        Arguments and errors as in :meth:`InfoNCEHead.loss`, and a ValueError for a batch of one
+        pair; ``videos`` is not used, because there are no negatives.
         """
         check_pairs(online, target)
+        # Autocast would compute the covariance, a matrix product, in half precision.
         with torch.autocast(online.device.type, enabled=False):
             both = torch.stack([at_least_fp32(online), at_least_fp32(target)], dim=1)
             if self.normalize:
@@ -97,7 +75,7 @@ class VICRegHead(BaseModule):
             if self.gather:
                 both = gather_with_grad(both)
             if len(both) < 2:
-                raise InputError('VICReg needs the variance of a batch: at least 2 pairs, got 1')
+                raise InputError('VICReg needs the variance of a batch: at least 2 pairs, got 1.')
             p, z = (both - both.mean(dim=0)).unbind(dim=1)
             variance = self._variance(p) + self._variance(z)
             covariance = self._covariance(p) + self._covariance(z)
@@ -106,7 +84,7 @@ class VICRegHead(BaseModule):
         return self.sim * distance + self.std * variance + self.cov * covariance
 
     def _distance(self, both: Tensor) -> Tensor:
-        """Squared distance of P and Z, from (N, 2, D)."""
+        """Squared distance between P and Z, from (N, 2, D)."""
         online, target = both.unbind(dim=1)
         squared = (online - target).square()
         return squared.mean() if self.reduction == 'code' else squared.sum(dim=1).mean()

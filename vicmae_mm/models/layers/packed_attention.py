@@ -1,4 +1,9 @@
-"""Attention over short sequences that reads queries, keys and values where the layer wrote them."""
+"""Attention for short sequences that works directly on the packed output of the qkv layer.
+
+torch's kernels are made for longer sequences and wider heads: 197 tokens in heads of 32 channels
+fill cuDNN's tiles badly, and the gradients of q, k and v are put together by a copy
+(docs/performance.md).
+"""
 import importlib.util
 import math
 from typing import Any
@@ -12,28 +17,30 @@ from torch.utils import flop_counter
 
 from vicmae_mm.utils.errors import InputError
 
+# torch.library.custom_op is new in 2.4.
 if digit_version(torch.__version__) < digit_version('2.4.0'):
-    raise ImportError(f'Packed attention needs torch 2.4 or later, and this is {torch.__version__}:'
-                      ' leave PackedAttentionHook out.')
+    raise ImportError(f'Packed attention needs torch 2.4 or later, but this is torch '
+                      f'{torch.__version__}: remove PackedAttentionHook from the config.')
 
+# Limits of the kernels, which hold all keys and values of a head on chip. Above ON_CHIP keys times
+# channels torch's kernels are faster (at 197 tokens of 64 channels, on an H200).
 MAX_LENGTH = 256
 HEAD_DIMS = (16, 32, 64)
-ON_CHIP = 256 * 32  # keys times channels of a head; with more, torch's kernels are faster
+ON_CHIP = 256 * 32
 _HAS_TRITON = importlib.util.find_spec('triton') is not None
 
 
 def packed_attention(qkv: Tensor, num_heads: int) -> Tensor:
-    """Compute ``softmax(q k^T / sqrt(D)) v`` of every head.
+    """Compute ``softmax(q k^T / sqrt(D)) v`` for every head.
 
-    On an NVIDIA GPU (compute capability >= 8; bf16 or fp16; D of 16 or 32 with N <= 256, or D of
-    64 with N <= 128; Triton installed) by kernels of our own, which keep all keys and values of a
-    head on chip, need no copies of q, k and v, and write their gradients as one tensor; the
-    result and the gradients are the same bits every time. Elsewhere by
+    Uses Triton kernels on an NVIDIA GPU (compute capability >= 8; bf16 or fp16; D of 16 or 32
+    with N <= 256, or D of 64 with N <= 128; Triton installed). They need no copies of q, k and v,
+    write their gradients as one tensor, and are deterministic. Everything else is computed by
     ``F.scaled_dot_product_attention``.
 
     Args:
-        qkv: (B, N, 3 * H * D), what ``nn.Linear(dims, 3 * dims)`` gives: all queries, then all
-            keys, then all values of a token, head by head.
+        qkv: (B, N, 3 * H * D), the output of ``nn.Linear(dims, 3 * dims)``: per token all
+            queries, then all keys, then all values, head by head.
         num_heads: H.
 
     Returns:
@@ -44,7 +51,7 @@ def packed_attention(qkv: Tensor, num_heads: int) -> Tensor:
     """
     if qkv.dim() != 3 or qkv.shape[2] % (3 * num_heads):
         raise InputError(f'qkv has shape {tuple(qkv.shape)} but must be (batch, tokens, '
-                         f'3 * {num_heads} heads * channels of a head).')
+                         f'3 * {num_heads} heads * channels per head).')
     if _kernels_fit(qkv, num_heads):
         return _attend(qkv, num_heads)[0]
     q, k, v = qkv.unflatten(2, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
@@ -58,21 +65,25 @@ def _kernels_fit(qkv: Tensor, num_heads: int) -> bool:
             and _is_ampere_or_later(qkv.device.index))
 
 
+# A property of the machine: torch.compile may evaluate it once while tracing.
 @torch.compiler.assume_constant_result
 def _is_ampere_or_later(device: int) -> bool:
     return torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
+# A custom op with a fake version and a gradient: torch.compile traces it without a graph break.
 @torch.library.custom_op('vicmae_mm::packed_attention', mutates_args=(),
                          schema='(Tensor qkv, int num_heads) -> (Tensor, Tensor)')
 def _attend(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
-    """Return the output, and the logarithm of the softmax's sum (B, H, N) to the base of 2."""
-    from .packed_attention_kernels import forward_kernel  # Triton is optional
+    """Return the output and the base-2 logarithm of the softmax's denominator (B, H, N)."""
+    # Imported here because Triton is optional.
+    from .packed_attention_kernels import forward_kernel
 
     qkv = qkv.contiguous()
     out, lse = _empty_outputs(qkv, num_heads)
     batch, length, _ = qkv.shape
     dims = out.shape[2] // num_heads
+    # Triton launches on the current device, which need not be that of the tensor.
     with torch.cuda.device_of(qkv):
         forward_kernel[(batch * num_heads, )](
             qkv, out, lse, length, num_heads, dims**-0.5 * math.log2(math.e), HEAD_DIM=dims,
@@ -87,6 +98,7 @@ def _attend_backward(grad: Tensor, qkv: Tensor, out: Tensor, lse: Tensor,
                      num_heads: int) -> Tensor:
     from .packed_attention_kernels import backward_kernel
 
+    # The kernels expect contiguous tensors, but a gradient may be an expanded scalar.
     qkv = qkv.contiguous()
     grad_qkv = torch.empty_like(qkv)
     batch, length, _ = qkv.shape
@@ -100,11 +112,11 @@ def _attend_backward(grad: Tensor, qkv: Tensor, out: Tensor, lse: Tensor,
 
 
 def _padded(length: int) -> int:
-    """Round up to what a tile can have: a power of 2, 16 or more."""
+    """Round up to a size that a tile may have: a power of 2 of at least 16."""
     return max(16, 1 << (length - 1).bit_length())
 
 
-# The fastest of some forty configurations on an H200, for the shapes of ViC-MAE ViT-B/16.
+# The fastest of about forty configurations on an H200, for the shapes of ViC-MAE ViT-B/16.
 def _forward_config(length: int) -> dict[str, int]:
     return dict(ROWS=min(64, _padded(length)), num_warps=4, num_stages=2)
 
@@ -130,8 +142,10 @@ def _empty_gradient(grad: Tensor, qkv: Tensor, out: Tensor, lse: Tensor,
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, int], output: tuple[Tensor, Tensor]) -> None:
     qkv, ctx.num_heads = inputs
+    # lse instead of the probabilities, which are N / D times the size of the output.
     ctx.save_for_backward(qkv, *output)
-    ctx.set_materialize_grads(False)  # lse has no gradient
+    # lse gets no gradient: None instead of a tensor of zeros.
+    ctx.set_materialize_grads(False)
 
 
 def _differentiate(ctx: Any, grad: Tensor, grad_lse: None) -> tuple[Tensor, None]:
@@ -144,52 +158,53 @@ _attend.register_autograd(_differentiate, setup_context=_keep_for_backward)
 @flop_counter.register_flop_formula(torch.ops.vicmae_mm.packed_attention)
 def _flops(qkv: torch.Size, num_heads: int, **kwargs: Any) -> int:
     batch, length, width = qkv
-    return 4 * batch * length**2 * (width // 3)  # two products
+    return 4 * batch * length**2 * (width // 3)  # two matrix products
 
 
 @flop_counter.register_flop_formula(torch.ops.vicmae_mm.packed_attention_backward)
 def _backward_flops(grad: torch.Size, qkv: torch.Size, out: torch.Size, lse: torch.Size,
                     num_heads: int, **kwargs: Any) -> int:
-    return 2 * _flops(qkv, num_heads)  # four; that of q and k, done again, is no useful work
+    # Four products; the recomputation of q k^T is not useful work and not counted.
+    return 2 * _flops(qkv, num_heads)
 
 
 class PackedAttention(MultiheadAttention):
     """mmpretrain's ``MultiheadAttention`` on :func:`packed_attention`.
 
-    Worth it in training on a recent GPU where a sequence is short: the 50 tokens of a masked
-    encoder, the 197 of its decoder with heads of 32 channels, for which the kernels of torch are
-    not made. Without gradients, or for longer sequences, there is little to gain. Arguments,
-    shapes and state dict are those of the base class.
+    Faster in training on a recent GPU with short sequences, for which torch's kernels are not
+    made: the 50 tokens of a masked encoder, the 197 of its decoder with heads of 32 channels.
+    Without gradients, or for longer sequences, there is little to gain. Arguments, shapes and
+    state dict are those of the base class.
 
     Raises:
-        ValueError: If ``attn_drop``, ``v_shortcut`` or ``qk_scale`` is set: the kernels know none.
+        ValueError: If ``attn_drop``, ``v_shortcut`` or ``qk_scale`` is set.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if unsupported := _unsupported(self):
-            raise InputError(f'PackedAttention has no {unsupported}: leave it out, or use '
-                             'mmpretrain\'s MultiheadAttention.')
+            raise InputError(f'PackedAttention has no {unsupported}: remove it, or use '
+                             "mmpretrain's MultiheadAttention.")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend; (B, N, input_dims) in, (B, N, embed_dims) out."""
+        """Map (B, N, input_dims) to (B, N, embed_dims)."""
         x = self.proj(packed_attention(self.qkv(x), self.num_heads))
         return self.out_drop(self.gamma1(self.proj_drop(x)))
 
 
 def use_packed_attention(model: nn.Module) -> int:
-    """Turn the ``MultiheadAttention`` modules of a model into :class:`PackedAttention`, in place.
+    """Convert the ``MultiheadAttention`` modules of a model to :class:`PackedAttention`, in place.
 
-    The modules stay the objects they are, with their parameters, hooks and names. Those that use
-    what :class:`PackedAttention` has not, and those of subclasses, are left alone.
+    Modules with an option that :class:`PackedAttention` lacks, and subclasses, are not converted.
 
     Args:
-        model: Built, on any device, before or after ``torch.compile`` is set up for it but not
-            after its first compiled call.
+        model: A built model on any device. ``torch.compile`` may be set up for it, but it must
+            not have been called yet.
 
     Returns:
-        How many modules are of that class now.
+        The number of :class:`PackedAttention` modules in the model.
     """
+    # Changing the class keeps parameters, hooks and names, and references to the modules.
     for module in model.modules():
         if type(module) is MultiheadAttention and not _unsupported(module):
             module.__class__ = PackedAttention
@@ -201,7 +216,7 @@ def _unsupported(attention: MultiheadAttention) -> str | None:
         return 'attn_drop'
     if attention.v_shortcut:
         return 'v_shortcut'
-    # set, it replaces the function
+    # The base class does not store qk_scale; it replaces this function if qk_scale is set.
     if attention.scaled_dot_product_attention is not F.scaled_dot_product_attention:
         return 'qk_scale'
     return None

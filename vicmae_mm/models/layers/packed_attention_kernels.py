@@ -1,9 +1,10 @@
-"""Triton kernels of attention in which every query sees all keys of a short sequence at once.
+"""Triton kernels for attention over sequences short enough that all keys fit on chip.
 
-The sequence's keys and values stay on chip, so a softmax needs no second look at them and every
-gradient is summed by one program: no atomics, the same bits every time. Tensors are contiguous,
-``qkv`` and its gradient (B, N, 3 * H * D), ``out`` and its gradient (B, N, H * D), ``lse``
-(B, H, N) fp32. Scores are in units of log(2), the hardware's exponential being that of 2.
+One program handles one head of one sequence. It sees all keys at once, so the softmax needs no
+running rescaling, and it sums every gradient itself: no atomics, hence deterministic. Tensors are
+contiguous: ``qkv`` and its gradient (B, N, 3 * H * D), ``out`` and its gradient (B, N, H * D),
+``lse`` (B, H, N) fp32. Triton comes with torch's CUDA builds, so nothing has to be compiled when
+this package is installed.
 """
 import triton
 import triton.language as tl
@@ -25,6 +26,7 @@ def forward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, length: tl.te
     out += sequence * length * width
     lse += head.to(tl.int64) * length
 
+    # Keys and values are loaded once, straight from the rows that the qkv layer wrote.
     columns = tl.arange(0, COLUMNS)
     keys = qkv + columns[:, None] * (3 * width) + width + channels
     k = tl.load(keys, mask=columns[:, None] < length, other=0.)
@@ -33,11 +35,15 @@ def forward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, length: tl.te
         rows = start + tl.arange(0, ROWS)
         valid = rows[:, None] < length
         q = tl.load(qkv + rows[:, None] * (3 * width) + channels, mask=valid, other=0.)
+        # 'ieee' keeps fp32 inputs from being rounded to TF32; it has no effect on bf16 and fp16.
+        # log2(e) in scale lets exp2, the hardware's exponential, replace exp.
         s = tl.dot(q, tl.trans(k), input_precision='ieee') * scale
+        # A padded key has a score of 0, which would dominate where all true scores are negative.
         s = tl.where(columns[None, :] < length, s, float('-inf'))
         largest = tl.max(s, 1)
         p = tl.math.exp2(s - largest[:, None])
         total = tl.sum(p, 1)
+        # Dividing the output takes fewer operations than dividing p.
         o = tl.dot(p.to(v.dtype), v, input_precision='ieee') / total[:, None]
         tl.store(out + rows[:, None] * width + channels, o.to(out.dtype.element_ty), mask=valid)
         tl.store(lse + rows, largest + tl.math.log2(total), mask=rows < length)
@@ -50,9 +56,7 @@ def backward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, grad_out: tl
                     ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> None:
     """Compute the three gradients of one head of one sequence, ``ROWS`` queries at a time.
 
-    Grid: (B * H, ). Scores are transposed, keys by queries: so P and dS are where the products
-    for dV and dK want them, and only dQ needs a transposition through shared memory.
-    ``scale`` as in the forward pass, ``score_scale`` without log2(e).
+    Grid: (B * H, ). ``scale`` as in the forward pass, ``score_scale`` without log2(e).
     """
     head = tl.program_id(0)
     sequence = (head // num_heads).to(tl.int64)  # offsets can exceed 32 bits from here on
@@ -79,11 +83,15 @@ def backward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, grad_out: tl
         q = tl.load(qkv + query_offsets, mask=valid, other=0.)
         do = tl.load(grad_out + out_offsets, mask=valid, other=0.)
         o = tl.load(out + out_offsets, mask=valid, other=0.)
+        # The row sums of P * dP, without P: they equal those of O * dO.
         delta = tl.sum(do.to(tl.float32) * o.to(tl.float32), 1)
         row_lse = tl.load(lse + rows, mask=rows < length, other=0.)
-        # rows beyond the last need no mask: their q, do and delta are 0
+        # P is recomputed from lse. Scores are transposed, keys by queries: P and dS are then laid
+        # out as the products for dV and dK need them, and only dQ needs a transposition through
+        # shared memory. Rows beyond the last need no mask: their q, do and delta are 0.
         p = tl.math.exp2(tl.dot(k, tl.trans(q), input_precision='ieee') * scale
                          - row_lse[None, :])
+        # Padded keys need one: exp2(0 - lse) may be infinite.
         p = tl.where(is_key, p, 0.)
         dv += tl.dot(p.to(do.dtype), do, input_precision='ieee')
         dp = tl.dot(v, tl.trans(do), input_precision='ieee')

@@ -12,19 +12,16 @@ from vicmae_mm.registry import MODELS
 class SyncBN1d(nn.BatchNorm1d):
     """``nn.BatchNorm1d`` whose training statistics come from all processes.
 
-    torch's ``SyncBatchNorm`` refuses CPU tensors; this one runs wherever an
-    all-gather does (gloo, nccl). On one process, and in evaluation, it *is*
-    ``nn.BatchNorm1d``; the state dict is that of ``nn.BatchNorm1d`` always.
-    On W processes the output, every gradient and the running statistics equal
-    those of one process with the concatenated batch. Statistics are at least
-    fp32, also under autocast; one all-gather of (2C+1) numbers a forward.
-
-    Use it by ``norm_cfg=dict(type='vicmae_mm.SyncBN1d')``. Arguments, shapes
-    and errors: as ``nn.BatchNorm1d``.
+    torch's ``SyncBatchNorm`` refuses CPU tensors; this one runs wherever all-gather does (gloo,
+    nccl). On several processes the output, every gradient and the running statistics equal those
+    of one process with the concatenated batch. Statistics are at least fp32, also under autocast.
+    Arguments, shapes, errors and state dict are those of ``nn.BatchNorm1d``. Use it by
+    ``norm_cfg=dict(type='vicmae_mm.SyncBN1d')``.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input`` of shape (N, C) or (N, C, L); same shape and dtype out."""
+        """Normalise (N, C) or (N, C, L); the output has the same shape and dtype."""
+        # No communication, so that one rank may evaluate alone.
         if not self.training or get_world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)
@@ -40,12 +37,14 @@ class SyncBN1d(nn.BatchNorm1d):
         return out.to(input.dtype)
 
     def _global_statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean (C,), biased variance (C,) and number of values a channel, over all processes."""
+        """Mean (C,), biased variance (C,) and number of values per channel, over all processes."""
         x = x.transpose(0, 1).flatten(1)
-        # (mean, squared deviations) combine without the cancellation of E[x^2] - E[x]^2
+        # Means and sums of squared deviations can be combined without the cancellation of
+        # E[x^2] - E[x]^2. The number of rows is sent too: it may differ between processes.
         mean = x.mean(1)
         deviation = (x - mean[:, None]).square().sum(1)
         local = torch.cat([mean, deviation, mean.new_full((1, ), x.shape[1])])
+        # The gradient passes through the gather, so rows of other processes get theirs too.
         gathered = gather_with_grad(local[None])
         means, deviations, counts = gathered.split([len(mean), len(mean), 1], dim=1)
         count = counts.sum()
@@ -59,7 +58,7 @@ class SyncBN1d(nn.BatchNorm1d):
                 or self.num_batches_tracked is None):  # track_running_stats=False
             return
         self.num_batches_tracked.add_(1)
-        # momentum None is torch's cumulative average
+        # As in torch, momentum=None means a cumulative average.
         momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         unbiased = var * count / (count - 1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)

@@ -1,4 +1,4 @@
-"""From the encoder's tokens to an embedding."""
+"""Necks: from the encoder's tokens to pixels, embeddings and normalised features."""
 from .feature_norm import FeatureNorm
 from .mae_decoder import MAEDecoder
 from .projector import Projector

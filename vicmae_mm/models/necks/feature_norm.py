@@ -8,13 +8,10 @@ from vicmae_mm.registry import MODELS
 
 @MODELS.register_module()
 class FeatureNorm(nn.Module):
-    """BatchNorm without affine parameters, as MAE puts before the linear classifier.
+    """BatchNorm without affine parameters, which MAE uses before the linear classifier.
 
-    mmpretrain's ``ClsBatchNormNeck`` as a neck of mmaction2's recognizers, which pass data
-    samples in and want auxiliary losses out.
-
-    Args:
-        in_channels: Width of the features.
+    mmpretrain's ``ClsBatchNormNeck`` with the interface of mmaction2's recognizers, which also
+    pass data samples to a neck and expect it to return auxiliary losses.
     """
 
     def __init__(self, in_channels: int) -> None:
@@ -22,5 +19,5 @@ class FeatureNorm(nn.Module):
         self.bn = nn.BatchNorm1d(in_channels, affine=False, eps=1e-6)
 
     def forward(self, x: Tensor, data_samples: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Normalise features (N, C); there are no auxiliary losses."""
+        """Normalise features (N, C); the dict of auxiliary losses is empty."""
         return self.bn(x), {}

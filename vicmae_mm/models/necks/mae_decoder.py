@@ -15,18 +15,19 @@ from vicmae_mm.utils.errors import InputError
 class MAEDecoder(MAEPretrainDecoder):
     """mmpretrain's ``MAEPretrainDecoder`` with the authors' position table.
 
-    Training asks for the hidden patches alone, which costs less and gives the same numbers.
+    It can predict only the hidden patches, which costs less and gives the same numbers.
     ``num_patches`` must be the encoder's.
 
     Raises:
-        ValueError: Without a block (``decoder_depth=0``).
+        ValueError: For ``decoder_depth=0``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.decoder_blocks:
-            raise InputError('decoder_depth=0: without a block nothing of the visible patches '
-                             'reaches the hidden ones. Set it to 1 or more.')
+            raise InputError('decoder_depth=0: without a block, the hidden patches get no '
+                             'information from the visible ones. Set it to 1 or more.')
+        # Changing the class keeps the block's parameters and their names in checkpoints.
         self.decoder_blocks[-1].__class__ = _LastBlock
 
     def forward(self, x: Tensor, ids_restore: Tensor, hidden_only: bool = False) -> Tensor:
@@ -35,7 +36,7 @@ class MAEDecoder(MAEPretrainDecoder):
         Args:
             x: Class token and visible tokens (B, 1 + keep, C).
             ids_restore: Restoring indices (B, L).
-            hidden_only: Predict the hidden patches alone.
+            hidden_only: Predict only the hidden patches.
 
         Returns:
             All patches (B, L, patch_size**2 * 3) row by row, or the hidden ones
@@ -46,8 +47,8 @@ class MAEDecoder(MAEPretrainDecoder):
         return super().forward(x, ids_restore)
 
     def _predict_hidden(self, latent: Tensor, ids_shuffle: Tensor) -> Tensor:
-        # To a transformer the order of tokens means nothing: they stay as the encoder left them,
-        # the hidden ones at the end, and the positions are put into their order instead.
+        # A transformer does not depend on the order of its tokens. They stay in the encoder's
+        # order, the hidden ones at the end, and the positions are reordered instead.
         num_known = latent.shape[1]
         position = self.decoder_pos_embed[0]
         cls_position = position[:1].expand(len(latent), -1, -1)
@@ -67,12 +68,10 @@ class MAEDecoder(MAEPretrainDecoder):
 
 
 class _LastBlock(TransformerEncoderLayer):
-    """mmpretrain's layer, of whose output the first tokens can be left out: nobody looks at them.
+    """mmpretrain's layer that computes its output only for the tokens to be predicted."""
 
-    In its ``forward``, where activation checkpointing and hooks find it.
-    """
-
+    # In forward, and not a method of its own: activation checkpointing and hooks wrap forward.
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Tokens (B, N, C) in, those from ``start`` on out (B, N - start, C)."""
+        """Map tokens (B, N, C) to those from ``start`` on (B, N - start, C)."""
         x = (x + self.attn(self.ln1(x)))[:, start:]
         return self.ffn(self.ln2(x), identity=x)

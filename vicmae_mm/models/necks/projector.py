@@ -1,4 +1,4 @@
-"""The multi-layer perceptron between pooled tokens and contrastive head."""
+"""The multi-layer perceptron between pooled tokens and the contrastive head."""
 from typing import Any
 
 from mmpretrain.models.necks import NonLinearNeck
@@ -9,9 +9,9 @@ from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
 # L: Linear, B: BatchNorm1d, R: ReLU, W: twice the backbone's width. Every source
-# says "following VICReg" and means something else (docs/decisions.md, row 11).
+# says "following VICReg" and means something different (docs/decisions.md, row 11).
 VARIANTS: dict[str, dict[str, Any]] = {
-    # L(C,W) B R, L(W,W) B R, L(W,W): what the sources have in common
+    # what the sources have in common: L(C,W) B R, L(W,W) B R, L(W,W)
     'default': dict(num_layers=3, with_bias=True, with_last_bn=False, with_last_bias=True),
     # section 3.3 to the letter: L(C,W) B R, L(W,W) B R
     'section3.3': dict(num_layers=2, with_bias=True, with_last_bias=True),
@@ -27,62 +27,53 @@ VARIANTS: dict[str, dict[str, Any]] = {
     # VICReg's expander (row 32): L(C,W) B R, L(W,W) B R, L(W,W) without bias
     'vicreg': dict(num_layers=3, with_bias=True, with_last_bn=False),
 }
-# a ReLU at the end leaves no negative cosine
+# In these variants a ReLU follows the last layer, so all cosines are >= 0.
 _END_IN_RELU = ('section3.3', 'appendixA')
 
 
 @MODELS.register_module()
 class Projector(NonLinearNeck):
-    """Projector P (and target T) of section 3.3, in the readings of its sources.
+    """Projector P (and target T) of section 3.3, in the variants that its sources describe.
 
-    mmpretrain's ``NonLinearNeck`` with its parameter names (``fc0``, ``bn0``,
-    ``fc1``, ...); ``'appendixA'`` has a Linear ``expand`` before it. Variants:
-    ``'default'``, ``'section3.3'``, ``'appendixA'``, ``'official'``,
-    ``'simsiam'``, ``'vicreg'``; :data:`VARIANTS` writes out their layers.
+    mmpretrain's ``NonLinearNeck`` with its parameter names (``fc0``, ``bn0``, ``fc1``, ...);
+    ``'appendixA'`` has a Linear ``expand`` before it.
 
     Args:
-        in_channels (int): C, the width of the backbone.
-        variant (str): Which reading. Defaults to ``'default'``.
-        hid_channels (int, optional): Width of the hidden layers. Defaults to
-            the variant's own: 2 C, 4096 for ``'official'``, 2048 for ``'simsiam'``.
-        out_channels (int, optional): Width D of the embedding. Defaults to the
-            variant's own: 2 C, 128 for ``'official'``, 2048 for ``'simsiam'``.
-        norm_cfg (dict): Normalisation. Defaults to statistics over all
-            processes, ``dict(type='vicmae_mm.SyncBN1d')``.
-        init_cfg (dict or list[dict], optional): Initialisation; a model's
-            ``init_cfg`` reaches in here too.
+        in_channels: C, the width of the backbone.
+        variant: ``'default'``, ``'section3.3'``, ``'appendixA'``, ``'official'``, ``'simsiam'``
+            or ``'vicreg'``; :data:`VARIANTS` lists their layers.
+        hid_channels: Width of the hidden layers. None: that of the variant (4096 for
+            ``'official'``, 2048 for ``'simsiam'``, else 2 C).
+        out_channels: Width D of the embedding. None: that of the variant (128 for
+            ``'official'``, 2048 for ``'simsiam'``, else 2 C).
+        norm_cfg: Normalisation; the default computes statistics over all processes.
+        init_cfg: Initialisation; a model's ``init_cfg`` also applies here.
 
     Raises:
         ValueError: For an unknown variant.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 variant: str = 'default',
-                 hid_channels: int | None = None,
-                 out_channels: int | None = None,
+    def __init__(self, in_channels: int, variant: str = 'default',
+                 hid_channels: int | None = None, out_channels: int | None = None,
                  norm_cfg: dict = dict(type='vicmae_mm.SyncBN1d'),  # noqa: B006 (never written to)
                  init_cfg: dict | list[dict] | None = None) -> None:
         if variant not in VARIANTS:
-            raise InputError(f'projector variant must be one of {tuple(VARIANTS)}, got {variant!r}')
+            raise InputError(
+                f'The projector variant must be one of {tuple(VARIANTS)}, got {variant!r}.')
         layers = dict(VARIANTS[variant])
-        wide = 2 * in_channels
-        own_hidden = layers.pop('hid_channels', wide)
-        own_out = layers.pop('out_channels', wide)
-        hid_channels = own_hidden if hid_channels is None else hid_channels
+        default_hidden = layers.pop('hid_channels', 2 * in_channels)
+        default_out = layers.pop('out_channels', 2 * in_channels)
+        hid_channels = default_hidden if hid_channels is None else hid_channels
         expands = variant == 'appendixA'
         super().__init__(
             in_channels=hid_channels if expands else in_channels,
             hid_channels=hid_channels,
-            out_channels=own_out if out_channels is None else out_channels,
-            with_avg_pool=False,
-            norm_cfg=norm_cfg,
-            init_cfg=init_cfg,
-            **layers)
+            out_channels=default_out if out_channels is None else out_channels,
+            with_avg_pool=False, norm_cfg=norm_cfg, init_cfg=init_cfg, **layers)
         self.expand = nn.Linear(in_channels, hid_channels) if expands else nn.Identity()
         self.ends_in_relu = variant in _END_IN_RELU
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project (N, C) to un-normalised embeddings (N, D)."""
+        """Project features (N, C) to un-normalised embeddings (N, D)."""
         x = super().forward((self.expand(x), ))[0]
         return F.relu(x) if self.ends_in_relu else x

@@ -1,4 +1,4 @@
-"""One embedding a frame from its tokens (paper, section 3.3, Omega; Table 5)."""
+"""Pool the tokens of a frame to one vector (paper, section 3.3, Omega; Table 5)."""
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.models.necks.gem import gem
@@ -13,56 +13,46 @@ MODES = ('mean', 'max', 'gem', 'cls')
 
 @MODELS.register_module()
 class TokenPooling(BaseModule):
-    """Pool the visible patch tokens of a frame; the class token is left out.
+    """Pool the visible patch tokens of a frame, without the class token.
 
-    ``'gem'`` is the generalised mean (mean of x^p)^(1/p) of each channel, with
-    x clamped to at least ``eps`` (about half of a LayerNorm's output is
-    negative) and p to at least 1 (the mean); p grows towards the maximum.
-    It runs in fp32, where eps^p does not underflow (docs/decisions.md, rows 14, 15).
+    ``'gem'`` is the generalised mean (mean of x^p)^(1/p) per channel: the mean for p = 1, close to
+    the maximum for large p (docs/decisions.md, rows 14, 15).
 
     Args:
-        mode (str): ``'mean'``, ``'max'``, ``'gem'``, or ``'cls'`` for the class
-            token itself. Defaults to ``'mean'``.
-        p (float): Initial exponent of ``'gem'``, >= 1. Defaults to 3.
-        p_trainable (bool): Learn p. It has one dimension, so that
-            ``flat_decay_mult=0`` keeps weight decay off it. Defaults to True.
-        eps (float): Lower bound of x in ``'gem'``. Defaults to 1e-6.
+        mode: ``'mean'``, ``'max'``, ``'gem'``, or ``'cls'`` for the class token itself.
+        p: Initial exponent of ``'gem'``, >= 1.
+        p_trainable: Whether p is learned.
+        eps: Lower bound of x in ``'gem'``.
 
     Raises:
         ValueError: For an unknown mode, or p below 1.
     """
 
-    def __init__(self,
-                 mode: str = 'mean',
-                 p: float = 3.,
-                 p_trainable: bool = True,
+    def __init__(self, mode: str = 'mean', p: float = 3., p_trainable: bool = True,
                  eps: float = 1e-6) -> None:
         super().__init__()
         if mode not in MODES:
-            raise InputError(f'pooling mode must be one of {MODES}, got {mode!r}')
+            raise InputError(f'The pooling mode must be one of {MODES}, got {mode!r}.')
         if p < 1:
-            raise InputError(f'the exponent p of GeM pooling must be at least 1, got {p}')
+            raise InputError(f'The exponent p of GeM pooling must be at least 1, got {p}.')
         self.mode = mode
         self.eps = eps
         if mode == 'gem':
+            # One-dimensional, so that flat_decay_mult=0 exempts it from weight decay.
             self.p = nn.Parameter(torch.full((1, ), float(p)), requires_grad=p_trainable)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Pool.
-
-        Args:
-            tokens (Tensor): Shape (B, 1+L, C), the class token first, after the
-                final norm.
+        """Pool tokens (B, 1 + L, C), taken after the final norm, with the class token first.
 
         Returns:
-            Tensor: Shape (B, C); fp32 for ``'gem'``, else of the dtype of ``tokens``.
+            Shape (B, C); fp32 for ``'gem'``, otherwise the dtype of ``tokens``.
 
         Raises:
-            ValueError: If ``tokens`` has not this shape, or no patch token.
+            ValueError: If ``tokens`` has another shape or no patch token.
         """
         if tokens.dim() != 3 or tokens.shape[1] < 2:
-            raise InputError('pooling needs tokens of shape (batch, 1 + patches, channels) with '
-                             f'the class token first, got {tuple(tokens.shape)}')
+            raise InputError('Pooling needs tokens of shape (batch, 1 + patches, channels) with '
+                             f'the class token first, got {tuple(tokens.shape)}.')
         if self.mode == 'cls':
             return tokens[:, 0]
         patches = tokens[:, 1:]
@@ -73,6 +63,8 @@ class TokenPooling(BaseModule):
         return self._generalised_mean(patches)
 
     def _generalised_mean(self, patches: Tensor) -> Tensor:
+        # In half precision eps^p underflows. x is clamped because about half of a LayerNorm's
+        # output is negative, p so that it stays between the mean and the maximum.
         with torch.autocast(patches.device.type, enabled=False):
             image = at_least_fp32(patches).transpose(1, 2).unsqueeze(-1)  # (B, C, L, 1)
             return gem(image, p=self.p.clamp(min=1), eps=self.eps).flatten(1)

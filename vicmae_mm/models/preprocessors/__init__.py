@@ -1,4 +1,4 @@
-"""Data preprocessors: batches to the device, normalised and augmented."""
+"""Data preprocessors: move batches to the device, augment and normalise them."""
 from .augmented_preprocessor import AugmentedPairPreprocessor
 from .mixup_cutmix import MixupCutmix
 from .pair_preprocessor import PairDataPreprocessor

@@ -1,4 +1,4 @@
-"""Augmentation on the device, of whole batches, for a CPU that has enough to do with decoding."""
+"""Augmentation of batches on the device, which frees the CPU for decoding."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,37 +18,38 @@ from .pair_preprocessor import PairDataPreprocessor
 class AugmentedPairPreprocessor(PairDataPreprocessor):
     """:class:`PairDataPreprocessor` that augments in training, between transfer and normalisation.
 
-    The augmentations are kornia's, each with its own randomness for every sample; only the order
-    of the four changes of a ``ColorJitter`` is one for all of a batch. They are a function of the
-    step (``vicmae_mm.StepSeedHook``), the process's rank and the place in its batch: the same in a
-    resumed run, another for another number of processes.
+    The augmentations are kornia's, drawn per sample, except for the order of the four operations
+    of a ``ColorJitter``, which is drawn per batch. They depend on the step
+    (``vicmae_mm.StepSeedHook``), the process's rank and the position in its batch: a resumed run
+    repeats them, a different number of processes changes them.
 
     Args:
-        transforms (Sequence[dict]): Classes of ``kornia.augmentation`` by name, with their
-            arguments, such as ``dict(type='RandomGrayscale', p=0.2)``. They are given frames
-            (B, 3, H, W) in [0, 1] and must keep the shape.
-        frames (Sequence[int], optional): Positions within the pair to augment, as in
-            ``vicmae_mm.PerFrame``: ``[1]`` the second of every pair. Defaults to None, all.
-        kwargs: As for :class:`PairDataPreprocessor`.
+        transforms: Classes of ``kornia.augmentation`` by name, with their arguments, such as
+            ``dict(type='RandomGrayscale', p=0.2)``. They get frames (B, 3, H, W) in [0, 1] and
+            must keep the shape.
+        frames: Positions within the pair to augment, as in ``vicmae_mm.PerFrame``: ``[1]`` is
+            the second frame of every pair. None: all.
+        **kwargs: Passed to :class:`PairDataPreprocessor`.
 
     Raises:
-        ImportError: kornia is not installed.
-        ValueError: It has no augmentation of that name, or ``frames`` holds anything but 0 and 1.
+        ImportError: If kornia is not installed.
+        ValueError: For an unknown augmentation, or ``frames`` other than 0 and 1.
     """
 
     def __init__(self, transforms: Sequence[dict], frames: Sequence[int] | None = None,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.frames = check_positions(frames, type(self).__name__)
-        # In a list, unseen by nn.Module: with .to('cuda') kornia would draw from the GPU's
-        # generator, which is the same on every rank.
+        # In a list, so that nn.Module does not register it: after .to('cuda') kornia would draw
+        # from the GPU's generator, which is the same on every rank.
         self._transforms = [_build(transforms)]
 
     def augment(self, views: list[Tensor], training: bool) -> list[Tensor]:
-        """Augment the chosen views in training."""
+        """Augment the views at the positions ``frames``, in training only."""
         if not training:
             return views
-        step = int(torch.randint(2**62, ()))  # from the process's generator, seeded by step
+        # Drawn from the process's generator, which StepSeedHook seeds in every step.
+        step = int(torch.randint(2**62, ()))
         with seeded((step, ), get_rank()), torch.autocast(self.device.type, enabled=False):
             return [self._augmented(view) if position % 2 in self.frames else view
                     for position, view in enumerate(views)]
@@ -68,9 +69,10 @@ def _build(settings: Sequence[dict]) -> nn.Module:
     built = []
     for setting in settings:
         name = setting.get('type')
-        kind = getattr(augmentation, str(name), None)
-        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        cls = getattr(augmentation, str(name), None)
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
             raise InputError(f'AugmentedPairPreprocessor: kornia.augmentation has no {name!r}.')
-        built.append(MODELS.build(dict(setting, type=kind)))
-        built[-1].disable_features = True  # the result is kept for .show() otherwise
+        built.append(MODELS.build(dict(setting, type=cls)))
+        # Otherwise kornia keeps the last batch in memory, for its show().
+        built[-1].disable_features = True
     return nn.Sequential(*built)

@@ -1,4 +1,4 @@
-"""The views of a test, normalised on the model's device before they are cut."""
+"""Normalise the frames of test videos on the model's device, then cut them into views."""
 from typing import Any
 
 import torch
@@ -11,25 +11,22 @@ from vicmae_mm.structures import Views
 
 @MODELS.register_module()
 class ViewsDataPreprocessor(ActionDataPreprocessor):
-    """mmaction2's ``ActionDataPreprocessor``, to the last bit, with less work for ``PackViews``.
+    """mmaction2's ``ActionDataPreprocessor``, bit-identical, with less work for ``PackViews``.
 
-    The frames of a video are normalised, not the views, which are three times as many numbers for
-    7 x 3 views of a Kinetics video. All else is left to the stock class.
-
-    Args:
-        **kwargs: Those of the stock class.
+    Frames are normalised before they are cut into views, which have three times as many values
+    for the 7 x 3 views of a Kinetics video. All other inputs are left to the stock class.
     """
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Bring a batch to the device and normalise it.
+        """Move a batch to the device and normalise it.
 
         Args:
-            data: ``inputs``, a list with :class:`Views` of each video, all of one shape, or
-                whatever the stock class takes; ``data_samples``.
+            data: ``inputs``, a list with the :class:`Views` of each video, all of one shape, or
+                anything the stock class takes; ``data_samples``.
             training: Whether to mix samples; not for views.
 
         Returns:
-            ``inputs``, (B, views, C, T, H, W) in float32, or (B, frames, C, H, W), and
+            ``inputs``, (B, views, C, T, H, W) or (B, frames, C, H, W) in float32, and
             ``data_samples``.
         """
         if training or not (isinstance(data, dict) and isinstance(data['inputs'][0], Views)):
@@ -45,7 +42,8 @@ class ViewsDataPreprocessor(ActionDataPreprocessor):
             frames = frames[..., [2, 1, 0]]
         if not self._enable_normalize:
             return frames.float() if self.to_float32 else frames
-        # Whole rows at once: a CPU would do no more than the three channels of a pixel at once.
+        # Mean and std are repeated to the length of an image row: with three channels in the last
+        # dimension, a CPU would process only the three values of a pixel at a time.
         width, channels = frames.shape[2:]
         mean, std = (value.flatten().expand(channels).repeat(width)
                      for value in (self.mean, self.std))
