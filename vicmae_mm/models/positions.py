@@ -1,34 +1,34 @@
-"""The fixed 2-D sine-cosine position table of encoder and decoder."""
+"""Position tables: the fixed sine-cosine one of images, and how tables of clips are resized."""
 import torch
-from mmpretrain.models.utils import build_2d_sincos_position_embedding
+from mmpretrain.models.utils import build_2d_sincos_position_embedding, resize_pos_embed
 from torch import Tensor
+from torch.nn import functional as F
 
 from vicmae_mm.utils.errors import InputError
+
+Grid = tuple[int, int, int]  # time, height, width, in tokens
 
 
 def check_patch_grid(img_size: int, patch_size: int) -> int:
     """Return the number of patches along one side of a square image.
 
     Raises:
-        ValueError: If ``img_size`` is no multiple of ``patch_size`` or not an int.
+        ValueError: If ``img_size`` is not an int or not a multiple of ``patch_size``.
     """
     if not isinstance(img_size, int):
         raise InputError(
-            f'img_size={img_size!r} must be one int: ViC-MAE pre-trains on square images.')
+            f'img_size={img_size!r} must be a single int: ViC-MAE pre-trains on square images.')
     if img_size % patch_size:
         lower = img_size // patch_size * patch_size
         raise InputError(
             f'img_size={img_size} is not divisible by patch_size={patch_size}: '
-            f'use {lower or patch_size} or {lower + patch_size}, for the model and for the crop '
-            'of the pipeline.')
+            f'use {lower or patch_size} or {lower + patch_size}, for both the model and the crop '
+            'in the pipeline.')
     return img_size // patch_size
 
 
 def sincos_position_table(side: int, dims: int) -> Tensor:
     """Build the position table of MAE and of the authors' networks.
-
-    mmpretrain's table holds the same numbers with its two channel halves
-    swapped (rows first); columns come first here, as in published checkpoints.
 
     Args:
         side: Patches along one side of the square grid.
@@ -37,6 +37,46 @@ def sincos_position_table(side: int, dims: int) -> Tensor:
     Returns:
         Table (1, 1 + side**2, dims); the class token's row is zero.
     """
+    # mmpretrain encodes rows in the first half of the channels, published checkpoints columns.
     table = build_2d_sincos_position_embedding(side, dims, cls_token=True).float()
     rows, columns = table.chunk(2, dim=-1)
     return torch.cat((columns, rows), dim=-1)
+
+
+def resize_temporal(table: Tensor, length: int) -> Tensor:
+    """Interpolate a temporal table (1, T, C) linearly to (1, length, C)."""
+    if table.shape[1] == length:
+        return table
+    resized = F.interpolate(table.transpose(1, 2), size=length, mode='linear')
+    return resized.transpose(1, 2)
+
+
+def combine_tables(spatial: Tensor, temporal: Tensor, num_extra_tokens: int) -> Tensor:
+    """Add a spatial table (1, E + L, C) and a temporal one (1, T, C).
+
+    Returns:
+        Joint table (1, E + T * L, C): the E extra tokens, which get no time, then time-major.
+    """
+    extra, patches = spatial[:, :num_extra_tokens], spatial[:, num_extra_tokens:]
+    return torch.cat((extra, (temporal[:, :, None] + patches[:, None]).flatten(1, 2)), dim=1)
+
+
+def resize_joint(table: Tensor, source: Grid, target: Grid, num_extra_tokens: int,
+                 mode: str = 'bicubic') -> Tensor:
+    """Interpolate a joint table (1, E + T * L, C), in space as mmpretrain does, then in time.
+
+    Args:
+        table: As returned by :func:`combine_tables`.
+        source: Grid of the table.
+        target: Grid of the result.
+        num_extra_tokens: E.
+        mode: Spatial interpolation; time is always linear.
+    """
+    if source == target:
+        return table
+    extra, clip = table[:, :num_extra_tokens], table[:, num_extra_tokens:]
+    frames = clip.unflatten(1, (source[0], -1))[0].split(1)  # T of (1, L, C)
+    space = torch.cat([resize_pos_embed(f, source[1:], target[1:], mode, 0) for f in frames])
+    # To resize in time, all positions of a frame become channels of one row (L * C numbers).
+    time = resize_temporal(space.flatten(1)[None], target[0])
+    return torch.cat((extra, time.unflatten(2, (space.shape[1], -1)).flatten(1, 2)), dim=1)

@@ -9,20 +9,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vicmae_mm.models.composition import check_composition
-from vicmae_mm.models.image_patches import take_patches
+from vicmae_mm.models.masking import rand_rows, take_patches
 from vicmae_mm.models.monitors import embedding_rank, embedding_std, pair_accuracy
-from vicmae_mm.models.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
 class ViCMAE(BaseSelfSupervisor):
-    r"""The method of section 3.3, and by config the baselines of section 3.2.
+    r"""The method of section 3.3 and, depending on the config, the baselines of section 3.2.
 
     .. math:: \mathcal{L} = w \mathcal{L}^{MASK} + \lambda s \mathcal{L}^{NEG}
 
-    where :math:`s` is the scale that ``ContrastWeightHook`` sets by epoch.
+    where :math:`s` is the scale that ``ContrastWeightHook`` sets per epoch.
 
     ===================  ==============  ============  ===============
     method               ``decoder``     ``pooling``   ``contrast_head``
@@ -35,33 +34,33 @@ class ViCMAE(BaseSelfSupervisor):
     ===================  ==============  ============  ===============
 
     Args:
-        backbone: The encoder :math:`f_\theta`: a ``ViCMAEViT``, or without a
-            decoder any 2-D backbone of mmpretrain or mmaction2.
+        backbone: The encoder :math:`f_\theta`: a ``ViCMAEViT``, or without a decoder any 2-D
+            backbone of mmpretrain or mmaction2.
         decoder: The decoder :math:`d_\phi`; None trains on contrast alone.
         head: The reconstruction head, required with a decoder.
-        pooling: The pooling operator :math:`\Omega`; None for a backbone that
-            returns one vector an image.
+        pooling: The pooling operator :math:`\Omega`; None for a backbone that returns one vector
+            per image.
         projector: The predictor encoder :math:`\mathcal{P}`; None contrasts pooled tokens.
-        target_projector: The target encoder :math:`\mathcal{T}`; None shares
-            the weights of ``projector``.
+        target_projector: The target encoder :math:`\mathcal{T}`; None shares the weights of
+            ``projector``.
         contrast_head: The contrastive loss; None trains on reconstruction alone.
         recon_weight: Weight :math:`w` of the reconstruction, 1 in the paper.
         contrast_weight: :math:`\lambda`, 0.025 in Table 7.
-        recon_frames: Which frame of a pair is reconstructed: ``'both'`` (the mean
-            of the two losses), ``'first'`` or ``'random'``.
-        decoder_chunks: Parts in which a batch is decoded, one after the other. More than 1
-            saves the memory of the decoder's activations, at the price of a second decoder
+        recon_frames: Which frame of a pair is reconstructed: ``'both'`` (the mean of the two
+            losses), ``'first'`` or ``'random'``.
+        decoder_chunks: Number of parts in which a batch is decoded, one after the other. More
+            than 1 saves the memory of the decoder's activations, at the cost of a second decoder
             forward pass; the loss is the same.
-        joint_bn: Whether both views share the batch statistics of one
-            projector pass. By default each view has its own.
+        joint_bn: Whether both views share the batch statistics of one projector pass. By default
+            each view has its own.
         data_preprocessor: Normalises frames on the device.
         init_cfg: Initialisation of all layers.
 
     Raises:
-        ValueError: If the parts do not make up a method.
+        ValueError: If the parts do not fit together.
     """
 
-    # Built from config, or None: what they take and return is said above.
+    # Built from config, or None; the arguments above describe them.
     backbone: Any
     neck: Any
     head: Any
@@ -104,7 +103,7 @@ class ViCMAE(BaseSelfSupervisor):
         check_composition(self)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Encode whole, unmasked images (B, 3, H, W) with the backbone."""
+        """Encode images (B, 3, H, W) with the backbone, without masking."""
         if isinstance(self.backbone, MAEViT):
             return self.backbone(inputs, mask=None)
         return self.backbone(inputs)
@@ -113,19 +112,18 @@ class ViCMAE(BaseSelfSupervisor):
         """Compute the losses of a batch.
 
         Args:
-            inputs: Views (B, 3, H, W): the frames ``[i, j]`` of each video's
-                pair, ``[i_0, j_0, i_1, j_1, ...]`` for several pairs of one
-                video, or one frame where there is no contrast head.
+            inputs: Views (B, 3, H, W): the frames ``[i, j]`` of a pair per video,
+                ``[i_0, j_0, i_1, j_1, ...]`` for several pairs per video, or one frame without
+                a contrast head.
             data_samples: Ignored: training needs no labels.
 
         Returns:
-            ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon``
-            and ``contrast`` without their weights, and the monitors
-            ``contrast_weight``, ``embedding_std``, ``embedding_rank`` and ``pair_accuracy``.
+            ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon`` and ``contrast``
+            without their weights, and the monitors ``contrast_weight``, ``embedding_std``,
+            ``embedding_rank`` and ``pair_accuracy``.
 
         Raises:
-            ValueError: If the samples are not what the method needs, or there
-                is nothing to train.
+            ValueError: If the samples do not suit the method, or there is nothing to train.
         """
         frames, videos = self._stack_pairs(inputs)
         weight = self.contrast_weight * self.contrast_scale
@@ -138,8 +136,8 @@ class ViCMAE(BaseSelfSupervisor):
             recon = self._reconstruction_loss(features, ids_restore, frames)
             losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach())
         if self.contrast_head is not None:
-            # Before the schedule starts, the projector is not run at all: with
-            # zero gradients AdamW would only shrink it.
+            # Before the schedule starts, the projector is not run at all: with zero gradients
+            # AdamW would only shrink it.
             if weight > 0:
                 losses.update(self._contrast_loss(features, videos, weight))
             losses['contrast_weight'] = frames.new_tensor(weight)
@@ -152,17 +150,17 @@ class ViCMAE(BaseSelfSupervisor):
         """Stack all first frames before all second ones, for one encoder pass.
 
         Returns:
-            Frames (2N, 3, H, W) and the number of each pair's video (N,).
+            Frames (2N, 3, H, W) and the index of each pair's video (N,).
         """
         if self.contrast_head is not None and len(inputs) % 2:
             raise InputError(
-                f'Contrast needs frame pairs but got {len(inputs)} frame(s) a sample: use '
+                f'Contrast needs frame pairs but got {len(inputs)} frame(s) per sample: use '
                 'SampleFramePair with num_frames=2.')
         if self.contrast_head is not None and len(inputs[0]) * get_world_size() < 2:
-            raise InputError('One pair has nothing to be contrasted with: set '
+            raise InputError('A batch of one pair has no negatives to contrast with: set '
                              'train_dataloader.batch_size to 2 or more, and drop_last=True.')
         if len(inputs) == 1 and self.recon_frames != 'both':
-            raise InputError(f'recon_frames={self.recon_frames!r} chooses from a pair, but samples '
+            raise InputError(f'recon_frames={self.recon_frames!r} selects from a pair, but samples '
                              "are single frames: set it to 'both'.")
         videos = torch.arange(len(inputs[0]), device=inputs[0].device)
         return torch.cat((*inputs[0::2], *inputs[1::2])), videos.repeat(max(len(inputs) // 2, 1))
@@ -170,14 +168,14 @@ class ViCMAE(BaseSelfSupervisor):
     def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
         """Mean squared error on the hidden patches (eq. 6)."""
         rows = self._rows_to_reconstruct(len(frames), frames.device)
-        whole = latent[rows], ids_restore[rows], frames[rows]
+        batch = latent[rows], ids_restore[rows], frames[rows]
         if self.decoder_chunks == 1:
-            return self.hidden_patch_loss(*whole)
-        chunks = zip(*(tensor.chunk(self.decoder_chunks) for tensor in whole), strict=True)
-        # what a chunk computes is thrown away and computed again for its gradient
+            return self.hidden_patch_loss(*batch)
+        chunks = zip(*(tensor.chunk(self.decoder_chunks) for tensor in batch), strict=True)
+        # The activations of a chunk are dropped and recomputed for its gradient.
         losses = [len(chunk[0]) * checkpoint(self.hidden_patch_loss, *chunk, use_reentrant=False)
                   for chunk in chunks]
-        return torch.stack(losses).sum() / len(whole[0])
+        return torch.stack(losses).sum() / len(batch[0])
 
     def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
         """Mean squared error on the hidden patches of some frames.
@@ -190,7 +188,7 @@ class ViCMAE(BaseSelfSupervisor):
         prediction = self.neck(latent, ids_restore, hidden_only=True).flatten(0, 1)
         hidden = ids_restore.argsort(dim=1)[:, latent.shape[1] - 1:]
         patches = take_patches(frames, hidden, self.head.patch_size).flatten(0, 1)
-        # To the head, every hidden patch is an image: it makes targets of these alone.
+        # Passed to the head as images of one patch each, so that it builds only these targets.
         return self.head.loss(prediction[:, None], patches, prediction.new_ones(len(patches), 1))
 
     def _rows_to_reconstruct(self, num_frames: int, device: torch.device) -> slice | Tensor:
@@ -204,7 +202,7 @@ class ViCMAE(BaseSelfSupervisor):
 
     def _contrast_loss(self, features: Tensor | tuple[Tensor, ...], videos: Tensor,
                        weight: float) -> dict[str, Tensor]:
-        """Contrast of the pooled and projected frames (eq. 7)."""
+        """Contrast between the pooled and projected frames (eq. 7)."""
         online, target = self._project(self._pool(features))
         contrast = self.contrast_head.loss(online, target, videos)
         embeddings = torch.cat((online, target))
@@ -216,7 +214,7 @@ class ViCMAE(BaseSelfSupervisor):
             pair_accuracy=pair_accuracy(online, target))
 
     def _pool(self, features: Tensor | tuple[Tensor, ...]) -> Tensor:
-        """Global representations (2N, C) of tokens, or of what another backbone returns."""
+        """Global representations (2N, C) of the frames."""
         pooled = features if self.pooling is None else self.pooling(features)
         pooled = pooled[-1] if isinstance(pooled, (tuple, list)) else pooled
         if pooled.ndim != 2:

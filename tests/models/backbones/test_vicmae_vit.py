@@ -1,5 +1,4 @@
 """The masked encoder: masks, initialisation, pretrained weights."""
-import numpy as np
 import pytest
 import torch
 from mmpretrain.models import MAEViT
@@ -52,17 +51,6 @@ def test_two_images_get_different_masks():
 def test_unmasked_pass_returns_all_tokens(mask):
     (tokens, ) = tiny_vit()(torch.rand(2, 3, 32, 32), mask=mask)
     assert tokens.shape == (2, 17, 32)
-
-
-def test_position_table_is_sine_and_cosine_of_columns_then_rows():
-    table = sincos_position_table(3, 8)[0]
-    assert torch.equal(table[0], torch.zeros(8))
-    frequencies = 1 / 10000**(np.arange(2) / 2)
-    for row in range(3):
-        for column in range(3):
-            parts = [f(x * frequencies) for x in (column, row) for f in (np.sin, np.cos)]
-            expected = torch.from_numpy(np.concatenate(parts)).float()
-            torch.testing.assert_close(table[1 + 3 * row + column], expected)
 
 
 def test_initialisation_is_the_authors():

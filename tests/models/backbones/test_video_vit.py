@@ -115,24 +115,6 @@ def test_other_sizes_are_encoded_by_interpolated_positions(separable):
         table[:, 1:], 0.75 if separable else 0.5), rtol=0, atol=1e-6)
 
 
-def test_time_is_interpolated_linearly():
-    from vicmae_mm.models.video_positions import resize_temporal
-    ramp = torch.arange(4.).view(1, 4, 1)  # at the centres of quarters of the clip
-    assert resize_temporal(ramp, 2).flatten().tolist() == [0.5, 2.5]
-    assert resize_temporal(ramp, 8).flatten().tolist() == [0, .25, .75, 1.25, 1.75, 2.25, 2.75, 3]
-
-
-def test_joint_table_is_interpolated_in_space_and_time_apart():
-    from mmpretrain.models.utils import resize_pos_embed
-
-    from vicmae_mm.models.video_positions import combine_tables, resize_joint, resize_temporal
-    space, time = torch.rand(1, 1 + 16, 8), torch.rand(1, 3, 8)
-    joint = resize_joint(combine_tables(space, time, 1), (3, 4, 4), (5, 6, 2), 1)
-    expected = combine_tables(
-        resize_pos_embed(space, (4, 4), (6, 2)), resize_temporal(time, 5), 1)
-    torch.testing.assert_close(joint, expected, rtol=0, atol=1e-5)  # float32, bicubic
-
-
 @pytest.mark.parametrize('shape', [(2, 3, 32, 32), (2, 3, 5, 32, 32)])
 def test_what_is_no_clip_is_refused(shape):
     with pytest.raises(ValueError, match='T a multiple of 2 frames, but got'):
@@ -219,7 +201,7 @@ def test_checkpointing_saves_memory():
 
 
 def stock_activation_checkpointing() -> Any:
-    """mmengine's module as it is in its file, without the mend of vicmae_mm.compat.patches."""
+    """mmengine's module as it is in its file, without the patch of vicmae_mm.compat."""
     spec = importlib.util.spec_from_file_location('stock_checkpointing', mended.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -8,7 +8,7 @@ from mmpretrain.models import VisionTransformer
 
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, tiny_vicmae
 from vicmae_mm.models import VideoViT
-from vicmae_mm.models.video_positions import combine_tables, resize_joint, resize_temporal
+from vicmae_mm.models.positions import resize_joint, resize_temporal
 from vicmae_mm.registry import MODELS
 
 SIZES = dict(arch=TINY_ARCH, img_size=IMG_SIZE, patch_size=PATCH, num_frames=4)
@@ -156,10 +156,3 @@ def test_what_does_not_fit_is_left_to_the_loader(encoder):
     without_class_token = drawn(video_vit(with_cls_token=False)).state_dict()
     with pytest.raises(RuntimeError, match=r'Missing key.*cls_token'):
         video_vit().load_state_dict(without_class_token)
-
-
-def test_combined_tables_give_the_class_token_no_time():
-    space, time = torch.rand(1, 3, 4), torch.rand(1, 2, 4)
-    table = combine_tables(space, time, 1)[0]
-    rows = [space[0, 0], *(space[0, 1 + place] + time[0, t] for t in (0, 1) for place in (0, 1))]
-    assert torch.equal(table, torch.stack(rows))

@@ -1,4 +1,4 @@
-"""Weights of an image encoder made those of a video encoder."""
+"""Convert the weights of an image encoder, or of a clip encoder of another size, for VideoViT."""
 from __future__ import annotations
 
 import math
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor
 
-from vicmae_mm.models.video_positions import combine_tables, resize_joint, resize_temporal
+from vicmae_mm.models.positions import combine_tables, resize_joint, resize_temporal
 from vicmae_mm.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,28 +15,29 @@ if TYPE_CHECKING:
 
 
 def inflate_image_weights(model: VideoViT, state_dict: dict[str, Tensor], prefix: str) -> None:
-    """Fit a checkpoint of images, or of clips of another size, to a ``VideoViT``.
+    """Fit an image checkpoint, or one for clips of another size, to a ``VideoViT``.
 
-    What can not be fitted is left as it is, for the loader to report.
+    What cannot be fitted is left unchanged, for the loader to report.
 
     Args:
         model: The network that is about to load.
-        state_dict: Changed in place; the tensors in it are not.
-        prefix: Of the network's names in it, such as ``'backbone.'``.
+        state_dict: The dict is changed in place; its tensors are not.
+        prefix: Prefix of the network's keys, such as ``'backbone.'``.
     """
     projection = f'{prefix}patch_embed.projection.weight'
-    of_images = projection in state_dict and state_dict[projection].ndim == 4
-    if of_images:
-        # A clip that stands still gives what its frame gives: the sum over the tubelet.
+    from_images = projection in state_dict and state_dict[projection].ndim == 4
+    if from_images:
+        # The convolution sums over the tubelet: divided by its depth, the repeated weight gives
+        # for a clip of identical frames what the image encoder gives for one of them.
         weight, depth = state_dict[projection][:, :, None], model.tubelet_size
         state_dict[projection] = weight.repeat(1, 1, depth, 1, 1) / depth
-    _fit_position(model, state_dict, prefix, of_images)
+    _fit_position(model, state_dict, prefix, from_images)
     if model.out_type == 'avg_featmap' and not model.final_norm:
         _norm_after_pooling(state_dict, prefix)
 
 
 def _norm_after_pooling(state_dict: dict[str, Tensor], prefix: str) -> None:
-    """Pre-training ends in a norm of tokens (ln1); here it follows the pooling (ln2)."""
+    """Rename the final norm of tokens (ln1) to the norm after pooling (ln2)."""
     if any(key.startswith(f'{prefix}ln2.') for key in state_dict):
         return
     for key in [key for key in state_dict if key.startswith(f'{prefix}ln1.')]:
@@ -44,18 +45,19 @@ def _norm_after_pooling(state_dict: dict[str, Tensor], prefix: str) -> None:
 
 
 def _fit_position(model: VideoViT, state_dict: dict[str, Tensor], prefix: str,
-                  of_images: bool) -> None:
+                  from_images: bool) -> None:
     name, time = f'{prefix}pos_embed', f'{prefix}temporal_embed'
     if name not in state_dict:
         return
     table = state_dict[name]
     if not model.with_cls_token and state_dict.pop(f'{prefix}cls_token', None) is not None:
         table = table[:, 1:]
-    if not of_images and not model.separable_position:
+    if not from_images and not model.separable_position:
         state_dict[name] = _resize_joint(model, table)
         return
     table = _resize_spatial(model, table)
-    if of_images:
+    if from_images:
+        # Zeros: at first, all frames have the positions that the image encoder was trained with.
         state_dict[time] = table.new_zeros(1, model.grid[0], table.shape[2])
     elif time in state_dict:
         state_dict[time] = resize_temporal(state_dict[time], model.grid[0])
@@ -73,7 +75,8 @@ def _resize_spatial(model: VideoViT, table: Tensor) -> Tensor:
 
 
 def _resize_joint(model: VideoViT, table: Tensor) -> Tensor:
-    """Interpolate a table of unknown grid: one of another length or of another (square) size."""
+    # A checkpoint does not store its grid. The table may come from the same number of frames at
+    # another (square) size, or from the same size with another number of frames.
     frames, height, width = model.grid
     rows = table.shape[1] - model.num_extra_tokens
     side = math.isqrt(rows // frames)
@@ -83,8 +86,8 @@ def _resize_joint(model: VideoViT, table: Tensor) -> Tensor:
         return table
     if len(grids) > 1:
         raise InputError(
-            f'A position table of {rows} places may be one of {grids[0]} or of {grids[1]} '
-            '(time, height, width): load it into a VideoViT of the size it was trained for; that '
-            'encodes clips of other sizes too.')
+            f'The position table has {rows} rows, which fits two grids: it may be one '
+            f'of {grids[0]} or of {grids[1]} (time, height, width). Load it into a VideoViT of '
+            'the size it was trained for; that also encodes clips of other sizes.')
     return resize_joint(table, grids[0], model.grid, model.num_extra_tokens,
                         model.interpolate_mode)

@@ -1,4 +1,4 @@
-"""The masked image encoder f_theta of ViC-MAE (paper section 3.1 and 3.3)."""
+"""The masked image encoder f_theta of ViC-MAE (paper, sections 3.1 and 3.3)."""
 from typing import Any
 
 import torch
@@ -7,9 +7,8 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicmae_mm.models.image_patches import take_patches
+from vicmae_mm.models.masking import rand_rows, take_patches
 from vicmae_mm.models.positions import check_patch_grid, sincos_position_table
-from vicmae_mm.models.random_rows import rand_rows
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
@@ -18,14 +17,13 @@ from vicmae_mm.utils.errors import InputError
 class ViCMAEViT(MAEViT):
     """Vision Transformer that encodes only the visible patches of an image.
 
-    mmpretrain's ``MAEViT`` with explicit masking noise, the authors'
-    initialisation and position table, and weights that survive
-    ``init_cfg=dict(type='Pretrained', ...)`` (upstream overwrites its
-    class token, patch and position embeddings after loading them).
+    mmpretrain's ``MAEViT`` with explicit masking noise, the authors' initialisation and position
+    table, and weights that survive ``init_cfg=dict(type='Pretrained', ...)`` (upstream
+    overwrites its class token, patch and position embeddings after loading them).
 
     Args:
-        arch: A name of mmpretrain's ViT zoo or a dict. ViT-S is ``'deit-s'``:
-            mmpretrain's ``'s'`` is 768 wide and 8 deep.
+        arch: A name in mmpretrain's ViT zoo or a dict. ViT-S is ``'deit-s'``: mmpretrain's
+            ``'s'`` is 768 wide and 8 deep.
         img_size: Side of the square input in pixels, a multiple of ``patch_size``.
         patch_size: Side of a patch in pixels.
         mask_ratio: Share of patches hidden from the encoder, in [0, 1).
@@ -33,16 +31,12 @@ class ViCMAEViT(MAEViT):
         **kwargs: Passed to ``mmpretrain.MAEViT``.
 
     Raises:
-        ValueError: If the image is not a grid of whole patches, the mask
-            ratio leaves no visible patch or ``patch_cfg`` makes patches overlap.
+        ValueError: If ``img_size`` is not a multiple of ``patch_size``, no patch would stay
+            visible, or ``patch_cfg`` adds a norm or makes patches overlap.
     """
 
-    def __init__(self,
-                 arch: str | dict = 'b',
-                 img_size: int = 224,
-                 patch_size: int = 16,
-                 mask_ratio: float = 0.75,
-                 **kwargs: Any) -> None:
+    def __init__(self, arch: str | dict = 'b', img_size: int = 224, patch_size: int = 16,
+                 mask_ratio: float = 0.75, **kwargs: Any) -> None:
         side = check_patch_grid(img_size, patch_size)
         if not 0 <= mask_ratio < 1 or int(side**2 * (1 - mask_ratio)) < 1:
             raise InputError(
@@ -52,20 +46,23 @@ class ViCMAEViT(MAEViT):
             arch=arch, img_size=img_size, patch_size=patch_size, mask_ratio=mask_ratio, **kwargs)
         conv = self.patch_embed.projection
         if self.patch_embed.norm is not None or conv.stride != conv.kernel_size:
-            raise InputError(f'patch_cfg={kwargs["patch_cfg"]}: patches are embedded each by '
-                             'itself, without a norm and without overlaps.')
+            raise InputError(
+                f'patch_cfg={kwargs["patch_cfg"]} is not supported: visible patches are embedded '
+                'one by one, without a norm and without overlaps.')
+        # mmpretrain sets numpy scalars, at which torch.compile stops.
         for module in self.modules():
-            if isinstance(module, DropPath):  # mmpretrain's are numpy scalars: torch.compile stops
+            if isinstance(module, DropPath):
                 module.drop_prob = float(module.drop_prob)
 
     def init_weights(self) -> None:
-        """Initialise as the authors do, or leave pretrained weights alone."""
+        """Initialise as the authors do, or load pretrained weights and keep them."""
         if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
             super(MAEViT, self).init_weights()
             return
         super().init_weights()
         self.pos_embed.data.copy_(
             sincos_position_table(self.patch_resolution[0], self.embed_dims))
+        # mmpretrain draws these biases from a normal distribution of deviation 1e-6.
         for layer in self.layers:
             for module in layer.ffn.modules():
                 if isinstance(module, nn.Linear):
@@ -77,14 +74,14 @@ class ViCMAEViT(MAEViT):
         return self
 
     def shuffle(self, num_images: int, noise: Tensor | None = None) -> Tensor:
-        """Put the patches of each image into a random order: those of the smallest noise first.
+        """Order the patches of each image at random, by increasing noise.
 
         Args:
             num_images: B.
-            noise: (B, L); where it is None, :func:`rand_rows` draws it.
+            noise: (B, L); None draws it by :func:`rand_rows`.
 
         Returns:
-            Numbers of the patches (B, L). The first ``num_visible`` of a row stay visible.
+            Patch indices (B, L). The first ``num_visible`` of a row stay visible.
         """
         if noise is None:
             noise = rand_rows(num_images, self.num_patches, device=self.pos_embed.device)
@@ -92,19 +89,20 @@ class ViCMAEViT(MAEViT):
 
     @property
     def num_visible(self) -> int:
-        """How many patches of an image are not hidden."""
+        """Number of visible patches per image."""
         return int(self.num_patches * (1 - self.mask_ratio))
 
     def encode_visible(self, images: Tensor, visible: Tensor) -> Tensor:
-        """Embed and encode some patches of each image; the others are not even embedded.
+        """Embed and encode only the visible patches of each image.
 
         Args:
             images: (B, 3, H, W).
-            visible: Numbers of the patches (B, keep).
+            visible: Patch indices (B, keep).
 
         Returns:
             Class token and visible patches after the final norm (B, 1 + keep, C).
         """
+        # The stride of the convolution is its kernel size: it is a linear layer on each patch.
         conv = self.patch_embed.projection
         patches = take_patches(images, visible, conv.kernel_size[0])
         patches = F.linear(patches.flatten(2), conv.weight.flatten(1), conv.bias)
@@ -115,19 +113,15 @@ class ViCMAEViT(MAEViT):
             tokens = layer(tokens)
         return self.ln1(tokens)
 
-    def forward(
-        self,
-        x: Tensor,
-        mask: bool | None = True,
-        noise: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mask: bool | None = True,
+                noise: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode images.
 
         Args:
             x: Images (B, 3, H, W).
             mask: Whether to hide patches. If not, the output is that of
                 mmpretrain's ``VisionTransformer``: a tuple of features.
-            noise: Masking noise (B, L), for reproducible masks.
+            noise: Masking noise (B, L), for reproducible masks; None draws it.
 
         Returns:
             Class token and visible patches after the final norm (B, 1 + keep, C),

@@ -1,4 +1,4 @@
-"""A Vision Transformer for clips that takes the weights of one for images."""
+"""A Vision Transformer for clips that can be initialised from an image encoder."""
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vicmae_mm.models.video_positions import Grid, combine_tables, resize_joint, resize_temporal
+from vicmae_mm.models.positions import Grid, combine_tables, resize_joint, resize_temporal
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
@@ -16,16 +16,17 @@ from .inflation import inflate_image_weights
 
 
 class TubeletEmbed(PatchEmbed):
-    """Embeds tubelets of a clip: patches that are some frames deep."""
+    """Embeds the tubelets of a clip: patches that span several frames."""
 
     projection: Any
 
     def __init__(self, tubelet_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        flat = self.projection
-        size = (tubelet_size, *flat.kernel_size)
+        conv2d = self.projection
+        size = (tubelet_size, *conv2d.kernel_size)
         self.projection = nn.Conv3d(
-            flat.in_channels, flat.out_channels, size, stride=size, bias=flat.bias is not None)
+            conv2d.in_channels, conv2d.out_channels, size, stride=size,
+            bias=conv2d.bias is not None)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Grid]:
         """Turn clips (N, 3, T, H, W) into tokens (N, T' * H' * W', C) and (T', H', W')."""
@@ -36,55 +37,48 @@ class TubeletEmbed(PatchEmbed):
 
 @MODELS.register_module()
 class VideoViT(VisionTransformer):
-    """Vision Transformer with attention over space and time together.
+    """Vision Transformer with joint attention over space and time.
 
     mmpretrain's ``VisionTransformer`` on tubelets, as MAE-ST and VideoMAE fine-tune on
-    Kinetics. With one frame a tubelet and one tubelet a clip it is the image encoder.
+    Kinetics. With one frame per tubelet and one tubelet per clip it is the image encoder.
 
-    Weights of an image encoder under mmpretrain's names (a ViC-MAE or MAE pre-trained here,
-    a converted timm network) are inflated whichever way they are loaded: the patch
-    embedding is repeated over the tubelet and divided by its length, the temporal table
-    stays zero, and for average pooling the final norm becomes the norm after the pooling.
-    A video checkpoint loads unchanged. Position tables of other sizes are interpolated.
+    Weights of an image encoder under mmpretrain's names (a ViC-MAE or MAE pre-trained here, a
+    converted timm network) are inflated, however they are loaded: the patch embedding is spread
+    evenly over the tubelet, the temporal table is zero, and for average pooling the final norm
+    becomes the norm after pooling. Video checkpoints load unchanged, except that position tables
+    of other sizes are interpolated.
 
     Args:
-        arch: A name of mmpretrain's ViT zoo or a dict. ViT-S is ``'deit-s'``.
+        arch: A name in mmpretrain's ViT zoo or a dict. ViT-S is ``'deit-s'``.
         img_size: Height and width in pixels, or one number for both.
         patch_size: Side of a patch in pixels.
-        num_frames: Frames of a clip (T), a multiple of ``tubelet_size``. Clips of other
-            sizes and lengths are encoded too, by interpolated position tables.
-        tubelet_size: Frames of a tubelet.
+        num_frames: Frames per clip (T), a multiple of ``tubelet_size``. Clips of other sizes and
+            lengths can be encoded too; their position tables are interpolated.
+        tubelet_size: Frames per tubelet.
         out_type: ``'avg_featmap'``: mean over all patches, then a norm (N, C).
             ``'cls_token'``: the class token (N, C). ``'featmap'``: (N, C, T', H', W').
             ``'raw'``: all tokens (N, [1 +] T' * H' * W', C).
-        final_norm: Whether tokens are normalised at the end (``ln1``). By default they are,
-            but for ``'avg_featmap'``, where the norm after the pooling (``ln2``) takes over.
-        with_cp: Whether to save memory by activation checkpointing: the backward pass
-            computes each block again. Results and gradients are the same.
+        final_norm: Whether the output tokens are normalised (``ln1``). None: yes, except for
+            ``'avg_featmap'``, where the norm after pooling (``ln2``) replaces it.
+        with_cp: Activation checkpointing: saves memory by recomputing each block in the backward
+            pass. Results and gradients are the same.
         separable_position: Whether the position table is a spatial one, ``pos_embed``
             (1, [1 +] H' * W', C), plus a temporal one, ``temporal_embed`` (1, T', C), as in
             MAE-ST. If not, ``pos_embed`` is (1, [1 +] T' * H' * W', C), as in VideoMAE,
-            whose fixed table comes with its checkpoints.
+            whose checkpoints contain its fixed table.
         **kwargs: Passed to ``mmpretrain.VisionTransformer``: ``drop_path_rate``,
             ``with_cls_token``, ``frozen_stages``, ``out_indices``, ...
 
     Raises:
-        ValueError: If ``num_frames`` is no multiple of ``tubelet_size``.
+        ValueError: If ``num_frames`` is not a multiple of ``tubelet_size``.
     """
 
     patch_embed: Any
 
-    def __init__(self,
-                 arch: str | dict = 'b',
-                 img_size: int | tuple[int, int] = 224,
-                 patch_size: int = 16,
-                 num_frames: int = 16,
-                 tubelet_size: int = 2,
-                 out_type: str = 'avg_featmap',
-                 final_norm: bool | None = None,
-                 with_cp: bool = False,
-                 separable_position: bool = True,
-                 **kwargs: Any) -> None:
+    def __init__(self, arch: str | dict = 'b', img_size: int | tuple[int, int] = 224,
+                 patch_size: int = 16, num_frames: int = 16, tubelet_size: int = 2,
+                 out_type: str = 'avg_featmap', final_norm: bool | None = None,
+                 with_cp: bool = False, separable_position: bool = True, **kwargs: Any) -> None:
         if num_frames < 1 or tubelet_size < 1 or num_frames % tubelet_size:
             raise InputError(f'num_frames={num_frames} must be a multiple of '
                              f'tubelet_size={tubelet_size}, both 1 or more.')
@@ -93,19 +87,20 @@ class VideoViT(VisionTransformer):
             final_norm=out_type != 'avg_featmap' if final_norm is None else final_norm, **kwargs)
         self.num_frames, self.tubelet_size = num_frames, tubelet_size
         self.with_cp, self.separable_position = with_cp, separable_position
-        flat = self.patch_embed
+        conv2d = self.patch_embed.projection
         self.patch_embed = TubeletEmbed(
-            tubelet_size, in_channels=flat.projection.in_channels, input_size=img_size,
+            tubelet_size, in_channels=conv2d.in_channels, input_size=img_size,
             embed_dims=self.embed_dims, kernel_size=patch_size, stride=patch_size,
-            bias=flat.projection.bias is not None)
+            bias=conv2d.bias is not None)
         self.grid: Grid = (num_frames // tubelet_size, *self.patch_resolution)
         if separable_position:
             self.temporal_embed = nn.Parameter(torch.zeros(1, self.grid[0], self.embed_dims))
         else:
             rows = self.num_extra_tokens + self.grid[0] * self.grid[1] * self.grid[2]
             self.pos_embed = nn.Parameter(torch.zeros(1, rows, self.embed_dims))
+        # The base class froze the stages before the parts above were replaced.
         if self.frozen_stages > 0:
-            self._freeze_stages()  # again, now that all parts are there
+            self._freeze_stages()
 
     def _freeze_stages(self) -> None:
         super()._freeze_stages()
@@ -119,11 +114,12 @@ class VideoViT(VisionTransformer):
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any,
                            **kwargs: Any) -> None:
-        """Fit a checkpoint to this network; mmpretrain registers it to run on loading."""
+        # The base class registers this as a hook of load_state_dict, so it runs however a
+        # checkpoint is loaded: by init_cfg, load_from or resume.
         inflate_image_weights(self, state_dict, prefix)
 
     def position_table(self, grid: Grid) -> Tensor:
-        """Positions of all tokens (1, [1 +] T' * H' * W', C) of a clip of that grid."""
+        """Positions (1, [1 +] T' * H' * W', C) of all tokens of a clip with this grid."""
         extra, mode = self.num_extra_tokens, self.interpolate_mode
         if not self.separable_position:
             return resize_joint(self.pos_embed, self.grid, grid, extra, mode)
@@ -138,15 +134,15 @@ class VideoViT(VisionTransformer):
                 network was built for: positions are interpolated.
 
         Returns:
-            What ``out_type`` says; with several ``out_indices`` a tuple of it.
+            Features as described by ``out_type``; a tuple for several ``out_indices``.
 
         Raises:
-            ValueError: If the input is no batch of clips of whole tubelets.
+            ValueError: If the input is not 5-D, or T is not a multiple of ``tubelet_size``.
         """
         if x.ndim != 5 or x.shape[2] % self.tubelet_size:
             raise InputError(
                 f'VideoViT takes clips (N, 3, T, H, W) with T a multiple of {self.tubelet_size} '
-                f'frames, but got {tuple(x.shape)}: set clip_len of SampleFrames, and '
+                f'frames, but got {tuple(x.shape)}: set clip_len of SampleFrames and '
                 "FormatShape(input_format='NCTHW').")
         x, grid = self.patch_embed(x)
         if self.cls_token is not None:
@@ -171,7 +167,7 @@ class VideoViT(VisionTransformer):
         return super()._format_output(x, hw)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Depth of a parameter for layer-wise decay, as mmpretrain's; time counts as stem."""
+        """Depth of a parameter for layer-wise decay; the temporal table counts as the stem."""
         if param_name == f'{prefix}temporal_embed':
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)

@@ -1,25 +1,25 @@
-"""Random rows of a batch that is spread over processes."""
+"""Masks that do not depend on the number of processes, and patches cut out by index."""
 from unittest.mock import patch
 
 import pytest
 import torch
 
 from vicmae_mm.datasets import EpochSampler
-from vicmae_mm.models import ViCMAEViT, random_rows
+from vicmae_mm.models import ViCMAEViT, masking
 
 PAIRS = 12
 
 
 def masks(world_size: int) -> dict:
-    """The mask of each (view, sample) of a global batch dealt out to processes."""
+    """The mask per (view, sample) of a global batch that is split across processes."""
     backbone = ViCMAEViT(
         arch=dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8), img_size=32,
         patch_size=8)
     found = {}
     for rank in range(world_size):
         with (patch('mmengine.dataset.sampler.get_dist_info', return_value=(rank, world_size)),
-              patch.object(random_rows, 'get_rank', return_value=rank),
-              patch.object(random_rows, 'get_world_size', return_value=world_size)):
+              patch.object(masking, 'get_rank', return_value=rank),
+              patch.object(masking, 'get_world_size', return_value=world_size)):
             samples = list(EpochSampler(range(PAIRS), seed=1, round_up=False))
             torch.manual_seed(3)  # as StepSeedHook does, on all ranks
             mask = backbone(torch.zeros(2 * len(samples), 3, 32, 32))[1]
@@ -38,9 +38,21 @@ def test_masks_belong_to_samples(world_size):
 
 
 def test_without_further_dimensions():
-    with (patch.object(random_rows, 'get_rank', return_value=1),
-          patch.object(random_rows, 'get_world_size', return_value=2)):
+    with (patch.object(masking, 'get_rank', return_value=1),
+          patch.object(masking, 'get_world_size', return_value=2)):
         torch.manual_seed(0)
-        rows = random_rows.rand_rows(3, device=torch.device('cpu'))
+        rows = masking.rand_rows(3, device=torch.device('cpu'))
     torch.manual_seed(0)
     assert torch.equal(rows, torch.rand(6)[1::2])
+
+
+def test_patches_are_numbered_row_by_row():
+    images = torch.rand(2, 3, 6, 12)
+    ids = torch.tensor([[7, 0, 2], [5, 5, 1]])
+    got = masking.take_patches(images, ids, 3)
+    assert got.shape == (2, 3, 3, 3, 3)
+    for image, numbers, patches in zip(images, ids.tolist(), got, strict=True):
+        for number, found in zip(numbers, patches, strict=True):
+            row, column = divmod(number, 4)
+            assert torch.equal(
+                found, image[:, 3 * row:3 * row + 3, 3 * column:3 * column + 3])
