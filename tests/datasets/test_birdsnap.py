@@ -26,7 +26,7 @@ def test_splits_and_labels(root):
     assert all(path.endswith(tuple(tests)) for path in paths)
 
 
-def test_images_that_flickr_has_lost_are_left_out(root):
+def test_images_missing_on_disk_are_left_out(root):
     (root / 'images/Bird_0/1.jpg').unlink()
     assert len(Birdsnap(str(root))) == 2 * COUNTS['train'] - 1
     (root / 'images').rename(root / 'elsewhere')

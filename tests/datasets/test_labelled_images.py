@@ -1,4 +1,4 @@
-"""Lists and folders give what mmpretrain's dataset gives; faults are told."""
+"""Lists and folders give the same as mmpretrain's dataset; errors say what is wrong."""
 import pytest
 from mmpretrain.datasets import CustomDataset
 

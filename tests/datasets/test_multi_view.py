@@ -9,7 +9,7 @@ from torch import nn
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
-# what the paper's test is in mmaction2's own words
+# the paper's test as an mmaction2 pipeline
 STOCK = [
     dict(type='DecordInit'),
     dict(type='SampleFrames', clip_len=16, frame_interval=4, num_clips=7, test_mode=True),
@@ -63,7 +63,7 @@ def test_frames_and_pixels_are_those_of_mmaction2(videos, test_pipeline, name, b
     ours, stock = views(pipeline, videos[name]), views(STOCK, videos[name])
     got, expected = ours['inputs'].to('cpu'), stock['inputs']
     assert got.shape == (21, 3, 16, 224, 224) and got.dtype == torch.uint8
-    # H.264 of whole keyframes, which decord seeks in rightly: not one pixel may differ
+    # H.264 with keyframes only, in which decord seeks correctly: not one pixel may differ
     assert torch.equal(got, expected)
     assert got.stride() == expected.stride()  # another memory format may round otherwise
     assert ours['data_samples'].metainfo == stock['data_samples'].metainfo

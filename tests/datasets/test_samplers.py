@@ -25,7 +25,7 @@ def test_order_is_that_of_default_sampler(shuffle, world_size):
 
 
 @pytest.mark.parametrize('world_size', [1, 2, 3, 5])
-def test_surplus_dropped_or_repeated(world_size):
+def test_surplus_is_dropped_or_repeated(world_size):
     shares = {True: [], False: []}
     for round_up, share in shares.items():
         for rank in range(world_size):

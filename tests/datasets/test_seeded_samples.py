@@ -1,4 +1,4 @@
-"""SeededSamples: images of mmpretrain, joined with others, drawn the same by any workers."""
+"""SeededSamples: concatenated mmpretrain datasets, drawn the same by any number of workers."""
 import pickle
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_any_workers_draw_the_same(joint):
     assert len({image.sum().item() for image in first}) == len(joint)  # a stream a sample
 
 
-def test_stands_for_the_dataset(joint):
+def test_attributes_are_those_of_the_dataset(joint):
     seeded = pickle.loads(pickle.dumps(SeededSamples(joint)))
     assert len(seeded) == len(joint) and seeded.metainfo == joint.metainfo
     assert seeded[0]['inputs'].shape == (3, 16, 16)  # a plain index as ever

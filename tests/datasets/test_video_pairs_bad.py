@@ -15,7 +15,7 @@ from .helpers import BAD, GOOD, NUM_GOOD, READ, build, epoch_of, ledger_lines, l
 
 
 @pytest.mark.parametrize('workers', [0, 1, 2])
-def test_bad_videos_are_replaced_counted_and_written_once(config, workers, tmp_path):
+def test_bad_videos_are_replaced_counted_and_recorded_once(config, workers, tmp_path):
     ledger = tmp_path / 'bad_videos.jsonl'
     # Repeated, so that several workers meet the same file.
     dataloader = loader(dict(type='RepeatDataset', times=4, dataset=config), workers)
@@ -106,7 +106,7 @@ def test_excluded_videos_are_left_out_from_the_start(config, clips, tmp_path):
         build(config, exclude_file='nowhere.jsonl')
 
 
-def test_what_hung_or_crashed_is_tried_again_by_the_next_run(config, clips, tmp_path):
+def test_timeouts_and_crashes_are_tried_again_by_the_next_run(config, clips, tmp_path):
     def hang(results):
         if results['filename'].endswith('v 0.mp4') and (tmp_path / 'hang').exists():
             time.sleep(60)
@@ -129,7 +129,7 @@ def test_what_hung_or_crashed_is_tried_again_by_the_next_run(config, clips, tmp_
 
 @pytest.mark.parametrize('index', range(5))
 @pytest.mark.parametrize('sample_index', [False, True])
-def test_nothing_is_swapped_in_test_mode(config, clips, index, sample_index):
+def test_nothing_is_replaced_in_test_mode(config, clips, index, sample_index):
     dataset = build(config, test_mode=True)
     index += NUM_GOOD
     for _ in range(2):
@@ -139,7 +139,7 @@ def test_nothing_is_swapped_in_test_mode(config, clips, index, sample_index):
     assert len(dataset.bad_videos) == 0
 
 
-def test_faults_of_the_program_are_not_bad_videos(config):
+def test_bugs_are_not_bad_videos(config):
     def fault(results):
         raise ZeroDivisionError('a bug')
     dataset = build(config, pipeline=[*READ, fault])

@@ -38,7 +38,7 @@ def test_list_with_blank_lines_crlf_and_byte_order_mark(read):
 
 @pytest.mark.parametrize('line, rest', [
     ('b.mp4 cat', "'cat'"), ('b.mp4 3.0', "'3.0'"), ('b.mp4 3 5', "'3'"), ('b.mp4 1,2', "'1,2'")])
-def test_label_that_is_no_integer(read, line, rest):
+def test_label_that_is_not_an_integer(read, line, rest):
     with pytest.raises(ValueError, match=rf'line 2: {rest} follows the path .b\.mp4.'):
         read(f'a.mp4 0\n{line}\n')
 

@@ -6,7 +6,7 @@ import pytest
 from vicmae_mm.datasets.bad_videos.limit import BadVideos, TooManyBadVideosError
 
 
-def test_limit_is_exceeded_not_reached():
+def test_error_above_the_limit_not_at_it():
     bad = BadVideos('list.txt', max_share=0.1)
     bad.add('/x/a.mp4', 'gone')
     bad.check(10)

@@ -18,7 +18,7 @@ from .conftest import LENGTHS, STORED
 SHARDS = ['shard-00000.zip', 'shard-00001.zip', 'shard-00002.zip']
 
 
-def test_rebuilt_from_the_shards_it_is_the_same(packed):
+def test_rebuilding_from_the_shards_gives_the_same_files(packed):
     before = {name: (packed / name).read_bytes() for name in ('frames.npy', 'index.json')}
     for name in before:
         (packed / name).unlink()

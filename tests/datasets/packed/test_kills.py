@@ -1,4 +1,4 @@
-"""Packing that is killed goes on, and makes the same files."""
+"""A killed packing run can be continued and gives the same files."""
 import multiprocessing
 import os
 import signal
@@ -29,7 +29,7 @@ def pack_and_die(videos: Path, target: Path, name: str, renamed: bool) -> None:
 
 @pytest.mark.parametrize('name', [FIRST, 'shard-00001.zip', 'frames.npy', 'index.json'])
 @pytest.mark.parametrize('renamed', [False, True])
-def test_killed_and_again(videos, packed_once, tmp_path, name, renamed):
+def test_repeating_a_killed_run_gives_the_same_files(videos, packed_once, tmp_path, name, renamed):
     child = multiprocessing.get_context('fork').Process(
         target=pack_and_die, args=(videos, tmp_path, name, renamed))
     child.start()

@@ -116,7 +116,7 @@ def torchcodec_frames(video: str, device: str) -> list[np.ndarray]:
     return VideoDecode()(dict(results, frame_inds=[30, 3]))['imgs']
 
 
-def test_device_is_torchcodecs(video):
+def test_device_is_passed_to_torchcodec(video):
     for ours, wanted in zip(torchcodec_frames(video, 'cpu:0'), torchcodec_frames(video, 'cpu'),
                             strict=True):
         assert ours.dtype == np.uint8
@@ -131,7 +131,7 @@ def test_frames_of_nvdec_arrive_as_arrays(video):
         assert np.abs(ours.astype(int) - wanted).mean() < 3  # colours are converted by another rule
 
 
-def test_a_device_that_is_not_there_is_no_fault_of_the_video(video):
+def test_missing_device_is_not_a_bad_video(video):
     init = VideoInit('torchcodec', device='cuda:99')
     with pytest.raises(RuntimeError, match='num_workers=0 and decode_timeout=None') as info:
         init(dict(filename=video))
@@ -143,7 +143,7 @@ def test_device_needs_torchcodec():
         VideoInit(device='cuda')
 
 
-def test_torchcodec_without_ffmpeg_is_no_fault_of_the_video(video, monkeypatch):
+def test_torchcodec_without_ffmpeg_is_not_a_bad_video(video, monkeypatch):
     found_nothing = SimpleNamespace(decoders=None, ffmpeg_major_version=None)
     monkeypatch.setitem(sys.modules, 'torchcodec', found_nothing)
     with pytest.raises(ImportError, match='finds no FFmpeg'):

@@ -116,6 +116,6 @@ def test_wrong_positions_are_refused(chosen):
         PerFrame([CROP], frames=chosen)
 
 
-def test_it_says_where_it_belongs():
+def test_error_says_where_to_put_it():
     with pytest.raises(ValueError, match='after VideoDecode'):
         PerFrame([CROP])(dict(filename='a.mp4'))

@@ -103,7 +103,7 @@ def test_images_that_are_passed_in_stay_as_they_are(image):
 
 
 @pytest.mark.parametrize('sigma', [(0., 1.), (2., 1.)])
-def test_refuses_deviations_that_are_none(sigma):
+def test_wrong_deviations_are_refused(sigma):
     with pytest.raises(ValueError, match='sigma'):
         GaussianBlur(sigma)
 

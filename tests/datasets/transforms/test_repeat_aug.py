@@ -149,7 +149,7 @@ def test_repeats_depend_on_seed_epoch_and_index_alone(clips, tmp_path):
     assert len({str(frames(SampleIndex(7, seed=0, epoch=e))) for e in range(8)}) > 3
 
 
-def test_bad_video_costs_itself(clips, tmp_path):
+def test_bad_video_affects_only_itself(clips, tmp_path):
     names = ['bad/truncated.mp4', 'bad/missing.mp4', *NAMES]
     config = {k: v for k, v in dataset(clips, tmp_path, names).items() if k != 'type'}
     for index in range(2):

@@ -84,7 +84,7 @@ def test_single_frames(stored, kwargs, pair):
     dict(), dict(num_sections=4), dict(max_gap=3), dict(mode='continuous', delta=4),
     dict(num_frames=1), dict(num_pairs=2)])
 @pytest.mark.parametrize('total', [1, 2, 9])
-def test_all_stored_is_as_none_told(kwargs, total):
+def test_all_frames_stored_equals_no_stored_frames_key(kwargs, total):
     pairs = []
     for record in (dict(), dict(stored_frames=np.arange(total))):
         np.random.seed(0)
