@@ -56,24 +56,24 @@ def test_a_good_config_passes(check):
     assert not found.errors
     assert f'data: {NUM_VIDEOS} samples for training; 4 read' in found.notes[0]
     assert 'model: its loss takes batches of 2 x (3, 32, 32) float32' in found.notes
-    assert 'contrast: 6 negatives for each frame, of 4 videos a step' in found.notes
+    assert 'contrast: 6 negatives per frame, from 4 videos per step' in found.notes
     assert found.warnings == [
-        'the learning rate 0.0024 is for 4,096 samples a step, here they are 4: '
+        'the learning rate 0.0024 is for 4,096 samples per step, but this run has 4: '
         '--auto-scale-lr makes it 2.34375e-06']
 
 
-# Settings that are wrong at once, and what is said of each. What hides others stands alone.
+# Settings that are wrong together, and the error of each. One that hides others is separate.
 BAD = [
     {(f'{DATA}.ann_file', 'a.txt'): "'a.txt' does not exist. Set ann_file to",
-     ('model.projector.in_channels', 16): 'set its in_channels',
+     ('model.projector.in_channels', 16): 'set in_channels of the projector',
      ('default_hooks.collapse.type', 'ColapseHook'): 'ColapseHook is not in the',
-     ('train_cfg.type', 'TranLoop'): "train_cfg.type='TranLoop' is no registered loop: correct",
+     ('train_cfg.type', 'TranLoop'): "train_cfg.type='TranLoop' is not a registered loop: correct",
      ('load_from', 'none.pth'): 'There is no checkpoint none.pth: correct load_from',
-     (BATCH, 0): 'batch_size=0 must be a whole number from 1 up',
-     ('work_dir', f'{__file__}/w'): 'name another with --work-dir'},
+     (BATCH, 0): 'batch_size=0 must be a positive integer',
+     ('work_dir', f'{__file__}/w'): 'choose another with --work-dir'},
     {(f'{DATA}.ann_file', '/'): 'is a folder. Set ann_file to',
      ('model.decoder.patch_size', 4): 'does not fit the backbone',
-     ('param_scheduler.0.type', 'LinearLRR'): "param_scheduler.0.type='LinearLRR' is no"},
+     ('param_scheduler.0.type', 'LinearLRR'): "param_scheduler.0.type='LinearLRR' is not a"},
     {(f'{DATA}.data_prefix.video', '/none'): '/none',
      ('model.type', 'vicmae_mm.ViCMEA'): 'vicmae_mm.ViCMEA is not in the'},
     {(f'{DATA}.pipeline.3.transforms.0.scale', 24):
@@ -88,7 +88,7 @@ BAD = [
 
 
 @pytest.mark.parametrize('wrong', BAD)
-def test_every_fault_is_told_in_one_line_of_its_own(wrong, check):
+def test_every_fault_has_one_line(wrong, check):
     errors = check(dict(wrong.keys())).errors
     assert len(errors) == len(wrong)
     for words in wrong.values():
@@ -98,11 +98,11 @@ def test_every_fault_is_told_in_one_line_of_its_own(wrong, check):
 
 def test_one_pair_alone_is_refused(check):
     errors = check({BATCH: 1}).errors
-    assert any(line.startswith('one pair has nothing to be contrasted with') for line in errors)
+    assert any(line.startswith('a single pair has no negatives: set') for line in errors)
     assert any('statistics of a single sample' in line for line in errors)
 
 
-def test_bad_videos_are_warned_of_and_refused_when_there_are_no_others(check, videos, tmp_path):
+def test_bad_videos_are_a_warning_and_an_error_if_there_are_only_bad_ones(check, videos, tmp_path):
     names = [f'{index}.mp4' for index in range(NUM_VIDEOS)]
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
     options = {f'{DATA}.ann_file': str(tmp_path / 'list.txt'), f'{DATA}.allow_outside_root': True,
@@ -114,13 +114,13 @@ def test_bad_videos_are_warned_of_and_refused_when_there_are_no_others(check, vi
     assert any('bad' in line for line in check(options).errors)
 
 
-def test_one_pair_a_process_has_the_negatives_of_the_others(check):
+def test_one_pair_per_process_has_the_negatives_of_the_other_processes(check):
     found = check({BATCH: 1}, processes=8)
     assert not found.errors
-    assert '1 pair a process: all 14 negatives come from the other processes' in found.warnings
+    assert '1 pair per process: all 14 negatives come from the other processes' in found.warnings
 
 
-def test_batch_norm_of_one_process_wants_two_samples(check):
+def test_unsynchronised_batch_norm_needs_two_samples(check):
     found = check({BATCH: 1, 'model.projector.norm_cfg': dict(type='BN1d')}, processes=8)
     assert 'statistics of a single sample' in found.errors[0]
 
@@ -133,7 +133,7 @@ def test_a_batch_is_compared_with_what_the_sampler_gives(processes, round_up, ad
     assert [line.endswith(advice) for line in errors] == [True] if advice else not errors
 
 
-def test_accumulation_adds_nothing(check):
+def test_accumulation_adds_no_negatives(check):
     found = check({'optim_wrapper.accumulative_counts': 8}, processes=2)
     assert any('adds no negatives and no samples to BatchNorm: the contrast sees the 8 pairs of '
                'one forward pass, not 64' in line for line in found.warnings)
@@ -170,5 +170,5 @@ def test_train_py_stops_before_the_runner(rank, config, tmp_path, monkeypatch, c
         runpy.run_path(str(REPO / 'tools/train.py'), run_name='__main__')
     if rank == 0:
         assert caught.value.code.startswith('error (rank 0): train_dataloader.batch_size=0 must')
-    assert bool(built) == (rank != 0)  # the first process looks for all
+    assert bool(built) == (rank != 0)  # the first process checks for all
     assert not torch.cuda.is_initialized() and not torch.distributed.is_initialized()

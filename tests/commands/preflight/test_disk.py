@@ -1,4 +1,4 @@
-"""Room for checkpoints: the estimate against files that were saved, and what is said of it."""
+"""Disk space for checkpoints: the estimate compared with saved files, and the messages."""
 import os
 from collections import namedtuple
 
@@ -38,7 +38,7 @@ def test_estimate_is_the_size_of_a_saved_checkpoint(optimizer, hooks, options, t
 
 @pytest.mark.parametrize('room, kind, words', [
     (1.9, 'errors', 'not even two fit'), (5, 'warnings', 'lower default_hooks.checkpoint'),
-    (7, 'notes', '6 at once are 6 MB')])
+    (7, 'notes', '6 at once take 6 MB')])
 def test_room(room, kind, words, tmp_path, monkeypatch):
     monkeypatch.setattr(disk.shutil, 'disk_usage', lambda folder: Usage(int(room * 1e6)))
     hook = dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, mid_epoch_interval=25,

@@ -1,4 +1,4 @@
-"""Faults of shape are found in any model, and what can't be followed is not refused."""
+"""Wrong shapes are found in any model; what cannot be computed without values is no error."""
 import numpy as np
 import pytest
 import torch
@@ -15,7 +15,7 @@ from vicmae_mm.commands.preflight.shapes import check_shapes
 
 @MODELS.register_module()
 class NeedsValues(BaseModel):
-    """Asks its tensors for values, when it is built and in its loss, in one of several ways."""
+    """Needs values of tensors, when it is built and, in one of several ways, in its loss."""
 
     def __init__(self, way: str, width: int = 4) -> None:
         super().__init__()
@@ -41,14 +41,14 @@ def check(model, batch) -> Findings:
 
 
 @pytest.mark.parametrize('way, words', [
-    ('', 'its loss takes batches of (4,) float32'), ('numpy', 'its metrics were left out'),
-    ('item', 'what needs their values was left out'), ('type', 'computed for real')])
-def test_what_needs_values_is_not_refused(way, words):
+    ('', 'its loss takes batches of (4,) float32'), ('numpy', 'its metrics were not checked'),
+    ('item', 'what depends on values was not checked'), ('type', 'computed on the CPU')])
+def test_code_that_needs_values_is_no_error(way, words):
     found = check(dict(type='NeedsValues', way=way), dict(inputs=torch.zeros(2, 4)))
     assert not found.errors and found.notes[0].endswith(words)
 
 
-def test_a_fault_of_torchs_names_the_layer():
+def test_an_error_of_torch_names_the_layer():
     found = check(dict(type='NeedsValues', way=''), dict(inputs=torch.zeros(2, 5)))
     assert found.errors[0].startswith('model.layers.0: RuntimeError: mat1 and mat2 shapes')
 
@@ -69,7 +69,7 @@ def test_classifier(head, place):
     assert not found.errors if place is None else found.errors[0].startswith(place)
 
 
-def test_a_model_that_can_not_be_built():
+def test_a_model_that_cannot_be_built():
     findings = Findings()
     assert check_shapes(Config(dict(model=classifier(nonsense=1))), None, findings) is None
     assert "unexpected keyword argument 'nonsense'" in findings.errors[0]

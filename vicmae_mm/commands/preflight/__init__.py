@@ -1,8 +1,7 @@
 """Checks of a config before anything is started on a GPU: :func:`check_config`."""
-from .config_check import ConfigError, check_config
+from .config_check import ConfigError, check_config, count_processes, is_first_process
 from .findings import Findings
 from .misspelt_options import misspelt_options
-from .process_count import count_processes, is_first_process
 
 __all__ = [
     'ConfigError', 'Findings', 'check_config', 'count_processes', 'is_first_process',

@@ -1,4 +1,4 @@
-"""What a batch means for BatchNorm, for the negatives and for the learning rate."""
+"""Checks of the batch size: for the dataset, BatchNorm, negatives and the learning rate."""
 from typing import Any
 
 from mmengine.config import Config
@@ -7,29 +7,21 @@ from torch import nn
 from .findings import Findings
 
 
-def check_batch_size(cfg: Config, findings: Findings) -> int:
-    """The samples of a process and step; 0 if they are no whole number from 1 up."""
-    size = cfg.train_dataloader.get('batch_size', 1)
-    if isinstance(size, int) and size >= 1:
-        return size
-    if cfg.train_dataloader.get('batch_sampler') is None:
-        findings.error(f'train_dataloader.batch_size={size!r} must be a whole number from 1 up')
-    return 0
-
-
 def check_batch(cfg: Config, model: nn.Module | None, num_samples: int, num_views: int,
                 processes: int, findings: Findings) -> None:
-    """Compare the batch with the dataset, BatchNorm, the contrast and the learning rate.
+    """Compare the batch size with everything that depends on it.
 
     Args:
-        cfg: The config.
-        model: Its model, if it could be built.
-        num_samples: Of the dataset for training.
-        num_views: Frames of a sample of pre-training.
+        model: None if it could not be built.
+        num_samples: Size of the training dataset; 0 if unknown.
+        num_views: Frames per pre-training sample.
         processes: How many will train.
     """
-    size = check_batch_size(cfg, findings)
-    if not size:
+    size = cfg.train_dataloader.get('batch_size', 1)
+    if not isinstance(size, int) or size < 1:
+        # A sampler of batches sets their size itself.
+        if cfg.train_dataloader.get('batch_sampler') is None:
+            findings.error(f'train_dataloader.batch_size={size!r} must be a positive integer')
         return
     _check_epoch(cfg, size, num_samples, processes, findings)
     _check_learning_rate(cfg, size * processes, findings)
@@ -40,14 +32,14 @@ def check_batch(cfg: Config, model: nn.Module | None, num_samples: int, num_view
 
 def _check_epoch(cfg: Config, size: int, num_samples: int, processes: int,
                  findings: Findings) -> None:
-    sampler = cfg.train_dataloader.get('sampler') or {}
-    own = num_samples // processes
-    if sampler.get('round_up', True) and num_samples % processes:
-        own += 1  # a few samples are repeated
+    own, rest = divmod(num_samples, processes)
+    # mmengine's DefaultSampler repeats samples until all processes have the same number.
+    if (cfg.train_dataloader.get('sampler') or {}).get('round_up', True) and rest:
+        own += 1
     if num_samples and size > own and cfg.train_dataloader.get('drop_last'):
         advice = (f'lower train_dataloader.batch_size to {own} or less' if own else
                   'train on fewer processes')
-        findings.error(f'{num_samples} samples over {processes} process(es) make no whole batch '
+        findings.error(f'{num_samples} samples over {processes} process(es) do not fill one batch '
                        f'of {size}: {advice}')
 
 
@@ -57,7 +49,7 @@ def _check_learning_rate(cfg: Config, size: int, findings: Findings) -> None:
     rate = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
     if not base or not rate or scaling.get('enable') or base == size:
         return
-    findings.warn(f'the learning rate {rate:g} is for {base:,} samples a step, here they are '
+    findings.warn(f'the learning rate {rate:g} is for {base:,} samples per step, but this run has '
                   f'{size:,}: --auto-scale-lr makes it {rate * size / base:g}')
 
 
@@ -65,14 +57,15 @@ def _check_batch_norm(model: nn.Module, size: int, processes: int, findings: Fin
     from vicmae_mm.models import SyncBN1d
     for name, module in model.named_modules():
         frozen = [not each.requires_grad for each in module.parameters()]
+        # BatchNorm2d and 3d also average over positions, so that one sample can be enough.
         if not isinstance(module, nn.BatchNorm1d) or (frozen and all(frozen)):
             continue
         synced = isinstance(module, SyncBN1d)
         if size * (processes if synced else 1) < 2:
             more = (', or train on more processes' if synced else
-                    ", or let it have norm_cfg=dict(type='vicmae_mm.SyncBN1d')")
+                    ", or set its norm_cfg=dict(type='vicmae_mm.SyncBN1d')")
             findings.error(
-                f'model.{name} (BatchNorm) has the statistics of a single sample: set '
+                f'model.{name} (BatchNorm) would use the statistics of a single sample: set '
                 f'train_dataloader.batch_size to 2 or more{more}')
             return
 
@@ -83,22 +76,22 @@ def _check_negatives(cfg: Config, model: Any, size: int, pairs: int, processes: 
     head = getattr(model, 'contrast_head', None)
     if head is None:
         return
-    steps = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    everybody = size * processes
+    total = size * processes
     if isinstance(head, InfoNCEHead):
-        seen = everybody if head.gather else size
+        seen = total if head.gather else size
         negatives = (seen - 1) * pairs * (2 if head.negatives == 'both' else 1)
-        words = f'{negatives:,} negatives for each frame, of {seen:,} videos a step'
         if negatives == 0:
-            findings.error('one pair has nothing to be contrasted with: set '
-                           'train_dataloader.batch_size to 2 or more')
-        elif size == 1:
-            findings.warn(f'1 pair a process: all {negatives:,} negatives come from the other '
-                          'processes')
-        if negatives:
-            findings.note(f'contrast: {words}')
+            findings.error('a single pair has no negatives: set train_dataloader.batch_size to 2 '
+                           'or more')
+        else:
+            findings.note(f'contrast: {negatives:,} negatives per frame, from {seen:,} videos per '
+                          'step')
+            if size == 1:
+                findings.warn(f'1 pair per process: all {negatives:,} negatives come from the '
+                              'other processes')
+    steps = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     if steps > 1:
         findings.warn(
             f'accumulative_counts={steps} adds no negatives and no samples to BatchNorm: the '
-            f'contrast sees the {everybody:,} pairs of one forward pass, not '
-            f'{steps * everybody:,}; raise train_dataloader.batch_size or the processes for that')
+            f'contrast sees the {total:,} pairs of one forward pass, not {steps * total:,}; for '
+            'more, raise train_dataloader.batch_size or the number of processes')

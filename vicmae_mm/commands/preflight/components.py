@@ -1,4 +1,4 @@
-"""Types that a config names, and checkpoints that it starts from."""
+"""Checks of the types that a config names and of the checkpoints that it starts from."""
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +17,9 @@ _TYPED = dict(
 
 
 def check_components(cfg: Config, findings: Findings) -> None:
-    """Look up every type, build the hooks, look for the checkpoints."""
+    """Look up every type, build the hooks and look for the checkpoints."""
     if cfg.get('train_dataloader') is None or cfg.get('train_cfg') is None:
-        findings.error('the config has no train_dataloader and train_cfg: it is none to train '
-                       'with; give both')
+        findings.error('the config lacks train_dataloader or train_cfg: training needs both')
     for name, kinds in _TYPED.items():
         for path, node in _dicts(cfg.get(name), name):
             _check_type(path, node, kinds, findings)
@@ -28,7 +27,13 @@ def check_components(cfg: Config, findings: Findings) -> None:
         if isinstance(hook, dict):
             with findings.catch(path):
                 HOOKS.build(dict(hook))
-    _check_checkpoints(cfg, findings)
+    for path, checkpoint in [('load_from', cfg.get('load_from') or None),
+                             *_pretrained(cfg.get('model'), 'model')]:
+        if isinstance(checkpoint, str):
+            try:
+                check_exists(checkpoint, f'correct {path}')
+            except FileNotFoundError as error:
+                findings.error(str(error))
 
 
 def hooks(cfg: Config) -> list[tuple[str, Any]]:
@@ -49,36 +54,24 @@ def _dicts(node: Any, path: str) -> Iterator[tuple[str, dict]]:
 
 def _check_type(path: str, node: dict, kinds: Registry, findings: Findings) -> None:
     kind = node.get('type')
-    # an evaluator is named by itself or by its metrics
+    # val_evaluator is an evaluator, or only the metrics for mmengine's own.
     registries = (kinds, registry.EVALUATOR) if kinds is registry.METRICS else (kinds, )
     if isinstance(kind, str) and not any(_find(kind, each) for each in registries):
-        findings.error(f'{path}.type={kind!r} is no registered {kinds.name}: correct its spelling, '
-                       'or add the module that has it to custom_imports')
+        findings.error(f'{path}.type={kind!r} is not a registered {kinds.name}: correct its '
+                       'spelling, or add the module that defines it to custom_imports')
 
 
 def _find(kind: str, kinds: Registry) -> object:
-    with kinds.switch_scope_and_registry(None) as own:  # that of the default scope
-        return own.get(kind)
+    # Without this, a type of the default scope needs its prefix: "mmpretrain.".
+    with kinds.switch_scope_and_registry(None) as registry_of_scope:
+        return registry_of_scope.get(kind)
 
 
-def _check_checkpoints(cfg: Config, findings: Findings) -> None:
-    named = [('load_from', cfg.get('load_from'))] if cfg.get('load_from') else []
-    named += _pretrained(cfg.get('model'), 'model')
-    for path, checkpoint in named:
-        if isinstance(checkpoint, str):
-            try:
-                check_exists(checkpoint, f'correct {path}')
-            except FileNotFoundError as error:
-                findings.error(str(error))
-
-
-def _pretrained(node: Any, path: str) -> list[tuple[str, Any]]:
-    if isinstance(node, (list, tuple)):
-        return [found for index, item in enumerate(node)
-                for found in _pretrained(item, f'{path}.{index}')]
-    if not isinstance(node, dict):
-        return []
-    found = [found for name, item in node.items() for found in _pretrained(item, f'{path}.{name}')]
-    if str(node.get('type')).endswith('Pretrained') and 'checkpoint' in node:
-        found.append((f'{path}.checkpoint', node['checkpoint']))
-    return found
+def _pretrained(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Checkpoints of ``init_cfg=dict(type='Pretrained', checkpoint=...)``, wherever they are."""
+    items = node.items() if isinstance(node, dict) else (
+        enumerate(node) if isinstance(node, (list, tuple)) else ())
+    for name, item in items:
+        yield from _pretrained(item, f'{path}.{name}')
+    if isinstance(node, dict) and str(node.get('type')).endswith('Pretrained'):
+        yield f'{path}.checkpoint', node.get('checkpoint')

@@ -1,4 +1,4 @@
-"""The whole check, in a process of its own."""
+"""The complete check, in a process of its own."""
 import logging
 import multiprocessing
 import os
@@ -7,7 +7,6 @@ import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,29 +23,43 @@ from .findings import Findings, describe
 from .samples import check_samples
 from .shapes import check_shapes
 
+_COUNT = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
+_RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+
 
 class ConfigError(InputError):
-    """A config that can't train, with all that is wrong with it."""
+    """A config that cannot be trained; the message lists all errors, one per line."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__('\nerror: '.join(errors))
 
 
+def count_processes(launcher: str) -> int:
+    """Processes that the launcher started, without a process group; 1 for ``'none'``."""
+    return int(os.environ.get(_COUNT.get(launcher, ''), 1))
+
+
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process of rank 0."""
+    return int(os.environ.get(_RANK.get(launcher, ''), 0)) == 0
+
+
 def check_config(cfg: Config, processes: int = 1) -> Findings:
     """Find what would stop training, without a GPU and without a process group.
 
-    Works in a forked process, so that generators, registries, loggers and memory of this one stay
-    as they are.
-
-    Args:
-        cfg: The config as it would be trained, with ``work_dir``.
-        processes: How many will train.
+    Works in a forked process, which leaves random generators, registries, loggers and memory of
+    this one unchanged. ``cfg`` is complete, with ``work_dir``; ``processes`` will train it.
     """
-    _import_components(cfg.get('default_scope'))
+    # Imported before the fork, so that training does not have to import them again: seconds.
+    scope = cfg.get('default_scope')
+    for package in ('vicmae_mm', scope if scope in ('mmaction', 'mmpretrain') else None):
+        for part in ('models', 'datasets', 'engine') if package and find_spec(package) else ():
+            import_module(f'{package}.{part}')
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_check, args=(cfg, processes, sender))
     process.start()
+    # The child holds the only sender, so that recv() below ends when the child dies.
     sender.close()
     try:
         findings = receiver.recv()
@@ -55,68 +68,47 @@ def check_config(cfg: Config, processes: int = 1) -> Findings:
     process.join()
     if findings is None:
         findings = Findings()
-        findings.warn(f'the check of the config ended with exit code {process.exitcode}, mostly '
-                      'for want of memory: training is tried unchecked')
+        findings.warn(f'the config check died with exit code {process.exitcode}, most likely out '
+                      'of memory: training starts without it')
     return findings
-
-
-def _import_components(scope: str | None) -> None:
-    """Import here, once, what the check and the training after it both need: seconds."""
-    for package in ('vicmae_mm', scope if scope in ('mmaction', 'mmpretrain') else None):
-        for part in ('models', 'datasets', 'engine') if package and find_spec(package) else ():
-            import_module(f'{package}.{part}')
 
 
 def _check(cfg: Config, processes: int, sender: Connection) -> None:
     findings = Findings()
-    logger = _be_quiet()
-    torch.set_num_threads(1)  # threads are not forked along
+    warnings.simplefilter('ignore')
+    # mmengine logs to the logger that was created last; this one prints nothing.
+    logger = MMLogger.get_instance('config_check')
+    logger.handlers = [logging.NullHandler()]
+    torch.set_num_threads(1)  # fork does not copy the threads of torch's pool
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(0)
     os.environ.setdefault('LOCAL_RANK', '0')
     try:
         _run(cfg, processes, findings, logger)
     except Exception as error:
-        findings.warn(f'the config could not be checked to the end: {describe(error)}')
+        findings.warn(f'the config check could not be completed: {describe(error)}')
     sender.send(findings)
 
 
 def _run(cfg: Config, processes: int, findings: Findings, logger: MMLogger) -> None:
+
+    def add_warning(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            findings.warn(record.getMessage())
+        return True
+
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     check_components(cfg, findings)
     num_samples, batch, model = 0, None, None
     if cfg.get('train_dataloader') is not None:
-        logger.addHandler(listener := _Warnings(findings))  # of missing and bad files
+        # Datasets log missing and bad files as warnings.
+        logger.addFilter(add_warning)
         num_samples, batch = check_samples(cfg, findings)
-        logger.removeHandler(listener)
+        logger.removeFilter(add_warning)
     if isinstance(cfg.get('model'), dict):
         model = check_shapes(cfg, batch, findings)
     if cfg.get('train_dataloader') is not None:
-        check_batch(cfg, model, num_samples, _num_views(batch), processes, findings)
+        inputs = batch.get('inputs') if isinstance(batch, dict) else None
+        num_views = len(inputs) if isinstance(inputs, list) else 1
+        check_batch(cfg, model, num_samples, num_views, processes, findings)
     check_disk(cfg, model, findings)
-
-
-def _num_views(batch: Any) -> int:
-    """Frames of a pre-training sample; 1 for samples of one tensor."""
-    inputs = batch.get('inputs') if isinstance(batch, dict) else None
-    return len(inputs) if isinstance(inputs, list) else 1
-
-
-def _be_quiet() -> MMLogger:
-    """Have nothing printed; returns the logger that is current."""
-    warnings.simplefilter('ignore')
-    logger = MMLogger.get_instance('config_check')
-    logger.handlers = [logging.NullHandler()]
-    return logger
-
-
-class _Warnings(logging.Handler):
-    """Takes over warnings that are logged."""
-
-    def __init__(self, findings: Findings) -> None:
-        super().__init__(logging.WARNING)
-        self.findings = findings
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one over."""
-        self.findings.warn(record.getMessage())

@@ -1,4 +1,4 @@
-"""What a check has to say."""
+"""The results of a check."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,44 +8,39 @@ from vicmae_mm.commands.run_tool import own_message, user_message
 
 @dataclass
 class Findings:
-    """Errors, warnings and what was found in order, in one line each."""
+    """Errors, warnings and notes, one line each and each listed once."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def error(self, words: str) -> None:
-        """Add what stops training, unless it is there already."""
-        _add(self.errors, words)
+    def error(self, message: str) -> None:
+        """Add a fault that would stop training."""
+        _add(self.errors, message)
 
-    def warn(self, words: str) -> None:
-        """Add what may be meant, unless it is there already."""
-        _add(self.warnings, words)
+    def warn(self, message: str) -> None:
+        """Add what is suspicious but may be intended."""
+        _add(self.warnings, message)
 
-    def note(self, words: str) -> None:
-        """Add what is as it should be."""
-        _add(self.notes, words)
+    def note(self, message: str) -> None:
+        """Add what was checked and is in order."""
+        _add(self.notes, message)
 
     @contextmanager
-    def catch(self, what: str) -> Iterator[None]:
-        """Take an exception of the block as an error of ``what``."""
+    def catch(self, name: str) -> Iterator[None]:
+        """Add an exception raised in the block as an error of the setting ``name``."""
         try:
             yield
         except Exception as error:
-            self.error(f'{what}: {describe(error)}')
+            self.error(f'{name}: {describe(error)}')
 
 
 def describe(error: Exception) -> str:
-    """An exception in one line."""
-    return one_line(user_message(error) or f'{type(error).__name__}: {own_message(error)}')
+    """Type and message of an exception; for one that the user can fix, the message alone."""
+    return user_message(error) or f'{type(error).__name__}: {own_message(error)}'
 
 
-def one_line(words: str) -> str:
-    """A text with its lines joined."""
-    return ' '.join(words.split())
-
-
-def _add(lines: list[str], words: str) -> None:
-    line = one_line(words)
+def _add(lines: list[str], message: str) -> None:
+    line = ' '.join(message.split())
     if line not in lines:
         lines.append(line)

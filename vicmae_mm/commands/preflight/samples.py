@@ -1,4 +1,4 @@
-"""Whether the data are there and some samples can be read."""
+"""Checks that the data exist and that some samples can be read."""
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,11 +16,10 @@ NUM_SAMPLES = 4
 
 
 def check_samples(cfg: Config, findings: Findings) -> tuple[int, Any]:
-    """Build the datasets, read samples of training's and collate two.
+    """Build the datasets, read some training samples and collate two.
 
     Returns:
-        The size of the dataset for training and a batch of two samples; 0 and None where they
-        can't be had, which is an error in ``findings``.
+        The size of the training dataset and a batch of two; 0 and None where an error was found.
     """
     if cfg.get('val_dataloader') is not None:
         _build(cfg, 'val_dataloader', findings)
@@ -31,11 +30,9 @@ def check_samples(cfg: Config, findings: Findings) -> tuple[int, Any]:
         with findings.catch('train_dataloader.sampler'):
             DATA_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=0))
     samples = _read(dataset, findings)
-    if not samples:
-        return len(dataset), None
-    pair = (samples * 2)[:2]
-    with findings.catch('train_dataloader.collate_fn'):
-        return len(dataset), _collate_fn(cfg.train_dataloader)(pair)
+    if samples:
+        with findings.catch('train_dataloader.collate_fn'):
+            return len(dataset), _collate_fn(cfg.train_dataloader)((samples * 2)[:2])
     return len(dataset), None
 
 
@@ -51,7 +48,7 @@ def _build(cfg: Config, loader: str, findings: Findings) -> Any:
 
 
 def _decoding_on_cpu(settings: Any) -> Any:
-    """The settings without a GPU for videos, which a forked process like this one can't use."""
+    """The settings without ``device`` of ``VideoInit``: CUDA does not work in a forked process."""
     if isinstance(settings, dict):
         is_init = str(settings.get('type')).split('.')[-1] == 'VideoInit'
         return type(settings)({key: _decoding_on_cpu(value) for key, value in settings.items()
@@ -62,7 +59,7 @@ def _decoding_on_cpu(settings: Any) -> Any:
 
 
 def _read(dataset: Any, findings: Findings) -> list:
-    """Evenly spread samples; bad ones are left out as training does."""
+    """Evenly spread samples; as in training, other videos replace bad ones."""
     size = len(dataset)
     indices = sorted({round(n * (size - 1) / max(NUM_SAMPLES - 1, 1)) for n in range(NUM_SAMPLES)})
     samples, num_bad, begin = [], 0, time.monotonic()
@@ -72,24 +69,20 @@ def _read(dataset: Any, findings: Findings) -> list:
         except Exception as error:
             findings.error(f'sample {index} of train_dataloader.dataset: {describe(error)}')
             return []
-        num_bad += _is_bad(dataset, index)  # its reason is logged, which is a warning here
+        # The dataset logs why a video is bad, and logged warnings become findings.
+        known = getattr(dataset, 'bad_videos', ())
+        num_bad += bool(known) and dataset.get_data_info(index)['filename'] in known
     seconds = (time.monotonic() - begin) / len(indices)
     if num_bad == len(indices):
-        findings.error(f'all {num_bad} videos looked at are bad (see the warnings): find the '
+        findings.error(f'all {num_bad} videos that were read are bad (see the warnings): find the '
                        'others with tools/data/check_videos.py')
     findings.note(f'data: {size:,} samples for training; {len(indices)} read, '
                   f'{1000 * seconds:.0f} ms each')
     return samples
 
 
-def _is_bad(dataset: Any, index: int) -> bool:
-    """Whether a ``VideoPairDataset`` has drawn another video in place of this one."""
-    known = getattr(dataset, 'bad_videos', ())
-    return bool(known) and dataset.get_data_info(index)['filename'] in known
-
-
 def _collate_fn(loader: Any) -> Callable:
-    """As mmengine's ``Runner.build_dataloader`` finds it."""
+    """Build the function as mmengine's ``Runner.build_dataloader`` does."""
     collate_fn = loader.get('collate_fn', pseudo_collate)
     if not isinstance(collate_fn, dict):
         return collate_fn
@@ -97,5 +90,5 @@ def _collate_fn(loader: Any) -> Callable:
     kind = settings.pop('type')
     function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
     if function is None:
-        raise InputError(f'{kind!r} is no registered function')
+        raise InputError(f'{kind!r} is not a registered function')
     return partial(function, **settings)

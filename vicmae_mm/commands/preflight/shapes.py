@@ -1,7 +1,6 @@
-"""The loss of a model on a batch, followed by its shapes alone: no weights, no computing.
+"""Compute the shapes of a model's loss on a batch, without weights and arithmetic.
 
-torch's ``FakeTensorMode`` carries shapes and types through the very code that training runs, for
-any model, in no memory.
+torch's ``FakeTensorMode`` carries shapes and types through the code that training runs.
 """
 from typing import Any
 
@@ -16,22 +15,21 @@ from vicmae_mm.commands.run_tool import user_message
 
 from .findings import Findings, describe
 
-# What needs the values of a tensor, which has none here.
+# Raised where the values of a tensor are needed; fake tensors have none.
 _NO_VALUES = (
     fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException,
     fake_tensor.UnsupportedFakeTensorException, fake_tensor.UnsupportedOperatorException)
 
 
 def check_shapes(cfg: Config, batch: Any, findings: Findings) -> nn.Module | None:
-    """Build the model and follow its loss.
+    """Build the model and compute the shapes of its loss.
 
     Args:
         cfg: With ``model``.
-        batch: What the collate function made of two samples or more; None leaves out the loss.
-        findings: Gets what was found.
+        batch: Two or more collated samples; None skips the loss.
 
     Returns:
-        The model, whose tensors have shapes but no values; None if it can't be built.
+        The model, whose tensors have shapes but no values; None if it cannot be built.
     """
     settings = dict(cfg.model)
     if cfg.get('data_preprocessor'):  # as mmengine's runner does
@@ -40,7 +38,7 @@ def check_shapes(cfg: Config, batch: Any, findings: Findings) -> nn.Module | Non
     with findings.catch('model'):
         model = _build(settings, mode)
         if batch is not None:
-            _follow(model, settings, batch, mode, findings)
+            _compute_loss(model, settings, batch, mode, findings)
         return model
     return None
 
@@ -49,7 +47,8 @@ def _build(settings: dict, mode: FakeTensorMode) -> nn.Module:
     try:
         with mode:
             return MODELS.build(settings)
-    except Exception:  # a few backbones compute settings of theirs with tensors
+    except Exception:
+        # A few backbones compute Python numbers with tensors (drop path rates, say).
         model = MODELS.build(settings)
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):
@@ -59,12 +58,12 @@ def _build(settings: dict, mode: FakeTensorMode) -> nn.Module:
     return model
 
 
-def _follow(model: Any, settings: dict, batch: Any, mode: FakeTensorMode,
-            findings: Findings) -> None:
-    """Run the loss on a batch; an error is one of the model or of the samples."""
+def _compute_loss(model: Any, settings: dict, batch: Any, mode: FakeTensorMode,
+                  findings: Findings) -> None:
     shapes = _shapes(batch)
     try:
-        if settings.get('data_preprocessor'):  # for real: it may look into the samples
+        # A preprocessor may look at values in the samples, so the batch passes it unfaked.
+        if settings.get('data_preprocessor'):
             prepared = MODELS.build(settings['data_preprocessor'])(batch, True)
         else:
             with mode:
@@ -73,26 +72,26 @@ def _follow(model: Any, settings: dict, batch: Any, mode: FakeTensorMode,
         with mode:
             model.train()(**prepared, mode='loss')
     except _NO_VALUES:
-        findings.note(f'model: takes batches of {shapes}; what needs their values was left out')
+        findings.note(f'model: takes batches of {shapes}; what depends on values was not checked')
     except Exception as error:
-        if 'tensor subclasses' in str(error):  # .numpy(), as the accuracies of mmaction2 do
-            findings.note(f'model: takes batches of {shapes}; its metrics were left out')
+        if 'tensor subclasses' in str(error):  # .numpy(), as in mmaction2's accuracies
+            findings.note(f'model: takes batches of {shapes}; its metrics were not checked')
             return
-        if user_message(error) is None:  # torch's, perhaps for want of values: ask again
+        # An error of torch may only be due to missing values: compute the loss to find out.
+        if user_message(error) is None:
             model = MODELS.build(settings)
-            again = _fails_for_real(model, batch)
-            if again is None:
-                findings.note(f'model: its loss takes batches of {shapes}, computed for real')
+            real_error = _error_on_cpu(model, batch)
+            if real_error is None:
+                findings.note(f'model: its loss takes batches of {shapes}, computed on the CPU')
                 return
-            error = again
+            error = real_error
         findings.error(f'{_place(model, error)}: {describe(error)} (samples: {shapes}; '
-                       'train_dataloader.dataset.pipeline and the model must fit)')
+                       'train_dataloader.dataset.pipeline must match the model)')
     else:
         findings.note(f'model: its loss takes batches of {shapes}')
 
 
-def _fails_for_real(model: Any, batch: Any) -> Exception | None:
-    """What computing the loss on the CPU raises; slow, and asked only where torch has refused."""
+def _error_on_cpu(model: Any, batch: Any) -> Exception | None:
     try:
         model.train()(**model.data_preprocessor(batch, True), mode='loss')
     except Exception as error:
@@ -101,7 +100,7 @@ def _fails_for_real(model: Any, batch: Any) -> Exception | None:
 
 
 def _place(model: nn.Module, error: Exception) -> str:
-    """The innermost module that an exception passed through, as a setting names it."""
+    """The innermost module that an exception passed through, as a setting of the config."""
     names = {module: name for name, module in model.named_modules()}
     place, trace = 'model', error.__traceback__
     while trace is not None:
@@ -113,7 +112,7 @@ def _place(model: nn.Module, error: Exception) -> str:
 
 
 def _shapes(inputs: Any) -> str:
-    """Shapes of a batch's tensors without the size of the batch: ``2 x (3, 224, 224) float32``."""
+    """Shapes of a batch's tensors without the batch size: ``2 x (3, 224, 224) float32``."""
     if isinstance(inputs, dict):
         inputs = inputs.get('inputs')
     if isinstance(inputs, Tensor):
