@@ -1,11 +1,11 @@
-"""Time the logistic regression of linear_transfer.py beside scikit-learn's.
+"""Time the logistic regression of linear_transfer.py against scikit-learn's.
 
     python tools/benchmark_logistic_regression.py --classes 10
     python tools/benchmark_logistic_regression.py --classes 500 --device cuda
 
-The features are drawn to be like those of a network: correlated, with variances that fall as a
-power of their rank, off the origin. Both start at 0; what counts besides the time is the loss that
-is reached (mean cross-entropy and penalty on the training set) and the accuracy on others.
+The features are random but resemble those of a network: correlated, with an offset, and with
+variances that fall as a power of their rank. Both solvers start at 0. Besides the time, compare
+the loss reached (mean cross-entropy and penalty on the training set) and the test accuracy.
 """
 import argparse
 import time
@@ -13,7 +13,7 @@ import time
 import torch
 from torch import Tensor
 
-import vicmae_mm  # noqa: F401  (mends of upstream faults)
+import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.evaluation.logistic_regression import LinearClassifier, LogisticRegression
 
@@ -23,7 +23,7 @@ def draw(samples: int, features: int, classes: int) -> tuple[Tensor, Tensor]:
     scales = 3 * torch.arange(1, features + 1)**-0.75
     mixing = torch.linalg.qr(torch.randn(features, features))[0]
     labels = torch.arange(samples) % classes
-    # centres are nearer to each other the fewer they are, so that no class count is trivial
+    # The fewer the classes, the closer their centres, so that no number of classes is trivial.
     centres = torch.randn(classes, features) * scales * (classes / 4000)**0.25
     drawn = centres[labels] + torch.randn(samples, features) * scales
     return drawn @ mixing.T + torch.randn(features), labels
@@ -31,7 +31,7 @@ def draw(samples: int, features: int, classes: int) -> tuple[Tensor, Tensor]:
 
 def mean_loss(classifier: LinearClassifier, features: Tensor, labels: Tensor,
               penalty: float) -> float:
-    """The objective a training sample, in float64."""
+    """The objective per training sample, in float64."""
     total = sum(
         torch.nn.functional.cross_entropy(
             classifier.scores(part), answers, reduction='sum').item()
@@ -40,7 +40,7 @@ def mean_loss(classifier: LinearClassifier, features: Tensor, labels: Tensor,
 
 
 def main() -> None:
-    """Fit both and print a line each."""
+    """Fit both and print one line for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--samples', type=int, default=50000, help='default: %(default)s')
@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument('--classes', type=int, default=10, help='default: %(default)s')
     parser.add_argument('--penalty', type=float, default=1., help='1 / C (default: %(default)s)')
     parser.add_argument('--max-iterations', type=int, default=1000,
-                        help="of scikit-learn's L-BFGS (default: %(default)s)")
-    parser.add_argument('--device', default='cpu', help='of ours (default: %(default)s)')
+                        help="for scikit-learn's L-BFGS (default: %(default)s)")
+    parser.add_argument('--device', default='cpu', help='for our solver (default: %(default)s)')
     args = parser.parse_args()
     torch.manual_seed(0)
     features, labels = draw(args.samples + args.samples // 5, args.features, args.classes)

@@ -3,17 +3,17 @@
     python tools/knn.py CHECKPOINT --data-root data
     python tools/knn.py CHECKPOINT --folder mine=path/to/folder --k 200
 
-The cosine-weighted vote of the k nearest training images (validation images among them), with
-temperature 0.07. It reads the features that linear_transfer.py has kept.
+The cosine-weighted vote of the k nearest training and validation images, with temperature 0.07.
+Shares the cached features of linear_transfer.py.
 """
 import argparse
 from collections.abc import Callable
 from functools import partial
 
-import vicmae_mm  # noqa: F401  (mends of upstream faults)
+import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.options import add_trust
 from vicmae_mm.commands.run_tool import run_tool
-from vicmae_mm.commands.transfer import Method, add_options, knn_score, measure_all
+from vicmae_mm.commands.transfer import Method, add_transfer_options, knn_score, measure_all
 from vicmae_mm.commands.transfer.protocol import Splits
 from vicmae_mm.commands.transfer.sources import Source
 
@@ -30,7 +30,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser)
+    add_transfer_options(parser)
     add_trust(parser)
     parser.add_argument('--k', type=int, default=20, help='neighbours (default: %(default)s)')
     args = parser.parse_args()

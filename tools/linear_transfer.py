@@ -4,17 +4,23 @@
     python tools/linear_transfer.py CHECKPOINT --datasets Food DTD --data-root data --level avg
     python tools/linear_transfer.py CHECKPOINT --folder mine=path/to/folder
 
-L2-regularised logistic regression; the penalty is the best of 45 on the validation images, the
-final fit has these too. Features are computed once and kept. Datasets that are missing are
-told, with where to get them, and the others go on.
+L2-regularised logistic regression; of 45 penalties, the best on the validation images is used
+for the final fit, which includes these images. Features are computed once and kept. Missing
+datasets are reported, with where to get them, and skipped.
 """
 import argparse
 from collections.abc import Callable
 
-import vicmae_mm  # noqa: F401  (mends of upstream faults)
+import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.options import add_trust
 from vicmae_mm.commands.run_tool import run_tool
-from vicmae_mm.commands.transfer import PENALTIES, Method, add_options, linear_score, measure_all
+from vicmae_mm.commands.transfer import (
+    PENALTIES,
+    Method,
+    add_transfer_options,
+    linear_score,
+    measure_all,
+)
 from vicmae_mm.commands.transfer.protocol import Splits
 from vicmae_mm.commands.transfer.sources import Source
 
@@ -23,7 +29,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser)
+    add_transfer_options(parser)
     add_trust(parser)
     args = parser.parse_args()
 

@@ -31,10 +31,10 @@ def test_features_are_shared_with_the_linear_tool(
         tool('knn.py', *args, '--level', 'avg')
 
 
-def test_several_labels_an_image(tool, checkpoint, tmp_path):  # noqa: F811
+def test_several_labels_per_image(tool, checkpoint, tmp_path):  # noqa: F811
     make_voc(tmp_path / 'data')
     tool('knn.py', checkpoint, '--datasets', 'VOC2007', '--out-dir', 'out', '--k', 3)
-    # two classes found by all their neighbours, 18 that no image has
+    # two classes, found by all their neighbours, and 18 without images
     assert scores('knn3_cls.json')['VOC2007'] == pytest.approx(10)
 
 

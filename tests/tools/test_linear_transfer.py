@@ -1,4 +1,4 @@
-"""The command on all twelve datasets, on some, and on folders of one's own."""
+"""The command on all twelve datasets, on some, and on class folders."""
 import json
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_all_twelve(
     make_all(tmp_path / 'data')
     tool(TOOL, checkpoint, '--datasets', 'all', '--data-root', 'data')
     printed = capsys.readouterr()
-    # the two classes are told apart; VOC's other 18 have no image and count 0
+    # the two classes are distinguished; VOC's other 18 have no images and count 0
     assert results()['scores'] == pytest.approx({task.name: 100 for task in TASKS} |
                                                 {'VOC2007': 10})
     assert results()['not_measured'] == {}
@@ -66,7 +66,7 @@ def test_missing_and_broken_ones_do_not_stop_the_others(
         'missing: there is no folder data/dtd. Get it from '
         'https://www.robots.ox.ac.uk/~vgg/data/dtd/. Expected in data/dtd: '
         'images/<class>/<class>_<number>.jpg; imdb/imdb.mat.')
-    assert 'setid' in why['Flowers'] or 'can not be read' in why['Flowers']
+    assert 'setid' in why['Flowers'] or 'cannot be read' in why['Flowers']
     assert str(image.relative_to(tmp_path)) in why['Pets']
     assert 'No such file' in why['Caltech101']
     assert all('\n' not in reason for reason in why.values())
@@ -82,7 +82,7 @@ def test_class_folders(tool, checkpoint, tmp_path, capsys, splits):  # noqa: F81
     folder = make_class_folders(tmp_path / 'mine', splits)
     tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--level', 'avg', '--out-dir', 'out')
     assert results('out/linear_avg.json')['scores'] == {'mine': 100}
-    # a file that changes is encoded and scored anew: now half of class 5 look like class 0
+    # a changed file is encoded and scored again: now two thirds of class 5 look like class 0
     for path in sorted((folder / 'test/class 5').iterdir())[:2]:
         save(path, 0, 99)
     tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--level', 'avg', '--out-dir', 'out')
@@ -96,11 +96,11 @@ def test_workers_say_what_is_broken_in_one_line(
     with pytest.raises(SystemExit, match='1 of 1 datasets not measured: mine'):
         tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--out-dir', 'out', '--workers', 1)
     assert results('out/linear_cls.json')['not_measured']['mine'].startswith(
-        f'image {folder}/train/class 0/1.png can not be read: ')
+        f'image {folder}/train/class 0/1.png cannot be read: ')
 
 
 def test_other_names_for_errors(tool, checkpoint, tmp_path, capsys):  # noqa: F811
-    with pytest.raises(SystemExit, match='There is no dataset Foo: choose "all" or some of Food'):
+    with pytest.raises(SystemExit, match='There is no dataset Foo: choose "all" or any of Food'):
         tool(TOOL, checkpoint, '--datasets', 'Foo', 'food')
     with pytest.raises(SystemExit, match=r'There is no checkpoint none\.pth'):
         tool(TOOL, 'none.pth')
@@ -113,8 +113,8 @@ def test_other_names_for_errors(tool, checkpoint, tmp_path, capsys):  # noqa: F8
 
 
 @pytest.mark.parametrize('args, message', [
-    (['--folder', 'food=x'], '--folder food=x: the name food is taken by a dataset of '),
-    (['--folder', 'a=x', '--folder', 'a=y'], '--folder a=y: the name a is taken by'),
+    (['--folder', 'food=x'], '--folder food=x: the name food is already used by a dataset of '),
+    (['--folder', 'a=x', '--folder', 'a=y'], '--folder a=y: the name a is already used by'),
     (['--folder', 'a=x', '--batch-size', '0'], '--batch-size 0 and --workers 0 should be'),
     (['--folder', 'a=x', '--out-dir', 'file'], 'file: File exists'),
 ])

@@ -21,8 +21,7 @@ def encode(encoder: Encoder, images: Any, level: str = 'avg', batch_size: int = 
 
     Args:
         encoder: From ``vicmae_mm.apis.load_backbone``; it is left in eval mode.
-        images: Images (3, S, S), RGB, 0 to 255, without labels: a ``Dataset``, or a tensor
-            (N, 3, S, S).
+        images: A ``Dataset`` without labels, or a tensor, of images (3, S, S), RGB, 0 to 255.
         level: ``'cls'``, ``'avg'`` or ``'tokens'``, see :class:`Encoder`.
         batch_size: Images per forward pass.
         num_workers: Processes that load images; 0 loads them in this one.

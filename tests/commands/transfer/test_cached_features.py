@@ -1,4 +1,4 @@
-"""Features on disk: what makes them anew, and files that are not whole."""
+"""Features on disk: when they are computed again, and damaged files."""
 import os
 import shutil
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_key_is_of_checkpoint_and_config_with_its_bases(tmp_path):
     keys.append(checkpoint_key(checkpoint))
     checkpoint.write_bytes(b'others.')
     keys.append(checkpoint_key(checkpoint))
-    # the same model in a file alone and over a base is the same
+    # the same model, as one file or with a base, has the same key
     assert len(set(keys)) == 4 and keys[2] == keys[3]
     assert checkpoint_key(checkpoint) == keys[-1]
 
@@ -72,11 +72,11 @@ def test_file_is_of_checkpoint_level_size_and_images(images, encoder, open_cache
     lambda path: np.savez(path, features=np.zeros((1, 3))),
     lambda path: np.savez(path, features=np.array([dict()] * 8, dtype=object)),
 ], ids=['cut', 'empty', 'too few', 'objects'])
-def test_file_that_is_not_whole_is_made_anew(images, open_cache, damage):
+def test_damaged_file_is_made_again(images, open_cache, damage):
     cache = open_cache()
-    features = cache.get(cache.path('a', images), images, print).features
+    features = cache.get(cache.path('a', images), images).features
     damage(cache.path('a', images))
-    assert torch.equal(cache.get(cache.path('a', images), images, print).features, features)
+    assert torch.equal(cache.get(cache.path('a', images), images).features, features)
 
 
 def test_interrupted_write_leaves_nothing(images, open_cache, monkeypatch, tmp_path):
@@ -85,5 +85,5 @@ def test_interrupted_write_leaves_nothing(images, open_cache, monkeypatch, tmp_p
 
     monkeypatch.setattr(cached_features.np, 'savez', stop)
     with pytest.raises(KeyboardInterrupt):
-        open_cache().get(open_cache().path('a', images), images, print)
+        open_cache().get(open_cache().path('a', images), images)
     assert not list((tmp_path / 'cache').iterdir())

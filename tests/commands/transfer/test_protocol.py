@@ -6,8 +6,13 @@ from mmpretrain.evaluation import SingleLabelMetric
 from vicmae_mm.commands.transfer import PENALTIES, protocol
 from vicmae_mm.commands.transfer.cached_features import Features
 from vicmae_mm.commands.transfer.images import DatasetProblem
-from vicmae_mm.commands.transfer.metrics import mean_per_class, top_1
-from vicmae_mm.commands.transfer.protocol import Splits, hold_out, linear_score
+from vicmae_mm.commands.transfer.protocol import (
+    Splits,
+    hold_out,
+    linear_score,
+    mean_per_class,
+    top_1,
+)
 from vicmae_mm.commands.transfer.tasks import PAPER, TASKS, TOP_1, choose_tasks
 
 

@@ -20,7 +20,7 @@ def test_labels_are_those_of_train_in_every_split(tmp_path):
     assert all('/test/class 5/' in record['img_path'] for record in source.test.records)
 
 
-def test_hidden_files_and_folders_named_like_images_are_no_images(tmp_path):
+def test_hidden_files_and_folders_named_like_images_do_not_count(tmp_path):
     folder = make_class_folders(tmp_path)
     expected = len(open_class_folders('mine', folder, 8).train)
     shutil.copytree(folder / 'train/class 0', folder / 'train/.ipynb_checkpoints')
@@ -41,10 +41,10 @@ def test_class_without_images(tmp_path):
         open_class_folders('mine', folder, 8)
 
 
-def test_class_that_train_has_not(tmp_path):
+def test_class_that_is_missing_in_train(tmp_path):
     folder = make_class_folders(tmp_path)
     shutil.copytree(folder / 'test/class 5', folder / 'test/class 7')
-    with pytest.raises(DatasetProblem, match='class folders that train has not: class 7'):
+    with pytest.raises(DatasetProblem, match='class folders that are missing in train: class 7'):
         open_class_folders('mine', folder, 8)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,10 @@ from mmengine.config import Config
 from torch import Tensor
 
 from vicmae_mm.checkpoints.find_config import find_config
+from vicmae_mm.commands.run_tool import own_message
 from vicmae_mm.evaluation.encode import encode
 from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.progress import Progress
 
 from .images import PREPARATION, DatasetProblem, Images
 
@@ -42,89 +43,77 @@ class Features:
 
 
 def checkpoint_key(checkpoint: str | Path, config: str | Path | None = None) -> str:
-    """Hash of a checkpoint and of the config that says how to read it."""
+    """Hash a checkpoint and the config that says how to read it."""
     try:
         config = find_config(checkpoint) if config is None else config
     except (FileNotFoundError, ValueError):
-        config = None  # the encoder is told by its tensors alone
+        config = None  # the encoder is inferred from its tensors alone
     content = hashlib.sha256()
     with open(checkpoint, 'rb') as file:
         while chunk := file.read(1 << 20):
             content.update(chunk)
     if config is not None:
-        # what it says with its bases, not its text alone
+        # The merged config, not the file's text: a change in one of its bases counts.
         content.update(Config.fromfile(config, import_custom_modules=False).pretty_text.encode())
     return content.hexdigest()
 
 
+@dataclass(frozen=True)
 class FeatureCache:
-    """Features by checkpoint, data, level and preparation; a change of any computes them anew.
+    """Features by checkpoint, images, level and preparation; recomputed if one of them changes.
 
     Args:
-        folder: Where the files are.
-        encoder: What computes features that are not there.
-        key: Of its checkpoint, see :func:`checkpoint_key`.
+        folder: Of the files.
+        encoder: Computes missing features.
+        key: From :func:`checkpoint_key`, for the encoder's checkpoint.
         level: ``'cls'`` or ``'avg'``.
-        batch_size: Images a forward pass.
+        batch_size: Images per forward pass.
         num_workers: Processes that read images.
     """
 
-    def __init__(self,
-                 folder: Path,
-                 encoder: Encoder,
-                 key: str,
-                 level: str,
-                 batch_size: int = 256,
-                 num_workers: int = 0) -> None:
-        encoder.check_level(level)
-        self.folder = folder
-        self.encoder = encoder
-        self.key = key
-        self.level = level
-        self.batch_size = batch_size
-        self.num_workers = num_workers
+    folder: Path
+    encoder: Encoder
+    key: str
+    level: str
+    batch_size: int = 256
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        self.encoder.check_level(self.level)
 
     def path(self, name: str, images: Images) -> Path:
-        """The file of these images, whether it is there or not."""
+        """The file for these images, whether it exists or not; stats every image file."""
         parts = (self.key, images.fingerprint(), self.level, PREPARATION,
                  str(self.encoder.image_size))
         digest = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:20]
         return self.folder / f'{name}_{self.level}_{digest}.npz'
 
-    def get(self, path: Path, images: Images, progress: Callable[[int], object]) -> Features:
-        """Read the features, or compute and keep them.
-
-        Args:
-            path: Their file, from :meth:`path`, which looks at every image.
-            images: What to encode.
-            progress: Called with the number of images done since the last call.
+    def get(self, path: Path, images: Images) -> Features:
+        """Read the features from their :meth:`path`, or compute and save them.
 
         Raises:
-            DatasetProblem: If an image can not be read.
+            DatasetProblem: If an image cannot be read.
         """
         features = _read(path, len(images))
         if features is None:
             try:
-                features = encode(self.encoder, images, self.level, self.batch_size,
-                                  self.num_workers, progress)
+                with Progress(f'{path.stem}: features', len(images), transient=True) as progress:
+                    features = encode(self.encoder, images, self.level, self.batch_size,
+                                      self.num_workers, progress.advance)
             except DatasetProblem as error:
-                # a worker hands it on as the text of a traceback
-                raise DatasetProblem(
-                    str(error).strip().rsplit(f'{DatasetProblem.__name__}: ')[-1]) from error
-            _write(path, features)
+                # From a worker, the error's text is a traceback: the table needs one line.
+                raise DatasetProblem(own_message(error)) from error
+            with atomic_write(path) as part, open(part, 'wb') as file:
+                np.savez(file, features=features.numpy())
         return Features(features, images.targets)
 
 
 def _read(path: Path, count: int) -> Tensor | None:
-    """The features; None if there is no whole file of them."""
+    """The features; None if there is no complete, undamaged file of them."""
     try:
+        # Files may come from others: pickled objects in them could execute code.
         with np.load(path, allow_pickle=False) as content:
             features = torch.from_numpy(content['features'])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return features if len(features) == count else None
-
-
-def _write(path: Path, features: Tensor) -> None:
-    with atomic_write(path) as part, open(part, 'wb') as file:
-        np.savez(file, features=features.numpy())

@@ -1,40 +1,33 @@
-"""What tools/linear_transfer.py and tools/knn.py share: options, and the round of datasets."""
+"""What tools/linear_transfer.py and tools/knn.py share: options, and the loop over datasets."""
 from __future__ import annotations
 
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.options import add_device
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.progress import Progress, say
 
-from .cached_features import FeatureCache, Features, checkpoint_key
-from .images import DatasetProblem, Images
+from .cached_features import FeatureCache, checkpoint_key
+from .images import DatasetProblem
 from .protocol import Splits, hold_out
 from .results import Result, as_markdown, read_results, write_results
 from .sources import Source, open_class_folders, open_task
 from .tasks import TASKS, choose_tasks
 
-_CONSOLE = Console(stderr=True)
-
 
 @dataclass(frozen=True)
 class Method:
-    """A way to measure features.
+    """A way to measure features; ``name`` includes its settings.
 
-    Args:
-        name: Of the way and its settings, for tables and files.
-        steps: How often ``measure`` calls the callback that it is given.
-        measure: Returns the score in percent and what else to tell.
+    ``measure`` reports ``steps`` steps to the callback passed to it, and returns the score in
+    percent and details for the table.
     """
 
     name: str
@@ -42,20 +35,20 @@ class Method:
     measure: Callable[[Source, Splits, Callable[[int], object]], tuple[float, str]]
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_transfer_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of both tools."""
     parser.add_argument('checkpoint', help='a pre-trained or fine-tuned checkpoint of any family '
                         'that tools/convert_checkpoint.py knows')
     parser.add_argument(
         '--config', help='its config; by default the one in the work dir of the checkpoint')
     parser.add_argument(
-        '--datasets', nargs='+', metavar='NAME', help='"all" or names of Table 3, such as Food DTD '
-        '(default: all, or none if there is a --folder)')
-    parser.add_argument('--data-root', default='data', help='folder of the datasets, each as '
-                        'docs/linear_transfer.md shows (default: %(default)s)')
+        '--datasets', nargs='+', metavar='NAME', help='"all" or names from Table 3, such as Food '
+        'DTD (default: all, or none with --folder)')
+    parser.add_argument('--data-root', default='data', help='folder of the datasets; for their '
+                        'layout see docs/linear_transfer.md (default: %(default)s)')
     parser.add_argument(
         '--folder', action='append', default=[], type=_named_folder, metavar='NAME=PATH',
-        help='images of your own: PATH/{train,test}/<class>/<image>, and val if there is one')
+        help='your own images: PATH/{train,test}/<class>/<image>, and optionally PATH/val')
     parser.add_argument('--level', choices=['cls', 'avg'], default='cls', help='class token, or '
                         'mean of the patch tokens (default: %(default)s)')
     add_device(parser)
@@ -69,17 +62,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure_all(args: argparse.Namespace, method: Method) -> None:
-    """Measure every dataset asked for; print and save the table.
+    """Measure the requested datasets; print and save the table.
 
-    Those that are missing or broken are told and left out; the process then ends with status 1
-    when all others are done. A dataset is not measured again if nothing has changed.
+    Missing and broken datasets are reported and skipped; the process then exits with status 1
+    after the others. A dataset is not measured again if nothing has changed.
 
     Args:
-        args: From a parser with :func:`add_options`.
+        args: From a parser with :func:`add_transfer_options`.
         method: What to measure.
 
     Raises:
-        ValueError: If an option is out of range, a dataset unknown or a name taken.
+        ValueError: If an option is out of range, a dataset unknown or a name used twice.
     """
     if args.batch_size < 1 or args.workers < 0:
         raise InputError(f'--batch-size {args.batch_size} and --workers {args.workers} should be '
@@ -87,13 +80,12 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     sources = _choose_sources(args)
     encoder = load_backbone(args.checkpoint, args.config, args.device)
     key = checkpoint_key(args.checkpoint, args.config)
-    cache = FeatureCache(
-        args.cache, encoder, key, args.level, args.batch_size, args.workers)
+    cache = FeatureCache(args.cache, encoder, key, args.level, args.batch_size, args.workers)
     path = Path(args.checkpoint).resolve()
     out = args.out_dir or Path('work_dirs/transfer', f'{path.parent.name}_{path.stem}')
-    out.mkdir(parents=True, exist_ok=True)  # now rather than when the first is measured
+    # Before the first dataset is encoded, which may take hours.
+    out.mkdir(parents=True, exist_ok=True)
     table = out / f'{method.name}_{args.level}.json'
-    title = f'{method.name}, features {args.level} of {args.checkpoint}'
     results, problems = read_results(table, key), {}
     for name, open_source in sources.items():
         try:
@@ -102,27 +94,30 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
         except DatasetProblem as error:
             results.pop(name, None)
             problems[name] = str(error)
-            _say(f'{name}: {error}')
+            say(f'{name}: {error}')
+        # After every dataset, so that an interrupted run keeps its results.
         write_results(table, key, args.checkpoint, args.level, list(results.values()), problems)
-        table.with_suffix('.md').write_text(
-            as_markdown(title, list(results.values()), problems), encoding='utf-8')
-    print(as_markdown(title, list(results.values()), problems))
-    _say(f'Wrote {table.with_suffix(".md")} and {table}')
+        markdown = as_markdown(f'{method.name}, features {args.level} of {args.checkpoint}',
+                               list(results.values()), problems)
+        table.with_suffix('.md').write_text(markdown, encoding='utf-8')
+    print(markdown)
+    say(f'Wrote {table.with_suffix(".md")} and {table}')
     if problems:
         sys.exit(f'error: {len(problems)} of {len(sources)} datasets not measured: '
-                 f'{", ".join(problems)}. The reasons stand above.')
+                 f'{", ".join(problems)}. See the reasons above.')
 
 
 def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[int], Source]]:
-    """What opens each dataset for a size of images."""
+    """Functions that open each dataset for a size of images, by name."""
     names = args.datasets or ([] if args.folder else ['all'])
     sources: dict[str, Callable[[int], Source]] = {
         task.name: partial(open_task, task, args.data_root) for task in choose_tasks(names)}
+    # Also those that are not measured: the table would show the paper's numbers for a folder.
     taken = {task.name.lower() for task in TASKS}
     for name, folder in args.folder:
         if name.lower() in taken:
-            raise InputError(f'--folder {name}={folder}: the name {name} is taken by a dataset of '
-                             'Table 3 or another folder. Choose another.')
+            raise InputError(f'--folder {name}={folder}: the name {name} is already used by a '
+                             'dataset of Table 3 or another --folder. Choose another name.')
         taken.add(name.lower())
         sources[name] = partial(open_class_folders, name, folder)
     return sources
@@ -133,41 +128,24 @@ def _measure_one(source: Source, cache: FeatureCache, method: Method,
     images = dict(train=source.train, val=source.val, test=source.test)
     files = [(cache.path(f'{source.name}_{split}', part), part)
              for split, part in images.items() if part is not None]
+    # The names contain hashes of everything that the features depend on.
     names = [path.name for path, _ in files]
     key = hashlib.sha256('\n'.join([method.name, *names]).encode()).hexdigest()
     if before is not None and before.key == key:
-        _say(f'{source.name}: {before.score:.2f}, as measured before')
+        say(f'{source.name}: {before.score:.2f}, as measured before')
         return before
-    parts = [_features(path, part, cache) for path, part in files]
+    parts = [cache.get(path, part) for path, part in files]
     train, val, test = parts if len(parts) == 3 else (*hold_out(parts[0]), parts[1])
-    with _progress(f'{source.name}: {method.name}', method.steps) as progress:
-        score, details = method.measure(source, Splits(train, val, test), progress)
-    _say(f'{source.name}: {score:.2f} ({source.metric})')
+    with Progress(f'{source.name}: {method.name}', method.steps, transient=True) as progress:
+        score, details = method.measure(source, Splits(train, val, test), progress.advance)
+    say(f'{source.name}: {score:.2f} ({source.metric})')
     remarks = '; '.join(filter(None, (details, source.remark)))
     return Result(source.name, source.metric, score, key, remarks)
 
 
-def _features(path: Path, images: Images, cache: FeatureCache) -> Features:
-    with _progress(f'{path.stem}: features', len(images)) as progress:
-        return cache.get(path, images, progress)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """A bar in a terminal; nothing in a file, where each dataset has its line."""
-    with Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-                  TimeRemainingColumn(), console=_CONSOLE, transient=True,
-                  disable=not _CONSOLE.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
-
-
-def _say(text: str) -> None:
-    _CONSOLE.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
 def _named_folder(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition('=')
+    # The name becomes part of the names of files.
     if not (name and equals and path) or '/' in name:
         raise argparse.ArgumentTypeError(f'{text!r} should be NAME=PATH')
     return name, Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""Labelled images of a dataset, as the encoder takes them."""
+"""Labelled images of a dataset, prepared for the encoder."""
 from __future__ import annotations
 
 import hashlib
@@ -18,14 +18,14 @@ PREPARATION = 'short side bicubic, centre crop'  # part of the key of cached fea
 
 
 class DatasetProblem(UserError):
-    """A dataset is missing or broken; the others are not concerned."""
+    """A dataset is missing or broken; other datasets can still be measured."""
 
 
 class Images(Dataset):
     """Images of one split, uint8 (3, S, S) RGB: short side resized to S, centre cropped.
 
     Args:
-        records: ``img_path`` or ``img`` (H, W, 3) RGB of each image.
+        records: Each with ``img_path`` or ``img`` (H, W, 3) RGB.
         targets: Classes (N,), or presence of each class (N, K).
         size: S.
     """
@@ -47,24 +47,26 @@ class Images(Dataset):
         return torch.from_numpy(np.ascontiguousarray(prepared.transpose(2, 0, 1)))
 
     def fingerprint(self) -> str:
-        """Hash of the order, paths, sizes and dates of the files (or the pixels), and targets."""
+        """Hash targets, order, and paths, sizes and dates of the files (or the pixels)."""
         content = hashlib.sha256(self.targets.numpy().tobytes())
         for record in self.records:
             if 'img' in record:
                 content.update(np.ascontiguousarray(record['img']).tobytes())
                 continue
             try:
+                # Not the contents: reading a large dataset would take as long as encoding it.
                 status = os.stat(record['img_path'])
             except OSError as error:
-                raise DatasetProblem(
-                    f'image {record["img_path"]}: {error.strerror}') from error
+                raise DatasetProblem(f'image {record["img_path"]}: {error.strerror}') from error
             content.update(f'{record["img_path"]} {status.st_size} {status.st_mtime_ns}'.encode())
         return content.hexdigest()
 
 
 def _read(path: str) -> np.ndarray:
-    """Pixels (H, W, 3) RGB; Pillow, because some of SUN397's .jpg files are none."""
+    """Pixels (H, W, 3) RGB."""
     try:
-        return decode_image(path, upright=False)  # as the papers' loaders do
+        # Pillow, because some .jpg files of SUN397 are of another format; not turned by their
+        # Exif tags, as in the papers' loaders.
+        return decode_image(path, upright=False)
     except (OSError, ValueError) as error:
-        raise DatasetProblem(f'image {path} can not be read: {error}') from error
+        raise DatasetProblem(f'image {path} cannot be read: {error}') from error

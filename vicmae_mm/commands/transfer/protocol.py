@@ -5,18 +5,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from vicmae_mm.evaluation.eleven_point_map import ElevenPointMAP
 from vicmae_mm.evaluation.knn import knn_votes
 from vicmae_mm.evaluation.logistic_regression import LinearClassifier, LogisticRegression
 
 from .cached_features import Features
 from .images import DatasetProblem
-from .metrics import METRICS
+from .tasks import MAP_11, PER_CLASS, TOP_1
 
-# From strong to weak, so that each solution is near the next
+# From strong to weak, so that each solution is close to the next, which starts from it.
 PENALTIES = torch.logspace(5, -6, 45, dtype=torch.float64).tolist()
 HELD_OUT = 0.2
+
+
+def top_1(scores: Tensor, targets: Tensor) -> float:
+    """Percentage of samples (N, K) whose highest score is that of their class (N,)."""
+    return 100 * (scores.argmax(1) == targets).double().mean().item()
+
+
+def mean_per_class(scores: Tensor, targets: Tensor) -> float:
+    """Mean of :func:`top_1` over the classes; a class without samples does not count."""
+    right = (scores.argmax(1) == targets).double()
+    return 100 * torch.stack([right[targets == label].mean()
+                              for label in targets.unique()]).mean().item()
+
+
+METRICS: dict[str, Callable[[Tensor, Tensor], float]] = {
+    TOP_1: top_1,
+    PER_CLASS: mean_per_class,
+    MAP_11: lambda scores, targets: ElevenPointMAP.calculate(scores, targets).item(),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +51,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class LinearScore:
-    """Scores in percent and the penalty with the best of validation."""
+    """Scores in percent, and the penalty with the best validation score."""
 
     test: float
     val: float
@@ -38,12 +59,12 @@ class LinearScore:
 
 
 def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Features, Features]:
-    """Take a share of each class, drawn at random, for validation.
+    """Hold out a random share of each class for validation.
 
     Args:
         data: With classes (N,) as targets.
-        share: Of each class; rounded, but at least one sample where a class has two.
-        seed: Of the draw.
+        share: Of each class; rounded, but at least one sample of a class with two or more.
+        seed: Of the choice.
 
     Returns:
         The rest and the share, each in the order of ``data``.
@@ -63,50 +84,45 @@ def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Fe
     return data[~held], data[held]
 
 
-def linear_score(splits: Splits,
-                 metric: str,
-                 num_classes: int,
+def linear_score(splits: Splits, metric: str, num_classes: int,
                  device: str | torch.device = 'cpu',
                  progress: Callable[[int], object] = lambda done: None) -> LinearScore:
-    """Choose among 45 penalties on validation, fit on train and validation, score the test.
+    """Choose the best of :data:`PENALTIES` on validation, fit on train and validation, score test.
 
-    Of penalties that are equally good, the strongest is taken.
+    Of equally good penalties, the strongest is taken.
 
     Args:
         splits: The features.
-        metric: A key of ``METRICS``.
+        metric: A key of :data:`METRICS`.
         num_classes: K.
         device: Where to fit.
         progress: Called with 1 after each penalty.
     """
-    score = METRICS[metric]
-    problem = _problem(splits.train, num_classes, device)
+    def problem(data: Features) -> LogisticRegression:
+        return LogisticRegression(data.features.to(device), data.targets.to(device), num_classes)
+
+    def score(classifier: LinearClassifier, data: Features) -> float:
+        return METRICS[metric](classifier.scores(data.features.to(device)).cpu(), data.targets)
+
+    search = problem(splits.train)
     best = LinearScore(test=0, val=-1, penalty=0)
     classifier: LinearClassifier | None = None
     chosen: LinearClassifier | None = None
     for penalty in PENALTIES:
-        classifier = problem.fit(penalty, start=classifier)
-        val = score(_scores(classifier, splits.val), splits.val.targets)
+        classifier = search.fit(penalty, start=classifier)
+        val = score(classifier, splits.val)
         if val > best.val:
             best, chosen = LinearScore(test=0, val=val, penalty=penalty), classifier
         progress(1)
-    final = _problem(splits.train + splits.val, num_classes, device).fit(best.penalty, chosen)
-    test = score(_scores(final, splits.test), splits.test.targets)
-    return LinearScore(test, best.val, best.penalty)
+    final = problem(splits.train + splits.val).fit(best.penalty, chosen)
+    return LinearScore(score(final, splits.test), best.val, best.penalty)
 
 
 def knn_score(splits: Splits, metric: str, num_classes: int, k: int) -> float:
     """Score, in percent, the vote of the nearest neighbours in train and validation."""
     bank = splits.train + splits.val
+    # With several labels per image, those to ignore (-1) get no vote.
     present = (bank.targets.clamp_min(0) if bank.targets.ndim == 2 else
                F.one_hot(bank.targets, num_classes))
     votes = knn_votes(bank.features, present, splits.test.features, k)
     return METRICS[metric](votes, splits.test.targets)
-
-
-def _problem(data: Features, num_classes: int, device: str | torch.device) -> LogisticRegression:
-    return LogisticRegression(data.features.to(device), data.targets.to(device), num_classes)
-
-
-def _scores(classifier: LinearClassifier, data: Features) -> torch.Tensor:
-    return classifier.scores(data.features.to(classifier.weight.device)).cpu()

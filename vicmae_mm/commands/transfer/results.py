@@ -1,4 +1,4 @@
-"""What was measured, beside Table 3: a table in Markdown and a file of results."""
+"""Results next to the paper's: a table in Markdown and a JSON file."""
 from __future__ import annotations
 
 import json
@@ -12,15 +12,7 @@ from .tasks import PAPER, paper_score
 
 @dataclass(frozen=True)
 class Result:
-    """One dataset's row.
-
-    Args:
-        dataset: Its name.
-        metric: Its metric.
-        score: Percent.
-        key: Of everything the score follows from; another key, and it is measured anew.
-        details: What else to say, such as the penalty chosen.
-    """
+    """A row of the table: a score in percent, and a hash of everything that determines it."""
 
     dataset: str
     metric: str
@@ -30,7 +22,7 @@ class Result:
 
 
 def as_markdown(title: str, results: list[Result], problems: dict[str, str]) -> str:
-    """A row a dataset with the paper's four rows as columns, then what was not measured."""
+    """One row per dataset, with the paper's four rows as columns; then what was not measured."""
     header = ['dataset', 'metric', 'this checkpoint', *PAPER, 'details']
     rows = [header, ['---', '---', *['---:'] * (1 + len(PAPER)), '---']]
     for result in results:
@@ -38,27 +30,28 @@ def as_markdown(title: str, results: list[Result], problems: dict[str, str]) -> 
         rows.append([
             result.dataset, result.metric, f'{result.score:.2f}',
             *('' if score is None else f'{score:.2f}' for score in paper), result.details])
-    lines = [f'# {title}', '', *(f'| {" | ".join(row)} |' for row in rows)] if results else [
-        f'# {title}']
+    lines = [f'# {title}']
+    if results:
+        lines += ['', *(f'| {" | ".join(row)} |' for row in rows)]
     if problems:
         lines += ['', 'Not measured:', '', *(f'- {name}: {why}' for name, why in problems.items())]
     return '\n'.join(lines) + '\n'
 
 
 def read_results(path: Path, checkpoint_key: str) -> dict[str, Result]:
-    """Results of earlier runs by dataset; none if the file is missing or of another checkpoint."""
+    """Read earlier results by dataset; none if the file is missing or of another checkpoint."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         if content['checkpoint_key'] != checkpoint_key:
             return {}
         return {entry['dataset']: Result(**entry) for entry in content['results']}
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return {}  # results can be measured again, so a damaged file is no error
 
 
 def write_results(path: Path, checkpoint_key: str, checkpoint: str, level: str,
                   results: list[Result], problems: dict[str, str]) -> None:
-    """Write ``path`` (JSON) in one go."""
+    """Write the JSON file atomically."""
     content = dict(checkpoint=checkpoint, checkpoint_key=checkpoint_key, level=level,
                    results=[asdict(result) for result in results], not_measured=problems)
     with atomic_write(path) as part:

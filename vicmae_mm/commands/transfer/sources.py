@@ -1,4 +1,4 @@
-"""Where labelled images come from: the twelve datasets, or folders of classes."""
+"""Sources of labelled images: the twelve datasets, or class folders."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -23,14 +23,8 @@ FOLDERS = ('train', 'val', 'test')
 class Source:
     """An opened dataset.
 
-    Args:
-        name: Of the dataset.
-        metric: What it is scored by.
-        num_classes: Number of classes.
-        train: Images to train on.
-        val: Images to choose the penalty on; None to hold a part of ``train`` out.
-        test: Images to score.
-        remark: How it differs from what was published; empty if it does not.
+    Without ``val``, part of ``train`` is held out to choose the penalty on. ``remark`` says how
+    the dataset differs from the published one, if it does.
     """
 
     name: str
@@ -46,13 +40,12 @@ def open_task(task: Task, data_root: str | Path, size: int) -> Source:
     """Open a dataset of Table 3.
 
     Args:
-        task: Which.
-        data_root: Folder that holds ``task.folder``.
+        task: The dataset.
+        data_root: Folder that contains ``task.folder``.
         size: Side of the images for the encoder.
 
     Raises:
-        DatasetProblem: If it is not there or can't be read, with where to get it and how it
-            should lie.
+        DatasetProblem: If it is missing or cannot be read; says where to get it and its layout.
     """
     folder = Path(data_root).expanduser() / task.folder
     hint = f'Get it from {task.source}. Expected in {folder}: {"; ".join(task.layout)}.'
@@ -62,8 +55,9 @@ def open_task(task: Task, data_root: str | Path, size: int) -> Source:
         train = _open_split(task, task.train, folder, size)
         val = _open_split(task, task.val, folder, size) if task.val else None
         test = _open_split(task, task.test, folder, size)
-    except Exception as error:  # of any kind: the library's loaders parse whatever is on disk
-        raise DatasetProblem(f'can not be read: {type(error).__name__}: {error}. {hint}') from error
+    except Exception as error:
+        # Any type: mmpretrain's loaders parse whatever is on disk.
+        raise DatasetProblem(f'cannot be read: {type(error).__name__}: {error}. {hint}') from error
     found = (len(train) + len(val or ()), len(test))
     remark = '' if found == task.sizes else ' and '.join(
         f'{count:,} of {published:,} images to {purpose}'
@@ -72,7 +66,7 @@ def open_task(task: Task, data_root: str | Path, size: int) -> Source:
 
 
 def open_class_folders(name: str, folder: Path, size: int) -> Source:
-    """Open ``folder/{train,[val,]test}/<class>/<image>``, scored by top-1.
+    """Open ``folder/{train,[val,]test}/<class>/<image>``, to be scored by top-1.
 
     Raises:
         DatasetProblem: If images or classes are missing.
@@ -81,14 +75,13 @@ def open_class_folders(name: str, folder: Path, size: int) -> Source:
     classes = sorted({_class_of(path) for path in train})
     if len(classes) < 2 or not test:
         raise DatasetProblem(
-            f'missing: {folder} should hold train/<class>/<image>, test/<class>/<image> and, if '
-            'there is one, val/<class>/<image>, of two classes or more; train has '
+            f'missing: {folder} should contain train/<class>/<image>, test/<class>/<image> and, '
+            'optionally, val/<class>/<image>, of two classes or more; train has '
             f'{len(classes)}, test {len({_class_of(path) for path in test})}.')
-    strange = sorted({_class_of(path) for path in val + test} - set(classes))
-    if strange:
-        raise DatasetProblem(f'{folder} has class folders that train has not: '
-                             f'{", ".join(strange[:3])}.')
-
+    unknown = sorted({_class_of(path) for path in val + test} - set(classes))
+    if unknown:
+        raise DatasetProblem(f'{folder} has class folders that are missing in train: '
+                             f'{", ".join(unknown[:3])}.')
     numbers = {name: number for number, name in enumerate(classes)}
 
     def images(split: str, paths: list[str]) -> Images:
@@ -100,7 +93,7 @@ def open_class_folders(name: str, folder: Path, size: int) -> Source:
 
 
 def _open_split(task: Task, split: str, folder: Path, size: int) -> Images:
-    # not serialised: all records are read at once, and it takes longer than reading them
+    # Not serialised: all records are read at once, and serialising takes longer than reading.
     dataset: Any = DATASETS.build(
         dict(type=task.dataset, data_root=str(folder), split=split, serialize_data=False,
              **dict(task.options)))
@@ -116,12 +109,13 @@ def _targets(task: Task, records: list[dict[str, Any]]) -> Tensor:
     targets = torch.zeros(len(records), task.num_classes, dtype=torch.long)
     for row, record in zip(targets, records, strict=True):
         row[record['gt_label_difficult']] = IGNORE
-        row[record['gt_label']] = 1  # one that is not difficult is enough
+        # In this order: one object that is not difficult makes the class present.
+        row[record['gt_label']] = 1
     return targets
 
 
 def _class_folder_images(folder: Path) -> list[str]:
-    """Paths ``<class>/<image>`` below a folder; none if it has no class folders."""
+    """Paths ``<class>/<image>`` in a folder; empty if it has no class folders."""
     if not any(path.is_dir() and not path.name.startswith('.') for path in folder.glob('*')):
         return []
     try:

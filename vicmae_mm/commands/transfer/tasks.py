@@ -1,4 +1,4 @@
-"""The twelve image datasets of Table 3 and the numbers that the paper reports for them."""
+"""The twelve image datasets of Table 3, and the paper's results on them."""
 from dataclasses import dataclass
 
 from vicmae_mm.utils.errors import InputError
@@ -10,21 +10,20 @@ MAP_11 = '11-point mAP'
 
 @dataclass(frozen=True)
 class Task:
-    """A dataset, how it is split and what it is scored by.
+    """A dataset with its splits and metric.
 
     Args:
         name: As in Table 3.
         metric: :data:`TOP_1`, :data:`PER_CLASS` or :data:`MAP_11`.
-        num_classes: Number of classes.
+        num_classes: K.
         dataset: Registered type of the dataset.
         folder: Where it is expected below the data root.
-        train: Its split to train on, or all that is not for testing where ``val`` is None.
-        val: The official split to choose the penalty on; None where there is none and a part
-            of ``train`` is held out.
-        test: The split that is scored.
-        sizes: Images of train and val together, and of test, as published.
+        train: The split to train on.
+        val: The official split to choose the penalty on; None to hold out part of ``train``.
+        test: The split to score.
+        sizes: Published numbers of images, of train and val together, and of test.
         source: Where to get it.
-        layout: What the folder holds.
+        layout: What the folder contains.
         options: Further arguments of the dataset.
     """
 
@@ -45,8 +44,8 @@ class Task:
 _NO_DOWNLOAD = (('download', False), )
 
 # Splits and sizes of Kornblith et al. (arXiv 1805.08974, Table 1), whose protocol this is; Pets
-# has 3,669 images for testing (3,369 there is a slip). Metrics of SimCLR and BYOL: Table 3 itself
-# names none.
+# has 3,669 test images (their 3,369 is a typo). Metrics of SimCLR and BYOL, because Table 3 does
+# not name any.
 TASKS = (
     Task('Food', TOP_1, 101, 'mmpretrain.Food101', 'food-101', 'train', None, 'test',
          (75750, 25250), 'https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/',
@@ -91,7 +90,7 @@ TASKS = (
          ('jpg/image_<number>.jpg', 'imagelabels.mat', 'setid.mat')),
 )
 
-# Table 3, in the order of TASKS. All ViT-B/16, linear evaluation.
+# Table 3, in the order of TASKS: linear evaluation of ViT-B/16.
 PAPER = {
     'MAE, K400':
     (74.54, 94.86, 79.49, 46.51, 64.33, 60.10, 63.24, 83.07, 78.01, 89.49, 93.28, 93.38),
@@ -105,13 +104,13 @@ PAPER = {
 
 
 def paper_score(row: str, task: str) -> float | None:
-    """What Table 3 reports; None for a dataset that is not in it."""
+    """The score in Table 3; None for a dataset that is not in it."""
     names = [task.name for task in TASKS]
     return PAPER[row][names.index(task)] if task in names else None
 
 
 def choose_tasks(names: list[str]) -> list[Task]:
-    """The tasks of these names, in the table's order; ``'all'`` is every one.
+    """Find tasks by name, ignoring case, in the order of the table; ``'all'`` selects all.
 
     Raises:
         ValueError: If a name is unknown.
@@ -121,6 +120,6 @@ def choose_tasks(names: list[str]) -> list[Task]:
         return list(TASKS)
     wrong = [name for name in names if name.lower() not in known]
     if wrong:
-        raise InputError(f'There is no dataset {", ".join(wrong)}: choose "all" or some of '
+        raise InputError(f'There is no dataset {", ".join(wrong)}: choose "all" or any of '
                          f'{", ".join(task.name for task in TASKS)}.')
     return [task for task in TASKS if task.name.lower() in {name.lower() for name in names}]
