@@ -119,7 +119,7 @@ def test_truncated_checkpoint(checkpoint):
     ({}, 'has nothing in it'), ([1, 2], 'is a list')])
 def test_no_weights(checkpoint, content, what):
     torch.save(content, checkpoint)
-    with pytest.raises(ValueError, match=rf'epoch_1\.pth holds no weights .*: it {what}\.$'):
+    with pytest.raises(ValueError, match=rf'epoch_1\.pth contains no weights .*: it {what}\.$'):
         load_model(checkpoint)
 
 

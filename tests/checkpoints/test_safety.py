@@ -94,7 +94,7 @@ def test_resumed_run_ends_where_the_uninterrupted_one_does(trained, tmp_path):
         for name, value in state.items():
             assert torch.equal(value, got['optimizer']['state'][index][name])
     losses = [run.message_hub.get_scalar('train/loss').data[0] for run in (straight, resumed)]
-    assert len(losses[0]) == 8  # the log too goes on instead of starting again
+    assert len(losses[0]) == 8  # the log too continues instead of starting again
     np.testing.assert_array_equal(*losses)
     best = [run.message_hub.get_info('best_score') for run in (straight, resumed)]
     assert best[0] == best[1]
@@ -148,7 +148,7 @@ def test_checkpoint_of_stock_mmengine_loads(tmp_path, monkeypatch):
     assert log.statistics('max') == 5
 
 
-def test_checkpoint_can_not_replace_methods(tmp_path):
+def test_checkpoint_cannot_replace_methods(tmp_path):
     state = dict(STOCK_STATE, mean=HistoryBuffer.max, statistics_methods=dict(
         mean=HistoryBuffer.max, extra=HistoryBuffer.max))
     torch.save(Pickled(HistoryBuffer, state=state), tmp_path / 'a.pth')
@@ -182,17 +182,17 @@ def test_attack_is_refused(name, file_format, tmp_path, monkeypatch):
 
 @safe_torch
 @pytest.mark.parametrize('name, words', [
-    ('os_system', 'posix.system'), ('eval', 'asks for eval,'),
+    ('os_system', 'posix.system'), ('eval', 'references eval,'),
     ('object_array', 'numpy.dtypes.ObjectDType'),
     ('getattr_register', "getattr('register_statistics') of <class 'mmengine."),
 ])
-def test_refusal_is_for_people(name, words, tmp_path):
+def test_refusal_says_what_to_do(name, words, tmp_path):
     path = tmp_path / 'evil.pth'
     torch.save(attacks(str(tmp_path / 'marker'))[name], path)
     with pytest.raises(UnsafeCheckpointError) as caught:
         _load_checkpoint(str(path))
     message = str(caught.value)
-    assert message.startswith(f'{path} was refused') and words in message
+    assert message.startswith(f'Refused to load {path}: it references ') and words in message
     assert 'Nothing in it was executed' in message and 'add_safe_globals' in message
     assert 'weights_only' not in message and '\n' not in message
 

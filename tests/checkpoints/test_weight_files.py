@@ -1,4 +1,4 @@
-"""Files are read as data, and written whole."""
+"""Files are read as data and written atomically."""
 import argparse
 import os
 import pickle
@@ -94,7 +94,8 @@ def test_pickle_named_safetensors_is_not_unpickled(tmp_path):
             return os.mkdir, (str(tmp_path / 'marker'), )
 
     (tmp_path / 'a.safetensors').write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match=r'a\.safetensors is no safetensors file, or is damaged'):
+    message = r'a\.safetensors is not a safetensors file, or is damaged'
+    with pytest.raises(ValueError, match=message):
         read_weights(tmp_path / 'a.safetensors')
     assert not (tmp_path / 'marker').exists()
 
@@ -104,7 +105,7 @@ def test_cut_safetensors_is_named(share, tmp_path):
     write_weights(tmp_path / 'a.safetensors', STATE)
     whole = (tmp_path / 'a.safetensors').read_bytes()
     (tmp_path / 'cut.safetensors').write_bytes(whole[:int(len(whole) * share)])
-    with pytest.raises(ValueError, match=r'cut\.safetensors is no safetensors file'):
+    with pytest.raises(ValueError, match=r'cut\.safetensors is not a safetensors file'):
         read_weights(tmp_path / 'cut.safetensors')
 
 

@@ -103,7 +103,7 @@ def url_unpickles_anything(folder: Path) -> None:
     os.environ['TORCH_HOME'] = str(folder)
     message = _message(_load_checkpoint, 'https://example.invalid/evil.pth')
     assert not (folder / 'url_ran').exists(), 'the file was executed'
-    assert 'refused' in message
+    assert message.startswith('Refused to load https://example.invalid/evil.pth')
 
 
 def resume_runs_config_text(folder: Path) -> None:

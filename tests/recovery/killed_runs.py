@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from tests.helpers.models import shrink
 from tests.helpers.videos import make_video
-from vicmae_mm.checkpoints import backend as whole_file_backend
+from vicmae_mm.checkpoints import backend as atomic_file_backend
 from vicmae_mm.datasets.transforms import decoding
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
@@ -142,7 +142,7 @@ class Killer(Hook):
             case 'optimizer':
                 runner.optim_wrapper.optimizer.register_step_post_hook(_die)
             case 'writing':
-                whole_file_backend.atomic_write_bytes = partial(_write_half, atomic_write_bytes)
+                atomic_file_backend.atomic_write_bytes = partial(_write_half, atomic_write_bytes)
             case 'renamed':
                 os.replace = partial(_replace_and_die, os.replace)
 

@@ -17,8 +17,8 @@ from mmengine.runner.checkpoint import _load_checkpoint
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
-from vicmae_mm.checkpoints import backend as whole_file_backend
-from vicmae_mm.checkpoints.backend import CheckpointWriteError, WholeFileBackend
+from vicmae_mm.checkpoints import backend as atomic_file_backend
+from vicmae_mm.checkpoints.backend import AtomicFileBackend, CheckpointWriteError
 from vicmae_mm.checkpoints.integrity import find_damage
 from vicmae_mm.commands.run_tool import user_message
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
@@ -89,7 +89,7 @@ def half_of(content: bytes) -> Iterator[bytes]:
 
 # where, its function, the file, kill after it, and which argument names the file
 STAGES: dict[str, tuple[Any, str, str, bool, int]] = {
-    'before the file': (WholeFileBackend, 'put', 'epoch_2', False, 2),
+    'before the file': (AtomicFileBackend, 'put', 'epoch_2', False, 2),
     'before fsync': (os, 'fsync', 'epoch_2', False, 0),
     'before the rename': (os, 'replace', 'epoch_2', False, 1),
     'after the rename': (os, 'replace', 'epoch_2', True, 1),
@@ -110,7 +110,7 @@ class Armed(Hook):
         if runner.epoch != 1:
             return
         if self.stage == 'in the middle':
-            patch.object(whole_file_backend, 'atomic_write_bytes', write_half).start()
+            patch.object(atomic_file_backend, 'atomic_write_bytes', write_half).start()
         else:
             owner, function, name, after, position = STAGES[self.stage]
             patch.object(owner, function, kill_at(
@@ -193,8 +193,8 @@ def soft_limit_off() -> None:
 def check_message(message: str, work_dir: Path, reason: str) -> None:
     assert message.startswith(f'{work_dir}/epoch_2.pth could not be written ({reason}): it needs ')
     assert ' bytes, ' in message and ' are free. ' in message and '\n' not in message
-    assert message.endswith(f'The newest whole checkpoint is {work_dir}/epoch_1.pth: make room, '
-                            'then --resume.')
+    assert message.endswith(f'The newest complete checkpoint is {work_dir}/epoch_1.pth: '
+                            'free some space, then use --resume.')
 
 
 def test_file_size_limit(tmp_path):

@@ -82,7 +82,7 @@ def test_code_in_a_file_does_not_run(tool, state, tmp_path, name):
     torch.save(evil, 'evil.pth')
     with pytest.raises(SystemExit) as stop:
         tool('evil.pth', 'out.pth')
-    assert stop.value.code.startswith('error: evil.pth was refused')
+    assert stop.value.code.startswith('error: Refused to load evil.pth')
     assert 'Nothing in it was executed' in stop.value.code
     assert not (tmp_path / 'marker').exists() and not (tmp_path / 'out.pth').exists()
 
@@ -92,13 +92,13 @@ def test_code_in_a_file_does_not_run(tool, state, tmp_path, name):
     (['run.pth', 'run.pth'], 'error: run.pth exists: --force replaces it.'),
     (['run.pth', 'out.npz'], 'error: out.npz has none of the suffixes .pth, '),
     (['run.pth', 'out.pth', '--to', 'timm'], 'error: run.pth: timm has no place for 36 of the '),
-    (['run.pth', 'out.pth', '--from', 'timm'], "error: run.pth: 66 of 66 tensors are none of "
-     "timm's: backbone."),
+    (['run.pth', 'out.pth', '--from', 'timm'], "error: run.pth: 66 of 66 tensors do not belong to "
+     "timm: backbone."),
     (['run.pth', 'out.pth', '--drop', ''], 'error: run.pth: No tensor to drop has a name '),
     (['run.pth', 'out.pth', '--drop', 'head.'], 'error: run.pth: No tensor to drop has a name '),
     (['run.pth', 'out.pth', '--to', 'mae_st'], 'error: run.pth: mae_st networks are for clips '),
-    (['other.safetensors', 'out.pth'], 'error: other.safetensors: It looks like no network '
-     'known here (its parameters are called w, ...). What can be converted: vicmae_mm, '),
+    (['other.safetensors', 'out.pth'], 'error: other.safetensors: It looks like an unknown '
+     'network (its parameters are called w, ...). Families that can be converted: vicmae_mm, '),
     (['text.pth', 'out.pth'], 'error: text.pth is not a checkpoint, or is damaged'),
 ])
 def test_one_message(tool, state, tmp_path, args, message):

@@ -9,19 +9,19 @@ from vicmae_mm.utils.errors import UserError
 
 
 class CheckpointWriteError(UserError, OSError):
-    """A checkpoint could not be written; what was there before still is."""
+    """A checkpoint could not be written; the file that it would have replaced is unchanged."""
 
 
-class WholeFileBackend(LocalBackend):
-    """Local files that appear once they are complete."""
+class AtomicFileBackend(LocalBackend):
+    """Local files that appear only once they are complete."""
 
-    NAME = 'vicmae_mm.utils.atomic_files'
+    NAME = 'vicmae_mm.atomic_files'
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes.
 
         Raises:
-            CheckpointWriteError: They can't be written; names path, bytes needed and free.
+            CheckpointWriteError: If that fails; names the path and the bytes needed and free.
         """
         try:
             atomic_write_bytes(filepath, [obj])
@@ -39,7 +39,7 @@ def _free(folder: Path) -> str:
     try:
         return f'{shutil.disk_usage(folder).free:,} are free'
     except OSError:
-        return f'{folder} can not be reached'
+        return f'{folder} cannot be reached'
 
 
-register_backend(WholeFileBackend.NAME, WholeFileBackend, force=True)
+register_backend(AtomicFileBackend.NAME, AtomicFileBackend, force=True)

@@ -12,15 +12,15 @@ CONFIG_CALLS = {'dict', 'float', 'list', 'set', 'tuple'}
 def find_config(checkpoint: str | Path) -> Path:
     """Find the config that mmengine dumped into the work directory.
 
-    Looked for next to the checkpoint, then one folder up. The text inside the
-    checkpoint is never used: a config names what to call, and a
-    checkpoint may come from anybody. A ``.py`` file that does more than assign
-    values to names is no dumped config and is passed over.
+    It is looked for next to the checkpoint, then one folder up. A ``.py`` file that does more
+    than assign values to names is not a dumped config and is skipped.
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If there are several to choose from.
     """
+    # The config text inside the checkpoint is never used: a config names what to call, and a
+    # checkpoint may come from anybody.
     folder = Path(checkpoint).resolve().parent
     for place in (folder, folder.parent):
         configs = sorted(path for path in place.glob('*.py') if _is_dumped_config(path))
@@ -28,11 +28,11 @@ def find_config(checkpoint: str | Path) -> Path:
             return configs[0]
         if configs:
             raise InputError(
-                f'{place} holds several configs ({", ".join(path.name for path in configs)}): say '
-                f'by --config which of them {Path(checkpoint).name} was trained with.')
+                f'{place} contains several configs ({", ".join(path.name for path in configs)}): '
+                f'pass the one that {Path(checkpoint).name} was trained with as --config.')
     raise FileNotFoundError(
-        f'There is no config next to {checkpoint} or one folder up: name the one it was '
-        'trained with by --config. (The text inside the checkpoint is never executed.)')
+        f'There is no config next to {checkpoint} or one folder up: pass the one it was trained '
+        'with as --config. (The text inside the checkpoint is never executed.)')
 
 
 def read_config(config: str | Path) -> Config:
@@ -47,7 +47,8 @@ def read_config(config: str | Path) -> Config:
     cfg = Config.fromfile(config)
     if 'model' not in cfg:
         raise InputError(f"{config} has no 'model': it is not a training config.")
-    if 'data_preprocessor' in cfg:  # at the top level of a config, the Runner moves it likewise
+    # The Runner does the same with one at the top level of a config.
+    if 'data_preprocessor' in cfg:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return cfg
 

@@ -12,13 +12,13 @@ from vicmae_mm.utils.errors import InputError
 
 @dataclass(frozen=True)
 class CheckpointFit:
-    """What of a state dict is in a model, and what is not.
+    """How the state dict of a checkpoint differs from a model's.
 
     Args:
-        total: Parameters and buffers of the model that were looked for.
-        missing: Those the file lacks.
-        unknown: Those of the file that the model lacks.
-        reshaped: Those of both whose shapes differ, in words.
+        total: Number of the model's parameters and buffers that were compared.
+        missing: Names that the file lacks.
+        unknown: Names that the model lacks.
+        reshaped: Descriptions of those whose shapes differ.
     """
 
     total: int
@@ -29,27 +29,23 @@ class CheckpointFit:
     @classmethod
     def of(cls,
            found: Mapping[str, Tensor],
-           wanted: Mapping[str, Tensor],
+           expected: Mapping[str, Tensor],
            fresh: Sequence[str] = (),
            unused: Sequence[str] = ()) -> CheckpointFit:
-        """Compare names and shapes.
+        """Compare names and shapes of the checkpoint's tensors with the model's.
 
-        Args:
-            found: State dict of the checkpoint.
-            wanted: State dict of the model.
-            fresh: First parts of names that the file may lack.
-            unused: First parts of names that the model may lack.
+        ``fresh`` and ``unused`` are first components of names that file and model may lack.
         """
-        wanted = {key: value for key, value in wanted.items()
-                  if key in found or key.split('.')[0] not in fresh}
+        expected = {key: value for key, value in expected.items()
+                    if key in found or key.split('.')[0] not in fresh}
         return cls(
-            total=len(wanted),
-            missing=tuple(key for key in wanted if key not in found),
+            total=len(expected),
+            missing=tuple(key for key in expected if key not in found),
             unknown=tuple(key for key in found
-                          if key not in wanted and key.split('.')[0] not in unused),
+                          if key not in expected and key.split('.')[0] not in unused),
             reshaped=tuple(
                 f'{key} has shape {tuple(found[key].shape)} in the file and '
-                f'{tuple(value.shape)} in the model' for key, value in wanted.items()
+                f'{tuple(value.shape)} in the model' for key, value in expected.items()
                 if key in found and found[key].shape != value.shape))
 
     def __bool__(self) -> bool:
@@ -57,7 +53,7 @@ class CheckpointFit:
         return not (self.missing or self.unknown or self.reshaped)
 
     def __str__(self) -> str:
-        """How many parameters match, and an example of each that does not."""
+        """How many parameters match, and an example of each kind that does not."""
         matching = self.total - len(self.missing) - len(self.reshaped)
         parts = [f'{matching} of its {self.total} parameters match', *self.reshaped[:1]]
         if self.missing:
@@ -69,24 +65,18 @@ class CheckpointFit:
 
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors that hold NaN or infinity: training that diverged, or a damaged file."""
+    """Names of tensors that contain NaN or infinity."""
     return [key for key, value in state.items() if not value.isfinite().all()]
 
 
-def check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], checkpoint: str,
+def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], checkpoint: str,
               config: str) -> None:
     """Refuse a checkpoint unless names and shapes are exactly the model's.
 
-    Args:
-        found: State dict of the checkpoint.
-        wanted: State dict of the model.
-        checkpoint: Name of the file, for the message.
-        config: Name of the model's config, for the message.
-
     Raises:
-        ValueError: If they differ, with what differs and what the file looks like.
+        ValueError: If they differ; names checkpoint, config, what differs and the likely family.
     """
-    fit = CheckpointFit.of(found, wanted)
+    fit = CheckpointFit.of(found, expected)
     if not fit:
         raise InputError(
             f'{checkpoint} does not fit the model of {config}: {fit}. The file looks like '

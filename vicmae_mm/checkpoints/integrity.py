@@ -1,6 +1,6 @@
-"""Whether a checkpoint file is there and undamaged.
+"""Whether a checkpoint file exists and is undamaged.
 
-A checkpoint is a zip archive, and torch stores a CRC-32 of every tensor in it, but never compares
+A checkpoint is a zip archive. torch stores a CRC-32 of every tensor in it, but does not compare
 them when it loads. Here they are compared.
 """
 import os
@@ -9,20 +9,12 @@ from pathlib import Path
 
 import torch
 
-_LEGACY_PICKLE = b'\x80'  # torch before 1.6: first byte of a bare pickle, which has no checksums
+_LEGACY_PICKLE = b'\x80'  # first byte of what torch before 1.6 wrote: a bare pickle, no checksums
 _DIRECTORY = 0x10  # MS-DOS attribute: torch reads such a member as empty memory
 
 
 def check_exists(path: str | Path, advice: str = '') -> None:
-    """Refuse a checkpoint that is not there; a URL is not looked up.
-
-    Args:
-        path: A file or URL.
-        advice: What to do, for the message.
-
-    Raises:
-        FileNotFoundError: A path that names no file.
-    """
+    """Raise a FileNotFoundError, with advice on what to do, unless a path is a file or a URL."""
     if '://' not in str(path) and not os.path.isfile(os.path.expanduser(path)):
         raise FileNotFoundError(f'There is no checkpoint {path}{f": {advice}" if advice else "."}')
 
@@ -30,8 +22,8 @@ def check_exists(path: str | Path, advice: str = '') -> None:
 def find_damage(path: str | Path) -> str | None:
     """Say what is wrong with a checkpoint, without unpickling it.
 
-    Bytes that nothing reads (padding, dates) may change unnoticed; all that :func:`torch.load`
-    reads is covered, as a test shows by flipping every bit of a file.
+    Changes in bytes that nothing reads (padding, dates) may go unnoticed. Everything that
+    :func:`torch.load` reads is covered; the tests flip bits all over a file to show it.
 
     Returns:
         The damage in a few words; None for an undamaged file, or one without checksums: a bare
@@ -47,8 +39,8 @@ def find_damage(path: str | Path) -> str | None:
             # torch's own reader refuses more, such as a wrong disk number.
             torch._C.PyTorchFileReader(str(path))
         return damage
-    # zipfile and torch raise errors of a dozen kinds over damaged files. Whatever it is, the file
-    # cannot be used, and an older one may be.
+    # zipfile and torch raise errors of a dozen types for damaged files. Whichever it is, the file
+    # cannot be used, but an older one may be.
     except Exception as error:
         text = str(error).partition('\n')[0] or 'unexpected end'
         return f'it cannot be read: {type(error).__name__}: {text}'
@@ -57,10 +49,10 @@ def find_damage(path: str | Path) -> str | None:
 def newest_undamaged_in_folder_of(path: str | Path) -> Path | None:
     """Find the newest undamaged file with the same suffix in the folder of a damaged one."""
     path = Path(path).expanduser()
-    others = [other for other in path.parent.glob(f'*{path.suffix}')
-              if other.is_file() and other != path]
-    others.sort(key=lambda other: other.stat().st_mtime_ns, reverse=True)
-    return next((other for other in others if find_damage(other) is None), None)
+    candidates = [other for other in path.parent.glob(f'*{path.suffix}')
+                  if other.is_file() and other != path]
+    candidates.sort(key=lambda other: other.stat().st_mtime_ns, reverse=True)
+    return next((other for other in candidates if find_damage(other) is None), None)
 
 
 def _check_members(archive: zipfile.ZipFile) -> str | None:
@@ -70,7 +62,8 @@ def _check_members(archive: zipfile.ZipFile) -> str | None:
         if member.external_attr & _DIRECTORY or (
                 is_stored and member.compress_size != member.file_size):
             return f'the directory entry of {member.filename} is wrong'
-    if len(archive.NameToInfo) < len(members):  # testzip looks members up by name
+    # testzip looks members up by name, so it would check one of the two twice.
+    if len(archive.NameToInfo) < len(members):
         return 'it has two members of the same name'
     if not any(member.CRC for member in members):
         return None  # written without checksums

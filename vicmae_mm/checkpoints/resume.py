@@ -1,4 +1,4 @@
-"""Which checkpoint of a work dir a run goes on from."""
+"""Which checkpoint of a work directory a run resumes from."""
 import logging
 import re
 from pathlib import Path
@@ -11,12 +11,11 @@ from vicmae_mm.utils.errors import InputError
 
 
 def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | None:
-    """Find the newest whole checkpoint; say which are damaged.
+    """Find the newest undamaged checkpoint, and report the damaged ones.
 
-    First comes what ``last_checkpoint`` names, unless something newer was written before a kill
-    could keep that file up to date; then the others, newest first. Only the files' integrity is
-    looked at: a whole file that holds code is chosen, and refused when it is loaded. The main
-    process decides for all.
+    First comes the one that ``last_checkpoint`` names, unless a newer one was written and the run
+    killed before it could update that file; then the remaining ones, newest first. Only integrity
+    is checked: an undamaged file that contains code is chosen, and refused when it is loaded.
 
     Args:
         work_dir: Where ``last_checkpoint`` is.
@@ -27,14 +26,15 @@ def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | 
         The path, the same on every process; None if there is no checkpoint.
 
     Raises:
-        ValueError: There are checkpoints, and all are damaged; or the search failed.
+        ValueError: There are checkpoints, but all are damaged; or the search failed.
     """
     choice: list[str | None] = [None, None]
     cause = None
+    # The main process decides for all: another machine may not see the newest files yet.
     if is_main_process():
         try:
             choice[0] = _choose(Path(work_dir), Path(folder), patterns)
-        # Of any kind: the other processes wait in the broadcast until they are told.
+        # Whatever the error, the other processes wait in the broadcast below.
         except Exception as error:
             cause, choice[1] = error, str(error) or type(error).__name__
     broadcast_object_list(choice)
@@ -45,20 +45,21 @@ def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | 
 
 
 def _choose(work_dir: Path, folder: Path, patterns: list[str]) -> str | None:
-    note = _read(work_dir / 'last_checkpoint')
-    if '://' in note:  # another store, which can't be searched
+    note = _read_note(work_dir / 'last_checkpoint')
+    if '://' in note:  # a remote store, which cannot be searched
         return note
     damaged: list[str] = []
     for path in _candidates(work_dir, folder, patterns, note):
         damage = find_damage(path)
         if damage is None:
             if damaged:
-                print_log(f'{"; ".join(damaged)}. Falling back to {path}, the newest checkpoint '
-                          'that is whole.', 'current', logging.WARNING)
+                print_log(f'{"; ".join(damaged)}. Falling back to {path}, the newest undamaged '
+                          'checkpoint.', 'current', logging.WARNING)
             return str(path)
         damaged.append(f'{path} is damaged: {damage}')
+    # Starting again here would overwrite what may still be restored.
     if damaged:
-        raise InputError(f'{"; ".join(damaged)}. No other checkpoint is there to resume from: '
+        raise InputError(f'{"; ".join(damaged)}. There is no other checkpoint to resume from: '
                          'restore one, or move them away to start from the beginning.')
     print_log(f'There is no checkpoint in {work_dir}: training starts from the beginning.',
               'current', logging.WARNING)
@@ -70,29 +71,22 @@ def _candidates(work_dir: Path, folder: Path, patterns: list[str], note: str) ->
              for path in place.glob(pattern) if path.is_file()}
     newest_first = sorted(found, key=lambda path: (path.stat().st_mtime_ns, _number(path)),
                           reverse=True)
-    named = _named(note, work_dir, folder)
-    if named is None:
-        return newest_first
-    written = (work_dir / 'last_checkpoint').stat().st_mtime_ns
-    # A copied work dir has meaningless times: numbers of the same kind must agree.
-    later = [path for path in newest_first if path != named and path.stat().st_mtime_ns > written
-             and (_kind(path) != _kind(named) or _number(path) > _number(named))]
-    rest = [path for path in newest_first if path != named and path not in later]
-    return [*later, named, *rest]
-
-
-def _named(note: str, work_dir: Path, folder: Path) -> Path | None:
-    """What ``last_checkpoint`` names, also after the work dir was moved or copied."""
-    if not note:
-        return None
-    # A copy's own file first: the original's may be of a later run by now.
+    # The note holds the original's path after the work dir was moved or copied. A copy's own file
+    # comes first: by now the original's may be of a later run.
     name = Path(note).name
-    places = [folder / name, Path(note), work_dir / name]
-    return next((place for place in places if place.is_file()), None)
+    last = next((path for path in (folder / name, Path(note), work_dir / name) if path.is_file()),
+                None)
+    if last is None:
+        return newest_first
+    updated = (work_dir / 'last_checkpoint').stat().st_mtime_ns
+    # In a copied work dir, times mean nothing: numbers of the same kind must agree.
+    later = [path for path in newest_first if path.stat().st_mtime_ns > updated
+             and (_kind(path) != _kind(last) or _number(path) > _number(last))]
+    return list(dict.fromkeys([*later, last, *newest_first]))
 
 
-def _read(note: Path) -> str:
-    return note.read_text(errors='replace').strip() if note.is_file() else ''
+def _read_note(path: Path) -> str:
+    return path.read_text(errors='replace').strip() if path.is_file() else ''
 
 
 def _number(path: Path) -> int:

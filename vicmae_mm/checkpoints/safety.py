@@ -1,10 +1,9 @@
-"""Checkpoints are data: nothing in one is ever executed.
+"""Safe checkpoint loading: nothing in a checkpoint is ever executed.
 
-From torch 2.6 on, :func:`torch.load` builds only what it is allowed to. This module
-allows exactly what mmengine's training state consists of, closes the ways around it, refuses
-damaged files, and words the refusal for people. torch before 2.6 has no safe way to load a training
-checkpoint (and its ``weights_only=True`` could be broken out of, CVE-2025-32434): there,
-load only files that you trust; a warning says so once.
+From torch 2.6 on, :func:`torch.load` builds only what it is allowed to. This module allows exactly
+what mmengine's training state consists of, closes the ways around it, refuses damaged files, and
+explains refusals. torch before 2.6 cannot load a training checkpoint safely (and its
+``weights_only=True`` could be broken out of, CVE-2025-32434): a warning says so.
 """
 import argparse
 import errno
@@ -30,58 +29,53 @@ from .integrity import check_exists, find_damage, newest_undamaged_in_folder_of
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')
 _STATE = ('max_length', '_log_history', '_count_history')
-# What torch raises over files that are cut off, empty or something else.
+# What torch raises for files that are truncated, empty or something else.
 _UNREADABLE = (pickle.UnpicklingError, EOFError, LookupError, struct.error, RuntimeError, OSError)
 _REFUSED = re.compile(r"GLOBAL (\S+)(?: of (.+))?|(?:but got|function) <?(?:class )?'?([\w.]+)")
+# torch.load raises if both are set, so exactly one is while a checkpoint is read.
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 _trusted: set[str] = set()
 
 
 class UnsafeCheckpointError(UserError, pickle.UnpicklingError):
-    """A checkpoint asks for more than data."""
+    """A checkpoint contains more than data."""
 
 
 def trust(path: str) -> None:
-    """Let this process execute what one file holds; its config text stays unexecuted.
-
-    Args:
-        path: A local file, whose maker is trusted.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
+    """Let this process execute what one existing local file contains, except its config text."""
     check_exists(path)
-    _trusted.add(_place(path))
+    _trusted.add(_resolve(path))
 
 
-def _place(path: str) -> str:
+def _resolve(path: str) -> str:
     return os.path.realpath(os.path.expanduser(path))
 
 
 def allow_training_state(history_buffer: type) -> None:
-    """Allow what training writes besides tensors: log histories, numeric numpy values, options.
-
-    numpy's two private names of each function are both listed, so checkpoints
-    written under numpy 1 load under numpy 2 and the other way round. Of dtypes only
-    numeric ones are: an object array could carry anything.
-    """
+    """Allow what training saves besides tensors: log histories, numeric numpy values, options."""
     if not CAN_LOAD_SAFELY:
         return
     numpy_2 = np.lib.NumpyVersion(np.__version__) >= '2.0.0'
     multiarray = getattr(np, '_core' if numpy_2 else 'core').multiarray
+    # The message hub has a HistoryBuffer of two arrays per logged scalar. Stock mmengine pickles
+    # its methods as calls of getattr, which would reach any code: it gets a stand-in.
     allowed: list[Any] = [
         history_buffer, np.ndarray, np.dtype, (_statistic_of_history_buffer, 'builtins.getattr')
     ]
+    # numpy pickles arrays and scalars (best_score) as calls of these two private functions. Under
+    # both names, files written with numpy 1 load with numpy 2 and the reverse.
     for core in ('numpy._core', 'numpy.core'):
         for name in ('_reconstruct', 'scalar'):
             allowed.append((getattr(multiarray, name), f'{core}.multiarray.{name}'))
+    # Numeric dtypes only: the elements of an object array could be anything.
     allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefd'}
-    allowed.append(argparse.Namespace)  # a run's options in the files of MAE, ViC-MAE, VideoMAE
+    # The options of a run, in the files of MAE, ViC-MAE and VideoMAE: names and values, no code.
+    allowed.append(argparse.Namespace)
     torch.serialization.add_safe_globals(allowed)
 
 
 def _statistic_of_history_buffer(owner: object, name: str) -> Callable:
-    """What a checkpoint gets for ``getattr``: the four methods that mmengine pickles so."""
+    """Stand-in for ``getattr``: the four methods that mmengine pickles, and nothing else."""
     from mmengine.logging import HistoryBuffer
     if owner is HistoryBuffer and name in _STATISTICS:
         return getattr(HistoryBuffer, name)
@@ -89,10 +83,10 @@ def _statistic_of_history_buffer(owner: object, name: str) -> Callable:
 
 
 def slim_history_buffer(history_buffer: type) -> None:
-    """Save of a ``HistoryBuffer`` its numbers, not its methods.
+    """Save the numbers of a ``HistoryBuffer``, not its methods.
 
     New checkpoints then need no ``getattr`` (any mmengine reads them), and loading
-    one can't replace methods.
+    one cannot replace methods.
     """
 
     def get_state(self: Any) -> dict:
@@ -101,16 +95,15 @@ def slim_history_buffer(history_buffer: type) -> None:
     def set_state(self: Any, state: dict) -> None:
         self.__dict__.update({name: state[name] for name in _STATE})
 
-    history_buffer()  # registers the default statistics, as loading did
+    history_buffer()  # registers the default statistics, which loading used to do
     setattr(history_buffer, '__getstate__', get_state)  # noqa: B010
     setattr(history_buffer, '__setstate__', set_state)  # noqa: B010
 
 
 def guard_loader(loader: Any) -> None:
-    """Make mmengine's ``CheckpointLoader`` read data only, from any place.
+    """Make mmengine's ``CheckpointLoader`` read only data, and read local ``.safetensors`` too.
 
-    Local files, URLs (``torch.hub`` passes ``weights_only=False``) and object stores all
-    pass through ``load_checkpoint``. Local ``.safetensors`` files are read too.
+    Local files, URLs and object stores all pass through ``load_checkpoint``.
     """
     stock = loader.load_checkpoint.__func__
 
@@ -118,18 +111,18 @@ def guard_loader(loader: Any) -> None:
         """Load a checkpoint as data; see the class."""
         if str(filename).endswith('.safetensors') and os.path.isfile(filename):
             return dict(state_dict=_read_safetensors(filename))
-        place = _place(str(filename))
-        damage = find_damage(place) if os.path.isfile(place) else None
+        path = _resolve(str(filename))
+        damage = find_damage(path) if os.path.isfile(path) else None
         if damage is not None:
             raise InputError(f'{filename} is not a checkpoint, or is damaged: {damage}. '
-                             f'{_another(filename)}')
+                             f'{_alternative(filename)}')
         try:
-            with _data_only(place in _trusted):
+            with _data_only(path in _trusted):
                 checkpoint = stock(cls, filename, *args, **kwargs)
         except _UNREADABLE as error:
             if not _is_refusal_or_damage(error):
                 raise
-            raise _for_people(filename, error) from None
+            raise _user_error(filename, error) from None
         _drop_config_text(checkpoint)
         return checkpoint
 
@@ -140,21 +133,21 @@ def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:
     try:
         return load_file(filename)
     except SafetensorError as error:
-        raise InputError(f'{filename} is no safetensors file, or is damaged: {error}.') from None
+        raise InputError(
+            f'{filename} is not a safetensors file, or is damaged: {error}.') from None
 
 
 @contextmanager
 def _data_only(trusted: bool) -> Iterator[None]:
-    """Have every ``torch.load`` inside read data only, whatever it or the user's shell says.
-
-    Of a file that the user has named as trusted it reads all.
-    """
+    """Make every ``torch.load`` inside read only data, or everything from a trusted file."""
     if not CAN_LOAD_SAFELY:
         warnings.warn(
             f'torch {torch.__version__} runs any code that a checkpoint contains: load only '
             'files that you trust, or use torch 2.6 or newer.', stacklevel=4)
         yield
         return
+    # By environment, as it also overrides torch.hub's weights_only=False (URLs). What the shell
+    # sets is put aside: _FORCE_NOT is common advice against mmengine's loading errors.
     before = {name: os.environ.pop(name, None) for name in (_FORCE, _FORCE_NOT)}
     chosen = _FORCE_NOT if trusted else _FORCE
     os.environ[chosen] = '1'
@@ -165,23 +158,24 @@ def _data_only(trusted: bool) -> Iterator[None]:
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
-def _for_people(filename: str, error: Exception) -> Exception:
-    """Say what torch refused without its advice to set ``weights_only=False``."""
+def _user_error(filename: str, error: Exception) -> Exception:
+    """Say what torch refused, without its advice to set ``weights_only=False``."""
     refused = _REFUSED.search(str(error))
     if refused is None:
+        reason = str(error).rpartition('WeightsUnpickler error: ')[2].strip() or 'it ends too early'
         return InputError(
-            f'{filename} is not a checkpoint, or is damaged (cut off?): {_reason(error)}. '
-            f'{_another(filename)}')
+            f'{filename} is not a checkpoint, or is damaged (truncated?): '
+            f'{reason.splitlines()[0]}. {_alternative(filename)}')
     what, of = refused[1] or refused[3], f' of {refused[2]}' if refused[2] else ''
     return UnsafeCheckpointError(
-        f'{filename} was refused: it asks for {what}{of}, which is code and not data. '
-        'Nothing in it was executed. If you trust whoever made it: the tools of this package '
-        f'run what it holds with --trust-checkpoint {shlex.quote(str(filename))}; other tools '
-        'read classes that torch.serialization.add_safe_globals([...]) names in a module which '
-        'the config imports through custom_imports. If not, ask for a file with weights alone.')
+        f'Refused to load {filename}: it references {what}{of}, which would execute code. '
+        'Nothing in it was executed. If you trust its author: the tools of this package execute '
+        f'its content with --trust-checkpoint {shlex.quote(str(filename))}; for other tools, '
+        'allow its classes by torch.serialization.add_safe_globals([...]) in a module that the '
+        'config imports through custom_imports. Otherwise, ask for a file with weights only.')
 
 
-def _another(filename: str) -> str:
+def _alternative(filename: str) -> str:
     other = newest_undamaged_in_folder_of(filename)
     return ('No undamaged checkpoint was found in this folder; pass another file.'
             if other is None else f'The newest undamaged file in this folder is {other}.')
@@ -189,27 +183,20 @@ def _another(filename: str) -> str:
 
 def _is_refusal_or_damage(error: Exception) -> bool:
     if isinstance(error, OSError):
-        return error.errno == errno.EINVAL  # torch's reader, over a file cut short
+        return error.errno == errno.EINVAL  # torch's reader, for a truncated file
     if isinstance(error, RuntimeError):
         return 'PytorchStreamReader' in str(error) or 'corrupt' in str(error)
     return True
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).rpartition('WeightsUnpickler error: ')[2].strip() or 'it ends too early'
-    return text.splitlines()[0]
-
-
 def _drop_config_text(checkpoint: Any) -> None:
-    """Remove the config text that ``Runner.resume`` would execute or carry on.
-
-    ``meta['config']`` is executed by ``Runner.resume`` (``Config.fromstring``). The message
-    hub's would replace the text of the config in use. ``meta['cfg']`` stays to be read.
-    """
+    """Remove the config text that ``Runner.resume`` would execute or adopt."""
     if not isinstance(checkpoint, dict):
         return
+    # Runner.resume executes this text by Config.fromstring. meta['cfg'] stays: nothing runs it.
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
+    # The message hub's text would replace that of the config in use, also in later checkpoints.
     hub = checkpoint.get('message_hub')
     for part in ('runtime_info', 'resumed_keys'):
         if isinstance(hub, dict) and isinstance(hub.get(part), dict):
@@ -217,18 +204,15 @@ def _drop_config_text(checkpoint: Any) -> None:
 
 
 def refuse_config_of_checkpoint(inferencer: Any) -> None:
-    """Make mmengine's ``BaseInferencer`` ask for a config.
-
-    Without one it would execute the text in the checkpoint. Parsing that text as plain data
-    would not help: a config names what to call (``type='os.system'``).
-    """
+    """Make mmengine's ``BaseInferencer`` require a config: it would execute the checkpoint's."""
     stock = inferencer._init_model
 
     def init_model(self: Any, cfg: Any, weights: str | None, *args: Any, **kwargs: Any) -> Any:
+        # Parsing the text as plain data would not help: it names what to call (type='os.system').
         if not cfg:
             raise InputError(
-                f'The config in {weights} is not used: a config can call any code, and that of '
-                "a checkpoint is not yours. Name the config: model='path/to/config.py'.")
+                f'The config in {weights} is not used: a config can execute any code, and a '
+                "checkpoint may come from anybody. Name the config: model='path/to/config.py'.")
         return stock(self, cfg, weights, *args, **kwargs)
 
     inferencer._init_model = init_model

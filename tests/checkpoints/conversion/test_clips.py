@@ -90,9 +90,10 @@ def test_learned_positions_have_no_place_in_videomae():
         convert(state, target='videomae')
 
 
-def test_size_must_be_whole_tubelets():
+def test_size_must_be_a_multiple_of_the_tubelet():
     state = dict(VideoEncoder(stacked=True).state_dict())
-    with pytest.raises(ValueError, match='5 frames of 32 px are no whole tubelets of 2 frames'):
+    message = '5 frames of 32 px cannot be divided into tubelets of 2 frames'
+    with pytest.raises(ValueError, match=message):
         convert(state, num_frames=5, img_size=IMG_SIZE)
 
 

@@ -1,4 +1,4 @@
-"""Every tensor has its place in the other family, and comes back bit for bit."""
+"""Every tensor has its place in the other family, and a round trip is bit-identical."""
 import pytest
 import torch
 
@@ -125,8 +125,8 @@ def test_a_missing_tensor_is_named(vicmae, lost, named):
 
 
 @pytest.mark.parametrize('extra, named', [
-    ('blocks.0.ls1.gamma', r"1 of \d+ tensors are none of official-vicmae's: blocks\.0\.ls1"),
-    ('blocks.x.norm1.weight', 'none of official-vicmae'),
+    ('blocks.0.ls1.gamma', r"1 of \d+ tensors do not belong to official-vicmae: blocks\.0\.ls1"),
+    ('blocks.x.norm1.weight', 'do not belong to official-vicmae'),
 ])
 @pytest.mark.parametrize('encoder_only', [False, True])
 def test_an_unknown_tensor_is_named(vicmae, extra, named, encoder_only):
@@ -137,7 +137,8 @@ def test_an_unknown_tensor_is_named(vicmae, extra, named, encoder_only):
 
 def test_images_and_clips_are_not_mixed_up(vicmae):
     for target in ('mae_st', 'videomae', 'hf-videomae'):
-        with pytest.raises(ValueError, match=f'{target} networks are for clips .* VideoViT takes'):
+        message = f'{target} networks are for clips .* VideoViT accepts'
+        with pytest.raises(ValueError, match=message):
             convert(vicmae, target=target, encoder_only=True)
     timm = convert(vicmae, target='timm', encoder_only=True)
     timm['patch_embed.proj.weight'] = timm['patch_embed.proj.weight'][:, :, None]
@@ -146,9 +147,10 @@ def test_images_and_clips_are_not_mixed_up(vicmae):
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(target='caffe'), "'caffe' is no family of checkpoints: vicmae_mm, official-vicmae, mae_st, "),
-    (dict(source='resnet'), "'resnet' is no family"),
-    (dict(source='timm'), "none of timm's: backbone.cls_token"),
+    (dict(target='caffe'),
+     "'caffe' is not a family of checkpoints: choose from vicmae_mm, official-vicmae, mae_st, "),
+    (dict(source='resnet'), "'resnet' is not a family"),
+    (dict(source='timm'), "do not belong to timm: backbone.cls_token"),
     (dict(drop=['pooler.']), "No tensor to drop has a name that begins with 'pooler.'"),
 ])
 def test_wrong_wishes(vicmae, options, message):
@@ -158,9 +160,10 @@ def test_wrong_wishes(vicmae, options, message):
 
 
 @pytest.mark.parametrize('keys, words', [
-    (['layer1.0.conv1.weight'], 'a ResNet. What can be converted: vicmae_mm, official-vicmae'),
+    (['layer1.0.conv1.weight'],
+     'a ResNet. Families that can be converted: vicmae_mm, official-vicmae'),
     (['layers.0.blocks.0.norm1.weight'], 'a Swin Transformer'),
-    (['w', 'b'], r'no network known here \(its parameters are called w, b, ...\)'),
+    (['w', 'b'], r'an unknown network \(its parameters are called w, b, ...\)'),
 ])
 def test_other_networks_are_refused_by_name(keys, words):
     state = {key: torch.zeros(1) for key in keys}
@@ -174,5 +177,5 @@ def test_other_networks_are_refused_by_name(keys, words):
 def test_a_tensor_may_not_be_there_twice(vicmae):
     theirs = convert(vicmae, target='hf-vit', encoder_only=True)
     theirs['vit.embeddings.cls_token'] = theirs['embeddings.cls_token']
-    with pytest.raises(ValueError, match=r'vit\.embeddings\.cls_token is there twice'):
+    with pytest.raises(ValueError, match=r'vit\.embeddings\.cls_token occurs twice'):
         convert(theirs)

@@ -1,4 +1,4 @@
-"""Families are told apart by real networks' own parameter names."""
+"""Families are distinguished by the parameter names of real networks."""
 import pytest
 import torchvision
 from mmpretrain.models import ResNet, SwinTransformer, VisionTransformer
@@ -39,7 +39,7 @@ def prefixed(model) -> list[str]:
     (lambda: HF_VIT[1:], 'a VideoMAE of Hugging Face'),
     (lambda: ('bert.encoder.layer.0.attention.self.query.weight', ),
      'a Transformer of Hugging Face'),
-    (lambda: ('w', 'b'), 'no network known here (its parameters are called w, b, ...)'),
+    (lambda: ('w', 'b'), 'an unknown network (its parameters are called w, b, ...)'),
 ])
 def test_family(make, family):
     assert describe_family(make()) == family

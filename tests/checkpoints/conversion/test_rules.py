@@ -1,7 +1,6 @@
 """What the marks in a table of names mean."""
 from vicmae_mm.checkpoints.conversion.families import FAMILIES
-from vicmae_mm.checkpoints.conversion.rules import rules
-from vicmae_mm.checkpoints.conversion.tensors import Packing
+from vicmae_mm.checkpoints.conversion.rules import Packing, rules
 
 
 def test_suffixes():

@@ -64,7 +64,7 @@ def test_ours_loads_strictly():
 
 
 @pytest.mark.parametrize('settings, listed', [
-    (dict(init_values=0.1), "4 of 36 tensors are none of timm's: blocks.0-1.ls1.gamma, "
+    (dict(init_values=0.1), "4 of 36 tensors do not belong to timm: blocks.0-1.ls1.gamma, "
      'blocks.0-1.ls2.gamma'),
     (dict(reg_tokens=2), 'reg_token'),
     (dict(qkv_bias=False), "2 of timm's tensors are missing: blocks.0-1.attn.qkv.bias"),

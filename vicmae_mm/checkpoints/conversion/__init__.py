@@ -1,4 +1,4 @@
-"""Checkpoints of other families in and out."""
+"""Converting checkpoints between this package and other families."""
 from .converter import NAMES, Conversion, convert, convert_with_report
 from .detect import describe_family, detect_family
 

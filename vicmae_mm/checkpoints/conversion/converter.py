@@ -1,9 +1,10 @@
-"""Names and shapes of one family made those of another."""
+"""Convert a state dict from one family to another."""
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -21,15 +22,15 @@ _POSITIONS = f'{ENCODER}.pos_embed'
 
 @dataclass
 class Conversion:
-    """A converted state dict and what became of each tensor.
+    """A converted state dict and a report of what became of each tensor.
 
     Args:
         state: The converted tensors.
-        source: Family it was.
-        target: Family it is.
-        left_out: Names of tensors of the source that are not in it.
-        parts: Number of tensors that were converted, as they are here, of each module here.
-        added: What is in it though no tensor of the source is, in words.
+        source: Family before.
+        target: Family after.
+        left_out: Names of source tensors that were not converted.
+        parts: Number of converted tensors per module of this package's models.
+        added: Descriptions of tensors that the source does not have.
     """
 
     state: dict[str, Tensor]
@@ -43,33 +44,9 @@ class Conversion:
 def convert(state_dict: Mapping[str, Tensor],
             source: str | None = None,
             target: str = OURS,
-            *,
-            drop: Sequence[str] = (),
-            encoder_only: bool = False,
-            num_frames: int = 16,
-            img_size: int = 224) -> dict[str, Tensor]:
-    """Give a state dict the names and shapes of another family.
-
-    Args:
-        state_dict: Tensors by name, as :func:`read_weights` returns them.
-        source: Family they are of, one of :data:`NAMES`. By default told by the names.
-        target: Family wanted.
-        drop: Beginnings of names of tensors to leave out, such as ``'projector.'``.
-        encoder_only: Whether to leave out decoder, projector and head.
-        num_frames: Frames of a clip of a VideoMAE network, whose files lack the position table.
-        img_size: Side of its frames in pixels.
-
-    Returns:
-        The converted tensors. Values are those of the source, bit for bit.
-
-    Raises:
-        ValueError: If a family is unknown, a tensor of the source has no place in the target
-            or is none of the source's family, one of the family is missing, one network is for
-            images and the other for clips, or nothing begins as ``drop`` says.
-    """
-    return convert_with_report(
-        state_dict, source, target, drop=drop, encoder_only=encoder_only,
-        num_frames=num_frames, img_size=img_size).state
+            **options: Any) -> dict[str, Tensor]:
+    """The converted tensors alone; options and errors are :func:`convert_with_report`'s."""
+    return convert_with_report(state_dict, source, target, **options).state
 
 
 def convert_with_report(state_dict: Mapping[str, Tensor],
@@ -80,16 +57,36 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
                         encoder_only: bool = False,
                         num_frames: int = 16,
                         img_size: int = 224) -> Conversion:
-    """Convert and tell what became of each tensor, see :func:`convert`."""
+    """Give a state dict the names and shapes of another family.
+
+    Args:
+        state_dict: Tensors by name, as :func:`read_weights` returns them.
+        source: Family of the tensors, one of :data:`NAMES`; inferred from their names by default.
+        target: Family to convert to.
+        drop: Prefixes of the names of tensors to leave out, such as ``'projector.'``.
+        encoder_only: Whether to leave out decoder, projector and head.
+        num_frames: Frames per clip of a VideoMAE network, whose files lack the position table.
+        img_size: Side of its frames in pixels.
+
+    Returns:
+        The converted tensors, bit for bit those of the source, and what became of each.
+
+    Raises:
+        ValueError: If a family is unknown, a tensor of the source has no place in the target
+            or does not belong to the source's family, a tensor is missing, one network is for
+            images and the other for clips, or ``drop`` matches nothing.
+    """
     source = detect_family(state_dict) if source is None else source
     for name in (source, target):
         if name not in NAMES:
-            raise InputError(f'{name!r} is no family of checkpoints: {", ".join(NAMES)}.')
+            raise InputError(f'{name!r} is not a family of checkpoints: choose from '
+                             f'{", ".join(NAMES)}.')
     result = Conversion(dict(state_dict), source, target)
-    for beginning in drop:
-        _drop(result, beginning)
+    for prefix in drop:
+        _drop(result, prefix)
+    # Families are converted by way of ours: n tables instead of one for each of n x n directions.
     if source != OURS:
-        _make_ours(result, (num_frames, img_size), encoder_only)
+        _convert_to_ours(result, (num_frames, img_size), encoder_only)
     elif not any(key.startswith(f'{ENCODER}.layers.0.') for key in state_dict):
         raise InputError(f'There is no encoder of {OURS} in it: it looks like '
                          f'{describe_family(state_dict)}.')
@@ -97,44 +94,45 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
         _remove(result, [key for key in result.state if not key.startswith(f'{ENCODER}.')])
     result.parts = Counter(key.partition('.')[0] for key in result.state)
     if target != OURS:
-        _make_theirs(result)
+        _convert_from_ours(result)
     return result
 
 
-def _make_ours(result: Conversion, clip: tuple[int, int], encoder_only: bool) -> None:
-    result.state, unheld = to_ours(result.state, result.source)
-    if unheld and not encoder_only:
-        raise _no_place(OURS, unheld)
-    result.left_out += unheld
+def _convert_to_ours(result: Conversion, clip: tuple[int, int], encoder_only: bool) -> None:
+    result.state, unplaced = to_ours(result.state, result.source)
+    if unplaced and not encoder_only:
+        raise _no_place(OURS, unplaced)
+    result.left_out += unplaced
     if CONVERTIBLE[result.source].fixed_positions:
         result.state[_POSITIONS] = fixed_positions(result.state[PATCHES], *clip)
         result.added += [f'{_POSITIONS}, the fixed sinusoid for {clip[0]} frames of {clip[1]} px',
-                         'zeros for the biases of keys']
+                         'zeros for the key biases']
 
 
-def _make_theirs(result: Conversion) -> None:
+def _convert_from_ours(result: Conversion) -> None:
     ours = dict(result.state)
     if CONVERTIBLE[result.target].fixed_positions and _POSITIONS in ours:
+        # First, as a network for images has another table: the message names the real reason.
         check_dims(ours, result.target)
         check_fixed(ours.pop(_POSITIONS))
         result.left_out.append(f'{_POSITIONS} (the fixed sinusoid)')
-    result.state, unheld, unseen = from_ours(ours, result.target)
-    if unheld:
-        raise _no_place(result.target, unheld)
-    result.left_out += unseen
+    result.state, unplaced, key_biases = from_ours(ours, result.target)
+    if unplaced:
+        raise _no_place(result.target, unplaced)
+    result.left_out += key_biases
 
 
-def _no_place(holder: str, unheld: list[str]) -> InputError:
+def _no_place(target: str, unplaced: list[str]) -> InputError:
     return InputError(
-        f'{holder} has no place for {len(unheld)} of the tensors: {shorten(unheld)}. To leave '
-        'some out, say which (--drop, drop=[...]), or keep nothing but the encoder '
-        '(--encoder-only, encoder_only=True).')
+        f'{target} has no place for {len(unplaced)} of the tensors: {shorten(unplaced)}. Name '
+        'those to leave out (--drop, drop=[...]), or keep only the encoder (--encoder-only, '
+        'encoder_only=True).')
 
 
-def _drop(result: Conversion, beginning: str) -> None:
-    names = [key for key in result.state if key.startswith(beginning)]
-    if not names or not beginning:
-        raise InputError(f'No tensor to drop has a name that begins with {beginning!r}.')
+def _drop(result: Conversion, prefix: str) -> None:
+    names = [key for key in result.state if key.startswith(prefix)]
+    if not names or not prefix:
+        raise InputError(f'No tensor to drop has a name that begins with {prefix!r}.')
     _remove(result, names)
 
 

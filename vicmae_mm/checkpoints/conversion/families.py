@@ -1,7 +1,4 @@
-"""The families of checkpoints: how to recognise each, and how its names map to ours.
-
-Names of this package are mmpretrain's.
-"""
+"""How to recognise each family of checkpoints, and how its names map to ours (mmpretrain's)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,20 +13,18 @@ class Family:
     """A kind of network.
 
     Args:
-        words: What people call it.
-        patterns: Regular expressions; each must match some tensor's name.
-        name: What ``--from`` and ``--to`` call it; None for a kind that cannot be converted.
-        rules: Its names and ours; none where they are the same.
+        description: Its name in messages.
+        patterns: Regular expressions; each must match the name of some tensor.
+        name: Its name for ``--from`` and ``--to``; None for a kind that cannot be converted.
+        rules: Its names and ours; empty if they are the same.
         dims: Axes of the patch embedding's weight: 4 for images, 5 for clips.
-        wrapper: Where a pickled file of the family keeps its state dict; None for files that
-            are one.
-        base_prefix: What ``@`` is in a file that holds more than the base model.
+        wrapper: Key of the state dict in a pickled file; None if the file is the state dict.
+        base_prefix: What ``@`` stands for in a file that has more than the base model.
         fixed_positions: Whether positions are VideoMAE's sinusoid, which no file stores.
-        spellings: Older or newer spellings of their names, as regular expressions, and the
-            one in the table.
+        spellings: Regular expressions of other spellings, each with the one in the table.
     """
 
-    words: str
+    description: str
     patterns: tuple[str, ...]
     name: str | None = None
     rules: tuple[Rule, ...] = ()
@@ -78,7 +73,7 @@ projector.4.(bn)               projector.bn1.(bn)
 projector.6.*                  projector.fc2.*
 ''')
 
-# Of a network for clips: the norm before the head is ln1 of tokens or ln2 of their mean.
+# In a network for clips, the norm before the head is ln1 of the tokens or ln2 of their mean.
 MAE_ST = rules('''
 cls_token                      backbone.cls_token
 pos_embed_[class,spatial]      backbone.pos_embed
@@ -166,8 +161,8 @@ classifier.*                                   cls_head.fc_cls.*
 ?decoder.**                                    -
 ''')
 
-# Files have the names above. Modules of transformers 5 have others in memory, and its
-# save_pretrained writes the decoder's layers of ViTMAE as decoder_encoder.layer.
+# The names above are those in files. Modules of transformers 5 have other names in memory, and
+# its save_pretrained writes the decoder layers of ViTMAE as decoder_encoder.layer.
 HF_SPELLINGS = (
     (r'\bdecoder_encoder\.layer\.', 'decoder_layers.'),
     (r'^(vit\.)?layers\.', r'\1encoder.layer.'),
@@ -189,11 +184,11 @@ _HF_LAYER = r'(^|^vit\.|^videomae\.)(encoder\.layer|layers)\.0\.attention\.'
 _HF_PATCHES = r'(^|\.)embeddings\.patch_embeddings\.projection'
 
 
-def _ours(words: str, *patterns: str) -> Family:
-    return Family(words, (_OURS, *patterns), OURS, wrapper='state_dict')
+def _ours(description: str, *patterns: str) -> Family:
+    return Family(description, (_OURS, *patterns), OURS, wrapper='state_dict')
 
 
-# A checkpoint is of the first family whose patterns all match, so special ones come first.
+# A checkpoint belongs to the first family whose patterns all match, so special ones come first.
 FAMILIES: tuple[Family, ...] = (
     _ours('a ViC-MAE of this package', r'^neck\.decoder', r'^projector'),
     _ours('an MAE of this package or of mmpretrain', r'^neck\.decoder'),

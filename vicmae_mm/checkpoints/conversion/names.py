@@ -1,10 +1,10 @@
-"""Lists of tensor names that a reader can take in."""
+"""Readable lists of tensor names."""
 import re
 from collections.abc import Iterable
 
 
 def shorten(names: Iterable[str]) -> str:
-    """Join names; those that differ in layer or last word alone become ``blocks.0-11.w|b``."""
+    """Join names; those that differ only in layer or last word become ``blocks.0-11.w|b``."""
     layers: dict[str, list[int]] = {}
     for name in names:
         number = re.search(r'(?<=\.)\d+(?=\.)', name)

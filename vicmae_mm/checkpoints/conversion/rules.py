@@ -1,11 +1,11 @@
-"""Key rules: which tensors of another family are which tensors here."""
+"""Key rules: which tensors of another family correspond to which tensors of ours."""
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-
-from .tensors import Packing
+from dataclasses import dataclass
+from enum import Enum
 
 _SUFFIXES = {
     '*': ('weight', 'bias'),
@@ -14,64 +14,65 @@ _SUFFIXES = {
 _BRACKETS = re.compile(r'\[(.+?)\]')
 
 
+class Packing(Enum):
+    """How several of their tensors make up one of ours."""
+
+    ONE = 'the only part'
+    STACKED = 'parts of equal size along the first axis'
+    ROWS = 'one row of the class token, then those of the patches, along the second axis'
+
+
 @dataclass(frozen=True)
 class Rule:
     """One line of a table.
 
     Args:
-        theirs: Names in the other family, several where they are parts of one tensor here;
+        theirs: Names in the other family, several if they are parts of one tensor of ours;
             None for a part that is not stored because it is zero.
-        ours: Name here, None for what nothing here holds.
-        packing: How the parts make up the tensor here.
-        optional: Whether a whole network may lack it.
+        ours: Our name; None if we have no such tensor.
+        packing: How the parts make up our tensor.
+        optional: Whether a complete network may lack it.
     """
 
     theirs: tuple[str | None, ...]
     ours: str | None
     packing: Packing
     optional: bool
-    _patterns: tuple[re.Pattern | None, ...] = field(init=False, repr=False, compare=False)
-    _own_pattern: re.Pattern | None = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, '_patterns', tuple(map(_pattern, self.theirs)))
-        object.__setattr__(self, '_own_pattern', _pattern(self.ours))
 
     @property
     def part(self) -> str:
-        """The module here that it belongs to: ``'backbone'``, ``'neck'``, ``'projector'``, ..."""
+        """Our module with the tensor: ``'backbone'``, ``'neck'``, ``'projector'``, ..."""
         return (self.ours or '-').partition('.')[0]
 
     @property
     def layered(self) -> bool:
-        """Whether there is one for every layer."""
+        """Whether there is one per layer."""
         return any('{i}' in name for name in self.theirs if name)
 
     def match(self, key: str) -> tuple[int, int] | None:
-        """Which of ``theirs`` a name is, and of which layer (0 without layers)."""
-        for index, pattern in enumerate(self._patterns):
-            found = pattern and pattern.fullmatch(key)
-            if found:
-                return index, int((found.groups() or '0')[0])
+        """Which of ``theirs`` a name is, and its layer (0 without layers)."""
+        for index, name in enumerate(self.theirs):
+            layer = _match(name, key)
+            if layer is not None:
+                return index, layer
         return None
 
     def match_ours(self, key: str) -> int | None:
-        """Of which layer a name of ours is (0 without layers)."""
-        found = self._own_pattern and self._own_pattern.fullmatch(key)
-        return int((found.groups() or '0')[0]) if found else None
+        """The layer of a name of ours (0 without layers)."""
+        return _match(self.ours, key)
 
 
 def rules(table: str) -> tuple[Rule, ...]:
     """Read a table of key rules.
 
-    Each line has their name, white space and ours. In both,
+    Each line has their name, white space and our name. In both,
 
     * ``{i}`` is the number of a layer, ``*`` is ``weight`` and ``bias``, ``(bn)`` the five
       tensors of a BatchNorm, ``**`` anything;
-    * ``@`` is the prefix of the family's base model, which may be there or not;
-    * ``[q/k/v]`` are three tensors that ours stacks, ``0`` one that is zero and not stored;
-    * ``[class,spatial]`` are the class token's row and the rows of the patches;
-    * ``-`` as our name: nothing here holds it; ``?`` before their name: it may be absent.
+    * ``@`` is the prefix of the family's base model, which may be absent;
+    * ``[q/k/v]`` are three tensors that are stacked in ours, ``0`` one that is zero and not stored;
+    * ``[class,spatial]`` are the class token's row and the patches' rows;
+    * ``-`` as our name: we have no such tensor; ``?`` before their name: it may be absent.
 
     If two lines have the same name on one side, the first decides what it becomes.
     """
@@ -100,8 +101,12 @@ def _rule(theirs: str, ours: str, optional: bool) -> Rule:
     return Rule(names, None if ours == '-' else ours, packing, optional)
 
 
-def _pattern(name: str | None) -> re.Pattern | None:
-    if name is None:
-        return None
+def _match(name: str | None, key: str) -> int | None:
+    found = None if name is None else _pattern(name).fullmatch(key)
+    return int((found.groups() or '0')[0]) if found else None
+
+
+@functools.cache  # every key of a file is tried against every rule
+def _pattern(name: str) -> re.Pattern:
     text = re.escape(name).replace(re.escape('{i}'), r'(\d+)').replace(re.escape('**'), '.*')
     return re.compile(re.sub('^@', '@?', text))
