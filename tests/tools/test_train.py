@@ -176,7 +176,7 @@ def test_refused_checkpoint_is_one_line(tool, tmp_path):
     torch.save(dict(x=Path), tmp_path / 'evil.pth')
     with pytest.raises(SystemExit) as caught:
         tool('train.py', write_mae(tmp_path), '--resume', 'evil.pth')
-    assert caught.value.code.startswith('error: evil.pth was refused')
+    assert caught.value.code.startswith('error: Refused to load evil.pth')
 
 
 @pytest.mark.parametrize('arguments, words', [
