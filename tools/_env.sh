@@ -1,4 +1,4 @@
-# Sourced by quickstart.sh, run_tests.sh and .ci/run: a Python environment with vicmae_mm in it.
+# Sourced by quickstart.sh, run_tests.sh and .ci/run: sets up a Python environment with vicmae_mm.
 # shellcheck shell=bash
 
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -14,7 +14,7 @@ python_at_least() {
   "$2" -c "import sys; sys.exit(not (3, $1) <= sys.version_info < (3, 14))" 2>/dev/null
 }
 
-# Prints the Python to make environments with; the tested set needs 3.11.
+# Prints the Python for a new environment; the tested versions of packages need 3.11 or later.
 find_python() {
   local minor name
   for minor in 11 10; do
@@ -33,20 +33,20 @@ find_python() {
 make_venv() {
   local python
   python=$(find_python)
-  echo "Making a virtual environment with $("$python" --version) in $1" >&2
+  echo "Creating a virtual environment with $("$python" --version) in $1" >&2
   "$python" -m venv --clear "$1" ||
-    stop "$python can not make virtual environments. On Debian and Ubuntu:" \
+    stop "$python cannot create virtual environments. On Debian and Ubuntu:" \
       'apt-get install python3-venv'
 }
 
-# prepare_env EXTRA: activates .venv of this checkout unless the user has an environment active,
-# and installs vicmae_mm[EXTRA] into it unless that was done before and nothing has changed.
+# prepare_env EXTRA: activates .venv of this checkout unless the user has an active environment,
+# and installs vicmae_mm[EXTRA] into it unless that was done before and nothing changed since.
 prepare_env() {
   local extra=$1
   if [[ -z ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} ]]; then
     "$repo/.venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv "$repo/.venv"
-    # Not its bin/activate, which a Python without the fix of CVE-2024-9287 writes unquoted: a $
-    # in the path is taken for a variable.
+    # Not by its bin/activate: before the fix of CVE-2024-9287, Python does not quote the path in
+    # it, and a $ in the path would be expanded.
     export VIRTUAL_ENV=$repo/.venv PATH=$repo/.venv/bin:$PATH
     unset PYTHONHOME
   fi
@@ -64,7 +64,7 @@ prepare_env() {
   echo "$want" >"$stamp"
 }
 
-# Does `import vicmae_mm` find this checkout, from anywhere?
+# Does `import vicmae_mm` find this checkout from any folder?
 is_installed() {
   (cd / && python - "$repo/vicmae_mm/__init__.py" <<'END') 2>/dev/null
 import os, sys
@@ -75,15 +75,15 @@ END
 
 install_vicmae() {
   local extras=lite,$1 constraints=()
-  # mmcv-lite would overwrite the files of a full mmcv.
+  # mmcv-lite would overwrite the files of a full mmcv: both install the package mmcv.
   if python -c "from importlib.metadata import version; version('mmcv')" 2>/dev/null; then
     extras=$1
   fi
-  # The versions in an environment of the user's are theirs to choose.
+  # In their own environment, users choose the versions.
   if [[ ${VIRTUAL_ENV:-} == "$repo/.venv" ]] && python_at_least 11 python; then
     constraints=(--constraint "$tested")
   fi
-  echo "Installing vicmae_mm[$extras]; PyTorch alone is some GB to download" >&2
+  echo "Installing vicmae_mm[$extras]; PyTorch alone downloads several GB" >&2
   (cd "$repo" && python -m pip install --disable-pip-version-check \
     "${constraints[@]}" --editable ".[$extras]") || stop 'pip could not install vicmae_mm: see above'
   python -c 'import cv2' || stop 'OpenCV does not load. If libGL.so.1 or libgthread is missing' \

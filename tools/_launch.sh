@@ -1,4 +1,4 @@
-# Sourced by dist_train.sh and dist_test.sh: checks what the user gave, then starts torchrun.
+# Sourced by dist_train.sh and dist_test.sh: checks the arguments, then starts torchrun.
 # shellcheck shell=bash
 
 fail() {
@@ -7,7 +7,7 @@ fail() {
 }
 
 # launch SCRIPT N FILES ARGS...
-# Starts N processes of tools/SCRIPT on this machine; FILES is how many of ARGS must exist.
+# Starts N processes of tools/SCRIPT on this machine; the first FILES of ARGS must exist.
 launch() {
   local script=$1 processes=$2 files=$3
   shift 3
@@ -15,7 +15,7 @@ launch() {
   tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
   [[ $processes =~ ^[1-9][0-9]*$ ]] ||
-    fail "the number of processes must be a whole number from 1 up, not '$processes'"
+    fail "the number of processes must be a positive integer, not '$processes'"
   for file in "${@:1:files}"; do
     [[ -f $file || $file == *://* ]] || fail "$file does not exist"
   done
@@ -24,18 +24,19 @@ launch() {
   gpus=$(python -c 'import torch; print(torch.cuda.device_count())') ||
     fail "'python' has no torch: activate the environment that vicmae_mm is installed in"
   if ((gpus == 0)); then
-    echo "No GPU: $processes processes on the CPU, joined by gloo." >&2
+    echo "No GPU: running $processes processes on the CPU, connected by gloo." >&2
   elif ((processes > gpus)); then
-    fail "$processes processes were asked for, but there are $gpus GPUs. To run on the CPU" \
+    fail "$processes processes were requested, but there are $gpus GPUs. To run on the CPU" \
       "instead, set CUDA_VISIBLE_DEVICES= (empty)"
   fi
 
+  # The processes share the cores: by default, each of them would start one thread per core.
   local cores
   cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))' 2>/dev/null || echo 1)
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}
   export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
 
-  # One machine and no port given: torchrun finds a free one. Else the place to meet is fixed.
+  # On one machine, torchrun finds a free port. Several machines need a fixed address to meet at.
   local where=(--standalone)
   if [[ -n ${PORT:-} || ${NNODES:-1} != 1 ]]; then
     [[ ${NNODES:-1} == 1 || -n ${MASTER_ADDR:-} ]] ||

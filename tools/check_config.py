@@ -1,12 +1,13 @@
-"""Check a config before it is trained: python tools/check_config.py CONFIG [--processes 8] ...
+"""Check a config before training: python tools/check_config.py CONFIG [--processes 8] ...
 
-Looks up types, data, a few samples, shapes, batch and free disk, without a GPU. The options are
-those of tools/train.py, which runs the same check. Exit status: 0 it can be trained, 1 not.
+Checks types, data, a few samples, shapes, the batch size and free disk space, without a GPU. The
+options are those of tools/train.py, which runs the same check. Exit status: 0 if the config can be
+trained, 1 if not.
 """
 import argparse
 import sys
 
-from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for what follows)
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 from mmengine.config import Config
 
 from vicmae_mm.commands.preflight import (
@@ -19,12 +20,12 @@ from vicmae_mm.commands.train_options import add_train_options, merge_args
 
 
 def main() -> None:
-    """Check, and print what was found."""
-    parser = argparse.ArgumentParser(description='Check a config before it is trained.')
+    """Run the check and print the findings."""
+    parser = argparse.ArgumentParser(description='Check a config before training.')
     add_train_options(parser)
     parser.add_argument(
         '--processes', type=int, metavar='N',
-        help='how many would train (default: as many as the launcher has started)')
+        help='number of training processes (default: those that the launcher started)')
     args = parser.parse_args()
     if args.processes is not None and args.processes < 1:
         parser.error('--processes must be 1 or more')

@@ -5,8 +5,8 @@ usage() {
   cat >&2 <<'END'
 Usage: bash tools/dist_test.sh CONFIG CHECKPOINT N [OPTION...]
 
-Tests with N processes, one for each GPU; without a GPU, N processes on the CPU.
-Options are those of tools/test.py, e.g. --out predictions.pkl, --cfg-options KEY=VALUE.
+Tests with N processes, one per GPU; without a GPU, N processes on the CPU.
+The options are those of tools/test.py, e.g. --out predictions.pkl, --cfg-options KEY=VALUE.
 For several machines see tools/dist_train.sh.
 END
   exit 2

@@ -5,11 +5,12 @@ usage() {
   cat >&2 <<'END'
 Usage: bash tools/dist_train.sh CONFIG N [OPTION...]
 
-Trains with N processes, one for each GPU; without a GPU, N processes on the CPU.
-Options are those of tools/train.py, e.g. --resume, --work-dir DIR, --cfg-options KEY=VALUE.
+Trains with N processes, one per GPU; without a GPU, N processes on the CPU.
+The options are those of tools/train.py, e.g. --resume, --work-dir DIR, --cfg-options KEY=VALUE.
 
-Several machines: run it on each with NNODES (how many), NODE_RANK (0, 1, ...), MASTER_ADDR
-(address of the first) and, if 29500 is taken, PORT in the environment. N is per machine.
+Several machines: run it on each, with NNODES (number of machines), NODE_RANK (0, 1, ...),
+MASTER_ADDR (address of the first) and, if 29500 is in use, PORT in the environment. N is per
+machine.
 
 Example: bash tools/dist_train.sh configs/vicmae_vit-b16_k400.py 8 --resume
 END

@@ -1,4 +1,4 @@
-"""Draw the curves of a pre-training run, as CurvesHook does while it trains.
+"""Draw the curves of a pre-training run, as CurvesHook does during training.
 
     python tools/plot_curves.py work_dirs/run
 """
@@ -6,13 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import vicmae_mm  # noqa: F401  (mends of upstream faults)
+import vicmae_mm  # noqa: F401  (patches of upstream faults)
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.visualization import find_scalars, plot_curves
 
 
 def main() -> None:
-    """Draw the curves and say where they are."""
+    """Draw the curves and print the path of the picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs vicmae_mm and runs the quickstart: bash tools/quickstart.sh [OPTION...]
-# Options are those of tools/quickstart.py. Makes .venv unless an environment is active.
+# The options are those of tools/quickstart.py. Creates .venv unless an environment is active.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/_env.sh"

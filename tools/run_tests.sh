@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs vicmae_mm with what its tests need and runs them: bash tools/run_tests.sh [PYTEST_ARG...]
-# Makes .venv unless an environment is active.
+# Installs vicmae_mm and runs its tests: bash tools/run_tests.sh [PYTEST_ARG...]
+# Creates .venv unless an environment is active.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/_env.sh"
 prepare_env tests
 cd "$repo"
-# By -m: a script that pip makes takes a $ in the path of its environment for a variable.
+# With -m: in the scripts that pip installs, a $ in the environment's path would be expanded.
 python -m ruff check .
 python -m mypy
-# A process a core: half the time on two cores. More threads in each would only wait for them.
+# One process per core halves the time on two cores; more threads would only compete for them.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec python -m pytest --numprocesses auto --maxprocesses 4 "$@"

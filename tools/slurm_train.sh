@@ -5,12 +5,12 @@ if (($# < 3)) || [[ $1 == -* ]]; then
   cat >&2 <<'END'
 Usage: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [OPTION...]
 
-Trains on a Slurm cluster. Options are those of tools/train.py. In the environment:
-  GPUS (8)           processes over all machines, one for each GPU
-  GPUS_PER_NODE (8)  at most that many on one machine
-  CPUS_PER_TASK (5)  cores for each process
+Trains on a Slurm cluster. The options are those of tools/train.py. Environment variables:
+  GPUS (8)           processes on all machines, one per GPU
+  GPUS_PER_NODE (8)  maximum on one machine
+  CPUS_PER_TASK (5)  cores per process
   SRUN_ARGS          more options for srun, separated by spaces
-  MASTER_PORT        port to meet at; drawn at random by default
+  MASTER_PORT        port for communication; random by default
 
 Example: GPUS=16 bash tools/slurm_train.sh gpu vicmae configs/vicmae_vit-b16_k400.py --resume
 END
@@ -18,18 +18,19 @@ END
 fi
 
 [[ -f $3 ]] || { echo "error: $3 does not exist" >&2; exit 1; }
-command -v srun >/dev/null || { echo 'error: there is no srun here: is this a Slurm cluster?' >&2; exit 1; }
+command -v srun >/dev/null || { echo 'error: srun was not found: is this a Slurm cluster?' >&2; exit 1; }
 
 tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-8}
 for count in "$gpus" "$per_node"; do
   [[ $count =~ ^[1-9][0-9]*$ ]] ||
-    { echo "error: GPUS and GPUS_PER_NODE must be whole numbers from 1 up, not '$count'" >&2; exit 1; }
+    { echo "error: GPUS and GPUS_PER_NODE must be positive integers, not '$count'" >&2; exit 1; }
 done
 ((per_node <= gpus)) || per_node=$gpus
 export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}
 export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
+# Split at spaces; an unquoted variable would also expand * and ?.
 read -ra srun_args <<<"${SRUN_ARGS:-}"
 
 exec srun --partition "$1" --job-name "$2" --gres "gpu:$per_node" --ntasks "$gpus" \

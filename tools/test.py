@@ -1,7 +1,7 @@
 """Test a model: python tools/test.py CONFIG CHECKPOINT [--out FILE] ..."""
 import argparse
 
-from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for what follows)
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 import mmengine
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -30,8 +30,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """Write the options into the config.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: The config has no test, or --out a wrong ending.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: The config has no test, or --out has a wrong file extension.
     """
     if cfg.get('test_dataloader') is None:
         raise InputError(f'{args.config} has no test_dataloader: there is nothing to test. '
@@ -53,7 +53,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Test as the command line says."""
+    """Test the model."""
     args = parse_args()
     cfg = Config.fromfile(args.config)
     merge_args(cfg, args)

@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: vicmae_mm patches mmengine for the imports below)
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.registry import RUNNERS
@@ -49,7 +49,7 @@ def check_epoch(runner: Runner) -> None:
 
 
 def main() -> None:
-    """Train as the command line says."""
+    """Check the config, then train the model."""
     args = parse_args()
     cfg = Config.fromfile(args.config)
     misspelt = misspelt_options(cfg, args.cfg_options or {})

@@ -1,6 +1,6 @@
-"""quickstart.sh and run_tests.sh: which environment, what is installed, and only once.
+"""quickstart.sh and run_tests.sh: which environment they use, what they install, and only once.
 
-The path of the checkout holds all that a shell could take for more than a letter.
+The path of the checkout has characters that are special to a shell.
 """
 import os
 import shutil
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-# Stands in for Python, pip, ruff, mypy and pytest. Writes down how it was called; a virtual
-# environment that it makes holds a copy of itself.
+# Replaces Python, pip, ruff, mypy and pytest. Records how it was called; a virtual environment that
+# it creates contains a link to itself.
 STUB = '''#!{python} -I
 import os, pathlib, re, sys
 here, args = pathlib.Path(sys.argv[0]), sys.argv[1:]
@@ -43,7 +43,7 @@ AWKWARD = 'check  out$HOME`x`"\'*'
 
 
 class Machine:
-    """A checkout, and a PATH on which nothing is real but the shell's own tools."""
+    """A checkout, and a PATH on which only the shell's own tools are real."""
 
     def __init__(self, folder: Path, repo: Path) -> None:
         self.folder, self.checkout = folder, folder / AWKWARD
@@ -60,7 +60,7 @@ class Machine:
             (self.bin / name).chmod(0o755)
 
     def run(self, script: str, *args: str, status: int = 0, **env: str) -> list[str]:
-        """Run it; returns the calls of the stubs that do something, or what was printed."""
+        """Run a script; returns the relevant calls of the stubs or, if it fails, its output."""
         calls = self.folder / 'calls'
         calls.write_text('')
         done = subprocess.run(
@@ -110,12 +110,12 @@ def test_active_environment_keeps_its_versions(name, machine):
     assert len(machine.run('quickstart.sh', **env)) == 1
 
 
-def test_full_mmcv_is_left_alone(machine):
+def test_full_mmcv_is_kept(machine):
     install, _ = machine.run('quickstart.sh', VIRTUAL_ENV=str(machine.folder), HAS='mmcv')
     assert install.endswith('--editable .[quickstart]')
 
 
-def test_python_3_10_is_not_held_to_the_tested_set(machine):
+def test_python_3_10_does_not_get_the_tested_versions(machine):
     calls = machine.run('quickstart.sh', VERSION='3.10')
     assert '--constraint' not in calls[1]
 
@@ -131,7 +131,7 @@ def test_wrong_python(version, machine):
                        'Python 3.10 to 3.13 is needed')
 
 
-def test_failed_installation_is_not_taken_for_done(machine):
+def test_failed_installation_is_repeated(machine):
     env = dict(VIRTUAL_ENV=str(machine.folder))
     assert 'could not install' in machine.run('run_tests.sh', status=1, FAIL='pip', **env)[-1]
     assert 'libGL' in machine.run('run_tests.sh', status=1, FAIL='cv2', **env)[-1]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.tiny_configs import write_mae
 
-# Stands in for python and srun: says how many GPUs there are, else prints its arguments.
+# Replaces python and srun: prints the number of GPUs, otherwise its arguments.
 STUB = '''#!{python}
 import os, sys
 if '-c' in sys.argv:
@@ -25,14 +25,14 @@ OPTIONS = ['--resume', 'x y$z', '--work-dir=-a  "*', '--cfg-options', 'a=[1, 2]'
 
 @pytest.fixture
 def checkout(repo, tmp_path) -> Path:
-    """A copy of the scripts in a folder whose name a shell could take for more than letters."""
+    """A copy of the scripts in a folder whose name has characters that are special to a shell."""
     shutil.copytree(repo / 'tools', tmp_path / AWKWARD_FOLDER / 'tools')
     return tmp_path / AWKWARD_FOLDER
 
 
 @pytest.fixture
 def script(checkout, tmp_path):
-    """Runs a script in a folder that holds a config, with stubs for python and srun."""
+    """Runs a script in a folder with a config; python and srun are stubs."""
     for name in ('python', 'srun'):
         stub = tmp_path / 'bin' / name
         stub.parent.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def test_dist_test_starts_torchrun(script, checkout):
     script('dist_test.sh', AWKWARD, 'https://example.invalid/a.pth', '1')
 
 
-def test_several_machines_meet_where_told(script):
+def test_several_machines_meet_at_the_given_address(script):
     out = script('dist_train.sh', AWKWARD, '8', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1')
     assert out.splitlines()[2:10] == [
         '--nnodes', '2', '--node-rank', '1', '--master-addr', '10.0.0.1', '--master-port', '29500']
@@ -85,8 +85,8 @@ def test_threads_share_the_cores(processes, threads, script):
     assert 'OMP 7 ' in script('dist_train.sh', AWKWARD, processes, gpus=0, OMP_NUM_THREADS='7')
 
 
-def test_gloo_is_announced_where_there_is_no_gpu(script):
-    assert 'No GPU: 2 processes on the CPU' in script('dist_train.sh', AWKWARD, '2', gpus=0)
+def test_gloo_is_announced_without_a_gpu(script):
+    assert 'No GPU: running 2 processes on the CPU' in script('dist_train.sh', AWKWARD, '2', gpus=0)
     assert 'No GPU' not in script('dist_train.sh', AWKWARD, '2', gpus=2)
 
 
@@ -107,8 +107,7 @@ def test_usage(name, args, script):
 @pytest.mark.parametrize('count', ['two', '0', '-1', '1.5', '', '2; echo'])
 def test_number_of_processes(count, script):
     out = script('dist_train.sh', AWKWARD, count, status=1)
-    assert out == ('error: the number of processes must be a whole number from 1 up, '
-                   f"not '{count}'\n")
+    assert out == f"error: the number of processes must be a positive integer, not '{count}'\n"
 
 
 def test_missing_config(script):
@@ -127,9 +126,9 @@ def test_slurm(script, checkout):
 
 
 @pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE'])
-def test_slurm_counts_are_no_programs(name, script, tmp_path):
+def test_slurm_counts_are_not_evaluated(name, script, tmp_path):
     out = script('slurm_train.sh', 'gpu', 'job', AWKWARD, status=1, **{name: 'a[$(touch ran)]'})
-    assert "must be whole numbers from 1 up, not 'a[$(touch ran)]'" in out
+    assert "must be positive integers, not 'a[$(touch ran)]'" in out
     assert not (tmp_path / 'ran').exists()
 
 
@@ -151,7 +150,7 @@ def test_two_processes_train_on_the_cpu(repo, tmp_path):
     assert (folder / 'work dir/epoch_1.pth').exists()
 
 
-def test_an_error_of_a_process_ends_all(repo, tmp_path):
+def test_an_error_in_one_process_ends_all(repo, tmp_path):
     done = real_run(repo, write_mae(tmp_path), 2, '--resume', 'none.pth')
     assert done.returncode != 0
     assert 'error (rank 0): There is no checkpoint none.pth' in done.stdout

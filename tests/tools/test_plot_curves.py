@@ -1,4 +1,4 @@
-"""The command that draws a run's curves."""
+"""tools/plot_curves.py."""
 import json
 import runpy
 import sys
