@@ -1,6 +1,4 @@
 """What tools/linear_transfer.py and tools/knn.py share: options, and the loop over datasets."""
-from __future__ import annotations
-
 import argparse
 import hashlib
 import sys

@@ -1,6 +1,4 @@
 """Labelled images of a dataset, prepared for the encoder."""
-from __future__ import annotations
-
 import hashlib
 import os
 from typing import Any

@@ -1,6 +1,4 @@
 """Linear evaluation and kNN on frozen features (Kornblith et al., arXiv 1805.08974)."""
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

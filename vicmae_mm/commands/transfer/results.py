@@ -1,6 +1,4 @@
 """Results next to the paper's: a table in Markdown and a JSON file."""
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,6 +1,4 @@
 """Sources of labelled images: the twelve datasets, or class folders."""
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
