@@ -33,7 +33,7 @@ def test_rows_in_rank_order_and_summed_gradient(world_size: int) -> None:
         assert got['grad'].equal((ranks * own_rows).expand(ROWS, 2).float())
 
 
-def test_one_process_has_nothing_to_do() -> None:
+def test_one_process_returns_its_input() -> None:
     x = torch.randn(3, 2, requires_grad=True)
     assert gather_with_grad(x) is x
 

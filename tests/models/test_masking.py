@@ -30,7 +30,7 @@ def masks(world_size: int) -> dict:
 
 
 @pytest.mark.parametrize('world_size', [2, 3, 4])
-def test_masks_belong_to_samples(world_size):
+def test_masks_do_not_depend_on_the_process_count(world_size):
     alone = masks(1)
     assert masks(world_size) == alone
     assert len(alone) == 2 * PAIRS and len(set(alone.values())) == 2 * PAIRS

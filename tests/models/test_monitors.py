@@ -1,4 +1,4 @@
-"""The monitors on batches whose value is known."""
+"""The monitors on batches with known results."""
 import math
 
 import pytest
@@ -14,11 +14,11 @@ def test_isotropic_embeddings_have_std_one() -> None:
 
 def test_collapsed_embeddings_have_std_zero() -> None:
     assert embedding_std(torch.ones(8, 4)).item() == 0
-    # on one line, whatever the lengths: normalised they are one point
+    # On one line, of any length: normalised, they are one point.
     assert embedding_std(torch.arange(1., 9)[:, None] * torch.ones(8, 4)).item() < 1e-6
 
 
-def test_std_is_simsiams() -> None:
+def test_std_equals_simsiams() -> None:
     z = torch.randn(6, 3, dtype=torch.float64)
     rows = [[v / math.hypot(*row) for v in row] for row in z.tolist()]
     stds = []

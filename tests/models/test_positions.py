@@ -28,7 +28,7 @@ def test_time_is_interpolated_linearly():
     assert resize_temporal(ramp, 8).flatten().tolist() == [0, .25, .75, 1.25, 1.75, 2.25, 2.75, 3]
 
 
-def test_joint_table_is_interpolated_in_space_and_time_apart():
+def test_joint_table_is_interpolated_separately_in_space_and_time():
     space, time = torch.rand(1, 1 + 16, 8), torch.rand(1, 3, 8)
     joint = resize_joint(combine_tables(space, time, 1), (3, 4, 4), (5, 6, 2), 1)
     expected = combine_tables(

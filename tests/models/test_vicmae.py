@@ -1,4 +1,4 @@
-"""The algorithm: its equations, its schedule, its baselines, its refusals."""
+"""The algorithm: equations, schedule, baselines and refused configs."""
 from functools import partial
 
 import pytest
@@ -26,7 +26,7 @@ def test_loss_is_the_papers_sum():
     fix_masks(model, noise)
     losses = model.loss(inputs)
 
-    # The same from the parts, with one encoder pass a frame.
+    # The same from the parts, with one encoder pass per frame.
     views = []
     for frame, rows in zip(inputs, noise.chunk(2), strict=True):
         fix_masks(model, rows)
@@ -69,7 +69,7 @@ def test_reconstruct_one_frame():
     assert 10 < (chosen == first).sum() < 54
 
 
-def test_before_the_schedule_the_projector_rests():
+def test_before_the_schedule_the_projector_is_not_run():
     model = tiny_vicmae()
     model.contrast_scale = 0.0
     losses = model.loss(pair())
@@ -236,7 +236,7 @@ def test_one_pair_cannot_be_contrasted_even_before_the_schedule():
         model.loss(pair(1))
 
 
-def test_single_frames_leave_no_choice_of_frame():
+def test_single_frames_do_not_allow_a_choice_of_frame():
     model = tiny_vicmae(contrast_head=None, recon_frames='first')
     with pytest.raises(ValueError, match="set it to 'both'"):
         model.loss(pair()[:1])
@@ -255,7 +255,7 @@ def test_a_backbone_may_return_vectors_but_not_maps():
         model.loss(pair())
 
 
-def test_nothing_to_train_is_said():
+def test_nothing_to_train_is_reported():
     model = tiny_vicmae(decoder=None, head=None)
     model.contrast_scale = 0.0
     with pytest.raises(ValueError, match='constant'):

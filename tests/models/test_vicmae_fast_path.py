@@ -1,4 +1,4 @@
-"""Only visible patches are embedded and only hidden ones predicted: the plain way's numbers."""
+"""Embedding only visible and predicting only hidden patches gives the numbers of the plain way."""
 import pytest
 import torch
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
@@ -87,27 +87,27 @@ def test_loss_and_gradients_are_mmpretrains(mask_ratio, dtype, tolerance):
     assert_same(fast(model, frames, noise), plain(model, frames, noise), tolerance)
 
 
-def test_hidden_patches_are_predicted_as_in_the_whole_picture():
+def test_hidden_patches_equal_those_of_the_full_prediction():
     model, (frames, noise) = model_of(torch.float64, 0.5), frames_and_noise(torch.float64)
     latent, mask, ids_restore = model.backbone(frames, noise=noise)
-    whole = model.neck(latent, ids_restore)
+    full = model.neck(latent, ids_restore)
     hidden = model.neck(latent, ids_restore, hidden_only=True)
     numbers = ids_restore.argsort(dim=1)[:, 8:]
     assert mask.gather(1, numbers).all()
     torch.testing.assert_close(
-        hidden, whole[torch.arange(8)[:, None], numbers], rtol=1e-12, atol=1e-12)
+        hidden, full[torch.arange(8)[:, None], numbers], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('chunks', [2, 3, 8])
 def test_chunks_of_the_decoder_change_nothing(chunks):
     frames, noise = frames_and_noise(torch.float64)
-    whole = fast(model_of(torch.float64, 0.75), frames, noise)
+    full = fast(model_of(torch.float64, 0.75), frames, noise)
     assert_same(
-        fast(model_of(torch.float64, 0.75, decoder_chunks=chunks), frames, noise), whole, 1e-14)
+        fast(model_of(torch.float64, 0.75, decoder_chunks=chunks), frames, noise), full, 1e-14)
 
 
 def kept_by_the_decoder(model: ViCMAE) -> int:
-    """Numbers that it keeps for the backward pass."""
+    """Count the numbers kept for the backward pass."""
     sizes = []
     with torch.autograd.graph.saved_tensors_hooks(
             lambda x: sizes.append(x.numel()) or x, lambda x: x):
@@ -119,9 +119,9 @@ def kept_by_the_decoder(model: ViCMAE) -> int:
 
 
 def test_chunks_of_the_decoder_keep_less_for_the_backward_pass():
-    whole, halves = (
+    full, halves = (
         kept_by_the_decoder(model_of(torch.float32, 0.75, decoder_chunks=n)) for n in (1, 2))
-    assert halves < whole / 2
+    assert halves < full / 2
 
 
 @pytest.mark.parametrize('block', [0, 2])
@@ -133,7 +133,7 @@ def test_every_block_of_the_decoder_can_be_checkpointed(block):
     assert_same(fast(saving, *batch), fast(plain, *batch), 1e-7)
 
 
-def test_compiled_without_a_break_and_once():
+def test_compiles_once_without_a_graph_break():
     model = model_of(torch.float32, 0.75, decoder_chunks=2)
     batches = [frames_and_noise(torch.float32) for _ in range(3)]
     want = [fast(model, *batch) for batch in batches]

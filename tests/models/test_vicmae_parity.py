@@ -1,4 +1,4 @@
-"""The whole model on 1, 2 and 4 processes: one global batch, one loss, one gradient."""
+"""The complete model on 1, 2 and 4 processes: same global batch, loss and gradient."""
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class SummedLoss(nn.Module):
 def step_of_method(method: str, dtype: torch.dtype) -> dict[str, Tensor]:
     torch.manual_seed(1)
     batch = [torch.randn(16, 3, 32, 32, dtype=dtype) for _ in range(2)]
-    # integers, so that the noise is no leaf of the gradient; distinct, so that nothing ties
+    # Integers, so that the noise gets no gradient; distinct, so that there are no ties.
     noise = torch.stack([torch.stack([torch.randperm(16) for _ in range(2)]) for _ in range(16)])
     result = step(SummedLoss(method, dtype), *batch, noise)
     return {name: value for name, value in result.items() if value is not None}  # fixed tables

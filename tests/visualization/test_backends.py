@@ -27,7 +27,7 @@ def test_tensorboard(tmp_path):
 
 
 class FakeWandb(ModuleType):
-    """Keeps what W&B would be sent."""
+    """Records what would be sent to W&B."""
 
     def __init__(self) -> None:
         super().__init__('wandb')

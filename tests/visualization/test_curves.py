@@ -1,4 +1,4 @@
-"""Curves: which records, joined how, in which panels."""
+"""Curves: which records are read, how runs are joined, and which panels show them."""
 import json
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def curves(figure: Figure) -> dict[str, dict[str, np.ndarray]]:
             for axis in figure.axes}
 
 
-def test_every_scalar_has_its_panel(tmp_path, figures):
+def test_every_scalar_has_a_panel(tmp_path, figures):
     full = dict(loss_recon=0.5, loss_contrast=0.2, contrast=8., contrast_weight=0.025,
                 embedding_std=0.9, pair_accuracy=0.6)
     path = write(tmp_path / 'scalars.json', [record(1, contrast_weight=0.), record(2, **full)])
@@ -65,7 +65,7 @@ def test_mae_has_no_empty_panels(tmp_path, figures):
     assert titles == {'reconstruction loss', 'total loss and its weighted parts', 'schedules'}
 
 
-def test_resumed_run_continues_where_it_began(tmp_path):
+def test_resumed_run_replaces_the_steps_it_repeats(tmp_path):
     first = write(tmp_path / '20260101_000000/vis_data/scalars.json',
                   [record(step) for step in (10, 20, 30)])
     second = write(tmp_path / '20260102_000000/vis_data/scalars.json',
@@ -76,17 +76,17 @@ def test_resumed_run_continues_where_it_began(tmp_path):
         (10, False), (20, False), (25, True), (35, True)]
 
 
-def test_validation_records_are_left_out(tmp_path):
+def test_validation_records_are_skipped(tmp_path):
     path = write(tmp_path / 's.json', [record(1), {'accuracy/top1': 50., 'step': 1}])
     assert [r['step'] for r in read_train_scalars([path])] == [1]
 
 
-def test_loss_that_broke_still_plots(tmp_path):
+def test_non_finite_losses_are_plotted(tmp_path):
     path = write(tmp_path / 's.json', [record(1), record(2, loss=float('nan'), recon=float('inf'))])
     plot_curves([path], tmp_path / 'curves.png')
 
 
-def test_line_cut_by_a_kill_is_left_out(tmp_path):
+def test_truncated_last_line_is_skipped(tmp_path):
     path = write(tmp_path / 's.json', [record(1), record(2)])
     path.write_text(path.read_text()[:-10])
     assert [r['step'] for r in read_train_scalars([path])] == [1]
@@ -95,7 +95,7 @@ def test_line_cut_by_a_kill_is_left_out(tmp_path):
 def test_wrong_files_are_named(tmp_path):
     text = tmp_path / 'log.txt'
     text.write_text('hello\nworld\n')
-    with pytest.raises(ValueError, match=r'log\.txt, line 1: expected one JSON object a line'):
+    with pytest.raises(ValueError, match=r'log\.txt, line 1: expected one JSON object per line'):
         plot_curves([text], tmp_path / 'curves.png')
     with pytest.raises(ValueError, match=r'no training record in .*empty\.json'):
         plot_curves([write(tmp_path / 'empty.json', [])], tmp_path / 'curves.png')

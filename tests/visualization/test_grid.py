@@ -1,11 +1,11 @@
-"""The grid holds every picture, unchanged but for whole-number enlargement, and its texts."""
+"""The grid shows every picture, unchanged except for integer enlargement, and its texts."""
 import numpy as np
 
 from vicmae_mm.visualization.grid import BACKGROUND, BAR, GAP, MIN_CELL, _shorten, draw_grid
 
 
 class Ruler:
-    """A font ten pixels a letter."""
+    """A font with ten pixels per letter."""
 
     def getlength(self, text: str) -> int:
         return 10 * len(text)
@@ -15,7 +15,7 @@ def plain(value: int, size: int = 224) -> np.ndarray:
     return np.full((size, size, 3), value, dtype=np.uint8)
 
 
-def test_pictures_stand_in_rows_and_columns():
+def test_pictures_are_in_rows_and_columns():
     grid = draw_grid(['a', 'b'], [('x', [[plain(10), plain(20)]]), ('y', [[plain(30), plain(40)]])])
     tops = [2 * BAR, 3 * BAR + 224 + GAP]
     for top, row in zip(tops, ((10, 20), (30, 40)), strict=True):
@@ -41,11 +41,11 @@ def test_texts_are_drawn_and_a_footnote_adds_lines():
     assert long.shape[1] == without.shape[1]
 
 
-def test_end_of_a_long_name_stays():
+def test_long_names_are_cut_at_the_front():
     short = _shorten('a_very_long_folder/clip.mp4', Ruler(), 120)
     assert short == '.../clip.mp4'
     assert _shorten('clip.mp4', Ruler(), 120) == 'clip.mp4'
 
 
-def test_names_in_other_scripts_do_no_harm():
+def test_names_in_other_scripts_are_accepted():
     assert draw_grid(['a'], [('视频 кот 🐈.mp4', [[plain(0)]])]).ndim == 3

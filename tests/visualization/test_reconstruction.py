@@ -1,4 +1,4 @@
-"""What is shown is what the network saw and predicted."""
+"""The pictures show what the network saw and predicted."""
 import numpy as np
 import pytest
 import torch
@@ -43,7 +43,7 @@ class Oracle(torch.nn.Module):
 @pytest.mark.parametrize('norm_pix', [True, False])
 @pytest.mark.parametrize('preprocessor', [
     PREPROCESSOR, dict(type='mmpretrain.SelfSupDataPreprocessor')], ids=['normalised', 'raw'])
-def test_perfect_prediction_is_the_frame_again(norm_pix, preprocessor):
+def test_perfect_prediction_restores_the_frame(norm_pix, preprocessor):
     model = tiny_vicmae(data_preprocessor=preprocessor, head=dict(norm_pix=norm_pix))
     frames = some_frames()
     frames[0] = 255 * (torch.rand(frames[0].shape) > 0.99)  # outliers show a wrong variance
@@ -64,7 +64,7 @@ def test_masks_are_where_the_network_had_them():
     assert np.array_equal(result.masked[~hidden], result.frame[~hidden])
     assert np.array_equal(result.completed[hidden], result.prediction[hidden])
     assert np.array_equal(result.completed[~hidden], result.frame[~hidden])
-    # The prediction changes with the visible patches alone.
+    # The prediction depends only on the visible patches.
     changed = frames.clone()
     changed.permute(0, 2, 3, 1)[torch.from_numpy(hidden)] = 0
     same = reconstruct_raw(model, changed, noise)
@@ -89,7 +89,7 @@ def test_pixels_beyond_the_range_are_clipped():
     assert (result.prediction == 255).all()
 
 
-def test_neither_mode_nor_randomness_nor_gradients_change():
+def test_does_not_change_mode_random_state_or_gradients():
     model = tiny_vicmae(data_preprocessor=PREPROCESSOR).train()
     model.backbone.layers[0].eval()
     modes = [module.training for module in model.modules()]
@@ -100,7 +100,7 @@ def test_neither_mode_nor_randomness_nor_gradients_change():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_mode_comes_back_after_an_error():
+def test_mode_is_restored_after_an_error():
     model = tiny_vicmae(data_preprocessor=PREPROCESSOR).train()
     with pytest.raises(ValueError, match='built for 32 x 32'):
         reconstruct(model, torch.zeros(1, 3, 40, 40), mask_noise(1, NUM_PATCHES, 0))
@@ -114,7 +114,7 @@ def test_dropout_is_off():
     assert np.array_equal(*pictures)
 
 
-def test_masks_follow_the_seed_alone():
+def test_masks_depend_only_on_the_seed():
     assert torch.equal(mask_noise(2, 5, 7), mask_noise(4, 5, 7)[:2])
     assert not torch.equal(mask_noise(2, 5, 7), mask_noise(2, 5, 8))
 
@@ -124,12 +124,12 @@ def test_rows_of_the_grid_follow_the_inputs():
     picture = draw_reconstruction(model, [('a pair', frames[:2]), ('an image', frames[2:])], 0)
     heights = [find(picture, frame.permute(1, 2, 0).numpy()) for frame in frames]
     assert heights == sorted(heights) and len(set(heights)) == 3
-    # the third row has a caption of its own above it
+    # The third row has its own caption above it.
     assert heights[2] - heights[1] > heights[1] - heights[0]
 
 
 def find(picture: np.ndarray, frame: np.ndarray) -> int:
-    """The row of the picture at which the (enlarged) frame stands in the first column."""
+    """The row of the picture at which the (enlarged) frame is in the first column."""
     scale = 192 // IMG_SIZE
     big = frame.repeat(scale, 0).repeat(scale, 1)
     left = picture[:, 6:6 + big.shape[1]]
@@ -137,7 +137,7 @@ def find(picture: np.ndarray, frame: np.ndarray) -> int:
                 if np.array_equal(left[y:y + len(big)], big))
 
 
-def test_norm_pix_is_said(monkeypatch):
+def test_footnote_explains_norm_pix(monkeypatch):
     notes = []
     monkeypatch.setattr('vicmae_mm.visualization.reconstruction.draw_grid',
                         lambda titles, sections, footnote: notes.append(footnote))

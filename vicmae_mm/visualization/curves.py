@@ -1,5 +1,6 @@
-"""Curves of a pre-training run, from the scalars mmengine writes to disk."""
+"""Curves of a pre-training run, drawn from the scalars that mmengine writes to disk."""
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from vicmae_mm.utils.errors import InputError
 
 Record = dict[str, float]
 
-# panel title, scalars drawn in it, limits of the y axis
+# title of the panel, its scalars, limits of the y axis
 PANELS: tuple[tuple[str, tuple[str, ...], tuple[float, float] | None], ...] = (
     ('reconstruction loss', ('recon', ), None),
     ('contrastive loss', ('contrast', ), None),
@@ -23,25 +24,22 @@ PANELS: tuple[tuple[str, tuple[str, ...], tuple[float, float] | None], ...] = (
 
 
 def find_scalars(work_dir: str | Path) -> list[Path]:
-    """Scalar files of all runs in a work directory, the oldest first."""
+    """Find the scalar files of all runs in a work directory, oldest first."""
     return sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
 
 
 def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
-    """Read the training records of a run and of the runs that resumed it.
+    """Read the training records, by increasing ``step``, of a run and the runs that resumed it.
 
     Args:
-        paths: Files of one JSON object a line, the oldest first. A later
-            file replaces what earlier ones say from its first step on.
-
-    Returns:
-        The records, each with its ``step``, in order.
+        paths: Files with one JSON object per line, oldest first.
 
     Raises:
-        ValueError: If a line is no JSON object.
+        ValueError: If a line is not a JSON object.
     """
     records: list[Record] = []
     for path in paths:
+        # A resumed run repeats the steps after its checkpoint: its records replace the earlier.
         new = [record for record in _read_lines(Path(path)) if 'loss' in record]
         if new:
             records = [record for record in records if record['step'] < new[0]['step']] + new
@@ -49,31 +47,29 @@ def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
 
 
 def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
-    """Draw losses, collapse monitors and schedules of one run.
-
-    Reconstruction and contrast have panels of their own. A panel without
-    data (contrast in an MAE run) is left out.
+    """Draw the losses, collapse monitors and schedules of one run; panels without data are omitted.
 
     Args:
         paths: As in :func:`read_train_scalars`, or mmengine's
             ``<timestamp>/vis_data/<timestamp>.json``.
-        png: Where to write the picture.
+        png: Output file.
 
     Raises:
-        ValueError: If the files hold no training record.
+        ValueError: If the files contain no training record.
     """
     records = read_train_scalars(paths)
     if not records:
         raise InputError(f'There is no training record in {", ".join(map(str, paths)) or "no file"}'
-                         ': it is written every LoggerHook.interval iterations.')
+                         ': records are written every LoggerHook.interval iterations.')
     panels = [panel for panel in PANELS
               if any(name in record for record in records for name in panel[1])]
-    number = len(panels) + 1  # and the schedules
-    columns = min(number, 4 if number > 6 else 3)
-    rows = -(-number // columns)
+    num_panels = len(panels) + 1  # and the schedules
+    columns = min(num_panels, 4 if num_panels > 6 else 3)
+    rows = math.ceil(num_panels / columns)
+    # Not pyplot: it keeps figures in global state and may need a display.
     figure = Figure(figsize=(4.6 * columns, 3.2 * rows), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axis, (title, names, limits) in zip(axes, panels):  # noqa: B905 (a panel less than axes)
+    for axis, (title, names, limits) in zip(axes, panels):  # noqa: B905 (more axes than panels)
         _draw_panel(axis, records, title, names, limits)
     _draw_schedules(axes[len(panels)], records)
     for axis in axes[len(panels) + 1:]:
@@ -88,18 +84,19 @@ def _read_lines(path: Path) -> list[Record]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            if number == len(lines) > 1:  # a killed run may leave half a line
+            # A killed run may leave half a line at the end.
+            if number == len(lines) > 1:
                 break
             raise InputError(
-                f'{path}, line {number}: expected one JSON object a line, as '
-                f"LocalVisBackend's scalars.json holds them ({error}).") from error
+                f'{path}, line {number}: expected one JSON object per line, as in '
+                f"LocalVisBackend's scalars.json ({error}).") from error
         if isinstance(record, dict):
             records.append(record)
     return records
 
 
 def _series(records: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a scalar, where it was logged."""
+    """Steps at which a scalar was logged, and its values."""
     points = [(record['step'], record[name]) for record in records if name in record]
     steps, values = np.array(points, dtype=float).reshape(-1, 2).T
     return steps, values
@@ -119,7 +116,7 @@ def _draw_panel(axis: Axes, records: list[Record], title: str, names: Sequence[s
 
 
 def _draw_schedules(axis: Axes, records: list[Record]) -> None:
-    """Learning rate, and on an axis of its own the contrast weight."""
+    """Draw the learning rate and, on an axis of its own, the contrast weight."""
     axis.plot(*_series(records, 'lr'), color='C0', label='lr')
     axis.set_ylabel('lr', color='C0')
     axis.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))

@@ -1,4 +1,5 @@
 """A grid of pictures with column titles and captions."""
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,28 +8,26 @@ from PIL import Image, ImageDraw, ImageFont
 Section = tuple[str, Sequence[Sequence[np.ndarray]]]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-MIN_CELL = 192  # px: smaller pictures are enlarged by a whole factor
+MIN_CELL = 192  # px; smaller pictures are enlarged by an integer factor
 GAP = 6  # px between cells
 FONT_SIZE = 16
-BAR = FONT_SIZE + 12  # px: height of a line of text
+BAR = FONT_SIZE + 12  # px, height of a line of text
 BACKGROUND, TEXT, FAINT = (255, 255, 255), (0, 0, 0), (90, 90, 90)
 
 
 def draw_grid(titles: Sequence[str], sections: Sequence[Section],
               footnote: str = '') -> np.ndarray:
-    """Draw sections of rows below each other, under common column titles.
+    """Draw sections of rows under common column titles, as uint8 (height, width, 3) RGB.
 
     Args:
-        titles: One title a column.
-        sections: Each a caption and its rows; a row holds one uint8 (H, W, 3)
-            RGB picture a column, all of the same size.
-        footnote: A line at the bottom; too long a line is wrapped.
-
-    Returns:
-        The picture, uint8 (height, width, 3) RGB.
+        titles: One title per column.
+        sections: A caption and its rows each; a row has one uint8 (H, W, 3) RGB picture per
+            column, all of the same size.
+        footnote: Text at the bottom; wrapped if it is too long.
     """
     height, width = sections[0][1][0][0].shape[:2]
-    scale = -(-MIN_CELL // min(height, width)) if min(height, width) < MIN_CELL else 1
+    # An integer factor and nearest neighbour, so that pixels and patch borders stay sharp.
+    scale = math.ceil(MIN_CELL / min(height, width, MIN_CELL))
     cell_h, cell_w = height * scale, width * scale
     font = ImageFont.load_default(size=FONT_SIZE)
     total_width = len(titles) * (cell_w + GAP) + GAP
@@ -57,7 +56,8 @@ def draw_grid(titles: Sequence[str], sections: Sequence[Section],
 
 
 def _shorten(text: str, font: Font, width: int) -> str:
-    """Cut the front off a text that is too wide: the end of a path says more."""
+    """Shorten a text that is too wide at its front."""
+    # Captions are paths, whose end says more.
     if font.getlength(text) <= width:
         return text
     while text and font.getlength('...' + text) > width:
@@ -66,7 +66,7 @@ def _shorten(text: str, font: Font, width: int) -> str:
 
 
 def _wrap(text: str, font: Font, width: int) -> list[str]:
-    """Break a text into lines at its spaces."""
+    """Break a text into lines at spaces."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f'{lines[-1]} {word}') <= width:

@@ -1,4 +1,4 @@
-"""What a masked autoencoder sees of a frame and what it makes of it."""
+"""Pictures of masked frames and of their reconstructions."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -18,59 +18,49 @@ if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
 TITLES = ('frame', 'masked', 'reconstruction', 'reconstruction + visible')
-NORM_PIX_NOTE = ('The network predicts patches of mean 0 and variance 1 (norm_pix): '
-                 "mean and contrast of each patch are the original's.")
+NORM_PIX_NOTE = ('The network predicts patches with mean 0 and variance 1 (norm_pix): '
+                 'the mean and contrast of each patch are taken from the original.')
 GREY = 127.
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Pictures of B frames, each array uint8 (B, H, W, 3) RGB.
+    """Pictures of B frames, each array uint8 (B, H, W, 3) RGB."""
 
-    Args:
-        frame: What the network was given.
-        masked: The same with the hidden patches in grey.
-        prediction: All patches as predicted, visible ones too.
-        completed: The predicted patches where they were hidden, else the frame.
-    """
-
-    frame: np.ndarray
-    masked: np.ndarray
-    prediction: np.ndarray
-    completed: np.ndarray
+    frame: np.ndarray  # the input of the network
+    masked: np.ndarray  # the same with hidden patches in grey
+    prediction: np.ndarray  # all predicted patches, including the visible ones
+    completed: np.ndarray  # predicted patches where they were hidden, the frame elsewhere
 
 
 def check_can_reconstruct(model: nn.Module) -> None:
-    """Raise ValueError if the model has no decoder."""
+    """Raise a ValueError if the model has no decoder."""
     if not getattr(model, 'with_neck', False):
         raise InputError('This model has no decoder (it was trained on contrast alone), so there '
                          'is no reconstruction to draw.')
 
 
 def mask_noise(num_frames: int, num_patches: int, seed: int) -> Tensor:
-    """Masking noise (num_frames, num_patches) that depends on the seed alone.
+    """Masking noise (num_frames, num_patches) that depends only on the seed.
 
-    It comes from a generator of its own: training's random state is not
-    touched. The first rows are the same for any ``num_frames``.
+    The first rows are the same for any ``num_frames``.
     """
+    # A generator of its own, so that pictures do not change the random numbers of training.
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(num_frames, num_patches, generator=generator)
 
 
 @torch.no_grad()
 def reconstruct(model: ViCMAE, frames: Tensor, noise: Tensor) -> Reconstruction:
-    """Mask frames, encode what is left and decode the whole.
+    """Mask frames, encode their visible patches and decode all patches.
 
-    The model is in eval mode meanwhile; every module's own mode is restored.
+    Runs in evaluation mode; the mode of every module is restored afterwards.
 
     Args:
         model: A model with a decoder, not in a DDP wrapper.
-        frames: (B, 3, H, W), 0 to 255, as the data pipeline delivers them to
-            the model's ``data_preprocessor``.
-        noise: Masking noise (B, L): the smallest stay visible.
-
-    Returns:
-        The pictures, in 8-bit RGB.
+        frames: (B, 3, H, W), 0 to 255, as the data pipeline passes them to the model's
+            ``data_preprocessor``.
+        noise: Masking noise (B, L): the patches with the smallest values stay visible.
 
     Raises:
         ValueError: If the model has no decoder.
@@ -82,8 +72,8 @@ def reconstruct(model: ViCMAE, frames: Tensor, noise: Tensor) -> Reconstruction:
         patches = model.neck(latent, ids_restore).float()
     head = model.head
     if head.norm_pix:
+        # The inverse of MAEPretrainHead.construct_target, which normalises each patch.
         target = head.patchify(images)
-        # the inverse of MAEPretrainHead.construct_target
         patches = patches * (target.var(-1, keepdim=True) + 1e-6).sqrt() + target.mean(
             -1, keepdim=True)
     hidden = head.unpatchify(mask[..., None].expand_as(patches))
@@ -98,18 +88,12 @@ def reconstruct(model: ViCMAE, frames: Tensor, noise: Tensor) -> Reconstruction:
 
 def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tensor]]],
                         seed: int) -> np.ndarray:
-    """Draw the picture grid of several inputs: a row a frame, a column a stage.
+    """Draw several inputs as one picture, uint8 (H, W, 3) RGB: a row per frame, a column per stage.
 
     Args:
-        model: As in :func:`reconstruct`.
-        inputs: Caption and frames (3, H, W) of each input, all of one size.
+        model: A model with a decoder, as in :func:`reconstruct`.
+        inputs: Caption and frames (3, H, W) of each input, all of the same size.
         seed: Seed of the masks.
-
-    Returns:
-        The picture, uint8 (H, W, 3) RGB.
-
-    Raises:
-        ValueError: If the model has no decoder.
     """
     check_can_reconstruct(model)
     frames = torch.stack([frame for _, frames in inputs for frame in frames])
@@ -123,7 +107,8 @@ def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tens
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluate, then give each module its own mode back (a frozen part may differ)."""
+    """Set evaluation mode, then restore the mode of every module."""
+    # Per module, because a frozen part may be in evaluation mode while the rest trains.
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -142,5 +127,5 @@ def _to_pixels(model: ViCMAE, images: Tensor) -> Tensor:
 
 
 def _to_uint8(images: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in 0 to 255 -> uint8 (B, H, W, 3)."""
+    """Convert (B, 3, H, W) in 0 to 255 to uint8 (B, H, W, 3)."""
     return images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -30,7 +30,7 @@ def test_visible_patches_are_those_of_smallest_noise(ratio, keep):
 
 
 def test_same_weights_and_noise_give_mmpretrains_output():
-    """fp64: a convolution of all patches sums in another order than products of the visible."""
+    """In fp64: a convolution over all patches sums in a different order than products."""
     vit, stock = tiny_vit(), MAEViT(arch=TINY, img_size=32, patch_size=8)
     stock.load_state_dict(vit.state_dict())
     images = torch.rand(2, 3, 32, 32, dtype=torch.float64)

@@ -2,7 +2,7 @@
 import importlib.util
 from typing import Any
 
-import mmengine.runner.activation_checkpointing as mended
+import mmengine.runner.activation_checkpointing as patched
 import pytest
 import torch
 from mmpretrain.models import VisionTransformer
@@ -19,7 +19,7 @@ EXACT = dict(rtol=0, atol=1e-12)
 
 
 def randomised(model: Any) -> Any:
-    """The model in fp64 and eval mode, every parameter drawn."""
+    """The model in fp64 and eval mode, with random parameters."""
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model.double().eval()
@@ -43,7 +43,7 @@ def still_clip(image: torch.Tensor, num_frames: int) -> torch.Tensor:
 @pytest.mark.parametrize('separable', [True, False])
 @pytest.mark.parametrize('tubelet', [1, 2, 4])
 @pytest.mark.parametrize('out_type', ['cls_token', 'avg_featmap'])
-def test_one_tubelet_of_a_still_clip_is_the_image(out_type, tubelet, separable):
+def test_one_tubelet_of_identical_frames_equals_the_image_encoder(out_type, tubelet, separable):
     image, encoder = torch.rand(2, 3, 32, 32).double(), image_vit(out_type)
     video = video_vit(tubelet, tubelet_size=tubelet, out_type=out_type,
                       separable_position=separable)
@@ -52,8 +52,8 @@ def test_one_tubelet_of_a_still_clip_is_the_image(out_type, tubelet, separable):
 
 
 @pytest.mark.parametrize('separable', [True, False])
-def test_without_class_token_any_still_clip_is_the_image(separable):
-    # every patch occurs T' times among the keys, with equal weight: the average is the same
+def test_without_class_token_identical_frames_equal_the_image_encoder(separable):
+    # Every patch occurs T' times among the keys, with equal weight: the average is the same.
     image, encoder = torch.rand(2, 3, 32, 32).double(), image_vit('avg_featmap',
                                                                   with_cls_token=False)
     video = video_vit(16, with_cls_token=False, separable_position=separable)
@@ -61,15 +61,15 @@ def test_without_class_token_any_still_clip_is_the_image(separable):
     torch.testing.assert_close(video(still_clip(image, 16)), encoder(image)[0], **EXACT)
 
 
-def test_with_class_token_a_longer_still_clip_is_not_the_image():
-    # its key stands against T' times as many patches
+def test_with_class_token_a_longer_clip_differs_from_the_image_encoder():
+    # The class token's key competes with T' times as many patches.
     image, encoder = torch.rand(2, 3, 32, 32).double(), image_vit('avg_featmap')
     video = video_vit(16)
     video.load_state_dict(encoder.state_dict())
     assert (video(still_clip(image, 16)) - encoder(image)[0]).abs().max() > 1e-3
 
 
-def test_positions_are_where_time_and_space_say():
+def test_position_table_is_time_major():
     video = video_vit(6)
     table = video.position_table(video.grid)
     for time in range(3):
@@ -86,7 +86,7 @@ def test_output_shapes(out_type, shape):
     assert video_vit(out_type=out_type)(torch.rand(2, 3, 4, 32, 32).double()).shape == shape
 
 
-def test_feature_map_lies_as_the_clip():
+def test_feature_map_has_the_layout_of_the_clip():
     video = video_vit(out_type='featmap', final_norm=False)
     clip = torch.rand(1, 3, 4, 32, 32).double()
     tokens = []
@@ -104,7 +104,7 @@ def test_several_layers_give_a_tuple():
 def test_other_sizes_are_encoded_by_interpolated_positions(separable):
     video = video_vit(4, separable_position=separable)
     assert video(torch.rand(2, 3, 8, 48, 40).double()).shape == (2, 32)
-    # a table that is the same everywhere stays so, whatever the size
+    # A constant table stays constant for any size.
     video.pos_embed.data[:] = 0.5
     if separable:
         video.temporal_embed.data[:] = 0.25
@@ -116,7 +116,7 @@ def test_other_sizes_are_encoded_by_interpolated_positions(separable):
 
 
 @pytest.mark.parametrize('shape', [(2, 3, 32, 32), (2, 3, 5, 32, 32)])
-def test_what_is_no_clip_is_refused(shape):
+def test_refuses_inputs_that_are_not_clips(shape):
     with pytest.raises(ValueError, match='T a multiple of 2 frames, but got'):
         video_vit()(torch.rand(shape).double())
 
@@ -167,7 +167,7 @@ def gradients(model: torch.nn.Module, clip: torch.Tensor) -> dict[str, torch.Ten
 
 
 @pytest.mark.parametrize('frozen', [-1, 1])
-def test_checkpointing_leaves_results_and_gradients_alone(frozen):
+def test_checkpointing_does_not_change_results_or_gradients(frozen):
     # behind a frozen stem, reentrant checkpointing would give the other layers no gradient
     clip = torch.rand(8, 3, 4, 32, 32).double()
     plain = video_vit(drop_path_rate=0.5, frozen_stages=frozen).train()
@@ -185,7 +185,7 @@ def test_checkpointing_leaves_results_and_gradients_alone(frozen):
 
 
 def kept_bytes(model: torch.nn.Module, clip: torch.Tensor) -> int:
-    """What a forward pass leaves allocated while its output is alive."""
+    """Memory that a forward pass keeps allocated while its output is alive."""
     with torch.profiler.profile(profile_memory=True) as profile:
         out = model(clip)  # noqa: F841
     return sum(event.self_cpu_memory_usage for event in profile.events())
@@ -196,25 +196,25 @@ def test_checkpointing_saves_memory():
     clip = torch.rand(4, 3, 4, 32, 32).double()
     plain = kept_bytes(video_vit(arch=arch).train(), clip)
     saving = kept_bytes(video_vit(arch=arch, with_cp=True).train(), clip)
-    # a layer keeps its input (1 x width a token) instead of some 20 x width
+    # A layer keeps its input (1 x width per token) instead of about 20 x width.
     assert 0 < saving < plain / 4
 
 
 def stock_activation_checkpointing() -> Any:
-    """mmengine's module as it is in its file, without the patch of vicmae_mm.compat."""
-    spec = importlib.util.spec_from_file_location('stock_checkpointing', mended.__file__)
+    """mmengine's unpatched module, without the fix of vicmae_mm.compat."""
+    spec = importlib.util.spec_from_file_location('stock_checkpointing', patched.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.mark.filterwarnings('ignore:None of the inputs have requires_grad')
-def test_mmengines_checkpointing_gives_gradients_only_with_the_mend():
+def test_mmengines_checkpointing_gives_gradients_only_with_the_fix():
     clip = torch.rand(2, 3, 4, 32, 32).double()
     plain = torch.nn.Sequential()
     plain.add_module('backbone', video_vit())
     expected = gradients(plain, clip)
-    for module, works in ((stock_activation_checkpointing(), False), (mended, True)):
+    for module, works in ((stock_activation_checkpointing(), False), (patched, True)):
         model = torch.nn.Sequential()
         model.add_module('backbone', video_vit())
         model.add_module('head', torch.nn.Linear(32, 32).double())

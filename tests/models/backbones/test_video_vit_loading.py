@@ -46,7 +46,7 @@ def encoder(pretrained) -> dict[str, torch.Tensor]:
 
 
 def inflated(encoder: dict, tubelet: int = 2) -> dict[str, torch.Tensor]:
-    """What the encoder's weights are to be in a video encoder with average pooling."""
+    """Expected weights of a video encoder with average pooling."""
     expected = {key.replace('ln1', 'ln2') if key.startswith('ln1') else key: value
                 for key, value in encoder.items()}
     flat = encoder['patch_embed.projection.weight']
@@ -80,7 +80,7 @@ def test_class_token_keeps_the_final_norm(encoder):
     assert torch.equal(model.ln1.weight, encoder['ln1.weight'])
 
 
-def test_image_checkpoint_itself_is_left_alone(encoder):
+def test_image_checkpoint_itself_is_not_changed(encoder):
     before = {key: value.clone() for key, value in encoder.items()}
     video_vit().load_state_dict(encoder)
     assert_equal(encoder, before)
@@ -89,7 +89,7 @@ def test_image_checkpoint_itself_is_left_alone(encoder):
 @pytest.mark.parametrize('kwargs', [
     dict(), dict(out_type='cls_token'), dict(separable_position=False),
     dict(with_cls_token=False), dict(final_norm=True), dict(num_frames=2)], ids=str)
-def test_own_checkpoint_comes_back_bit_by_bit(kwargs):
+def test_own_checkpoint_loads_bit_identically(kwargs):
     source, model = drawn(video_vit(**kwargs)), video_vit(**kwargs)
     model.load_state_dict(source.state_dict())
     assert_equal(model.state_dict(), source.state_dict())

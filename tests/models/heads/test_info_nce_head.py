@@ -16,7 +16,7 @@ def pairs(number: int = 6, channels: int = 5, dtype: torch.dtype = torch.float64
 
 def by_loops(online: Tensor, target: Tensor, videos: list[int], temperature: float,
              symmetric: bool, negatives: str) -> Tensor:
-    """Eq. 7, a pair and a candidate at a time."""
+    """Eq. 7, one pair and one candidate at a time."""
     branches = [F.normalize(online), F.normalize(target)]
     losses = []
     for own in (0, 1) if symmetric else (0, ):
@@ -83,7 +83,7 @@ def test_video_alone_in_the_batch_is_not_nan() -> None:
     assert loss.item() == 0 and not online.grad.any() and not target.grad.any()
 
 
-def test_autocast_leaves_precision_alone() -> None:
+def test_autocast_does_not_reduce_precision() -> None:
     online, target = pairs(16, 32, torch.float32)
     want = InfoNCEHead().loss(online, target)
     with torch.autocast('cpu', dtype=torch.bfloat16):

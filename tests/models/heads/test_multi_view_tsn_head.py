@@ -1,4 +1,4 @@
-"""MultiViewTSNHead: the mean of the views' softmax, which mmaction2's head can't give."""
+"""MultiViewTSNHead: the mean of the views' softmax, which mmaction2's head cannot give."""
 import pytest
 import torch
 from mmaction.structures import ActionDataSample
@@ -25,7 +25,7 @@ def scores(head: torch.nn.Module, features: torch.Tensor, videos: int) -> torch.
 
 
 def brute_force(head: torch.nn.Module, features: torch.Tensor, videos: int) -> torch.Tensor:
-    """Loops over videos and views; the features lie view by view."""
+    """Loops over videos and views; the features are ordered view by view."""
     frames = iter(features)
     result = []
     for _ in range(videos):
@@ -41,7 +41,7 @@ def test_mean_over_views_of_the_softmax():
     features = torch.randn(2 * VIEWS * SEGMENTS, WIDTH)
     ours = build('vicmae_mm.MultiViewTSNHead', num_segments=SEGMENTS)
     expected = brute_force(ours, features, videos=2)
-    # fp32 sums of a few numbers below 10 in another order
+    # fp32 sums of a few numbers below 10 in a different order
     torch.testing.assert_close(scores(ours, features, 2), expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(
         scores(build('mmaction.TSMHead', num_segments=SEGMENTS), features, 2), expected,
@@ -58,7 +58,7 @@ def test_stock_head_averages_before_the_softmax():
     assert (got - brute_force(stock, features, videos=2)).abs().max() > 0.05
 
 
-def test_one_view_and_training_are_those_of_the_stock_head():
+def test_one_view_and_training_equal_the_stock_head():
     features = torch.randn(3 * SEGMENTS, WIDTH)
     ours = build('vicmae_mm.MultiViewTSNHead', num_segments=SEGMENTS)
     stock = build('mmaction.TSNHead')
@@ -77,7 +77,7 @@ def test_feature_maps_are_pooled():
         atol=1e-6, rtol=0)
 
 
-def test_frames_that_make_no_whole_views_are_refused():
+def test_frames_that_cannot_be_divided_into_views_are_refused():
     head = build('vicmae_mm.MultiViewTSNHead', num_segments=SEGMENTS)
     with pytest.raises(ValueError, match='10 frames per video cannot be divided into views'):
         head(torch.randn(10, WIDTH), num_segs=10)

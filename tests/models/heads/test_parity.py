@@ -63,7 +63,7 @@ class AuthorsInfoNCE(nn.Module):
 
 
 class MmpretrainInfoNCE(nn.Module):
-    """mmpretrain's SimCLR on given embeddings: its gather leaves the other ranks' losses out."""
+    """mmpretrain's SimCLR on given embeddings: its gather ignores the losses of other ranks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def run(method: str, dtype: torch.dtype, fault: str | None = None) -> dict[str, 
     """The step of a method on the global batch; the same model and batch in every process."""
     torch.manual_seed(4)
     batch = [torch.randn(PAIRS, CHANNELS).to(dtype) for _ in range(2)]
-    # two pairs a video, both on one process
+    # two pairs per video, both on one process
     videos = torch.arange(PAIRS) // 2
     model = Method(method, dict(type='BN1d') if fault == 'batch norm' else BATCH_NORM).to(dtype)
     if fault == 'positives':
@@ -118,7 +118,7 @@ def test_same_on_any_number_of_processes(world_size: int) -> None:
 
 @pytest.mark.parametrize('world_size', [2, 4])
 def test_known_faults_are_not_the_same(world_size: int) -> None:
-    """The check above would not have let any of them pass."""
+    """The test above detects each of them."""
     results = run_distributed(run_all, world_size, FAULTS)[0]
     for (method, dtype, fault), got in zip(FAULTS, results, strict=True):
         difference, _ = worst_difference(got, run(method, dtype))

@@ -18,7 +18,7 @@ def pair(number: int = 8, channels: int = 6) -> list[Tensor]:
     return [torch.randn(number, channels, requires_grad=True) for _ in range(2)]
 
 
-def test_is_the_squared_distance_of_eq_2() -> None:
+def test_equals_the_squared_distance_of_eq_2() -> None:
     online, target = pair()
     distance = (F.normalize(online) - F.normalize(target)).square().sum(1).mean()
     torch.testing.assert_close(SimSiamHead(predictor=None).loss(online, target), distance)
@@ -48,8 +48,8 @@ def test_equals_mmpretrains_head_both_ways() -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-def test_stop_grad_decides_what_the_target_learns() -> None:
-    """Without a predictor both ways have one gradient, of which stop_grad leaves a half."""
+def test_stop_grad_halves_the_gradient_without_a_predictor() -> None:
+    """Without a predictor both directions have the same gradient; stop_grad leaves half of it."""
     online, target = pair()
     stopped, free = (
         torch.autograd.grad(
@@ -67,7 +67,7 @@ def test_default_predictor_is_simsiams() -> None:
     assert type(SimSiamHead().predictor.bn0).__name__ == 'SyncBN1d'
 
 
-def test_autocast_leaves_the_distance_alone() -> None:
+def test_autocast_does_not_reduce_precision() -> None:
     online, target = pair()
     head = SimSiamHead(predictor=None)
     want = head.loss(online, target)

@@ -1,4 +1,4 @@
-"""VICReg against eqs. 3 to 5 written out by other means."""
+"""VICReg against eqs. 3 to 5, computed independently."""
 import pytest
 import torch
 from mmengine.utils import digit_version
@@ -65,7 +65,7 @@ def test_gradient() -> None:
         assert torch.autograd.gradcheck(VICRegHead(**options).loss, (p, z))
 
 
-def test_autocast_leaves_precision_alone() -> None:
+def test_autocast_does_not_reduce_precision() -> None:
     p, z = (x.float() for x in pair(16, 8))
     want = VICRegHead().loss(p, z)
     with torch.autocast('cpu', dtype=torch.bfloat16):

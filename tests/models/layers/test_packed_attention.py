@@ -29,7 +29,7 @@ Attention = Callable[[Tensor, int], Tensor]
 
 @pytest.fixture(scope='module')
 def interpreter() -> Iterator[ProcessPoolExecutor]:
-    """A process whose Triton kernels are interpreted."""
+    """A process that runs Triton kernels in the interpreter."""
     pytest.importorskip('triton')
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
         with pytest.MonkeyPatch.context() as patch:
@@ -77,17 +77,17 @@ def interpreted_errors(attention: Attention, length: int, dims: int,
 def test_kernels_compute_attention(interpreter: ProcessPoolExecutor, length: int,
                                    dims: int) -> None:
     job = interpreter.submit(interpreted_errors, by_kernels, length, dims, torch.float32)
-    assert max(job.result()) < 2e-6  # some roundings to fp32's 6e-8 one upon the other
+    assert max(job.result()) < 2e-6  # several roundings of 6e-8 (fp32) add up
 
 
-def test_half_precision_is_as_exact_as_that_of_torch(interpreter: ProcessPoolExecutor) -> None:
+def test_half_precision_is_as_accurate_as_torch(interpreter: ProcessPoolExecutor) -> None:
     ours, theirs = (interpreter.submit(interpreted_errors, attention, 99, 32, torch.float16)
                     for attention in (by_kernels, by_torch))
     assert all(a < 1.5 * b for a, b in zip(ours.result(), theirs.result(), strict=True))
 
 
 def errors_of_extreme_scores() -> list[tuple[float, float]]:
-    """With scores of about +800 and -800, where a padded key with its score of 0 would matter."""
+    """Scores of about +800 and -800, where a padded key with a score of 0 would matter."""
     found = []
     for sign in (1, -1):
         qkv, grad = random_inputs(5, 16)
@@ -97,7 +97,7 @@ def errors_of_extreme_scores() -> list[tuple[float, float]]:
     return found
 
 
-def test_scores_of_any_size(interpreter: ProcessPoolExecutor) -> None:
+def test_extreme_scores(interpreter: ProcessPoolExecutor) -> None:
     found = interpreter.submit(errors_of_extreme_scores).result()
     # fp32 holds a score of 800 to 3e-5, which is the relative error of a weight
     assert all(error < 1e-3 for pair in found for error in pair)
@@ -113,7 +113,7 @@ def check_registration() -> None:
         assert a.equal(b)
 
 
-def test_op_is_traced_whole(interpreter: ProcessPoolExecutor) -> None:
+def test_op_is_traced_without_a_graph_break(interpreter: ProcessPoolExecutor) -> None:
     interpreter.submit(check_registration).result()
 
 
@@ -138,7 +138,7 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         packed_attention(torch.zeros(shape), HEADS)
 
 
-def test_modules_of_a_model_are_turned() -> None:
+def test_modules_of_a_model_are_converted() -> None:
     class Other(MultiheadAttention):
         """A forward of its own."""
 
@@ -157,7 +157,7 @@ def test_modules_of_a_model_are_turned() -> None:
 
 
 @pytest.mark.parametrize('option', [dict(attn_drop=.1), dict(v_shortcut=True), dict(qk_scale=1.)])
-def test_what_the_kernels_lack_is_refused(option: dict) -> None:
+def test_unsupported_options_are_refused(option: dict) -> None:
     with pytest.raises(ValueError, match=f'has no {next(iter(option))}'):
         PackedAttention(48, HEADS, **option)
 
@@ -167,8 +167,8 @@ def test_what_the_kernels_lack_is_refused(option: dict) -> None:
     (128, 64, torch.bfloat16, True), (129, 64, torch.bfloat16, False),
     (50, 64, torch.float32, False), (50, 24, torch.bfloat16, False),
     (50, 128, torch.bfloat16, False), (0, 64, torch.bfloat16, False)])
-def test_what_the_kernels_take_on_a_gpu(monkeypatch: pytest.MonkeyPatch, length: int, dims: int,
-                                        dtype: torch.dtype, fit: bool) -> None:
+def test_which_inputs_the_kernels_take(monkeypatch: pytest.MonkeyPatch, length: int, dims: int,
+                                       dtype: torch.dtype, fit: bool) -> None:
     monkeypatch.setattr(module, '_HAS_TRITON', True)
     monkeypatch.setattr(module, '_is_ampere_or_later', lambda device: True)
     with FakeTensorMode():

@@ -1,4 +1,4 @@
-"""SyncBN1d is nn.BatchNorm1d of the whole batch."""
+"""SyncBN1d equals nn.BatchNorm1d on the global batch."""
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ SHAPES = [(8, C), (8, C, 3)]
 
 
 class Weighted(nn.Module):
-    """Two normalisations, and a loss that tells rows and channels apart."""
+    """Two normalisations, and a loss that weighs every row and channel differently."""
 
     def __init__(self, kind: type[nn.BatchNorm1d], options: dict) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def steps(kind: str) -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize('world_size', [1, 2, 4])
-def test_many_processes_are_one_batch(world_size: int) -> None:
+def test_equals_one_process_with_the_global_batch(world_size: int) -> None:
     """Loss, input and parameter gradients, running statistics, on every rank."""
     alone = steps('torch')
     for results in run_distributed(steps, world_size, 'sync'):
@@ -51,13 +51,13 @@ def test_many_processes_are_one_batch(world_size: int) -> None:
             assert difference < 1e-12, where
 
 
-def test_torchs_own_would_not_be() -> None:
+def test_torchs_batch_norm_differs() -> None:
     got = run_distributed(steps, 2, 'torch')[0][0]
     assert worst_difference(got, steps('torch')[0])[0] > 0.05
 
 
 @pytest.mark.parametrize('options', OPTIONS)
-def test_one_process_is_torchs(options: dict) -> None:
+def test_one_process_equals_torch(options: dict) -> None:
     mine, theirs = SyncBN1d(C, **options), nn.BatchNorm1d(C, **options)
     assert mine.state_dict().keys() == theirs.state_dict().keys()
     for train in (True, True, False):
@@ -71,7 +71,7 @@ def test_one_process_is_torchs(options: dict) -> None:
 def odd_cases() -> dict[str, Tensor]:
     rank = get_rank()
     out = {}
-    # evaluation talks to nobody: one rank alone may do it
+    # Evaluation does not communicate: one rank alone may do it.
     norm = SyncBN1d(C).eval()
     norm.running_mean.fill_(2.)
     if rank == 0:
@@ -81,7 +81,7 @@ def odd_cases() -> dict[str, Tensor]:
     norm.train()
     out['unequal'] = norm(rows[:3] if rank == 0 else rows[3:])
     out['var'] = norm.running_var
-    # where E[x^2] - E[x]^2 has no digit left
+    # far from 0, where E[x^2] - E[x]^2 loses all digits
     torch.manual_seed(0)
     far = 1e4 + torch.randn(64, C)
     out['far'] = SyncBN1d(C)(far.chunk(get_world_size())[rank])
@@ -112,7 +112,7 @@ def test_odd_cases() -> None:
     assert 'expected 2D or 3D input' in first['message']
 
 
-def test_name_and_errors_are_torchs() -> None:
+def test_name_and_errors_are_those_of_torch() -> None:
     name, layer = build_norm_layer(dict(type='vicmae_mm.SyncBN1d'), C, postfix=0)
     assert name == 'bn0' and isinstance(layer, SyncBN1d)
     with pytest.raises(ValueError, match='more than 1 value per channel'):

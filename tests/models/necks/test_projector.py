@@ -1,4 +1,4 @@
-"""The layers of each projector, and what becomes of their weights."""
+"""The layers of each projector variant and their weights."""
 import pytest
 import torch
 from mmengine.model import BaseModule
@@ -38,7 +38,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize('variant', LAYERS)
-def test_variant_is_the_written_sequence(variant: str) -> None:
+def test_variant_has_the_documented_layers(variant: str) -> None:
     layers, names = LAYERS[variant]
     sequence, projector = nn.Sequential(*layers), Projector(C, variant)
     with_state = [i for i, layer in enumerate(layers) if layer.state_dict()]
@@ -71,7 +71,7 @@ def test_widths_can_be_set() -> None:
 
 
 def test_is_mmpretrains_neck_under_its_keys() -> None:
-    """So a checkpoint of one loads in the other."""
+    """Checkpoints are interchangeable between the two."""
     neck = NonLinearNeck(C, W, W, num_layers=3, with_bias=True, with_last_bn=False,
                          with_last_bias=True, with_avg_pool=False, norm_cfg=dict(type='BN1d'))
     projector = Projector(C)
@@ -91,7 +91,7 @@ def test_other_normalisation() -> None:
     assert type(Projector(C, norm_cfg=dict(type='BN1d')).bn0) is nn.BatchNorm1d
 
 
-def test_models_initialisation_reaches_in() -> None:
+def test_initialisation_of_the_model_applies() -> None:
     class Model(BaseModule):
 
         def __init__(self) -> None:

@@ -36,7 +36,7 @@ def test_reads_patches_or_class_token_only(mode: str) -> None:
     assert bool(x.grad[:, 1:].any()) == (mode != 'cls')
 
 
-def test_gem_lies_between_mean_and_maximum() -> None:
+def test_gem_is_between_mean_and_maximum() -> None:
     x = tokens().abs()
     mean, maximum = TokenPooling('mean')(x), TokenPooling('max')(x)
     torch.testing.assert_close(TokenPooling('gem', p=1.).double()(x), mean)

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device: random by sample, repeatable by step and rank."""
+"""Augmentation of batches on the device: random per sample, repeatable per step and rank."""
 import gc
 import sys
 
@@ -57,7 +57,7 @@ def test_ranks_draw_differently_and_leave_the_same_random_state(batch, monkeypat
     assert torch.equal(*states)
 
 
-def test_colours_the_frames_it_is_told_to(batch):
+def test_augments_only_the_selected_frames(batch):
     plain = PairDataPreprocessor(**NORMAL)(batch)['inputs']
     first, second = augmented(batch, frames=[1])
     assert torch.equal(first, plain[0])
@@ -83,19 +83,19 @@ def test_grey_is_the_luma_of_the_bytes(batch):
     assert torch.equal(batch['inputs'][0], before)
 
 
-def test_autocast_does_not_coarsen_the_colours(batch):
+def test_autocast_does_not_reduce_precision(batch):
     plain = augmented(batch)[1]
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert torch.equal(augmented(batch)[1], plain)
 
 
-def test_kornia_does_not_follow_to_another_device():
+def test_kornia_stays_off_the_device():
     preprocessor = AugmentedPairPreprocessor(COLOURS, **NORMAL).to('meta')
     transforms, = preprocessor._transforms
     assert {transform.device.type for transform in transforms.children()} == {'cpu'}
 
 
-def test_holds_on_to_no_batch(batch):
+def test_does_not_keep_the_batch(batch):
     preprocessor = AugmentedPairPreprocessor(COLOURS, **NORMAL)
     preprocessor(batch, True)
     gc.collect()
@@ -105,18 +105,18 @@ def test_holds_on_to_no_batch(batch):
 
 
 @pytest.mark.parametrize('setting', [dict(type='Brighten'), dict(type='base'), dict(p=0.1)])
-def test_refuses_what_kornia_has_not(setting):
+def test_refuses_unknown_augmentations(setting):
     with pytest.raises(ValueError, match=f'kornia.augmentation has no {setting.get("type")!r}'):
         AugmentedPairPreprocessor([setting])
 
 
-def test_a_wrong_argument_is_the_configs():
+def test_a_wrong_argument_is_reported():
     with pytest.raises(TypeError, match='prob') as info:
         AugmentedPairPreprocessor([dict(type='RandomGrayscale', prob=0.2)])
     assert user_message(info.value) is not None
 
 
-def test_refuses_positions_and_says_what_is_missing(monkeypatch):
+def test_refuses_wrong_positions_and_names_a_missing_package(monkeypatch):
     with pytest.raises(ValueError, match='AugmentedPairPreprocessor: frames'):
         AugmentedPairPreprocessor([], frames=[2])
     monkeypatch.setitem(sys.modules, 'kornia', None)

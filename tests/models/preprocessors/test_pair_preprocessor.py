@@ -1,4 +1,4 @@
-"""What the model sees is what mmpretrain's preprocessor would show it."""
+"""PairDataPreprocessor against mmpretrain's preprocessor, bit by bit."""
 import pytest
 import torch
 from mmengine.dataset import default_collate, pseudo_collate
@@ -20,7 +20,7 @@ def batch(dtype=torch.uint8, collate=default_collate):
 @pytest.mark.parametrize('settings', [
     NORMAL, dict(NORMAL, to_rgb=True), dict(rgb_to_bgr=True), dict(NORMAL, non_blocking=True)])
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.float32, torch.float64, torch.int64])
-def test_equals_the_stock_preprocessor_to_the_last_bit(settings, dtype):
+def test_is_bit_identical_to_the_stock_preprocessor(settings, dtype):
     data = batch(dtype)
     wanted = SelfSupDataPreprocessor(**settings)(data, True)
     got = PairDataPreprocessor(**settings)(data, True)
@@ -30,7 +30,7 @@ def test_equals_the_stock_preprocessor_to_the_last_bit(settings, dtype):
     assert [sample.filename for sample in got['data_samples']] == ['0.mp4', '1.mp4', '2.mp4']
 
 
-def test_takes_a_single_view_and_leaves_the_batch_as_it_was():
+def test_takes_a_single_view_and_does_not_change_the_batch():
     view = batch(torch.float32)['inputs'][0]
     before = view.clone()
     got = PairDataPreprocessor(**NORMAL)(dict(inputs=view))
@@ -40,6 +40,6 @@ def test_takes_a_single_view_and_leaves_the_batch_as_it_was():
     assert torch.equal(view, before)
 
 
-def test_says_which_collate_function_it_needs():
+def test_error_names_the_required_collate_function():
     with pytest.raises(ValueError, match='default_collate'):
         PairDataPreprocessor(**NORMAL)(batch(collate=pseudo_collate))

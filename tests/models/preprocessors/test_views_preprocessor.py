@@ -25,7 +25,7 @@ def video(seed: int, in_a_row: bool) -> Views:
         'normalised', 'from BGR', 'as they are', 'bytes', 'one number'])
 @pytest.mark.parametrize('format_shape', ['NCTHW', 'NCHW'])
 @pytest.mark.parametrize('videos', [1, 2])
-def test_result_is_the_stock_one(settings, format_shape, videos):
+def test_equals_the_stock_preprocessor(settings, format_shape, videos):
     inputs = [video(n, format_shape == 'NCHW') for n in range(videos)]
     before = [views.frames.clone() for views in inputs]
     samples = [ActionDataSample().set_gt_label(n) for n in range(videos)]
@@ -41,7 +41,7 @@ def test_result_is_the_stock_one(settings, format_shape, videos):
                for views, frames in zip(inputs, before, strict=True))
 
 
-def test_clips_go_the_stock_way():
+def test_clips_are_left_to_the_stock_class():
     batch = dict(inputs=[torch.full((1, 3, 2, 8, 8), value, dtype=torch.uint8) for value in (7, 9)],
                  data_samples=[ActionDataSample().set_gt_label(n) for n in range(2)])
     got, expected = (kind(**NORMALISE, format_shape='NCTHW')(dict(batch))['inputs']
@@ -49,7 +49,7 @@ def test_clips_go_the_stock_way():
     assert got.shape == (2, 1, 3, 2, 8, 8) and torch.equal(got, expected)
 
 
-def test_frames_that_are_no_bytes_are_not_written_to():
+def test_float_frames_are_not_modified_in_place():
     views = video(0, in_a_row=False)
     views.frames = views.frames.float()
     before = views.frames.clone()
@@ -59,7 +59,7 @@ def test_frames_that_are_no_bytes_are_not_written_to():
 
 @pytest.mark.parametrize('views', [True, False])
 @pytest.mark.parametrize('training', [True, False])
-def test_what_is_trained_on_is_mixed(views, training):
+def test_training_batches_are_mixed(views, training):
     inputs = [video(n, in_a_row=False) for n in range(2)]
     preprocessor = ViewsDataPreprocessor(**NORMALISE, format_shape='NCTHW', blending=dict(
         type='vicmae_mm.MixupCutmix', num_classes=2))
