@@ -1,4 +1,4 @@
-"""A video, and a folder for the indexes of videos."""
+"""Fixtures: a video, and a folder for indexes."""
 import pytest
 
 from tests.helpers.videos import make_video

@@ -1,4 +1,4 @@
-"""Random access equals a decode from the start, for every kind of file and every backend."""
+"""Random access equals a sequential decode, for every kind of file and every backend."""
 import os
 from functools import cache
 from itertools import pairwise
@@ -24,14 +24,14 @@ NOT_FOR_OTHERS = COUNTED | {
     'edit_list', 'open_gop', 'hevc', 'mpeg4', 'intra_refresh', 'rotated_90', 'rotated_180',
     'rotated_270'
 }
-# Turned by what the container says, which the packets alone do not tell.
+# Rotated by what the container says; the packets alone do not say it.
 CONTAINER_ONLY = {'rotated_90', 'rotated_180', 'rotated_270'}
 DECORD_CANNOT_OPEN = {'mkv_without_length', 'av1'}
 TURNS = {'rotated_90': -1, 'rotated_180': 2, 'rotated_270': 1}  # counter-clockwise quarters
 
 
 def decode_from_start(path: Path, turns: int = 0) -> list[np.ndarray]:
-    """The truth: PyAV's own sequential decode, turned by what the test wrote into the file."""
+    """The truth: PyAV's own sequential decode, rotated by what the test wrote into the file."""
     with av.open(str(path)) as container:
         return [np.rot90(frame.to_ndarray(format='rgb24'), turns)
                 for frame in container.decode(video=0)]
@@ -73,7 +73,7 @@ def test_pyav_equals_a_decode_from_the_start(case, name):
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_by_a_kept_index_as_well(case, name, tmp_path):
+def test_with_a_kept_index_as_well(case, name, tmp_path):
     path, truth = case(name)
     store = IndexStore(str(tmp_path))
     with open_video(str(path), store=store) as first, open_video(str(path)) as plain:
@@ -83,7 +83,7 @@ def test_by_a_kept_index_as_well(case, name, tmp_path):
         assert isinstance(reader, IndexedReader) == (name not in CONTAINER_ONLY)
         assert (reader.num_frames, reader.fps) == (plain.num_frames, plain.fps)
         assert wrong_frames(reader, truth) == []
-        fell_back = getattr(reader, '_opened', None) is not None
+        fell_back = getattr(reader, '_fallback', None) is not None
         assert fell_back == (name == 'intra_refresh')
 
 
@@ -164,8 +164,8 @@ def test_cases_are_what_they_claim(case):
     assert case('rotated_90')[1][0].shape == (64, 48, 3)
 
 
-def test_turned_video_is_upright(tmp_path):
-    """Frames stored lying on their side, with the note how to turn them, come out as drawn."""
+def test_rotated_video_is_upright(tmp_path):
+    """Frames stored on their side, with their rotation in the file, come out as drawn."""
     for degrees in (90, 180, 270):
         path = make_video(tmp_path / f'{degrees}.mp4', 3, rotation=degrees)
         drawn = np.rot90(draw_frame(2), -degrees // 90)

@@ -1,4 +1,4 @@
-"""Files that libavformat opens, up to a point."""
+"""Files that libavformat opens, but that are damaged or not quite videos."""
 from types import SimpleNamespace
 
 import av
@@ -16,7 +16,7 @@ def test_unknown_codec(tmp_path):
     data = path.read_bytes()
     at = data.index(b'avc1', data.index(b'stsd'))
     path.write_bytes(data[:at] + b'zzzz' + data[at + 4:])
-    with pytest.raises(VideoError, match='damaged header, or is coded in a way unknown to PyAV'):
+    with pytest.raises(VideoError, match='damaged header, or a codec that PyAV does not know'):
         open_video(str(path))
 
 
@@ -47,7 +47,7 @@ def test_cover_picture_is_not_a_video(tmp_path):
         open_video(str(path))
 
 
-def test_lost_piece_of_mpeg_ts_is_no_end(tmp_path):
+def test_lost_piece_of_mpeg_ts_is_not_the_end(tmp_path):
     path = make_video(tmp_path / 'a.ts', 40, size=(128, 96))
     data = path.read_bytes()
     path.write_bytes(data[:188 * 20] + data[188 * 21:])
@@ -62,7 +62,7 @@ def test_lost_piece_of_mpeg_ts_is_no_end(tmp_path):
 
 @pytest.mark.parametrize('error', [av.error.InvalidDataError, av.error.OSError])
 def test_error_while_reading(error):
-    """Damaged content ends the video where it is; a failing disk is not taken for that."""
+    """A video ends where its content is damaged; a failing disk is an error."""
     def failing(stream):
         yield SimpleNamespace(size=1, is_corrupt=False)
         raise error(5, 'no more')

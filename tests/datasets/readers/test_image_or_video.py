@@ -1,4 +1,4 @@
-"""Frames of files: which, in what colours, of what size."""
+"""Frames of files: which frames, colours and size."""
 import shutil
 
 import numpy as np
@@ -31,9 +31,9 @@ def test_image_in_its_own_colours_and_upright(tmp_path):
     caption, (image, ) = read_frames(tmp_path / 'a.png')
     assert caption == 'a.png' and np.array_equal(image, frame)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    Image.fromarray(frame).save(tmp_path / 'turned.png', exif=exif)
-    assert np.array_equal(read_frames(tmp_path / 'turned.png')[1][0], np.rot90(frame, -1))
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
+    Image.fromarray(frame).save(tmp_path / 'rotated.png', exif=exif)
+    assert np.array_equal(read_frames(tmp_path / 'rotated.png')[1][0], np.rot90(frame, -1))
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGBA', 'P', 'CMYK'])

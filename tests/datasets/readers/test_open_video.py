@@ -1,4 +1,4 @@
-"""Choosing a backend, and one plain reason for everything that can be wrong with a file."""
+"""Choosing a backend, and a clear reason for everything that can be wrong with a file."""
 import os
 import pickle
 import sys
@@ -78,7 +78,7 @@ def test_cut_off_before_any_frame(tmp_path, kept):
         open_video(str(path))
 
 
-def test_error_survives_the_way_from_a_worker():
+def test_error_survives_being_sent_by_a_worker():
     error = pickle.loads(pickle.dumps(VideoError('a b.mp4', 'is empty')))
     assert (error.path, error.reason, str(error)) == ('a b.mp4', 'is empty', 'a b.mp4: is empty')
 
@@ -101,7 +101,7 @@ def test_any_file_name(tmp_path, monkeypatch, name, backend):
 
 
 def test_decord_never_sees_mpeg_ts(tmp_path, monkeypatch):
-    """decord 0.6 does not come back from some of them."""
+    """decord 0.6 never returns from some of them."""
     pytest.importorskip('decord')
     said = []
     monkeypatch.setattr(messages, '_said', set())
@@ -109,7 +109,7 @@ def test_decord_never_sees_mpeg_ts(tmp_path, monkeypatch):
     monkeypatch.setattr(factory.DecordReader, '__init__', lambda *args: pytest.fail('opened it'))
     with open_video(str(make_video(tmp_path / 'a.ts', 20)), 'decord') as reader:
         assert read_frame_number(reader.get_frames([13])[0]) == 13
-    assert any('not for decord, PyAV reads it' in text for text in said)
+    assert any('PyAV reads it instead of decord' in text for text in said)
 
 
 def test_backend_that_miscounts_is_not_used(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The index against hand-written packets; test_accuracy.py has it against real ones."""
+"""The index of hand-written packets; test_accuracy.py has real ones."""
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +19,7 @@ def index_of(pts: list[int | None], keyframes: set[int], hidden: set[int] = froz
                         stream=stream) for i, time in enumerate(pts)], stream)
 
 
-def test_order_of_showing_and_where_to_start():
+def test_presentation_order_and_where_to_start():
     # I0 P3 B1 B2 | I6 B4 B5 P7: an open GOP, whose B4 and B5 need what precedes I6
     index = index_of([0, 3, 1, 2, 6, 4, 5, 7], keyframes={0, 4})
     assert index.unreliable_reason == '' and not index.edited
@@ -34,7 +34,7 @@ def test_hidden_packets_are_not_frames_but_may_be_started_from():
     assert index.start_of(3) == 0
 
 
-@pytest.mark.parametrize(('doubt', 'changes'), [
+@pytest.mark.parametrize(('reason', 'changes'), [
     ('missing', dict(pts=[0, None, 1])),
     ('occur twice', dict(pts=[0, 2, 2])),
     ('cut off', dict(pts=[0, 2, 1], keyframes=set())),
@@ -45,8 +45,8 @@ def test_hidden_packets_are_not_frames_but_may_be_started_from():
     ('no reliable', dict(pts=[0, 2, 1], container='avi')),
     ('hold no frame', dict(pts=[0, 2, 1], codec='vp8')),
 ])
-def test_doubts(unreliable_reason, changes):
-    assert unreliable_reason in index_of(**(dict(keyframes={0}) | changes)).unreliable_reason
+def test_reasons_for_being_unreliable(reason, changes):
+    assert reason in index_of(**(dict(keyframes={0}) | changes)).unreliable_reason
 
 
 def test_ascending_stamps_are_right_where_nothing_is_reordered():
@@ -54,7 +54,7 @@ def test_ascending_stamps_are_right_where_nothing_is_reordered():
     assert index_of([0], keyframes={0}).unreliable_reason == ''
 
 
-def test_a_hidden_repeat_of_a_stamp_is_none():
+def test_a_time_stamp_repeated_by_a_hidden_packet_is_not_a_problem():
     assert index_of([0, 2, 2, 1], keyframes={0}, hidden={2}).unreliable_reason == ''
 
 
@@ -78,5 +78,5 @@ def test_what_an_h264_packet_holds(headers, disposable, refreshes):
 
 
 @pytest.mark.parametrize('data', [b'\0\3\1\5', b'\0\3\1\5\5\0', b'\0\2\1\5\xff\xff\1'])
-def test_a_packet_that_is_not_whole_is_not_left_out(data):
+def test_an_incomplete_packet_is_not_left_out(data):
     assert not is_disposable(AvcPacket(data))

@@ -21,10 +21,10 @@ from vicmae_mm.datasets.readers import (
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
 
-@pytest.fixture(params=['looked through', 'by a kept index'])
+@pytest.fixture(params=['scanned', 'with a kept index'])
 def opened(request, tmp_path) -> Callable[[str], VideoReader]:
     """Opens a video, for the first time or again."""
-    if request.param == 'looked through':
+    if request.param == 'scanned':
         return open_video
     store = IndexStore(str(tmp_path / 'indexes'))
 
@@ -96,7 +96,7 @@ def test_index_out_of_range(tmp_path, index):
 
 @pytest.mark.parametrize('kept', [1, 2, 3, 17, 39])
 def test_cut_off_file_has_the_frames_that_are_left(tmp_path, opened, kept):
-    """The header still promises 40 frames; the packets that are whole decode, all of them."""
+    """The header still promises 40 frames; all complete packets are decoded."""
     path = make_video(tmp_path / 'a.mp4', 40, muxer_options={'movflags': 'faststart'})
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == 40
@@ -119,7 +119,7 @@ def damaged_video(path: Path) -> Path:
     return path
 
 
-def test_damaged_file_serves_its_whole_part_and_says_how_much_that_is(tmp_path, opened):
+def test_damaged_file_gives_its_undamaged_part_and_says_how_much_that_is(tmp_path, opened):
     path = damaged_video(tmp_path / 'a.mp4')
     with opened(str(path)) as reader:
         assert [read_frame_number(f) for f in reader.get_frames([3, 15])] == [3, 15]
@@ -132,7 +132,7 @@ def test_damaged_file_serves_its_whole_part_and_says_how_much_that_is(tmp_path, 
 
 @pytest.mark.parametrize('seed', [2, 3, 6, 9])
 def test_flipped_bits_do_not_change_which_frame_is_which(tmp_path, opened, seed):
-    """A decoder conceals damage; what it makes up is at least what a decode from 0 makes up."""
+    """A decoder conceals damage; the result is at least that of a decode from the start."""
     path = make_video(tmp_path / 'a.mp4', 40, muxer_options={'movflags': 'faststart'})
     with av.open(str(path)) as container:
         packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
@@ -166,7 +166,7 @@ def test_decoder_that_contradicts_the_index_is_recounted_once(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize('name', ['mpeg4_avi', 'cut_inside_gop'])
-def test_counting_is_said_once_and_the_count_is_remembered(tmp_path, monkeypatch, caplog, name):
+def test_counting_is_reported_once_and_the_count_is_cached(tmp_path, monkeypatch, caplog, name):
     monkeypatch.setattr(messages, '_said', set())
     said = []
     monkeypatch.setattr(messages, 'print_log', lambda text, **kw: said.append((text, kw['level'])))

@@ -7,7 +7,6 @@ from typing import TextIO
 
 from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger
 from vicmae_mm.datasets.readers import VideoError, open_video
-from vicmae_mm.datasets.readers.container import file_identity
 from vicmae_mm.datasets.readers.pyav_reader import count_frames
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.file_state import FileState, file_state
@@ -36,7 +35,7 @@ def _find_problem(path: str, every_frame: bool) -> str | None:
             last = video.num_frames - 1
             video.get_frames([0, last // 2, last])
             if every_frame:
-                decoded = count_frames(*file_identity(path))
+                decoded = count_frames(path, *file_state(path))
                 if decoded < video.num_frames:
                     return f'only {decoded} of its {video.num_frames} frames decode'
     except ImportError:

@@ -1,7 +1,6 @@
-"""What every video reader is, and the one error it raises about a file."""
+"""The interface of video readers, and the error they raise about a file."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -12,14 +11,9 @@ Self = TypeVar('Self', bound='VideoReader')
 
 
 class VideoError(UserError, RuntimeError):
-    """Something is wrong with a video file, as opposed to with the program.
+    """The video file at ``path`` cannot be read; ``reason`` says why in a few words."""
 
-    Attributes:
-        path: The file.
-        reason: What is wrong with it, in a few words. ``str(error)`` reads ``path: reason``.
-    """
-
-    # A data loader rebuilds an error of its worker from one argument, the traceback as text.
+    # The default is for data loaders: they rebuild a worker's error from its traceback alone.
     def __init__(self, path: str, reason: str = '') -> None:
         super().__init__(path, reason)  # both, so that a worker process can pickle it
         self.path = path
@@ -30,15 +24,15 @@ class VideoError(UserError, RuntimeError):
 
 
 class VideoReader(ABC):
-    """An opened video, whose frames are numbered 0, 1, ... in the order they are shown.
+    """An open video, whose frames are numbered 0, 1, ... in presentation order.
 
-    Frame ``i`` is the ``i``-th frame of a decode from the start, turned upright where the file
-    says how, whichever frames are asked for and in whatever order.
+    Frame ``i`` is the ``i``-th frame of a sequential decode, rotated as the file specifies,
+    whichever frames are requested and in whatever order.
 
     Attributes:
         path: The file.
-        num_frames: How many frames there are, >= 1.
-        fps: Average frames a second; 0.0 where the file does not say.
+        num_frames: Number of frames, >= 1.
+        fps: Average frames per second; 0.0 if the file does not say.
     """
 
     def __init__(self, path: str, num_frames: int, fps: float) -> None:
@@ -47,35 +41,31 @@ class VideoReader(ABC):
         self.fps = fps
 
     def get_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
-        """Decode some frames; a frame asked for several times is decoded once.
+        """Decode frames; each is decoded once, however often it is requested.
 
         Args:
             indices: Frame numbers in [0, num_frames), in any order, repeats allowed.
 
         Returns:
-            One HxWx3 uint8 RGB array for each index, in the order asked, none sharing memory.
+            One HxWx3 uint8 RGB array per index, in the order requested, none sharing memory.
 
         Raises:
             IndexError: A number is outside [0, num_frames).
-            VideoError: A frame does not decode.
+            VideoError: A frame cannot be decoded.
         """
         wanted = [int(i) for i in indices]
         for i in wanted:
             if not 0 <= i < self.num_frames:
-                raise IndexError(
-                    f'{self.path}: frame {i} was asked for, but the frames of this video are '
-                    f'numbered 0 to {self.num_frames - 1}')
+                raise IndexError(f'{self.path}: frame {i} was asked for, but the frames of this '
+                                 f'video are numbered 0 to {self.num_frames - 1}')
         frames = self._decode(sorted(set(wanted)))
-        given: set[int] = set()
-        result = []
-        for i in wanted:
-            result.append(frames[i].copy() if i in given else frames[i])
-            given.add(i)
-        return result
+        # Callers may change a frame in place, so a repeated one is a copy.
+        return [frames[i] if i not in wanted[:n] else frames[i].copy()
+                for n, i in enumerate(wanted)]
 
     @abstractmethod
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        """The frames ``wanted``, which are ascending, distinct and in range."""
+        """Decode the frames ``wanted``, which are ascending, distinct and in range."""
 
     @abstractmethod
     def close(self) -> None:
@@ -84,6 +74,5 @@ class VideoReader(ABC):
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

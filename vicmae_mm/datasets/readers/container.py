@@ -1,4 +1,4 @@
-"""Opening video files with PyAV, with one plain reason for each way that this can fail."""
+"""Opening video files with PyAV, with a clear reason for each way in which this can fail."""
 from __future__ import annotations
 
 import os
@@ -11,17 +11,16 @@ import numpy as np
 from .base import VideoError
 
 if TYPE_CHECKING:
+    from av import Packet, VideoFrame
     from av.container import InputContainer
-    from av.packet import Packet
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# What libavformat opens as a "video" though it is text, a picture or a list of other files.
+# What libavformat opens as "video" although it is text, a picture or a list of other files.
 NOT_VIDEOS = ('tty', 'image2', 'hls', 'dash', 'concat', 'sdp')
 
 
 def library() -> ModuleType:
-    """PyAV, or an ImportError that says what to install."""
+    """Return PyAV, or raise an ImportError that says what to install."""
     try:
         import av
     except ImportError as error:
@@ -34,12 +33,13 @@ def open_container(path: str) -> InputContainer:
 
     Raises:
         ImportError: PyAV is not installed.
-        VideoError: It isn't there, is not a regular file, is empty, or is not a video.
+        VideoError: The file does not exist, is not a regular file, is empty, or is not a video.
     """
     av = library()
     _check_file(path)
     try:
-        # "file:", or a name such as "a:b.mp4" would be taken for a network address
+        # Without "file:", a name such as "a:b.mp4" would be taken for a URL. Metadata that are not
+        # UTF-8 would be an error, and are not used.
         container = av.open(f'file:{path}', metadata_errors='ignore')
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, 'strerror', None) or error
@@ -47,12 +47,12 @@ def open_container(path: str) -> InputContainer:
     name = container.format.name
     if name in NOT_VIDEOS or name.endswith('_pipe'):
         container.close()
-        raise VideoError(path, f'is not a video (its content is of the kind "{name}")')
+        raise VideoError(path, f'is not a video (its format is "{name}")')
     return container
 
 
 def video_stream(container: InputContainer, path: str) -> VideoStream:
-    """The first video stream that is not a cover picture; the others are not read any more.
+    """Select the first video stream that is not a cover picture; the others are skipped.
 
     Raises:
         VideoError: There is none, or PyAV has no decoder for it.
@@ -65,8 +65,9 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
                         for stream in container.streams})
         raise VideoError(path, f'has no video in it, only {" and ".join(kinds) or "nothing"}')
     if streams[0].codec_context is None:
-        raise VideoError(path, 'has a damaged header, or is coded in a way unknown to PyAV')
-    streams[0].codec_context.thread_count = 1  # more cost a data loader's worker CPU time
+        raise VideoError(path, 'has a damaged header, or a codec that PyAV does not know')
+    # A data loader has a worker per core: more threads only cost more CPU time.
+    streams[0].codec_context.thread_count = 1
     for other in container.streams:
         if other is not streams[0]:
             other.discard = Discard.all
@@ -74,16 +75,17 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
 
 
 def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator[Packet]:
-    """All whole packets of ``stream``, up to where the file is cut off or damaged.
+    """All complete packets of ``stream``, up to where the file is cut off or damaged.
 
     Raises:
-        VideoError: The file can't be read (an error of the disk or network, not of its content).
+        VideoError: The file cannot be read (an error of the disk or network, not of its content).
     """
     import av
     try:
         for packet in container.demux(stream):
+            # The rest of a packet where the file is cut off. In MPEG-TS, any packet may be marked.
             if packet.is_corrupt and container.format.name != 'mpegts':
-                return  # what is left of the last one; in MPEG-TS any packet may be marked
+                return
             if packet.size:  # the last one is empty and only flushes
                 yield packet
     except av.error.InvalidDataError:
@@ -93,13 +95,7 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
 
 
 def decode_all(path: str) -> Iterator[VideoFrame]:
-    """All frames of a video in their order, from a fresh decoder: what a reader must equal.
-
-    Ends early where the decoder refuses what follows.
-
-    Raises:
-        VideoError: As for :func:`open_container`, :func:`video_stream` and :func:`demux`.
-    """
+    """Decode all frames in order, up to where the decoder fails: the reference for every reader."""
     from av import FFmpegError
     with open_container(path) as container:
         stream = video_stream(container, path)
@@ -112,9 +108,9 @@ def decode_all(path: str) -> Iterator[VideoFrame]:
 
 
 def upright(frame: VideoFrame) -> np.ndarray:
-    """The HxWx3 uint8 RGB picture of a frame, turned and mirrored as its file asks."""
-    # One thread: more of them stay with the frame, and a forked worker that frees a frame of
-    # its parent would wait for them for ever.
+    """The HxWx3 uint8 RGB picture of a frame, rotated and mirrored as its file specifies."""
+    # One thread: more would stay with the frame, and a forked worker that frees a frame of its
+    # parent would wait for them forever.
     image = frame.to_ndarray(format='rgb24', threads=1)
     matrix: Any = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None:
@@ -128,14 +124,8 @@ def upright(frame: VideoFrame) -> np.ndarray:
     return np.ascontiguousarray(image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1])
 
 
-def file_identity(path: str) -> tuple[str, int, int]:
-    """What tells one state of a file from another: path, size in bytes, time of change in ns."""
-    status = os.stat(path)
-    return path, status.st_size, status.st_mtime_ns
-
-
 def _check_file(path: str) -> None:
-    """Tell apart what libavformat would all call an input/output error."""
+    # libavformat would report all of these as an "input/output error".
     if os.path.isdir(path):
         raise VideoError(path, 'is a folder')
     if not os.path.exists(path):

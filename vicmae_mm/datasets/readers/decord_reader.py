@@ -1,4 +1,4 @@
-"""Reading with decord, of the files that decord seeks in rightly."""
+"""Reading with decord files in which it seeks correctly."""
 from types import ModuleType
 
 import numpy as np
@@ -9,19 +9,14 @@ from .base import VideoError, VideoReader
 class DecordReader(VideoReader):
     """Reads single frames with decord, in its accurate mode (never ``efficient``).
 
-    Only for files in which :func:`~vicmae_mm.datasets.readers.seekability.seek_problem` finds
-    nothing; :func:`~vicmae_mm.datasets.readers.open_video` sees to that.
-
-    Raises:
-        ImportError: decord is not installed.
-        VideoError: decord can't open or decode the file.
+    Only for files without a :func:`~vicmae_mm.datasets.readers.factory.seek_problem`.
     """
 
     def __init__(self, path: str) -> None:
         self._decord = self.library()
         try:
             self._video = self._decord.VideoReader(path, num_threads=1)
-            # It opens some, 48 pixels wide for one, that it can't convert.
+            # It opens some files that it cannot convert to RGB, such as those 48 pixels wide.
             self._video.get_batch([0]).asnumpy()
         except (self._decord.DECORDError, RuntimeError, UnicodeError) as error:
             raise VideoError(path, f'decord cannot read it ({_first_line(error)})') from error
@@ -29,12 +24,11 @@ class DecordReader(VideoReader):
 
     @staticmethod
     def library() -> ModuleType:
-        """The module, or an ImportError that says what to install."""
+        """Return the module, or raise an ImportError that says what to install."""
         try:
             import decord
         except ImportError as error:
-            raise ImportError("the video backend 'decord' needs decord: pip install decord"
-                              ) from error
+            raise ImportError("the backend 'decord' needs decord: pip install decord") from error
         return decord
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
@@ -50,5 +44,5 @@ class DecordReader(VideoReader):
 
 
 def _first_line(error: Exception) -> str:
-    """decord's messages carry a C++ stack trace."""
+    # The remaining lines of decord's messages are a C++ stack trace.
     return str(error).strip().split('\n')[0]

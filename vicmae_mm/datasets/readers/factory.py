@@ -1,4 +1,4 @@
-"""The one way in: a path and the name of a backend, an opened video."""
+"""The entry point: opens a video with a backend that returns its frames correctly."""
 from vicmae_mm.datasets.readers.kept_index.index_store import IndexStore
 from vicmae_mm.datasets.readers.kept_index.indexed_reader import open_indexed
 from vicmae_mm.utils.errors import InputError
@@ -6,8 +6,8 @@ from vicmae_mm.utils.errors import InputError
 from .base import VideoError, VideoReader
 from .decord_reader import DecordReader
 from .messages import warn_once
+from .packet_index import PacketIndex, is_instant_refresh
 from .pyav_reader import PyAVReader
-from .seekability import seek_problem
 from .torchcodec_reader import TorchCodecReader
 
 BACKENDS = {'pyav': PyAVReader, 'torchcodec': TorchCodecReader, 'decord': DecordReader}
@@ -15,42 +15,39 @@ BACKENDS = {'pyav': PyAVReader, 'torchcodec': TorchCodecReader, 'decord': Decord
 
 def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None,
                device: str = 'cpu') -> VideoReader:
-    """Open a video for reading single frames.
+    """Open a video for reading single frames; close it, or use a ``with`` statement.
 
     Args:
         path: A local file.
-        backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. The last two also need PyAV, which
-            looks at the packets of a file first: a file in which they would return other frames
-            than a decode from the start is read by PyAV instead, and the log says so.
-        store: Where indexes are kept, which make opening a video again cheaper; for PyAV only.
-        device: Where torchcodec decodes; PyAV, where it takes its place, does so on the CPU.
-
-    Returns:
-        The open reader: close it, or use it in a ``with`` statement.
+        backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. The last two need PyAV as well: it
+            reads a file instead, with a warning, if they would return wrong frames.
+        store: Keeps indexes, which make opening a video again cheaper; for PyAV only.
+        device: Where torchcodec decodes; PyAV always uses the CPU.
 
     Raises:
         ValueError: There is no such backend.
         ImportError: The package of the backend is not installed; the message names it.
-        VideoError: The file is missing, is not a video, or holds no frame that decodes.
+        VideoError: The file is missing, is not a video, or has no frame that can be decoded.
     """
     check_backend(backend)
     if backend == 'pyav':
         return PyAVReader(path) if store is None else open_indexed(path, store)
     other = DecordReader if backend == 'decord' else TorchCodecReader
-    other.library()
+    other.library()  # if it is not installed, the first file tells, even one for PyAV
     pyav = PyAVReader(path)
     problem = seek_problem(pyav)
     if not problem:
         try:
             reader = other(path) if device == 'cpu' else TorchCodecReader(path, device)
+            # Otherwise they number frames differently, for a reason not known here.
             if reader.num_frames == pyav.num_frames:
                 pyav.close()
                 return reader
-            problem = f'{backend} counts {reader.num_frames} frames of {pyav.num_frames}'
+            problem = f'{backend} finds {reader.num_frames} frames instead of {pyav.num_frames}'
             reader.close()
         except VideoError as error:
             problem = error.reason
-    warn_once(f'{problem}: not for {backend}, PyAV reads it', path)
+    warn_once(f'{problem}: PyAV reads it instead of {backend}', path)
     return pyav
 
 
@@ -59,3 +56,33 @@ def check_backend(backend: str) -> None:
     if backend not in BACKENDS:
         raise InputError(f'there is no video backend {backend!r}, only '
                          f'{", ".join(map(repr, BACKENDS))}')
+
+
+# decord and torchcodec seek to what the container calls a keyframe, and number frames by their
+# packets. Measured against a sequential decode, both return wrong frames (or none) if an edit list
+# hides packets, if a keyframe does not cut all references, or if time stamps are unreliable. decord
+# also returns garbage for rotated frames, and never returns from MPEG-TS.
+def seek_problem(reader: PyAVReader) -> str:
+    """Why a library that seeks by itself may return wrong frames of this video, or ''."""
+    index = reader.index
+    if index.unreliable_reason:
+        return index.unreliable_reason
+    if index.edited:
+        return 'an edit list hides some of its packets'
+    if not _closed_gops(index) or not _instant_refresh(reader):
+        return 'frames after a keyframe may refer to frames before it (open GOP)'
+    if reader.rotated:
+        return 'its frames are stored rotated or mirrored'
+    return ''
+
+
+def _closed_gops(index: PacketIndex) -> bool:
+    """Whether no frame is decoded after a keyframe but shown before it."""
+    ends = [*index.keyframes[1:], len(index.pts)]
+    return all(min(index.pts[key:end]) == index.pts[key]
+               for key, end in zip(index.keyframes, ends, strict=True))
+
+
+def _instant_refresh(reader: PyAVReader) -> bool:
+    """Whether nothing after any keyframe refers to anything before it, for H.264."""
+    return all(map(is_instant_refresh, reader.read_packets(reader.index.keyframes)))

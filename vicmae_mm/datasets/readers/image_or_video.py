@@ -11,15 +11,17 @@ from mmcv.transforms import Compose
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from vicmae_mm.datasets.readers import VideoError, open_video
 from vicmae_mm.utils.errors import InputError
+
+from .base import VideoError
+from .factory import open_video
 
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
 
 def middle_pair(total: int) -> list[int]:
-    """The pair that stands for what training draws: at one and three quarters of a video."""
+    """The typical pair of training: the frames at one and three quarters of a video."""
     return sorted({total // 4, 3 * total // 4})
 
 
@@ -29,24 +31,26 @@ def read_frames(
     """Read an image, or some frames of a video.
 
     Args:
-        path: An image or video file.
-        choose: Frame numbers for a number of frames; by default a pair, one from each half, or
-            the one frame of a video that has no more.
+        path: An image or video file, recognised by its content.
+        choose: Maps the number of frames to the frame numbers to read.
 
     Returns:
         A caption, and the frames, uint8 (H, W, 3) RGB.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If it is neither an image nor a video that can be decoded.
     """
     path = Path(path)
     if not path.is_file():
         what = 'a folder; name the files in it' if path.is_dir() else 'missing'
         raise FileNotFoundError(f'{path} is {what}.')
-    image = _read_image(path)
-    if image is not None:
-        return path.name, [image]
+    try:
+        return path.name, [decode_image(path)]
+    except UnidentifiedImageError:
+        pass  # a video?
+    except ValueError as error:
+        raise InputError(f'{path} is a damaged image: {error}') from error
     try:
         with open_video(str(path)) as video:
             total = video.num_frames
@@ -62,9 +66,6 @@ def read_frames(
 def prepare_frame(frame: np.ndarray, size: int) -> Tensor:
     """Resize the short side and crop the centre, as for validation.
 
-    A square of 256 / 224 times the model's input is cropped to 224 / 224, the
-    ImageNet protocol of MAE.
-
     Args:
         frame: uint8 (H, W, 3) RGB.
         size: Side of the model's input in pixels.
@@ -74,6 +75,7 @@ def prepare_frame(frame: np.ndarray, size: int) -> Tensor:
     """
     from mmpretrain.datasets import CenterCrop, ResizeEdge
     transform = Compose([
+        # 256 for an input of 224: the ImageNet protocol of MAE.
         ResizeEdge(round(size * 256 / 224), backend='pillow', interpolation='bicubic'),
         CenterCrop(size),
     ])
@@ -81,50 +83,31 @@ def prepare_frame(frame: np.ndarray, size: int) -> Tensor:
 
 
 def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
-    """Prepare frames (:func:`prepare_frame`) for the data preprocessor of a model.
-
-    Args:
-        model: The model the frames are for.
-        frames: uint8 (H, W, 3) RGB.
-
-    Returns:
-        uint8 (3, S, S) in the channel order the model's data preprocessor
-        takes.
-    """
+    """Prepare each frame as :func:`prepare_frame` does, with the channels that a model expects."""
     squares = [prepare_frame(frame, model.backbone.img_size[0]) for frame in frames]
-    # data for preprocessors that convert to RGB is BGR
+    # A preprocessor that converts to RGB expects BGR.
     swap = model.data_preprocessor._channel_conversion
     return [square.flip(0) for square in squares] if swap else squares
 
 
 def decode_image(path: str | Path, upright: bool = True) -> np.ndarray:
-    """Decode a picture of any mode to uint8 (H, W, 3) RGB.
+    """Decode an image of any mode to uint8 (H, W, 3) RGB.
 
     Args:
         path: An image file.
-        upright: Whether to turn it as its Exif tag says.
+        upright: Whether to rotate it as its Exif tag specifies.
 
     Raises:
-        UnidentifiedImageError: If it is no image.
+        UnidentifiedImageError: If it is not an image.
         ValueError: If it is damaged, or so large that Pillow refuses it.
     """
     try:
         with Image.open(path) as image:
-            turned = ImageOps.exif_transpose(image) if upright else image
-            if turned.mode.startswith('I;16'):  # 16 bits, which Pillow would cut off at 255
-                turned = Image.fromarray((np.asarray(turned) // 256).astype(np.uint8))
-            return np.asarray(turned.convert('RGB'))
+            rotated = ImageOps.exif_transpose(image) if upright else image
+            if rotated.mode.startswith('I;16'):  # 16 bits, which Pillow would clip at 255
+                rotated = Image.fromarray((np.asarray(rotated) // 256).astype(np.uint8))
+            return np.asarray(rotated.convert('RGB'))
     except UnidentifiedImageError:
         raise
-    except Exception as error:  # Pillow's decoders raise many kinds over damaged data
+    except Exception as error:  # Pillow's decoders raise many types for damaged data
         raise InputError(str(error)) from error
-
-
-def _read_image(path: Path) -> np.ndarray | None:
-    """The picture, upright and in RGB; None if the file is no image."""
-    try:
-        return decode_image(path)
-    except UnidentifiedImageError:
-        return None
-    except ValueError as error:
-        raise InputError(f'{path} is a damaged image: {error}') from error

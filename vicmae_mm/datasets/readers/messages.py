@@ -1,4 +1,4 @@
-"""Telling the user something about many files without telling it for each."""
+"""Warnings that hold for many files, logged once."""
 import logging
 
 from mmengine.logging import print_log
@@ -7,13 +7,8 @@ _said: set[str] = set()
 
 
 def warn_once(text: str, path: str) -> None:
-    """Log a warning the first time ``text`` comes up in this process.
-
-    Args:
-        text: What holds for this kind of file.
-        path: The first file it was seen with, named in the message.
-    """
+    """Log a warning the first time that ``text`` comes up in this process, with the file's path."""
     if text not in _said:
         _said.add(text)
-        print_log(f'{path}: {text}. (Said once for files of this kind.)', logger='current',
-                  level=logging.WARNING)
+        print_log(f'{path}: {text}. (Reported once for all files of this kind.)',
+                  logger='current', level=logging.WARNING)

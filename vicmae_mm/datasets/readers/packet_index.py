@@ -1,4 +1,4 @@
-"""Which coded packet of a video holds which of its frames, found without decoding any."""
+"""Which coded packet of a video holds which of its frames, found without decoding."""
 from __future__ import annotations
 
 from bisect import bisect_right
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-# Where a packet holds exactly one shown frame, and its time stamp is the one a muxer knew and
-# wrote down. Elsewhere (avi has no time stamps, a VP8 packet may show nothing, a program
-# stream stamps some frames only) libavformat guesses, and guesses wrong with B-frames.
+# In these, a packet holds exactly one shown frame, and its time stamp is the one that the muxer
+# wrote. In others (avi has no time stamps, a VP8 packet may show nothing, a program stream stamps
+# some frames only) libavformat guesses, and guesses wrong with B-frames.
 TRUSTED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 TRUSTED_CODECS = ('h264', 'hevc', 'vp9', 'av1', 'mpeg4', 'mjpeg')
 
@@ -21,16 +21,16 @@ IDR_SLICE = 5  # nal_unit_type (ITU-T H.264, table 7-1)
 
 @dataclass
 class PacketIndex:
-    """The packets of one video stream, in decoding order, and the frames they hold.
+    """The packets of a video stream, in decoding order, and the frames they hold.
 
     Attributes:
         pts: Time stamp of each packet, in ticks of the stream.
-        keyframes: Packets that decoding can start at, ascending; those that an edit list
-            hides are among them.
-        shown: The packet of each frame, in the order the frames are shown.
-        disposable: Packets that change nothing but their own frame by being left out.
+        keyframes: Packets at which decoding can start, ascending, including those that an edit
+            list hides.
+        shown: The packet of each frame, in presentation order.
+        disposable: Packets that can be left out without a change to any other frame.
         edited: Whether an edit list hides some packets.
-        unreliable_reason: Why none of it can be trusted, so that frames must be counted; '' if
+        unreliable_reason: Why none of this can be trusted, so that frames must be counted; '' if
             it can.
     """
     pts: list[int] = field(default_factory=list)
@@ -42,7 +42,7 @@ class PacketIndex:
 
     @classmethod
     def of(cls, packets: Iterable[Packet], stream: VideoStream) -> PacketIndex:
-        """Build the index from all packets of ``stream``, looking at each once."""
+        """Build the index from all packets of ``stream``, in one pass."""
         index = cls()
         stamped = clean_start = True
         for i, packet in enumerate(packets):
@@ -57,17 +57,16 @@ class PacketIndex:
             if i == 0:
                 clean_start = packet.is_keyframe and is_instant_refresh(packet)
         index.edited = len(index.shown) < len(index.pts)
+        # Before sorting: the check compares decoding order and time stamps.
         index.unreliable_reason = _unreliable_reason(index, stream, stamped, clean_start)
         index.shown.sort(key=index.pts.__getitem__)
         return index
 
     def start_of(self, packet: int) -> int:
-        """The keyframe from which decoding reaches ``packet`` with all that it refers to.
-
-        A frame shown before a keyframe but decoded after it (open GOP) may refer to what
-        comes before the keyframe, and so needs the keyframe before that one.
-        """
+        """The keyframe from which decoding reaches ``packet`` with everything it refers to."""
         k = bisect_right(self.keyframes, packet) - 1
+        # Open GOP: a frame that is decoded after a keyframe but shown before it may refer to
+        # frames before the keyframe, so it needs the previous one.
         while self.pts[self.keyframes[k]] > self.pts[packet]:
             k -= 1
         return self.keyframes[k]
@@ -75,7 +74,7 @@ class PacketIndex:
 
 def _unreliable_reason(index: PacketIndex, stream: VideoStream, stamped: bool,
                        clean_start: bool) -> str:
-    """Why the time stamps don't tell the order of the frames, or ''."""
+    """Why the time stamps do not give the order of the frames, or ''."""
     container, context = stream.container.format.name, stream.codec_context
     codec = context.codec.canonical_name
     pts = [index.pts[i] for i in index.shown]
@@ -89,45 +88,43 @@ def _unreliable_reason(index: PacketIndex, stream: VideoStream, stamped: bool,
         return 'time stamps are missing'
     if len(set(pts)) < len(pts):
         return 'time stamps occur twice'
+    # The decoder drops such frames, or shows damaged ones: only decoding tells how many.
     if not clean_start or min(pts) < index.pts[0]:
         return 'the video starts with frames that refer to what was cut off'
+    # With B-frames, true time stamps are not ascending: these are decoding times.
     if context.has_b_frames and len(pts) > 1 and pts == sorted(pts):
         return 'time stamps follow the decoding order although frames may be reordered'
     return ''
 
 
 def is_instant_refresh(packet: Packet) -> bool:
-    """Whether an H.264 keyframe is an IDR picture; packets of other codecs are not looked into.
-
-    Nothing after an IDR picture refers to anything before it. After other keyframes (an open
-    GOP, or a refresh spread over several frames) something may.
-    """
+    """Whether an H.264 keyframe is an IDR picture; True for other codecs, which are not parsed."""
+    # Nothing after an IDR picture refers to anything before it. After another keyframe (of an open
+    # GOP, or of a refresh spread over several frames), something may.
     if not _is_avc(packet):
         return True
     return any(header & 31 == IDR_SLICE for header in _nal_headers(packet)[0])
 
 
 def is_disposable(packet: Packet) -> bool:
-    """Whether no frame refers to the one in an H.264 packet, nor to anything else in there.
-
-    This is what nal_ref_idc = 0 says; other codecs' marks mean less (HEVC) or save little. A
-    packet that is not whole is left to the decoder to complain about.
-    """
+    """Whether nothing refers to the frame in an H.264 packet: nal_ref_idc is 0 throughout."""
+    # Other codecs' marks mean less (HEVC) or would save little.
     if not _is_avc(packet):
         return False
-    headers, whole = _nal_headers(packet)
-    return whole and not any(header >> 5 & 3 for header in headers)
+    # A damaged packet is not left out: the decoder must report it.
+    headers, complete = _nal_headers(packet)
+    return complete and not any(header >> 5 & 3 for header in headers)
 
 
 def _is_avc(packet: Packet) -> bool:
-    """Whether it is of H.264 video as in mp4: NAL units with their lengths before them."""
+    """Whether it is H.264 as in mp4, where each NAL unit is preceded by its length."""
     context = packet.stream.codec_context
     header = context.extradata
     return context.codec.canonical_name == 'h264' and bool(header) and header[0] == 1
 
 
 def _nal_headers(packet: Packet) -> tuple[list[int], bool]:
-    """First byte of each NAL unit, and whether the last one ends where the packet does."""
+    """First byte of each NAL unit, and whether the last unit ends where the packet does."""
     size = (packet.stream.codec_context.extradata[4] & 3) + 1  # of a length (ISO 14496-15, 5.3.3)
     data = memoryview(packet)
     headers, at = [], 0

@@ -9,43 +9,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vicmae_mm.utils.file_state import file_state
+
 from .base import VideoError, VideoReader
-from .container import decode_all, demux, file_identity, open_container, upright, video_stream
+from .container import decode_all, demux, open_container, upright, video_stream
 from .messages import warn_once
 from .packet_index import PacketIndex
 
 if TYPE_CHECKING:
+    from av import Packet, VideoFrame
     from av.container import InputContainer
-    from av.packet import Packet
-    from av.video.frame import VideoFrame
 
-# The packets of a file up to this size are kept from indexing to decoding: a minute at 40 Mbit/s.
-# Of a larger file only the index is kept, and it is read again to decode.
+# The packets of a file up to this size (a minute at 40 Mbit/s) are held from indexing to decoding.
+# Of a larger file, only the index is held, and the packets are read again to decode.
 HELD_BYTES = 300 * 2**20
 
 
 class NotAsIndexed(Exception):
-    """What came out of the decoder is not what the index promised."""
+    """The decoder returned other frames than the index promises."""
 
 
 class PyAVReader(VideoReader):
-    """Reads single frames out of a video with PyAV, decoding only what they need.
+    """Reads single frames of a video with PyAV, decoding only what they need.
 
-    The packets are read once, without decoding, which tells the frames apart by their time
-    stamps. Frames are then decoded from the keyframe they need, leaving out packets that no other
-    frame refers to. Where the time stamps can't be trusted, or the decoder contradicts
-    them, frames are counted from the start instead: slower, and right by definition.
-
-    Args:
-        path: A video file.
+    The packets are first read without decoding, to identify frames by their time stamps. If these
+    are unreliable, or the decoder contradicts them, frames are counted from the start instead:
+    slower, but correct by definition.
 
     Attributes:
         index: The packets and the frames they hold.
-        decoder: libavcodec's decoder, told by the container what there is to know.
-
-    Raises:
-        ImportError: PyAV is not installed.
-        VideoError: The file can't be opened as a video or holds no frame.
+        decoder: libavcodec's decoder, with the settings of the container.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,7 +47,7 @@ class PyAVReader(VideoReader):
         try:
             self._open()
         except BaseException:
-            self.close()
+            self.close()  # or the file stays open as long as somebody keeps the exception
             raise
 
     def _open(self) -> None:
@@ -69,25 +62,25 @@ class PyAVReader(VideoReader):
             raise VideoError(self.path, 'holds no frames')
         self.num_frames = len(self.index.shown)
         if self.index.unreliable_reason:
-            self._say_that_frames_are_counted()
-            self.num_frames = count_frames(*file_identity(self.path))
+            self._warn_that_frames_are_counted()
+            self.num_frames = count_frames(self.path, *file_state(self.path))
         if not self.num_frames:
             raise VideoError(self.path, 'none of its frames decodes')
 
     @property
-    def turned(self) -> bool:
-        """Whether the file asks for its frames to be turned or mirrored."""
+    def rotated(self) -> bool:
+        """Whether the file specifies that its frames are rotated or mirrored."""
         frame = next(decode_all(self.path), None)
         return frame is not None and 'DISPLAYMATRIX' in frame.side_data
 
     def first_frame(self) -> VideoFrame | None:
-        """Frame 0 as decoded, if it does decode; only where the index is reliable."""
+        """Frame 0, or None if it cannot be decoded; only if the index is reliable."""
         packet = self.index.shown[0]
         frames = self._decode_span(self.index.start_of(packet), packet, {packet})
         return next((frame for frame in frames if frame.pts == self.index.pts[packet]), None)
 
     def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
-        """The coded packets of these numbers, ascending; all if None."""
+        """The coded packets with these numbers, which are ascending; all if None."""
         numbers = range(len(self.index.pts)) if numbers is None else numbers
         if self._packets is not None:
             yield from map(self._packets.__getitem__, numbers)
@@ -103,9 +96,9 @@ class PyAVReader(VideoReader):
         if self._container is not None:
             self._container.close()
 
-    def _say_that_frames_are_counted(self) -> None:
-        warn_once(f'{self.index.unreliable_reason}, so frames are counted from the start',
-                  self.path)
+    def _warn_that_frames_are_counted(self) -> None:
+        reason = self.index.unreliable_reason
+        warn_once(f'{reason}, so frames are counted from the start', self.path)
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
         from av import FFmpegError
@@ -114,11 +107,11 @@ class PyAVReader(VideoReader):
                 return self._decode_indexed(wanted)
             except (NotAsIndexed, FFmpegError) as error:
                 self.index.unreliable_reason = f'the decoder contradicts the time stamps ({error})'
-                self._say_that_frames_are_counted()
+                self._warn_that_frames_are_counted()
         return self._decode_counting(wanted)
 
     def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        """Decode everything from the start up to the last frame wanted."""
+        """Decode everything from the start to the last frame wanted."""
         frames: dict[int, np.ndarray] = {}
         targets, decoded = set(wanted), 0
         for frame in decode_all(self.path):
@@ -127,26 +120,29 @@ class PyAVReader(VideoReader):
             decoded += 1
             if decoded > wanted[-1]:
                 return frames
-        raise VideoError(self.path, f'frame {wanted[-1]} was asked for, but only {decoded} '
-                                    'frames decode')
+        raise VideoError(
+            self.path, f'frame {wanted[-1]} was asked for, but only {decoded} frames decode')
 
     def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        """Decode from keyframes, telling frames by their time stamps."""
+        """Decode from keyframes, identifying frames by their time stamps."""
         index = self.index
         number_of = {index.pts[index.shown[i]]: i for i in wanted}
         frames: dict[int, np.ndarray] = {}
         for first, last, targets in self._spans(wanted):
             latest: int | None = None
             for frame in self._decode_span(first, last, targets):
+                # Decoders return frames in presentation order: these stamps cannot be true.
                 if frame.pts is None or (latest is not None and frame.pts <= latest):
-                    raise NotAsIndexed('frames come out in another order')
+                    raise NotAsIndexed('frames come out in a different order')
+                # How damage is concealed depends on the frames decoded before.
                 if frame.is_corrupt:
                     raise NotAsIndexed('frames come out damaged')
                 latest = frame.pts
                 if latest in number_of:
                     frames[number_of[latest]] = upright(frame)
+        # A decoder that starts at an intra refresh returns nothing until that is complete.
         if len(frames) < len(wanted):
-            raise NotAsIndexed('frames do not come out')
+            raise NotAsIndexed('some frames do not come out')
         return frames
 
     def _spans(self, wanted: list[int]) -> list[tuple[int, int, set[int]]]:
@@ -154,6 +150,7 @@ class PyAVReader(VideoReader):
         spans: list[tuple[int, int, set[int]]] = []
         for packet in sorted(self.index.shown[i] for i in wanted):
             start = self.index.start_of(packet)
+            # Continue a span rather than decode packets twice.
             if spans and start <= spans[-1][1]:
                 first, _, targets = spans.pop()
                 spans.append((min(first, start), packet, targets | {packet}))
@@ -162,18 +159,21 @@ class PyAVReader(VideoReader):
         return spans
 
     def _decode_span(self, first: int, last: int, targets: set[int]) -> Iterator[VideoFrame]:
-        """Decode the packets ``first`` to ``last``, but those that ``targets`` do not need."""
+        """Decode the packets ``first`` to ``last``, except those that ``targets`` do not need."""
         decoder = self.decoder
+        # A decoder that was drained (below) takes packets again only after a flush, which also
+        # makes it forget the previous span.
         if decoder.is_open:
             decoder.flush_buffers()
         needed = [i for i in range(first, last + 1)
                   if i in targets or i not in self.index.disposable]
         for packet in self.read_packets(needed):
             yield from decoder.decode(packet)
-        yield from decoder.decode(None)
+        yield from decoder.decode(None)  # the frames held back for reordering
 
 
+# The file's state is an argument so that a changed file is counted again.
 @lru_cache(maxsize=4096)
-def count_frames(path: str, size: int, mtime_ns: int) -> int:
-    """How many frames decode, by decoding all; remembered as long as the file is the same."""
+def count_frames(path: str, size: int | None, mtime_ns: int | None) -> int:
+    """How many frames can be decoded, found by decoding them all."""
     return sum(1 for _ in decode_all(path))

@@ -1,4 +1,4 @@
-"""Reading with torchcodec, of the files that torchcodec seeks in rightly."""
+"""Reading with torchcodec files in which it seeks correctly."""
 from types import ModuleType
 
 import numpy as np
@@ -9,17 +9,12 @@ from .base import VideoError, VideoReader
 class TorchCodecReader(VideoReader):
     """Reads single frames with torchcodec, in its exact mode (never ``approximate``).
 
-    Only for files in which :func:`~vicmae_mm.datasets.readers.seekability.seek_problem` finds
-    nothing; :func:`~vicmae_mm.datasets.readers.open_video` sees to that.
+    Only for files without a :func:`~vicmae_mm.datasets.readers.factory.seek_problem`.
 
     Args:
-        path: A local file.
-        device: Where it is decoded; on ``'cuda'`` by NVDEC, where that knows the coding. Frames
-            come back as arrays all the same.
-
-    Raises:
-        ImportError: torchcodec is not installed, or does not find FFmpeg's libraries.
-        VideoError: torchcodec can't open the file.
+        path: The file.
+        device: Where to decode; on ``'cuda'`` with NVDEC if that supports the codec. Frames are
+            returned as numpy arrays in any case.
     """
 
     def __init__(self, path: str, device: str = 'cpu') -> None:
@@ -34,17 +29,18 @@ class TorchCodecReader(VideoReader):
 
     @staticmethod
     def library() -> ModuleType:
-        """The module ``torchcodec.decoders``, or an ImportError that says what to install."""
+        """Return ``torchcodec.decoders``, or raise an ImportError that says what to install."""
         try:
             import torchcodec
             from torchcodec import decoders
-            if getattr(torchcodec, 'ffmpeg_major_version', '') is None:  # found out too late else
-                raise ImportError('it finds no FFmpeg that it knows')
-        except (ImportError, RuntimeError, OSError) as error:  # by what is missing
+            # Without FFmpeg, some versions can be imported and fail only when a video is opened.
+            if getattr(torchcodec, 'ffmpeg_major_version', '') is None:
+                raise ImportError('it finds no FFmpeg version that it supports')
+        except (ImportError, RuntimeError, OSError) as error:  # depends on what is missing
             raise ImportError(
-                "the video backend 'torchcodec' needs torchcodec, in the version made for this "
-                "torch, and FFmpeg's shared libraries: pip install torchcodec, and FFmpeg from "
-                f'the system or conda ({str(error).strip().splitlines()[0]})') from error
+                "the backend 'torchcodec' needs the torchcodec version for this torch, and "
+                "FFmpeg's shared libraries: pip install torchcodec, and get FFmpeg from the system "
+                f'or conda ({str(error).strip().splitlines()[0]})') from error
         return decoders
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What tests of kept indexes share."""
+"""Helpers for tests of kept indexes."""
 import json
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def kept_file(store: IndexStore) -> Path:
 
 
 def rewrite(store: IndexStore, header: dict | None = None, **arrays: np.ndarray) -> None:
-    """Change what is kept, and make the checksum fit as somebody would who means harm."""
+    """Change what is kept, with a correct checksum, as an attacker would."""
     path = kept_file(store)
     content = load(path.read_bytes())
     del content['checksum']

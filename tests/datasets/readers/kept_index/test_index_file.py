@@ -18,7 +18,7 @@ from .kept import WANTED, is_indexed, kept_file, numbers, rewrite
     lambda data: np.random.default_rng(0).bytes(len(data)),
     lambda data: b'\x80\x04cos\nsystem\n(S"exit 1"\ntR.',
     lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]])
-def test_a_damaged_index_is_made_anew(video, store, damage):
+def test_a_damaged_index_is_replaced(video, store, damage):
     open_video(video, store=store).close()
     path = kept_file(store)
     good = path.read_bytes()
@@ -52,7 +52,7 @@ FORGED = [
     dict(pts=np.zeros((40, 1), np.int64)), dict(header=dict(num_frames=41)),
     dict(header=dict(num_frames='x')), dict(header=dict(places=dict(settings={}))),
     dict(header=dict(places=dict(more=1))), dict(header=dict(places=dict(decoder=3))),
-    dict(header=dict(unreliable_reason='', num_frames=10**400)),
+    dict(header=dict(doubt='', num_frames=10**400)),
 ]
 
 
@@ -83,7 +83,7 @@ def test_deeply_nested_header(video, store):
 
 
 @pytest.mark.parametrize('decoder', ['rawvideo', 'no such decoder'])
-def test_a_decoder_that_is_not_there_or_not_for_videos(video, store, decoder):
+def test_a_decoder_that_does_not_exist_or_is_not_trusted(video, store, decoder):
     open_video(video, store=store).close()
     rewrite(store, dict(places=dict(decoder=decoder)))
     assert not is_indexed(video, store)

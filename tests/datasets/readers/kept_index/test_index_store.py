@@ -1,4 +1,4 @@
-"""Kept indexes: used while they are right, and never in the way."""
+"""Kept indexes: used while they are valid, and never in the way."""
 import multiprocessing
 import os
 import shutil
@@ -35,7 +35,7 @@ def test_only_what_is_needed_is_read(video, store):
         assert len(needed) < target - 29 and set(asked) == needed | {target}
 
 
-def test_a_changed_video_is_looked_through_again(video, store, tmp_path):
+def test_a_changed_video_is_scanned_again(video, store, tmp_path):
     assert numbers(video, store) == WANTED
     other = make_video(tmp_path / 'b.mp4', 50, gop=7)
     shutil.copyfile(other, video)
@@ -43,11 +43,11 @@ def test_a_changed_video_is_looked_through_again(video, store, tmp_path):
     assert numbers(video, store, [49]) == [49]
     time = os.stat(video).st_mtime_ns
     shutil.copyfile(make_video(tmp_path / 'd.mp4', 90), video)
-    os.utime(video, ns=(time, time))  # of the same time
+    os.utime(video, ns=(time, time))  # same time
     assert not is_indexed(video, store)
     size = os.path.getsize(video)
     with open(make_video(tmp_path / 'c.mp4', 20), 'rb') as shorter, open(video, 'wb') as file:
-        file.write(shorter.read().ljust(size, b'\0'))  # of the same size
+        file.write(shorter.read().ljust(size, b'\0'))  # same size
     os.utime(video, ns=(1, 1))
     with open_video(video, store=store) as reader:
         assert reader.num_frames == 20 and not isinstance(reader, IndexedReader)
@@ -69,7 +69,7 @@ def test_moved_videos(video, store, tmp_path):
             open_video(gone, store=store)
 
 
-def test_an_index_that_the_decoder_contradicts_is_given_up(video, store):
+def test_an_index_that_the_decoder_contradicts_is_dropped(video, store):
     open_video(video, store=store).close()
     content = load(kept_file(store).read_bytes())
     content['position'][1::2] = content['position'][0]
@@ -87,7 +87,7 @@ def test_a_video_that_is_replaced_while_it_is_open(video, store, tmp_path):
         os.replace(make_video(tmp_path / 'b.mp4', 40, gop=3), video)
         assert [read_frame_number(frame) for frame in reader.get_frames(WANTED)] == WANTED
     assert not is_indexed(video, store)
-    assert is_indexed(video, store)  # what was known of the old file says nothing of this one
+    assert is_indexed(video, store)  # the entry of the old file does not count for the new one
 
 
 def test_a_video_that_is_cut_while_it_is_open(video, store):
@@ -106,7 +106,7 @@ def test_a_video_that_is_gone_while_it_is_open(video, store):
             reader.get_frames(WANTED)
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_once(video, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_to_is_reported_once(video, tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(messages, '_said', set())
     monkeypatch.setattr(messages, 'print_log', lambda text, **kwargs: said.append(text))
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_once(video, tmp_path, monkey
     store = IndexStore(str(tmp_path / 'file' / 'indexes'))  # also for root, who may write anywhere
     for path in (video, str(make_video(tmp_path / 'b.mp4', 40)), video):
         assert numbers(path, store) == WANTED
-    assert len(said) == 1 and 'cannot be kept' in said[0] and store.folder in said[0]
+    assert len(said) == 1 and 'cannot be saved' in said[0] and store.folder in said[0]
 
 
 def test_a_full_disk_leaves_nothing_behind(video, store, monkeypatch):
@@ -161,14 +161,14 @@ def test_frames_are_counted_once(store, tmp_path, monkeypatch, name):
     assert 'counted from the start' in said[0]  # the user of a new run wants to know
 
 
-def test_what_is_only_in_the_container_is_not_looked_for_twice(store, tmp_path, monkeypatch):
-    # Turning these pictures by 180 degrees changes nothing, so that only the file tells.
+def test_packets_only_the_container_can_read_are_not_located_twice(store, tmp_path, monkeypatch):
+    # Rotating these pictures by 180 degrees changes nothing: only the file says so.
     monkeypatch.setattr(videos, 'draw_frame', lambda number, size: np.full(
         (*size[::-1], 3), 8 * number, np.uint8))
-    path = str(make_video(tmp_path / 'turned.mp4', 8, rotation=180))
+    path = str(make_video(tmp_path / 'rotated.mp4', 8, rotation=180))
     open_video(path, store=store).close()
     monkeypatch.setattr(indexed_reader, 'find_packet_locations',
-                        lambda reader: pytest.fail('looked again'))
+                        lambda reader: pytest.fail('located again'))
     assert not is_indexed(path, store)
 
 

@@ -1,4 +1,4 @@
-"""Where packets lie: those of the container, or not known."""
+"""Locations of packets: equal to those of the container, or unknown."""
 import os
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_packets_are_those_of_the_container(video, store):
             assert (one.pts, one.is_keyframe) == (other.pts, other.is_keyframe)
 
 
-def test_what_the_container_says_of_colours_is_kept(store, tmp_path):
+def test_colour_settings_of_the_container_are_kept(store, tmp_path):
     path = str(tmp_path / 'full_range.mp4')
     with av.open(path, 'w') as out:
         stream = out.add_stream('mpeg4', rate=25)  # which does not say it itself

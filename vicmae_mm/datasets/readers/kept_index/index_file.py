@@ -1,7 +1,4 @@
-"""What is kept of a video once it has been looked through, and its form in a file.
-
-The form is that of safetensors: plain arrays, which hold no code that reading could execute.
-"""
+"""What is kept of a video that was scanned once, and its file format, which is safetensors."""
 from __future__ import annotations
 
 import json
@@ -20,7 +17,7 @@ from .packet_locations import DECODER_SETTINGS, PacketLocations
 
 FORMAT = 1
 KEYFRAME, HIDDEN, DISPOSABLE = 1, 2, 4  # bits of ``kind``
-MAX_REORDER_DEPTH = 16  # of any codec here; libavcodec aborts the process over more
+MAX_REORDER_DEPTH = 16  # of any codec here; libavcodec aborts the process above it
 MAX_SETTING = 2**16
 
 
@@ -29,42 +26,40 @@ class KeptIndex:
     """All that opening a video finds out.
 
     Attributes:
-        index: Its packets and frames; only ``unreliable_reason`` is kept where there is one.
-        num_frames: How many frames it has, counted where the index is unreliable.
-        fps: Average frames a second; 0.0 where the file does not say.
-        places: Where its packets lie; None where only the container can get them.
+        index: Its packets and frames; only ``unreliable_reason`` is kept if there is one.
+        num_frames: Number of frames, counted if the index is unreliable.
+        fps: Average frames per second; 0.0 if the file does not say.
+        locations: Where its packets are; None if only the container can read them.
     """
     index: PacketIndex
     num_frames: int
     fps: float
-    places: PacketLocations | None = None
+    locations: PacketLocations | None = None
 
+    # The keys in the header ('of', 'doubt', 'places', ...) and the names of the arrays are those of
+    # existing files: renaming one means a new FORMAT, and indexing every video again.
     def to_bytes(self, of: str) -> bytes:
-        """The content of a file.
-
-        Args:
-            of: The state of the video that this was found out in.
-        """
+        """The content of a file; ``of`` is the state of the video when it was scanned."""
         header: dict[str, Any] = dict(of=of, doubt=self.index.unreliable_reason,
                                       num_frames=self.num_frames, fps=self.fps)
         arrays = {}
-        if self.places is not None and not self.index.unreliable_reason:
-            places = asdict(self.places)
+        if self.locations is not None and not self.index.unreliable_reason:
+            locations = asdict(self.locations)
             arrays = dict(
                 pts=np.array(self.index.pts, np.int64), kind=_kinds(self.index),
-                position=np.array(places.pop('positions'), np.int64),
-                size=np.array(places.pop('sizes'), np.int32),
-                extradata=np.frombuffer(places.pop('extradata'), np.uint8))
-            header['places'] = places
+                position=np.array(locations.pop('positions'), np.int64),
+                size=np.array(locations.pop('sizes'), np.int32),
+                extradata=np.frombuffer(locations.pop('extradata'), np.uint8))
+            header['places'] = locations
         arrays['header'] = np.frombuffer(json.dumps(header).encode(), np.uint8)
         return save(arrays | {'checksum': _checksum(arrays)})
 
     @classmethod
     def from_bytes(cls, data: bytes, of: str, file_size: int) -> KeptIndex | None:
-        """The index in a file; None if it is of another state of the video, or damaged.
+        """Read the content of a file; None if it belongs to another state, or is damaged.
 
-        Nothing that the file can hold makes a reader look outside the ``file_size`` bytes of the
-        video, or the decoder do what a video could not make it do.
+        Whatever the file contains, a reader stays within the ``file_size`` bytes of the video, and
+        the decoder does nothing that a video could not make it do.
         """
         try:
             arrays = load(data)
@@ -74,17 +69,19 @@ class KeptIndex:
             if header['of'] != of:
                 return None
             num_frames, fps = int(header['num_frames']), float(header['fps'])
-            index, places = PacketIndex(unreliable_reason=str(header['doubt'])), None
+            index, locations = PacketIndex(unreliable_reason=str(header['doubt'])), None
             if 'places' in header:
                 index = _read_index(arrays, num_frames)
-                places = _read_places(arrays, header['places'], file_size)
+                locations = _read_locations(arrays, header['places'], file_size)
+        # What a damaged or forged file can cause; RecursionError by deeply nested JSON.
         except (SafetensorError, LookupError, TypeError, ValueError, OverflowError,
                 RecursionError):
             return None
-        return cls(index, num_frames, fps, places) if num_frames > 0 else None
+        return cls(index, num_frames, fps, locations) if num_frames > 0 else None
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    # Against damage only. A forged file has a correct one, so its values are checked as well.
     value = 0
     for name in sorted(arrays):
         value = zlib.crc32(arrays[name].tobytes(), value)
@@ -100,12 +97,12 @@ def _kinds(index: PacketIndex) -> np.ndarray:
 
 
 def _read_index(arrays: dict[str, np.ndarray], num_frames: int) -> PacketIndex:
-    """The index, such that decoding always finds a keyframe to start from."""
     pts, kind = arrays['pts'], arrays['kind']
     _require(pts.dtype == np.int64 and kind.dtype == np.uint8 and pts.ndim == 1
              and pts.shape == kind.shape)
     shown = np.flatnonzero(kind & HIDDEN == 0)
     shown = shown[np.argsort(pts[shown])]
+    # ``PacketIndex.start_of`` searches backwards for a keyframe: there must be one.
     _require(len(shown) == num_frames and kind[0] & KEYFRAME and pts[0] <= pts[shown[0]])
     return PacketIndex(
         pts=pts.tolist(), keyframes=np.flatnonzero(kind & KEYFRAME).tolist(),
@@ -113,12 +110,12 @@ def _read_index(arrays: dict[str, np.ndarray], num_frames: int) -> PacketIndex:
         edited=num_frames < len(pts))
 
 
-def _read_places(arrays: dict[str, np.ndarray], header: dict[str, Any],
-                 file_size: int) -> PacketLocations:
-    """The places, all of them in the file."""
+def _read_locations(arrays: dict[str, np.ndarray], header: dict[str, Any],
+                    file_size: int) -> PacketLocations:
     position, size = arrays['position'], arrays['size']
     _require(position.dtype == np.int64 and size.dtype == np.int32
              and position.shape == size.shape == arrays['pts'].shape)
+    # The first bound keeps the sum of the last one from overflowing.
     _require(position.min() >= 0 and size.min() > 0
              and position.max() < file_size and (position + size).max() <= file_size)
     settings = header['settings']
@@ -132,4 +129,4 @@ def _read_places(arrays: dict[str, np.ndarray], header: dict[str, Any],
 
 def _require(condition: Any) -> None:
     if not condition:
-        raise InputError('this is no index of a video')
+        raise InputError('not a valid index of a video')

@@ -1,4 +1,4 @@
-"""A folder of kept indexes: one small file a video, made the first time the video is opened."""
+"""A folder of kept indexes: one small file per video, made when it is first opened."""
 from __future__ import annotations
 
 import hashlib
@@ -14,14 +14,11 @@ from .index_file import FORMAT, KeptIndex
 
 
 class IndexStore:
-    """Indexes of videos in a folder, each valid as long as its video keeps size and time.
+    """Indexes of videos in a folder, each valid while its video keeps its size and time.
 
-    Any number of processes and machines may share the folder. A file in there that can't be
-    used, whatever the reason, is as good as none. Where the folder can't be written to (a full
-    disk, a read-only one), the log says so once and no index is added.
-
-    Args:
-        folder: Made when the first index is written.
+    Any number of processes and machines may share the folder. A file that cannot be used, for
+    whatever reason, counts as missing. The folder is created when the first index is written; if it
+    cannot be written to (full, or read-only), a warning is logged once and no index is added.
     """
 
     def __init__(self, folder: str) -> None:
@@ -29,44 +26,28 @@ class IndexStore:
         self._writable = True
 
     def load(self, video: str, state: str) -> KeptIndex | None:
-        """The index kept of a video in this state, or None.
-
-        Args:
-            video: Its path.
-            state: Its :func:`video_state`.
-        """
-        with suppress(OSError):
-            with open(self._path(video), 'rb') as file:
-                return KeptIndex.from_bytes(file.read(), state, os.path.getsize(video))
+        """The index of the video at a path, in the given :func:`video_state`; None if missing."""
+        with suppress(OSError), open(self._path(video), 'rb') as file:
+            return KeptIndex.from_bytes(file.read(), state, os.path.getsize(video))
         return None
 
     def save(self, video: str, kept: KeptIndex, state: str) -> None:
-        """Keep the index of a video.
-
-        Args:
-            video: Its path.
-            kept: The index.
-            state: :func:`video_state` from before the video was looked through.
-        """
+        """Keep the index of the video at a path, with its state from before it was scanned."""
         if not self._writable:
             return
         try:
             atomic_write_bytes(self._path(video), [kept.to_bytes(state)])
         except OSError as error:
             self._writable = False
-            warn_once(f'its index cannot be kept in {self.folder} ({error.strerror}), nor will '
-                      'this process keep those of other videos', video)
+            warn_once(f'its index cannot be saved in {self.folder} ({error.strerror}); this '
+                      'process saves no further indexes', video)
 
     def _path(self, video: str) -> str:
-        """Two levels of folders, as one of 240,000 files is slow on many file systems."""
+        # Two levels of folders, because many file systems are slow with 240,000 files in one.
         name = hashlib.sha1(os.fsencode(os.path.abspath(video))).hexdigest()
         return os.path.join(self.folder, name[:2], name[2:4], f'{name[4:]}.safetensors')
 
 
 def video_state(file: str | int) -> str:
-    """What an index depends on: the file, and the library that says what is in it.
-
-    Args:
-        file: Path of a video, or descriptor of one that is open.
-    """
+    """What the index of a video (path or descriptor) depends on: the file and PyAV's version."""
     return f'{FORMAT} {library().__version__} {file_state(file)}'

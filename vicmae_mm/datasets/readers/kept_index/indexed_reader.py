@@ -1,4 +1,4 @@
-"""Reading with PyAV what has been looked through before."""
+"""Reading with PyAV a video that was scanned before."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -18,57 +18,54 @@ from .packet_locations import find_packet_locations, is_same
 if TYPE_CHECKING:
     from av.packet import Packet
 
-READ_AHEAD = 2**16  # bytes; packets that are decoded together mostly lie together
+READ_AHEAD = 2**16  # bytes; packets that are decoded together are mostly next to each other
 
 
 def open_indexed(path: str, store: IndexStore) -> PyAVReader:
-    """Open a video by its kept index; without one, as ever, and keep one for the next time.
-
-    Raises:
-        ImportError: PyAV is not installed.
-        VideoError: The file can't be opened as a video or holds no frame.
-    """
+    """Open a video with its kept index; if there is none, scan the video and keep its index."""
+    # Before the scan: the index of a video that is replaced meanwhile then never matches.
     state = video_state(path)
     kept = store.load(path, state)
     if kept is None:
         reader = PyAVReader(path)
-        store.save(path, _look_through(reader, state), state)
+        store.save(path, _index_to_keep(reader, state), state)
         return reader
-    if kept.places is None and not kept.index.unreliable_reason:
+    # Only the container can read its packets; the entry saves trying to locate them again.
+    if kept.locations is None and not kept.index.unreliable_reason:
         return PyAVReader(path)
     try:
         return IndexedReader(path, kept, state, store)
-    except ValueError:  # kept where PyAV has other decoders
+    except ValueError:  # written by a PyAV with other decoders
         return PyAVReader(path)
 
 
-def _look_through(reader: PyAVReader, state: str) -> KeptIndex:
-    """What is worth keeping of an opened video."""
+def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex:
+    """The index of an open video; with locations only if they proved to give the same frame."""
     from av import FFmpegError
     plain = KeptIndex(reader.index, reader.num_frames, reader.fps)
     try:
-        places = None if reader.index.unreliable_reason else find_packet_locations(reader)
-        kept = replace(plain, places=places)
-        if kept.places is None:
+        locations = None if reader.index.unreliable_reason else find_packet_locations(reader)
+        kept = replace(plain, locations=locations)
+        if kept.locations is None:
             return plain
         with IndexedReader(reader.path, kept, state) as indexed:
             same = is_same(indexed.first_frame(), reader.first_frame())
         return kept if same else plain
-    except (FFmpegError, OSError, VideoError, NotAsIndexed):  # which the reader will meet itself
+    except (FFmpegError, OSError, VideoError, NotAsIndexed):
+        # Not reported here: if it concerns the frames wanted, the reader will raise it, too.
         return plain
 
 
 class IndexedReader(PyAVReader):
-    """Reads single frames without opening the container, by what is known of the file.
+    """Reads single frames without opening the container, with a kept index.
 
-    Where the decoder contradicts that, or the file is another by now, it is opened as if nothing
-    were known.
+    Opening a container costs more than decoding the few packets between two close keyframes. If
+    the decoder contradicts the index, or the file has changed, the container is opened after all.
 
     Args:
-        path: A video file.
-        kept: Its index, with places or unreliable.
-        state: The :func:`video_state` that the index is of.
-        store: Where to note that the index is not to be used.
+        kept: The index, with locations or unreliable.
+        state: The :func:`video_state` that the index belongs to.
+        store: Where to record that the index must not be used.
     """
 
     def __init__(self, path: str, kept: KeptIndex, state: str,
@@ -77,7 +74,7 @@ class IndexedReader(PyAVReader):
         self._state = state
         self._store = store
         self._file: BufferedReader | None = None
-        self._opened: PyAVReader | None = None
+        self._fallback: PyAVReader | None = None
         super().__init__(path)
 
     def _open(self) -> None:
@@ -85,23 +82,24 @@ class IndexedReader(PyAVReader):
         self.index, self.num_frames, self.fps = kept.index, kept.num_frames, kept.fps
         self._keyframes = set(kept.index.keyframes)
         if self.index.unreliable_reason:
-            self._say_that_frames_are_counted()
-        elif kept.places is not None:
-            self.decoder = kept.places.open_decoder()
+            self._warn_that_frames_are_counted()
+        elif kept.locations is not None:
+            self.decoder = kept.locations.open_decoder()
 
     def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
-        """The coded packets of these numbers, ascending; all if None."""
         from av import Packet
-        places, pts = self._kept.places, self.index.pts
-        assert places is not None
+        locations, pts = self._kept.locations, self.index.pts
+        assert locations is not None
         try:
             if self._file is None:
                 self._file = BufferedReader(FileIO(self.path), READ_AHEAD)
+                # Of the file opened, not of the path: another one may be there by now.
                 if video_state(self._file.fileno()) != self._state:
                     raise NotAsIndexed('the file has changed')
             for i in range(len(pts)) if numbers is None else numbers:
-                packet = Packet(places.sizes[i])  # with the room behind it that decoders want
-                self._file.seek(places.positions[i])
+                # The packet allocates the padding after the data that decoders read into.
+                packet = Packet(locations.sizes[i])
+                self._file.seek(locations.positions[i])
                 if self._file.readinto(packet) < packet.size:
                     raise NotAsIndexed('the file has become shorter')
                 packet.pts = pts[i]
@@ -111,7 +109,7 @@ class IndexedReader(PyAVReader):
             raise VideoError(self.path, f'cannot be read ({error.strerror})') from error
 
     def close(self) -> None:
-        for opened in (self._file, self._opened):
+        for opened in (self._file, self._fallback):
             if opened is not None:
                 opened.close()
 
@@ -119,18 +117,20 @@ class IndexedReader(PyAVReader):
         from av import FFmpegError
         if self.index.unreliable_reason:
             return self._decode_counting(wanted)
-        if self._opened is None:
+        if self._fallback is None:
             try:
                 return self._decode_indexed(wanted)
             except (NotAsIndexed, FFmpegError):
                 self._open_container()
-        assert self._opened is not None
-        return self._opened._decode(wanted)
+        assert self._fallback is not None
+        return self._fallback._decode(wanted)
 
     def _open_container(self) -> None:
-        """Go on as if nothing were known, now and when the video is opened again."""
+        """Stop using the locations, now and when the video is opened again."""
+        # If the file has changed, its next opening notices, and makes a new index.
         if self._store is not None and video_state(self.path) == self._state:
-            self._store.save(self.path, replace(self._kept, places=None), self._state)
-        self._opened = PyAVReader(self.path)
-        if self._opened.num_frames != self.num_frames:
-            raise VideoError(self.path, 'has changed while it was read')
+            self._store.save(self.path, replace(self._kept, locations=None), self._state)
+        self._fallback = PyAVReader(self.path)
+        # The frame numbers wanted were chosen by the old number of frames.
+        if self._fallback.num_frames != self.num_frames:
+            raise VideoError(self.path, 'changed while it was being read')
