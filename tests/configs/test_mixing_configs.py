@@ -150,7 +150,7 @@ def test_21_views_are_the_mean_of_their_softmax(name, videos, tmp_path):
 def test_checkpoint_of_another_model_is_refused(name, videos, tmp_path):
     cfg, _ = tiny_stock(name, tmp_path, videos)
     cfg.load_from = str(write_pretrained(tmp_path))
-    with pytest.raises(ValueError, match='has not one parameter'):
+    with pytest.raises(ValueError, match='contains none of the parameters'):
         Runner.from_cfg(cfg).train()
 
 

@@ -104,7 +104,7 @@ def test_training_that_collapses_and_training_that_does_not(tmp_path):
 def test_batches_too_small_to_tell(tmp_path):
     lines = train(tmp_path, 55, ConstantEmbeddings(range(55)), pairs=4)
     assert not warnings(lines)
-    assert any('less than 8 pairs a process do not show' in line for line in lines)
+    assert any('fewer than 8 pairs per process' in line for line in lines)
 
 
 def test_said_again_after_twenty_times_the_patience(tmp_path):
@@ -130,5 +130,5 @@ def test_batches_of_a_batch_sampler(tmp_path):
 
 
 def test_patience():
-    with pytest.raises(ValueError, match='patience=0 should be'):
+    with pytest.raises(ValueError, match='patience=0 must be'):
         CollapseHook(patience=0)

@@ -1,4 +1,4 @@
-"""What is inside a runner: its model and datasets without wrappers, and what it is doing."""
+"""Access to a runner's unwrapped model and datasets, and to its current task."""
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,16 +7,14 @@ from mmengine.runner import BaseLoop, Runner
 
 
 def unwrapped_model(runner: Runner) -> Any:
-    """The runner's model itself, without DistributedDataParallel or test-time augmentation."""
+    """The runner's model without DistributedDataParallel or test-time augmentation."""
     model = runner.model
     return model.module if is_model_wrapper(model) or isinstance(model, BaseTTAModel) else model
 
 
 def current_task(runner: Runner) -> str:
-    """``'train'``, ``'val'`` or ``'test'``: which method of the runner is under way, else ``''``.
-
-    Each builds its own loops before the first hook runs; training may build validation's too.
-    """
+    """The running method of the runner: ``'train'``, ``'val'`` or ``'test'``, else ``''``."""
+    # Each builds its loops before the first hook runs; training may build validation's, too.
     for task in ('train', 'val', 'test'):
         if isinstance(getattr(runner, f'_{task}_loop'), BaseLoop):
             return task

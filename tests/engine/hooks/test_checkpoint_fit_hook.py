@@ -37,7 +37,8 @@ def test_an_encoder_may_be_loaded(tmp_path, own):
 
 def test_a_foreign_file_is_refused_and_nothing_is_written(tmp_path, other):
     runner = tiny_runner(tmp_path / 'run', [HOOK], load_from=other)
-    with pytest.raises(ValueError, match=r'not one parameter.*It looks like a ResNet'):
+    message = r'contains none of the parameters.*It looks like a ResNet'
+    with pytest.raises(ValueError, match=message):
         runner.train()
     assert not list((tmp_path / 'run').rglob('*.pth'))
 
@@ -57,7 +58,7 @@ def test_a_run_resumes_its_own_checkpoint(tmp_path):
     assert runner.epoch == 2 and (tmp_path / 'epoch_2.pth').exists()
 
 
-def test_a_run_goes_on_with_the_groups_of_its_optimizer(tmp_path):
+def test_a_run_resumes_with_the_groups_of_its_optimizer(tmp_path):
 
     def runner(constructor: str, epochs: int, **kwargs) -> Runner:
         return tiny_runner(

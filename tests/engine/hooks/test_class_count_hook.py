@@ -56,7 +56,7 @@ def test_a_list_may_lack_a_class(run, photos):
 
 
 def test_an_unlabelled_list_is_refused(run, photos):
-    with pytest.raises(ValueError, match=r'no label for 1 of 2 samples: .*"path label" a line'):
+    with pytest.raises(ValueError, match=r'no label for 1 of 2 samples: .*"path label" per line'):
         run(train_dataloader=listed(photos, -1, 2))
 
 
@@ -95,9 +95,9 @@ def test_mixing_must_count_the_same_classes(run):
 def test_top_5_needs_5_classes(run, task):
     split = 'val' if task == 'train' else task
     with pytest.raises(ValueError, match=(
-            rf'no top-5 accuracy of 3 classes: .*{split}_evaluator\.topk="\[1,\]"')):
+            rf'3 classes have no top-5 accuracy: .*{split}_evaluator\.topk="\[1,\]"')):
         run(task, **{f'{split}_evaluator.topk': (1, 5)})
 
 
-def test_without_the_hook_the_run_would_go_on(run):
+def test_without_the_hook_the_run_would_start(run):
     run(custom_hooks=[], **{'model.head.num_classes': 5})

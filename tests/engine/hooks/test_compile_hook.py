@@ -97,7 +97,7 @@ def test_other_backbones_are_compiled_too():
 
 def test_a_torch_that_is_too_old(monkeypatch):
     monkeypatch.setattr(torch, '__version__', '2.4.1+cu121')
-    with pytest.raises(ImportError, match=r'2\.4\.1\+cu121 can not trace'):
+    with pytest.raises(ImportError, match=r'2\.4\.1\+cu121 cannot trace'):
         HOOKS.build(dict(type='vicmae_mm.CompileHook'))
 
 

@@ -51,5 +51,5 @@ def test_failure_costs_no_training(tmp_path, monkeypatch):
 
 
 def test_wrong_interval_is_refused():
-    with pytest.raises(ValueError, match='interval=0 should be at least 1'):
+    with pytest.raises(ValueError, match='interval=0 must be at least 1'):
         CurvesHook(interval=0)

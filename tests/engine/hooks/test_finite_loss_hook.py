@@ -72,7 +72,7 @@ def test_several_optimizers_are_not_watched(tmp_path):
 
 
 def test_negative_budget():
-    with pytest.raises(ValueError, match='max_skipped=-1 should be'):
+    with pytest.raises(ValueError, match='max_skipped=-1 must be'):
         FiniteLossHook(max_skipped=-1)
 
 

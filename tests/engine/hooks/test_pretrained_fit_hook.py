@@ -85,7 +85,7 @@ def test_position_tables_may_be_resized(run, weights):
 ])
 def test_all_of_the_encoder_must_be_in_the_file(run, weights, spoil, message):
     spoil(weights)
-    with pytest.raises(ValueError, match=rf'does not fill the encoder of this run: {message}.*'
+    with pytest.raises(ValueError, match=rf'does not fit the encoder of this run: {message}.*'
                        r'looks like a ViC-MAE of this package.*allow_untrained=True'):
         run(weights)
 
@@ -94,7 +94,7 @@ def test_all_of_the_encoder_must_be_in_the_file(run, weights, spoil, message):
     (['layer1.0.conv1.weight', 'fc.weight'], 'a ResNet'),
     (['blocks.0.norm1.weight', 'patch_embed.proj.weight'], 'a Vision Transformer of timm'),
 ])
-def test_foreign_files_are_told(run, keys, family):
+def test_foreign_files_are_recognised(run, keys, family):
     with pytest.raises(ValueError, match=(
             rf"has nothing under 'backbone\.'. The file looks like {family}\. .*"
             r'tools/convert_checkpoint\.py')):
@@ -109,7 +109,7 @@ def test_broken_numbers_are_refused(run, weights, value):
         run(weights)
 
 
-def test_a_text_file_is_no_checkpoint(run, tmp_path):
+def test_a_text_file_is_refused(run, tmp_path):
     (tmp_path / 'pretrained.pth').write_text('hello')
     with pytest.raises(ValueError, match='is not a checkpoint'):
         run()
@@ -117,7 +117,7 @@ def test_a_text_file_is_no_checkpoint(run, tmp_path):
 
 def test_no_such_file(run):
     with pytest.raises(FileNotFoundError, match=(
-            r'There is no checkpoint .*pretrained\.pth: pre-train, or name yours by '
+            r'There is no checkpoint .*pretrained\.pth: pre-train, or set yours with '
             r'--cfg-options model\.backbone\.init_cfg\.checkpoint=PATH')):
         run()
 
@@ -125,7 +125,7 @@ def test_no_such_file(run):
 @pytest.mark.parametrize('init_cfg', [
     None, dict(type='Pretrained', checkpoint='', prefix='backbone.'),
     dict(type='TruncNormal', layer='Linear', std=0.02)])
-def test_from_scratch_on_purpose_alone(run, init_cfg):
+def test_from_scratch_only_on_purpose(run, init_cfg):
     with pytest.raises(ValueError, match=r'would start untrained.*allow_untrained=True'):
         run(**{'model.backbone.init_cfg': init_cfg})
     run(hook=ALLOWED, **{'model.backbone.init_cfg': init_cfg})
@@ -146,11 +146,11 @@ def test_load_from_takes_the_place_of_init_cfg(run, weights, tmp_path):
 
 def test_load_from_must_bring_the_encoder(run, weights, tmp_path):
     torch.save({'state_dict': {'head.fc.bias': torch.ones(3)}}, tmp_path / 'head.pth')
-    with pytest.raises(ValueError, match=r'head\.pth does not fill .*0 of its 30'):
+    with pytest.raises(ValueError, match=r'head\.pth does not fit .*0 of its 30'):
         run(weights, load_from=str(tmp_path / 'head.pth'))
 
 
-def test_a_run_goes_on_without_the_pretrained_file(run, weights, tmp_path):
+def test_a_run_resumes_without_the_pretrained_file(run, weights, tmp_path):
     run(weights)
     (tmp_path / 'pretrained.pth').unlink()
     runner = run(resume=True, **{'train_cfg.max_epochs': 2})

@@ -60,9 +60,9 @@ def test_same_frames_and_masks_while_the_model_learns(tmp_path):
 
 def test_samples_are_spread_over_the_dataset(tmp_path):
     hook = ReconstructionHook(num_samples=4)
-    captions = [caption for caption, _ in hook._draw_samples(RandomPairs(length=8))]
+    captions = [caption for caption, _ in hook._choose_samples(RandomPairs(length=8))]
     assert [int(caption.split()[1]) for caption in captions] == [0, 2, 4, 6]
-    assert len(hook._draw_samples(RandomPairs(length=3))) == 3
+    assert len(hook._choose_samples(RandomPairs(length=3))) == 3
 
 
 def test_one_image_instead_of_a_pair(tmp_path):
@@ -70,7 +70,7 @@ def test_one_image_instead_of_a_pair(tmp_path):
     single = Mock(wraps=dataset, spec=['__len__', '__getitem__'])
     single.__len__ = lambda _: len(dataset)
     single.__getitem__ = lambda _, index: dict(inputs=dataset[index]['inputs'][0])
-    (_, frames), *_ = ReconstructionHook()._draw_samples(single)
+    (_, frames), *_ = ReconstructionHook()._choose_samples(single)
     assert len(frames) == 1 and frames[0].shape == (3, 32, 32)
 
 
@@ -106,7 +106,7 @@ def test_later_failure_costs_no_training(tmp_path):
 @pytest.mark.parametrize('kwargs', [dict(interval=0), dict(num_samples=0)])
 def test_wrong_values_are_refused(kwargs):
     name, = kwargs
-    with pytest.raises(ValueError, match=f'{name}=0 should be at least 1'):
+    with pytest.raises(ValueError, match=f'{name}=0 must be at least 1'):
         ReconstructionHook(**kwargs)
 
 

@@ -1,4 +1,4 @@
-"""Which checkpoints are there when; that one is always whole is in tests/recovery."""
+"""Which checkpoints exist at which time; that one is always complete: tests/recovery."""
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,9 @@ def test_within_an_epoch_the_newest_is_kept_until_it_ends(tmp_path):
         ['epoch_1', 'epoch_2']]
 
 
-def test_leftover_of_a_kill_before_the_removal_goes_on_resuming(tmp_path):
+def test_leftover_of_a_kill_before_the_removal_is_removed_on_resuming(tmp_path):
     train(tmp_path, mid_epoch_interval=2, epochs=1)
-    (tmp_path / 'iter_2.pth').write_bytes(b'as if killed once epoch_1.pth was whole')
+    (tmp_path / 'iter_2.pth').write_bytes(b'as if killed once epoch_1.pth was complete')
     train(tmp_path, mid_epoch_interval=2, epochs=1, resume=True)
     assert checkpoints(tmp_path) == ['epoch_1']
 
@@ -93,7 +93,7 @@ def test_position_in_the_file(tmp_path):
 
 @pytest.mark.parametrize('by_epoch, want', [
     (True, ['epoch_2', 'epoch_3']), (False, ['iter_8', 'iter_9'])])
-def test_outdated_ones_go(by_epoch, want, tmp_path):
+def test_outdated_ones_are_removed(by_epoch, want, tmp_path):
     train(tmp_path, epochs=3, by_epoch=by_epoch, max_keep_ckpts=2)
     assert checkpoints(tmp_path) == want
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / f'{want[-1]}.pth')
@@ -114,7 +114,7 @@ def test_other_folder_also_when_resuming(tmp_path):
     assert torch.load(out / 'run/epoch_3.pth')['meta']['iter'] == 9
 
 
-def test_best_is_kept_until_the_next_is_whole(tmp_path, monkeypatch):
+def test_best_is_kept_until_the_next_is_complete(tmp_path, monkeypatch):
     train(tmp_path, Scores(1., 2., 1.5), epochs=4, save_best='score', rule='greater')
     assert 'best_score_epoch_2' in checkpoints(tmp_path)
     assert 'best_score_epoch_1' not in checkpoints(tmp_path)
@@ -132,13 +132,13 @@ def test_best_is_kept_until_the_next_is_whole(tmp_path, monkeypatch):
     assert {'best_score_epoch_1', 'best_score_epoch_2'} <= set(checkpoints(tmp_path / 'b'))
 
 
-def test_new_run_among_old_checkpoints_is_told(tmp_path):
+def test_new_run_among_old_checkpoints_is_reported(tmp_path):
     train(tmp_path, epochs=1)
     train(tmp_path, epochs=2, resume=True)
     logs = [path.read_text() for path in tmp_path.glob('*/*.log')]
     assert not any('earlier run' in log for log in logs)
     train(tmp_path, epochs=1)
-    assert any(f'{tmp_path} holds checkpoints of an earlier run' in path.read_text()
+    assert any(f'{tmp_path} contains checkpoints of an earlier run' in path.read_text()
                for path in tmp_path.glob('*/*.log'))
 
 
@@ -159,12 +159,12 @@ class Store(LocalBackend):
         super().put(obj, filepath)
 
 
-def test_whole_files_replace_local_writing_only(tmp_path):
+def test_atomic_files_replace_local_writing_only(tmp_path):
     register_backend('vicmae_mm.test_store', Store, force=True)
     train(tmp_path, backend_args=dict(backend='vicmae_mm.test_store'), max_keep_ckpts=1)
     assert Store.puts == ['epoch_1.pth', 'epoch_2.pth'] and checkpoints(tmp_path) == ['epoch_2']
 
 
-def test_interval_can_not_be_negative():
-    with pytest.raises(ValueError, match='counts iterations'):
+def test_interval_must_not_be_negative():
+    with pytest.raises(ValueError, match='mid_epoch_interval=-1 must be a number of iterations'):
         SafeCheckpointHook(mid_epoch_interval=-1)

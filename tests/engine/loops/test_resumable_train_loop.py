@@ -1,4 +1,4 @@
-"""ResumableTrainLoop: where a run goes on. That it then goes on as before: tests/recovery."""
+"""Where ResumableTrainLoop resumes. That training then continues identically: tests/recovery."""
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch

@@ -86,7 +86,7 @@ def test_optimizers_without_a_fused_form_are_left_alone(kind):
 
 
 def test_an_unknown_optimizer_is_named():
-    with pytest.raises(KeyError, match="type='AdamWW' is no registered optimizer"):
+    with pytest.raises(ValueError, match="type='AdamWW' is not a registered optimizer"):
         build_optim_wrapper(network(), dict(
             constructor='vicmae_mm.FusedOptimWrapperConstructor',
             optimizer=dict(type='AdamWW', lr=0.1)))

@@ -1,4 +1,4 @@
-"""Where bad videos are written down, and how many there are."""
+"""Recording and counting bad videos."""
 import os.path as osp
 from collections.abc import Iterator
 from typing import Any
@@ -14,31 +14,31 @@ from vicmae_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class BadVideoHook(Hook):
-    """Keep the account of bad videos in the work dir, and in the log.
+    """Record bad videos in the work dir, and log their number.
 
-    Before training, before workers start, it gives every :class:`VideoPairDataset` and
-    :class:`PackedFrameDataset` of the training dataloader (also inside mmengine's dataset
-    wrappers) the file ``bad_videos.jsonl`` in the work dir. After every epoch it logs the count
-    over all workers and ranks, and hands it to the loggers as ``train/bad_videos``.
+    Before the workers start, every :class:`VideoPairDataset` and :class:`PackedFrameDataset` of
+    the training dataloader (also inside wrappers) gets ``bad_videos.jsonl`` in the work dir. After
+    every epoch the total of all workers and ranks is logged, also as ``train/bad_videos``.
 
     Raises:
-        TooManyBadVideosError: Before training, if the videos already known to be bad from an
-            earlier run in this work dir are over the dataset's limit.
+        TooManyBadVideosError: Before training, if the bad videos known from an earlier run in this
+            work dir exceed the dataset's limit.
     """
 
     FILENAME = 'bad_videos.jsonl'
 
     def before_train(self, runner: Runner) -> None:
-        """Tell the datasets where to write."""
+        """Give the datasets the file to write to."""
         self._ledger_path = osp.join(runner.work_dir, self.FILENAME)
         self._datasets = list(iter_pair_datasets(runner.train_dataloader.dataset))
         for dataset in self._datasets:
             dataset.share_bad_videos(self._ledger_path)
-        barrier()  # what another rank writes from here on is of this run, not of an earlier one
+        # Every rank has read the entries of earlier runs before any rank adds one of this run.
+        barrier()
         self._publish(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Log the count."""
+        """Log the number of bad videos."""
         for dataset in self._datasets:
             dataset.bad_videos.refresh()
         bad, total = self._publish(runner)
@@ -55,5 +55,5 @@ class BadVideoHook(Hook):
 
 
 def iter_pair_datasets(dataset: Any) -> Iterator[SkippingDataset]:
-    """The datasets that skip bad videos in a dataset, each once, through any wrappers."""
+    """The datasets that skip bad videos, each once, inside any wrappers."""
     return (item for item in innermost_datasets(dataset) if isinstance(item, SkippingDataset))

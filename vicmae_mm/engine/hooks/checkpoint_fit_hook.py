@@ -1,4 +1,4 @@
-"""Refusing the checkpoint of another model before anything of it is used."""
+"""Refusing the checkpoint of a different model before any of it is used."""
 import re
 from typing import Any
 
@@ -14,21 +14,17 @@ from vicmae_mm.utils.errors import InputError
 
 @HOOKS.register_module()
 class CheckpointFitHook(Hook):
-    """Stop where mmengine would warn and go on with random weights.
+    """Stop where mmengine would warn and continue with random weights.
 
-    A run that is resumed or tested must find exactly its own model in the checkpoint, and one that
-    is resumed the parameter groups of its optimizer. ``load_from`` may bring a training run a part
-    of it, such as an encoder, but not nothing.
+    To resume or test, the checkpoint must match the model exactly, and to resume also the
+    parameter groups of the optimizer. For training, ``load_from`` may provide only a part of the
+    model, such as an encoder, but at least one parameter.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare names and shapes with the model's.
-
-        Raises:
-            ValueError: If the checkpoint does not fit, with what it looks like.
-        """
+        """Compare names and shapes; raise a ValueError that says what the file looks like."""
         model = unwrapped_model(runner)
-        # mmengine strips what DistributedDataParallel puts in front, too
+        # DistributedDataParallel adds this prefix; mmengine's loading removes it, too.
         found = {re.sub(r'^module\.', '', key): value
                  for key, value in checkpoint.get('state_dict', checkpoint).items()}
         wanted = model.state_dict()
@@ -39,22 +35,24 @@ class CheckpointFitHook(Hook):
             _check_groups(checkpoint.get('optimizer', {}), runner.optim_wrapper, name)
         elif current_task(runner) in ('val', 'test'):
             try:
-                model.load_state_dict(found)  # with its load hooks, which resize tables
+                # Really loaded, not only compared: load hooks may resize position tables.
+                model.load_state_dict(found)
             except RuntimeError as error:
                 check_fit(found, wanted, runner._load_from, config)
                 raise InputError(f'{runner._load_from}: {error}') from None
         elif not any(key in wanted and wanted[key].shape == value.shape
                      for key, value in found.items()):
             raise InputError(
-                f'{runner._load_from} has not one parameter of the model of {config}. It looks '
-                f'like {describe_family(found)}: load_from needs the names of mmpretrain, with '
-                "the encoder under 'backbone.'.")
+                f'{runner._load_from} contains none of the parameters of the model of {config}. It '
+                f'looks like {describe_family(found)}: load_from needs the names of mmpretrain, '
+                "with the encoder under 'backbone.'.")
 
 
 def _check_groups(saved: dict, optim_wrapper: Any, name: str) -> None:
-    """Compare the sizes of an optimizer's parameter groups; torch only says that they differ."""
+    """Compare the sizes of the parameter groups; torch's message lacks what to do."""
     optimizer = getattr(optim_wrapper, 'optimizer', None)
-    if optimizer is None or 'param_groups' not in saved:  # several optimizers, or none
+    # With several optimizers there is no single list of groups.
+    if optimizer is None or 'param_groups' not in saved:
         return
     found, wanted = ([len(group['params']) for group in groups]
                      for groups in (saved['param_groups'], optimizer.param_groups))
@@ -62,5 +60,5 @@ def _check_groups(saved: dict, optim_wrapper: Any, name: str) -> None:
         raise InputError(
             f'{name} has {len(found)} parameter groups ({sum(found)} parameters) in its optimizer, '
             f'but optim_wrapper makes {len(wanted)} ({sum(wanted)}): resume with the optim_wrapper '
-            'that it was trained with. Where that had no constructor, add --cfg-options '
+            'that it was trained with. If that had no constructor, add --cfg-options '
             'optim_wrapper.constructor=DefaultOptimWrapperConstructor')

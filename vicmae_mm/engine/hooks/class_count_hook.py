@@ -1,4 +1,4 @@
-"""Refusing data whose classes are not those of the head."""
+"""Refusing data whose classes do not match the head of the model."""
 from numbers import Integral
 from typing import Any
 
@@ -15,19 +15,13 @@ from vicmae_mm.utils.errors import InputError
 class ClassCountHook(Hook):
     """Compare the labels of the data with the classes of ``model.head`` or ``model.cls_head``.
 
-    Before training, validation or testing. A dataset that knows its classes (class folders,
-    or names in ``metainfo``) must have as many as the head; the labels of a list must
-    lie in its range, so a list without some classes is fine. Labels of several classes a
-    sample are not looked at.
+    This happens before training, validation and testing. A dataset that knows its classes (class
+    folders, or names in ``metainfo``) must have as many as the head; the labels of a list must be
+    in its range, so some classes may be missing. Multi-label samples are not checked.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Look at every dataset that the run will use.
-
-        Raises:
-            ValueError: If a sample has no label or one out of range, or the number of classes
-                differs or is too small for the accuracy asked for, with the settings to change.
-        """
+        """Check every dataset of the run; the ValueError names the settings to change."""
         model = unwrapped_model(runner)
         name = 'head' if hasattr(model, 'head') else 'cls_head'
         num_classes = getattr(getattr(model, name, None), 'num_classes', None)
@@ -42,13 +36,14 @@ class ClassCountHook(Hook):
                 _check_topk(loop, split, num_classes)
         if len(set(counts.values())) > 1:
             raise InputError(
-                f'The parts of the model count different numbers of classes: '
-                f'{_settings(counts)}. Set all of them to one number.')
+                f'The parts of the model have different numbers of classes: {_settings(counts)}. '
+                'Set all of them to the same number.')
 
 
 def _other_counts(runner: Runner, model: Any) -> dict[str, int]:
-    """What else must know the number of classes: the mixing of labels, by its setting."""
+    """Numbers of classes in the settings of label mixing (mixup, CutMix)."""
     preprocessor = model.data_preprocessor
+    # mmpretrain sets it at the top level, mmaction2 in the model.
     place = ('' if 'data_preprocessor' in runner.cfg else 'model.') + 'data_preprocessor'
     counts = {f'{place}.num_classes': getattr(preprocessor, 'num_classes', None)}  # mmpretrain
     blending = getattr(preprocessor, 'blending', None)  # mmaction2
@@ -62,7 +57,8 @@ def _other_counts(runner: Runner, model: Any) -> dict[str, int]:
 def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[str]) -> None:
     if not hasattr(dataset, 'get_data_info'):
         return
-    where = f'The {split} data in {_origin(dataset)}'
+    origin = (dataset.ann_file or ', '.join(dataset.data_prefix.values())).rstrip('/')
+    where = f'The {split} data in {origin}'
 
     def advice(count: int) -> str:
         return (f'use --cfg-options {_settings(dict.fromkeys(settings, count))}, or data with '
@@ -72,8 +68,9 @@ def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[st
     unlabelled = sum(label < 0 for label in labels)
     if unlabelled:
         raise InputError(f'{where} have no label for {unlabelled:,} of {len(labels):,} samples: '
-                         'what is wanted is a list with "path label" a line, labels from 0 on, or '
+                         'provide a list with one "path label" per line, labels starting at 0, or '
                          'class folders.')
+    # The labels alone would not show it: a head with too many classes trains without an error.
     classes = dataset.metainfo.get('classes')
     if classes is not None and len(classes) != num_classes:
         raise InputError(f'{where} have {len(classes):,} classes, the head of the model '
@@ -85,24 +82,19 @@ def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[st
 
 
 def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:
-    """mmpretrain's top-5 accuracy fails with fewer classes, and only after the first epoch."""
+    """Without this check, mmpretrain's top-5 accuracy fails, but only after the first epoch."""
     for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', []):
         topk = getattr(metric, 'topk', None)
         if isinstance(topk, tuple) and max(topk) > num_classes:
             raise InputError(
-                f'There is no top-{max(topk)} accuracy of {num_classes} classes: use --cfg-options '
+                f'{num_classes} classes have no top-{max(topk)} accuracy: use --cfg-options '
                 f'{split}_evaluator.topk="[1,]".')
 
 
 def _label(info: dict) -> int:
-    """The class of one sample; -1 for none, 0 for several."""
+    """The class of a sample; -1 if it has none, 0 if it has several (not checked)."""
     label = info.get('gt_label', info.get('label', -1))
     return int(label) if isinstance(label, Integral) else 0
-
-
-def _origin(dataset: Any) -> str:
-    """The list or folder of a dataset."""
-    return (dataset.ann_file or ', '.join(dataset.data_prefix.values())).rstrip('/')
 
 
 def _settings(counts: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Seeing that the embeddings collapse while it can still be mended."""
+"""Detecting collapsed embeddings while the run can still be corrected."""
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -8,51 +8,46 @@ from mmengine.runner import Runner
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
-# Below it even good embeddings span little: two pairs whose frames agree are two points, a line.
+# Even good embeddings of smaller batches span little: two pairs of similar frames are on a line.
 _MIN_BATCH = 8
 _REMIND_EVERY = 20  # times ``patience``
 
 
 @HOOKS.register_module()
 class CollapseHook(Hook):
-    """Warn when the embeddings of the main process's batches have collapsed, and say what to do.
+    """Warn, with advice, if the embeddings of the main process's batches have collapsed.
 
-    Embeddings that are all the same (``embedding_std`` near 0), or all on a line
-    (``embedding_rank`` near 1), satisfy a loss without negatives and teach nothing. Iterations
-    in which the model gives neither value, as before contrast begins, count neither way.
+    Embeddings that are all equal (``embedding_std`` near 0) or all on a line (``embedding_rank``
+    near 1) satisfy a loss without negatives and teach nothing. Iterations without either value,
+    as before contrast begins, are ignored.
 
-    The defaults lie far from what healthy runs show: the quickstart's has a std of 0.57 and a rank
-    of 5 or more throughout (D = 128, 64 embeddings). With SimSiam without stop-gradient in its
-    place, the std is below 0.1 after 100 iterations.
+    The defaults are far from the values of healthy runs (docs/reliability.md, section 8).
 
     Args:
-        min_std: Lower bound of ``embedding_std``, of 0 (collapsed) to 1 (isotropic).
-        min_rank: Lower bound of ``embedding_rank``, of 0 (collapsed) to the width.
-        patience: Iterations in a row below a bound before a warning. It is said again after
-            20 times as many, or when the embeddings have recovered and collapse anew.
-
-    Raises:
-        ValueError: If ``patience`` is not positive.
+        min_std: Lower bound of ``embedding_std``, between 0 (collapsed) and 1 (isotropic).
+        min_rank: Lower bound of ``embedding_rank``, between 0 (collapsed) and the width.
+        patience: Number of consecutive iterations (at least 1) below a bound before a warning. It
+            is repeated after 20 times as many, or if the embeddings recover and collapse again.
     """
 
     def __init__(self, min_std: float = 0.1, min_rank: float = 2.0, patience: int = 50) -> None:
         if patience < 1:
-            raise InputError(f'patience={patience} should be a number of iterations, 1 or more.')
+            raise InputError(f'patience={patience} must be a number of iterations, 1 or more.')
         self.bounds = dict(embedding_std=min_std, embedding_rank=min_rank)
         self.patience = patience
         self._below = 0
 
     def before_train(self, runner: Runner) -> None:
-        """See whether batches are large enough to tell."""
+        """Check that batches are large enough to detect a collapse."""
         size = runner.train_dataloader.batch_size  # None with a batch_sampler
         self._watching = is_main_process() and (size is None or size >= _MIN_BATCH)
         if not self._watching and is_main_process():
-            runner.logger.info(f'Batches of less than {_MIN_BATCH} pairs a process do not show '
-                               'whether embeddings collapse: no warning would be given.')
+            runner.logger.info(f'With fewer than {_MIN_BATCH} pairs per process, collapsed '
+                               'embeddings cannot be detected: there will be no warning.')
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Count."""
+        """Count consecutive iterations below a bound, and warn."""
         outputs = outputs or {}
         values = {name: float(outputs[name]) for name in self.bounds if name in outputs}
         if not self._watching or not values:
@@ -60,16 +55,15 @@ class CollapseHook(Hook):
         low = {name: value for name, value in values.items() if value < self.bounds[name]}
         self._below = self._below + 1 if low else 0
         if self._below and (self._below - self.patience) % (_REMIND_EVERY * self.patience) == 0:
-            runner.logger.warning(self._words(low, runner.iter + 1))
+            runner.logger.warning(self._describe(low, runner.iter + 1))
 
-    def _words(self, low: dict[str, float], iteration: int) -> str:
-        # with the iteration, as mmengine does not log the same warning twice
+    def _describe(self, low: dict[str, float], iteration: int) -> str:
+        # The iteration makes each text unique: mmengine does not log the same warning twice.
         found = ' and '.join(f'{name} is {value:.3g}, below {self.bounds[name]:g}'
                              for name, value in low.items())
-        return (f'The embeddings have collapsed: {found}, for {self._below} iterations up '
-                f'to {iteration}. Nearly all videos are mapped to one point or line, from which '
-                'the encoder learns nothing. '
-                'Stop and go back to a checkpoint from before; lower the learning rate or lengthen '
-                "its warm-up, take more pairs a batch, and see that the head's guard against "
-                'collapse is on (negatives of InfoNCEHead, stop_grad of SimSiamHead, std of '
-                'VICRegHead).')
+        return (f'The embeddings have collapsed: {found}, for {self._below} iterations up to '
+                f'{iteration}. Nearly all videos are mapped to one point or line, from which the '
+                'encoder learns nothing. Stop and resume from an earlier checkpoint; lower the '
+                'learning rate or lengthen its warm-up, use more pairs per batch, and check that '
+                "the head's protection against collapse is on (negatives of InfoNCEHead, "
+                'stop_grad of SimSiamHead, std of VICRegHead).')

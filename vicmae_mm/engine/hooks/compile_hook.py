@@ -13,27 +13,28 @@ from vicmae_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Compile the heavy parts of the model before training (:func:`compile_model` says which).
+    """Compile encoder and decoder before training (see :func:`compile_model`).
 
-    mmengine's own ``compile=True`` compiles ``train_step`` with all that is in it, loggers and
-    optimizer included. Add this one by ``custom_hooks=[dict(type='vicmae_mm.CompileHook')]``; the
-    first step takes a minute then.
+    Add it with ``custom_hooks=[dict(type='vicmae_mm.CompileHook')]``; the first step then takes
+    about a minute.
 
     Args:
-        **options: Of ``torch.compile``, such as ``mode='max-autotune-no-cudagraphs'``.
+        **options: Options of ``torch.compile``, such as ``mode='max-autotune-no-cudagraphs'``.
 
     Raises:
-        ImportError: With a torch that can't trace mmengine's layers, as 2.1 and 2.4 can't. 2.11 and
-            2.12 can; those between were not tried.
+        ImportError: torch is older than 2.5 (2.1 and 2.4 fail; tested with 2.11 and 2.12).
     """
+
+    # mmengine's own ``compile=True`` is no alternative: it compiles all of ``train_step``, with
+    # optimizer and logging, which fails in most versions of torch if paramwise_cfg is set.
 
     def __init__(self, **options: Any) -> None:
         if digit_version(torch.__version__) < digit_version('2.5.0'):
-            raise ImportError(f'torch {torch.__version__} can not trace the layers of mmengine: '
-                              'leave CompileHook out, or use torch 2.11 or later.')
+            raise ImportError(f'torch {torch.__version__} cannot trace the layers of mmengine: '
+                              'remove CompileHook, or use torch 2.11 or later.')
         self.options = options
 
     def before_train(self, runner: Runner) -> None:
-        """Compile."""
+        """Compile the model."""
         compile_model(unwrapped_model(runner), **self.options)
-        runner.logger.info('Encoder and decoder are compiled in the first step: it takes a minute.')
+        runner.logger.info('The first step compiles encoder and decoder, in about a minute.')

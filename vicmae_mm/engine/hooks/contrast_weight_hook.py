@@ -12,16 +12,9 @@ SCHEDULES = ('step', 'linear', 'cosine', 'constant')
 
 
 def contrast_scale(epoch: int, schedule: str, begin: int, ramp_epochs: int) -> float:
-    """Share of lambda in force during an epoch.
+    """Factor of lambda in an epoch (counted from 0), in [0, 1].
 
-    Args:
-        epoch: 0-based epoch.
-        schedule: ``'step'``, ``'linear'``, ``'cosine'`` or ``'constant'``.
-        begin: First epoch in which the loss takes part.
-        ramp_epochs: Epochs a linear or cosine ramp takes to reach 1.
-
-    Returns:
-        A value in [0, 1].
+    Contrast starts in epoch ``begin``; a linear or cosine ramp reaches 1 after ``ramp_epochs``.
     """
     if schedule == 'constant':
         return 1.0
@@ -35,24 +28,18 @@ def contrast_scale(epoch: int, schedule: str, begin: int, ramp_epochs: int) -> f
 
 @HOOKS.register_module()
 class ContrastWeightHook(Hook):
-    """Set the model's ``contrast_scale`` from the epoch alone, so a resumed run is right.
+    """Set the model's ``contrast_scale`` in every epoch.
 
     Args:
         schedule: ``'step'`` (Table 7), ``'linear'``, ``'cosine'`` or ``'constant'``.
-        begin_ratio: First epoch with contrast, as a share of all epochs:
-            0.25 is epoch 200 of 800 and stays sensible in shorter runs (rounded).
-        begin: First epoch with contrast (0-based), instead of ``begin_ratio``.
-        ramp_epochs: Length of a linear or cosine ramp.
-
-    Raises:
-        ValueError: If a value is unknown or out of range.
+        begin_ratio: First epoch with contrast as a fraction of all epochs, rounded: 0.25 is epoch
+            200 of 800, and also works in shorter runs.
+        begin: First epoch with contrast (counted from 0), instead of ``begin_ratio``.
+        ramp_epochs: Length of a linear or cosine ramp in epochs.
     """
 
-    def __init__(self,
-                 schedule: str = 'step',
-                 begin_ratio: float = 0.25,
-                 begin: int | None = None,
-                 ramp_epochs: int = 0) -> None:
+    def __init__(self, schedule: str = 'step', begin_ratio: float = 0.25,
+                 begin: int | None = None, ramp_epochs: int = 0) -> None:
         if schedule not in SCHEDULES:
             raise InputError(f'schedule={schedule!r} is unknown: choose one of {SCHEDULES}.')
         if not 0 <= begin_ratio < 1:
@@ -60,38 +47,31 @@ class ContrastWeightHook(Hook):
         if begin is not None and begin < 0:
             raise InputError(f'begin={begin} must be an epoch, 0 or later.')
         if schedule in ('linear', 'cosine') and ramp_epochs < 1:
-            raise InputError(
-                f'A {schedule} schedule needs ramp_epochs >= 1, but got {ramp_epochs}.')
+            raise InputError(f'A {schedule} schedule needs ramp_epochs >= 1, got {ramp_epochs}.')
         self.schedule = schedule
         self.begin_ratio = begin_ratio
         self.begin = begin
         self.ramp_epochs = ramp_epochs
 
     def before_train(self, runner: Runner) -> None:
-        """See that the schedule fits the run.
-
-        Raises:
-            ValueError: If the run has no epochs to count, or too few for contrast to begin.
-        """
+        """Check that the run has epochs, and enough of them for contrast to start."""
         if self.schedule == 'constant':
             return
         if isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise InputError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop, or '
+            raise InputError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop or '
                              "schedule='constant'.")
         if self._begin(runner) >= runner.max_epochs:
-            raise InputError(f'Contrast begins with epoch {self._begin(runner)} (from 0) but the '
-                             f'run has {runner.max_epochs}: lower begin or begin_ratio.')
+            raise InputError(f'Contrast begins with epoch {self._begin(runner)} (from 0), but the '
+                             f'run has {runner.max_epochs} epochs: lower begin or begin_ratio.')
 
     def _begin(self, runner: Runner) -> int:
         if self.begin is not None:
             return self.begin
         return round(self.begin_ratio * runner.max_epochs)
 
-    def before_train_iter(self,
-                          runner: Runner,
-                          batch_idx: int,
+    def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
         """Set the scale of the current epoch."""
-        model = unwrapped_model(runner)
-        model.contrast_scale = contrast_scale(
+        # A function of the epoch alone, so a resumed run needs no saved state.
+        unwrapped_model(runner).contrast_scale = contrast_scale(
             runner.epoch, self.schedule, self._begin(runner), self.ramp_epochs)

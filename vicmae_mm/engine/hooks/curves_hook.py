@@ -1,4 +1,4 @@
-"""Curves of the run as a picture in the work directory."""
+"""Curves of the run as a picture in the work dir."""
 from pathlib import Path
 
 from mmengine.dist import master_only
@@ -12,22 +12,17 @@ from vicmae_mm.visualization.curves import find_scalars, plot_curves
 
 @HOOKS.register_module()
 class CurvesHook(Hook):
-    """Keep ``curves.png`` in the work directory up to date.
+    """Draw the scalars of this run, and of the runs it resumed, as ``curves.png`` in the work dir.
 
-    It draws what ``LocalVisBackend`` has written, of this run and of those it
-    resumed. Without that backend there is nothing to draw, and no picture. A
-    failure is logged and training goes on.
+    The scalars are read from the files of ``LocalVisBackend``; without them there is no picture.
 
     Args:
-        interval: Epochs between two updates; the end of training is always drawn.
-
-    Raises:
-        ValueError: If ``interval`` is less than 1.
+        interval: Number of epochs between updates, at least 1; the end of training is always drawn.
     """
 
     def __init__(self, interval: int = 1) -> None:
         if interval < 1:
-            raise InputError(f'CurvesHook: interval={interval!r} should be at least 1.')
+            raise InputError(f'CurvesHook: interval={interval!r} must be at least 1.')
         self.interval = interval
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -36,7 +31,7 @@ class CurvesHook(Hook):
             self._draw(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Draw the whole run."""
+        """Draw the complete run."""
         self._draw(runner)
 
     @master_only
@@ -46,5 +41,6 @@ class CurvesHook(Hook):
             return
         try:
             plot_curves(scalars, Path(runner.work_dir) / 'curves.png')
+        # Training must not stop because of a picture.
         except Exception:
-            runner.logger.exception('curves.png could not be drawn; training goes on.')
+            runner.logger.exception('curves.png could not be drawn; training continues.')

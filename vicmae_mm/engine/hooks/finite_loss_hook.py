@@ -1,4 +1,4 @@
-"""No step is taken on a loss that is NaN or infinite."""
+"""Stopping before a step on a loss that is NaN or infinite."""
 import json
 import math
 import os.path as osp
@@ -19,7 +19,7 @@ from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError, RunError
 
-# Where a sample says what it was read from: mmpretrain's, ours and mmaction2's key; else its place
+# Keys under which mmpretrain, this package and mmaction2 name the file of a sample; else its index.
 _NAMES = ('img_path', 'filename', 'sample_idx')
 _SHOWN = 4  # samples named in a message
 
@@ -30,63 +30,63 @@ class NonFiniteLossError(RunError):
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stop on all ranks at once before a loss that isn't finite reaches backward or the optimizer.
+    """Stop all ranks in the same step, before a non-finite loss reaches the backward pass.
 
-    Ranks agree by one all-reduce of a number a step, also in the middle of gradient accumulation.
-    Which rank and terms it was, and the samples in that rank's batch, go into the message, and
-    with every sample's path into ``not_finite.jsonl`` in the work dir. Weights, optimizer, scaler
-    and buffers (BatchNorm's running statistics) are left as they were before the step.
-
-    A mixed-precision scaler's overflows are gradients, and stay its own business.
+    The message names rank, terms and samples; ``not_finite.jsonl`` in the work dir lists all
+    samples of the batch. Weights, optimizer, scaler and buffers (BatchNorm's running statistics)
+    stay as they were before the step. Overflowing gradients are left to the loss scaler.
 
     Args:
-        max_skipped: How many such batches a run may skip; the next one stops it. A skipped batch
-            is left out of the losses logged, counted as ``train/skipped_batches`` and, with the
-            run's other progress, in the checkpoint. Accumulation takes the next batch in its
-            place, so a run may end that many batches into an update that is never made.
+        max_skipped: Number of such batches that a run may skip (at least 0); the next one stops
+            it. A skipped batch is excluded from the logged losses and counted, as
+            ``train/skipped_batches`` and in the checkpoint. Gradient accumulation uses the next
+            batch instead, so the last update of a run may remain incomplete.
 
     Raises:
-        ValueError: If ``max_skipped`` is negative.
-        NonFiniteLossError: While training, see above.
+        NonFiniteLossError: In training, as described above.
     """
 
-    priority = 'HIGHEST'  # before the losses of a skipped batch are written down
+    # Before the hooks that log the losses, which must not see those of a skipped batch.
+    priority = 'HIGHEST'
     FILENAME = 'not_finite.jsonl'
 
     def __init__(self, max_skipped: int = 0) -> None:
         if max_skipped < 0:
-            raise InputError(f'max_skipped={max_skipped} should be a number of batches, 0 or more.')
+            raise InputError(f'max_skipped={max_skipped} must be a number of batches, 0 or more.')
         self.max_skipped = max_skipped
         self._losses: dict[str, Any] = {}
         self._skip = False
         self._forward: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Stand between the forward and the backward pass."""
-        self.after_train(runner)  # of a run that was stopped, and is started again in this process
+        """Insert the check between forward and backward pass."""
+        # A stopped run that is started again in the same process still has the previous check.
+        self.after_train(runner)
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             runner.logger.warning('FiniteLossHook does not see the losses of a model with several '
-                                  'optimizers: steps may be taken on some that are not finite.')
-        # A function: a copy of the model would copy a method's object, and the runner with it
+                                  'optimizers: non-finite losses will not be noticed.')
+        # A lambda, not a bound method: with the latter, copying the model would copy this hook.
         self._forward = unwrapped_model(runner).register_forward_hook(
             lambda module, args, losses: self._keep_losses(losses))
+        # Replacing the method catches the summed loss also within gradient accumulation.
         self._update_params = runner.optim_wrapper.update_params
         runner.optim_wrapper.update_params = partial(self._update_if_finite, runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Step aside."""
+        """Remove the check."""
         if self._forward is not None:
             self._forward.remove()
         vars(runner.optim_wrapper).pop('update_params', None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Keep what names the batch, and the buffers, which the forward pass changes."""
+        """Keep the batch for the message, and a copy of the buffers."""
         self._batch, self._skip = data_batch, False
+        # The forward pass updates BatchNorm's statistics before the loss is known.
         self._buffers = [(b, b.clone()) for b in unwrapped_model(runner).buffers()]
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Keep the losses of a skipped batch out of the averages that are logged."""
+        """Exclude the losses of a skipped batch from the logged averages."""
         if self._skip and outputs:
             outputs.clear()
 
@@ -95,6 +95,7 @@ class FiniteLossHook(Hook):
 
     def _update_if_finite(self, runner: Runner, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         losses, self._losses = self._losses, {}
+        # All ranks must skip the same step, or the others would wait in the backward pass.
         broken = (~loss.detach().isfinite().all()).float()
         all_reduce(broken, 'max')
         if not broken:
@@ -104,17 +105,17 @@ class FiniteLossHook(Hook):
             for buffer, before in self._buffers:
                 buffer.copy_(before)
         skipped = runner.message_hub.get_info('skipped_batches', 0)
-        words = self._describe(runner, loss.detach(), losses)
+        message = self._describe(runner, loss.detach(), losses)
         if skipped >= self.max_skipped:
-            raise NonFiniteLossError(f'{words} {self._advice(skipped)}')
+            raise NonFiniteLossError(f'{message} {self._advice(skipped)}')
         runner.message_hub.update_info('skipped_batches', skipped + 1)
         runner.message_hub.update_scalar('train/skipped_batches', skipped + 1)
         runner.logger.warning(
-            f'{words} The batch was skipped: {skipped + 1} of at most {self.max_skipped}.')
+            f'{message} The batch was skipped: {skipped + 1} of at most {self.max_skipped}.')
         self._skip = True
 
     def _describe(self, runner: Runner, loss: Tensor, losses: dict) -> str:
-        """What happened on which rank, the same words on every rank; writes it down."""
+        """Describe and record what happened; returns the same text on every rank."""
         own = None
         if not loss.isfinite().all():
             own = dict(terms=_broken_terms(losses) or {'their sum': str(loss.item())},
@@ -123,21 +124,21 @@ class FiniteLossHook(Hook):
                    for rank, report in enumerate(all_gather_object(own)) if report]
         place = dict(iter=runner.iter + 1, epoch=runner.epoch + 1)
         path = osp.join(runner.work_dir, self.FILENAME)
-        _write_down(path, [dict(place, **report) for report in reports], runner.logger)
-        ranks = '; '.join(_in_short(**report) for report in reports)
+        _append(path, [dict(place, **report) for report in reports], runner.logger)
+        ranks = '; '.join(_summarize(**report) for report in reports)
         return ('The loss is not finite in iteration {iter} (epoch {epoch}): '.format(**place)
-                + f'{ranks}. No step was taken; {path} has the whole batch.')
+                + f'{ranks}. No step was taken; {path} lists the complete batch.')
 
     def _advice(self, skipped: int) -> str:
         before = f'Batches skipped before: {skipped}. ' if skipped else ''
-        return (f'{before}Look at these samples. A resumed run takes the same steps again, so '
-                'lower the learning rate or clip gradients (optim_wrapper.clip_grad) before '
-                '--resume, or skip such batches: --cfg-options '
+        return (f'{before}Check these samples. A resumed run repeats the same steps, so lower the '
+                'learning rate or clip gradients (optim_wrapper.clip_grad) before --resume, or '
+                'skip such batches: --cfg-options '
                 f'default_hooks.finite_loss.max_skipped={max(10, 2 * self.max_skipped)}')
 
 
 def _broken_terms(losses: dict) -> dict[str, str]:
-    """Names and values of the model's losses that aren't finite."""
+    """Names and values of the model's losses that are not finite."""
     terms = {}
     for name, value in losses.items():
         parts = value if isinstance(value, (list, tuple)) else [value]
@@ -148,7 +149,7 @@ def _broken_terms(losses: dict) -> dict[str, str]:
 
 
 def _sample_names(batch: Any) -> list[str]:
-    """What the samples of a batch say they were read from."""
+    """Files (or indices) of the samples in a batch."""
     samples = batch.get('data_samples') if isinstance(batch, Mapping) else None
     infos = [getattr(sample, 'metainfo', {})
              for sample in (samples if isinstance(samples, (list, tuple)) else [])]
@@ -157,7 +158,7 @@ def _sample_names(batch: Any) -> list[str]:
     return [str(name) for name in names if name is not None]
 
 
-def _in_short(rank: int, terms: dict[str, str], samples: list[str]) -> str:
+def _summarize(rank: int, terms: dict[str, str], samples: list[str]) -> str:
     values = ', '.join(f'{name} is {value}' for name, value in terms.items())
     if not samples:
         return f'rank {rank}: {values}'
@@ -166,9 +167,9 @@ def _in_short(rank: int, terms: dict[str, str], samples: list[str]) -> str:
 
 
 @master_only
-def _write_down(path: str, reports: list[dict], logger: MMLogger) -> None:
+def _append(path: str, reports: list[dict], logger: MMLogger) -> None:
     try:
         with open(path, 'a') as file:
             file.writelines(json.dumps(report) + '\n' for report in reports)
     except OSError as error:
-        logger.warning(f'{path} can not be written ({error}).')
+        logger.warning(f'{path} cannot be written ({error}).')

@@ -10,20 +10,21 @@ from vicmae_mm.registry import HOOKS
 class PackedAttentionHook(Hook):
     """Train with :func:`~vicmae_mm.models.layers.packed_attention.packed_attention`.
 
-    Where its kernels do not fit (a CPU, fp32, long sequences), torch's are used as before.
+    Where its kernels do not apply (CPU, fp32, long sequences), torch's are used as before.
 
     Raises:
         ImportError: With torch before 2.4.
     """
 
     def __init__(self) -> None:
-        from vicmae_mm.models.layers.packed_attention import use_packed_attention  # torch >= 2.4
+        # Imported here, because the module needs torch 2.4.
+        from vicmae_mm.models.layers.packed_attention import use_packed_attention
         self._use_packed_attention = use_packed_attention
 
     def before_train(self, runner: Runner) -> None:
-        """Turn the attention modules of the model."""
+        """Convert the attention modules of the model."""
         if count := self._use_packed_attention(unwrapped_model(runner)):
             runner.logger.info(f'{count} attention layers read queries, keys and values in place.')
         else:
-            runner.logger.warning('PackedAttentionHook finds no attention layer of mmpretrain that '
-                                  'it could change: it has no effect here.')
+            runner.logger.warning('PackedAttentionHook found no attention layer of mmpretrain that '
+                                  'it can convert: it has no effect here.')

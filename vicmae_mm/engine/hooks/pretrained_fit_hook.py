@@ -23,28 +23,28 @@ _SCRATCH = ('To train from scratch on purpose: --cfg-options model.backbone.init
 
 @HOOKS.register_module()
 class PretrainedFitHook(Hook):
-    """Train only on an encoder that came, all of it, from a checkpoint.
+    """Train only if all of the encoder was loaded from a checkpoint.
 
-    mmengine loads ``init_cfg=dict(type='Pretrained', ...)`` leniently: where names or shapes
-    differ it warns and trains on from random weights. This hook watches what is loaded into
-    ``model.backbone``, after the load hooks of the backbone (which resize position tables
-    or inflate weights for clips), and stops the run over what does not fit.
-
-    The checkpoint is that of ``resume`` or ``load_from`` where there is one, and ``init_cfg``'s
-    is then not needed; else ``init_cfg``'s.
+    mmengine loads ``init_cfg=dict(type='Pretrained', ...)`` leniently: if names or shapes differ,
+    it warns and trains from random weights. This hook checks what is loaded into
+    ``model.backbone``, after its load hooks (which resize position tables or inflate weights for
+    clips), and stops the run if it does not fit. The checkpoint is that of ``resume`` or
+    ``load_from``, else that of ``init_cfg``.
 
     Args:
-        fresh: Parts of the backbone that a checkpoint may lack: a norm after pooling, a time
-            embedding.
-        unused: Parts of the encoder in the file that the backbone may lack: the norm before
+        fresh: Parts of the backbone that may be missing in the checkpoint: a norm after pooling,
+            a time embedding.
+        unused: Parts of the checkpoint's encoder that the backbone may not have: the norm before
             pooling.
         allow_untrained: Whether the run may start without a checkpoint.
+
+    Raises:
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: No checkpoint is configured, or the backbone did not load all of it.
     """
 
-    def __init__(self,
-                 fresh: Sequence[str] = ('ln2', 'temporal_embed'),
-                 unused: Sequence[str] = ('ln1', ),
-                 allow_untrained: bool = False) -> None:
+    def __init__(self, fresh: Sequence[str] = ('ln2', 'temporal_embed'),
+                 unused: Sequence[str] = ('ln1', ), allow_untrained: bool = False) -> None:
         self.fresh = tuple(fresh)
         self.unused = tuple(unused)
         self.allow_untrained = allow_untrained
@@ -52,12 +52,7 @@ class PretrainedFitHook(Hook):
         self._loaded: dict[str, Tensor] = {}
 
     def before_run(self, runner: Runner) -> None:
-        """Find out what will be loaded and watch it; mmengine initialises weights after this.
-
-        Raises:
-            FileNotFoundError: If the checkpoint does not exist.
-            ValueError: If no checkpoint is named.
-        """
+        """Find out which checkpoint will be loaded, and install the check."""
         if current_task(runner) != 'train':
             return
         model = unwrapped_model(runner)
@@ -68,19 +63,16 @@ class PretrainedFitHook(Hook):
                 self._check, with_module=True)
         elif not self.allow_untrained:
             raise InputError(
-                f'The encoder of {self._config} would start untrained: name a checkpoint by '
+                f'The encoder of {self._config} would start untrained: set a checkpoint with '
                 f'--cfg-options model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
 
     def before_train(self, runner: Runner) -> None:
-        """See that the weights arrived and are still there.
-
-        Raises:
-            ValueError: If the backbone never loaded the checkpoint, or overwrote it.
-        """
+        """Check that the weights were loaded and are unchanged."""
         if not self._source:
-            runner.logger.warning('The encoder starts untrained, as asked for.')
+            runner.logger.warning('The encoder starts untrained, as requested.')
             return
         self._watch.remove()
+        # Some backbones ignore init_cfg, others (MAEViT) initialise their weights after loading.
         state = unwrapped_model(runner).backbone.state_dict()
         lost = [key for key, value in self._loaded.items()
                 if not torch.equal(state[key].cpu(), value.to('cpu', state[key].dtype))]
@@ -88,7 +80,7 @@ class PretrainedFitHook(Hook):
             what = f'overwrote {lost[0]} of' if lost else 'did not load'
             backbone = type(unwrapped_model(runner).backbone).__name__
             raise InputError(f'{backbone} {what} the checkpoint {self._source} when it was '
-                             'initialised: bring the weights by load_from instead.')
+                             'initialised: load the weights with load_from instead.')
         added = sorted({key.split('.')[0] for key in state.keys() - self._loaded.keys()})
         new = f'; new: {", ".join(added)}' if added else ''
         runner.logger.info(
@@ -96,26 +88,27 @@ class PretrainedFitHook(Hook):
         self._loaded = {}
 
     def _find_source(self, runner: Runner, model: Any) -> str:
-        """Path of the checkpoint the encoder will come from, '' if there is none."""
-        whole = runner._load_from
-        if runner._resume and not whole:
-            whole = find_latest_checkpoint(runner.work_dir)
+        """Path of the checkpoint that the encoder will be loaded from, '' if there is none."""
+        full_model = runner._load_from
+        if runner._resume and not full_model:
+            full_model = find_latest_checkpoint(runner.work_dir)
         for owner in (model.backbone, model):
             cfg = _pretrained_cfg(owner)
             if cfg is None:
                 continue
             path = cfg['checkpoint']
-            if whole or not path:
-                owner.init_cfg = None  # would be read only to be replaced, or is not there
+            if full_model or not path:
+                # It would only be read to be replaced, or does not exist.
+                owner.init_cfg = None
                 continue
-            check_exists(path, 'pre-train, or name yours by --cfg-options '
+            check_exists(path, 'pre-train, or set yours with --cfg-options '
                          f'model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
             owner.init_weights = functools.partial(self._init_weights, owner)
             return path
-        return str(whole or '')
+        return str(full_model or '')
 
     def _init_weights(self, module: BaseModule) -> None:
-        """The module's own ``init_weights``, with words for a file without the prefix."""
+        """The module's own ``init_weights``, with a message for a file without the prefix."""
         del module.init_weights
         try:
             module.init_weights()
@@ -128,7 +121,7 @@ class PretrainedFitHook(Hook):
                *args: Any) -> None:
         found = {key[len(prefix):]: value for key, value in state_dict.items()
                  if key.startswith(prefix)}
-        # old BatchNorms have no count of batches, and need none
+        # BatchNorms of old files have no count of batches, and need none.
         wanted = {key: value for key, value in module.state_dict().items()
                   if key in found or not key.endswith('num_batches_tracked')}
         fit = CheckpointFit.of(found, wanted, self.fresh, self.unused)
@@ -143,9 +136,9 @@ class PretrainedFitHook(Hook):
         checkpoint = CheckpointLoader.load_checkpoint(self._source, map_location='cpu', logger=None)
         family = describe_family(checkpoint.get('state_dict', checkpoint))
         return InputError(
-            f'{self._source} does not fill the encoder of {self._config}: {reason}. The file looks '
-            f'like {family}. Use the config for its size of network and images, or bring files of '
-            f'other projects into shape by tools/convert_checkpoint.py. {_SCRATCH}')
+            f'{self._source} does not fit the encoder of {self._config}: {reason}. The file looks '
+            f'like {family}. Use the config for its network and image size, or convert files of '
+            f'other projects with tools/convert_checkpoint.py. {_SCRATCH}')
 
 
 def _pretrained_cfg(module: nn.Module) -> dict | None:

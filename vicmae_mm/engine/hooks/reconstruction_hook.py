@@ -1,4 +1,4 @@
-"""Pictures of what the model reconstructs, while it trains."""
+"""Pictures of the model's reconstructions during training."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,35 +17,25 @@ from vicmae_mm.visualization.reconstruction import draw_reconstruction
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
-    """Write the same frames and masks, reconstructed ever better, to the visualizer.
+    """Write reconstructions of a fixed set of frames and masks to the visualizer.
 
-    The picture ``reconstruction`` goes to every backend of ``runner.visualizer``:
-    file, TensorBoard, W&B. It is drawn before training, at the interval and after
-    the last epoch or iteration, on the first process. Frames (augmented as in training) and
-    masks depend on ``seed`` alone and leave the random state of training as it was.
-
-    The first picture fails like any other error in the set-up. Later, a
-    failure is logged and training goes on. A model without a decoder has no
-    pictures: the log says so once.
+    The picture ``reconstruction`` goes to every backend of ``runner.visualizer`` (file,
+    TensorBoard, W&B): before training, at the interval and after the last epoch or iteration, on
+    the main process. Frames (augmented as in training) and masks depend only on ``seed``; the
+    random state of training is not changed. A model without a decoder has no pictures.
 
     Args:
-        interval: Epochs, or iterations, between two pictures.
+        interval: Number of epochs or iterations between pictures, at least 1.
         by_epoch: Whether ``interval`` counts epochs.
-        num_samples: Samples of the training set to draw, evenly spread over it.
+        num_samples: Number of samples, at least 1, evenly spread over the training set.
         seed: Seed of frames, augmentations and masks.
-
-    Raises:
-        ValueError: If ``interval`` or ``num_samples`` is less than 1.
     """
 
-    def __init__(self,
-                 interval: int = 1,
-                 by_epoch: bool = True,
-                 num_samples: int = 4,
+    def __init__(self, interval: int = 1, by_epoch: bool = True, num_samples: int = 4,
                  seed: int = 0) -> None:
         for name, value in (('interval', interval), ('num_samples', num_samples)):
             if value < 1:
-                raise InputError(f'ReconstructionHook: {name}={value!r} should be at least 1.')
+                raise InputError(f'ReconstructionHook: {name}={value!r} must be at least 1.')
         self.interval = interval
         self.by_epoch = by_epoch
         self.num_samples = num_samples
@@ -54,14 +44,14 @@ class ReconstructionHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Draw the samples, and a first picture of them."""
+        """Choose the samples and add their first picture; its failure stops the run."""
         model = unwrapped_model(runner)
         if not getattr(model, 'with_neck', False):
             runner.logger.info(
                 f'ReconstructionHook: {type(model).__name__} has no decoder here, '
                 'so there are no reconstruction pictures.')
             return
-        self._inputs = self._draw_samples(runner.train_dataloader.dataset)
+        self._inputs = self._choose_samples(runner.train_dataloader.dataset)
         self._add_picture(runner, runner.iter)
 
     @master_only
@@ -79,24 +69,24 @@ class ReconstructionHook(Hook):
                                   or self.is_last_train_iter(runner)):
             self._try_picture(runner, runner.iter + 1)
 
-    def _draw_samples(self, dataset: Sequence) -> list[tuple[str, list[Tensor]]]:
-        """Captions and frames, the first pair of each sample."""
+    def _choose_samples(self, dataset: Sequence) -> list[tuple[str, list[Tensor]]]:
+        """Caption and frames of each sample: its first pair."""
         count = min(self.num_samples, len(dataset))
         inputs = []
         with seeded((self.seed, )):
             for index in (i * len(dataset) // count for i in range(count)):
-                # a SampleIndex tells VideoPairDataset its own random stream
+                # VideoPairDataset takes its random stream from a SampleIndex.
                 views = dataset[SampleIndex(index, self.seed, epoch=0)]['inputs']
                 frames = list(views[:2]) if isinstance(views, list) else [views]
                 inputs.append((f'sample {index} of the training set', frames))
         return inputs
 
     def _try_picture(self, runner: Runner, step: int) -> None:
-        """Add a picture; after the first one, a failure must not cost the training."""
         try:
             self._add_picture(runner, step)
+        # The first picture worked, so the set-up is correct: do not lose the training over this.
         except Exception:
-            runner.logger.exception('The reconstruction picture failed; training goes on.')
+            runner.logger.exception('The reconstruction picture failed; training continues.')
 
     def _add_picture(self, runner: Runner, step: int) -> None:
         if self._inputs:

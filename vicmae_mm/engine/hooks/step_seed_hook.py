@@ -1,4 +1,4 @@
-"""Random numbers of a training step that depend on the step alone."""
+"""Random numbers that depend only on the training step."""
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -10,19 +10,18 @@ from vicmae_mm.utils.seeding import seed_generators
 class StepSeedHook(Hook):
     """Seed all generators before every training step from (runner's seed, iteration).
 
-    What is drawn in a step (masks, dropout, mixup on the device) is then the same in a resumed
-    run as in one that was never stopped, and no state of a generator has to be saved.
-    python's ``random``, numpy and torch (CPU and all accelerators) are seeded.
+    Python's ``random``, numpy and torch (CPU and all accelerators) are seeded, so a resumed run
+    draws the same masks, dropout and device-side mixup as one that was never stopped.
 
-    With ``randomness.diff_rank_seed=True`` every process draws its own numbers (its runner's
-    seed contains the rank). Without it all processes draw the same, which lets
-    ``rand_rows`` of :mod:`vicmae_mm.models.random_rows` make masks that don't depend on
-    the number of processes.
+    By default all processes draw the same numbers, so masks do not depend on their number. With
+    ``randomness.diff_rank_seed=True`` each draws its own, as ``runner.seed`` contains the rank.
     """
 
-    priority = 'HIGHEST'  # before any hook that draws
+    # Before any other hook that draws random numbers.
+    priority = 'HIGHEST'
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
         """Seed the generators."""
+        # Saved states instead would be needed for every rank and device, whose number may change.
         seed_generators((runner.seed, runner.iter))

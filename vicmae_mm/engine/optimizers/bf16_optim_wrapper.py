@@ -1,4 +1,4 @@
-"""bf16 automatic mixed precision that degrades to full precision."""
+"""Automatic mixed precision in bfloat16, with a fallback to float32."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,17 +11,16 @@ from vicmae_mm.registry import OPTIM_WRAPPERS
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether it is a GPU that computes in bfloat16."""
+    """Whether a device is a GPU with native bfloat16."""
     return device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 @OPTIM_WRAPPERS.register_module()
 class BF16OptimWrapper(OptimWrapper):
-    """Run the forward pass in bfloat16 where the GPU computes in it.
+    """Run the forward pass in bfloat16 if the GPU has it natively, else in float32.
 
-    bfloat16 has float32's range, so no loss scaling is needed. On a CPU, or
-    a GPU without native bfloat16, everything stays in float32 and one log line says so
-    (on such a GPU mmengine's ``AmpOptimWrapper`` offers float16).
+    bfloat16 has the range of float32, so no loss scaling is needed. On a GPU without it,
+    mmengine's ``AmpOptimWrapper`` offers float16.
     """
 
     @contextmanager
@@ -36,6 +35,5 @@ class BF16OptimWrapper(OptimWrapper):
         if not hasattr(self, '_bf16'):
             self._bf16 = has_bf16(device)
             if not self._bf16:
-                print_log(
-                    f'No native bfloat16 on {device}: training in float32.', logger='current')
+                print_log(f'No native bfloat16 on {device}: training in float32.', logger='current')
         return self._bf16

@@ -1,4 +1,4 @@
-"""An optimizer step in as few kernels as torch can make of it."""
+"""An optimizer step in as few kernels as possible."""
 import inspect
 from typing import Any
 
@@ -16,23 +16,17 @@ from vicmae_mm.utils.errors import InputError
 class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's constructor, with few parameter groups and torch's fused optimizers.
 
-    mmengine gives every parameter a group of its own, and an optimizer works group by group: a
-    ViT-B of 262 tensors costs 262 kernels a step. Here parameters of equal settings share a group.
-    ``fused=True`` is set for the optimizers that have it, where torch can (on a GPU; on a CPU from
-    torch 2.4), unless the config chooses a form. Neither changes what is computed but for rounding.
+    Parameters with equal settings share a group: mmengine creates one per parameter, and an
+    optimizer processes its groups one by one (262 kernels per step for a ViT-B). ``fused=True`` is
+    set if optimizer and device support it (GPU, or CPU from torch 2.4), unless the config chooses
+    an implementation. Neither changes results beyond rounding.
 
-    The checkpoints of a run that began with mmengine's constructor have other groups: it goes on
-    with ``constructor='DefaultOptimWrapperConstructor'``.
-
-    Arguments: as ``mmengine.optim.DefaultOptimWrapperConstructor``.
+    To resume a run that was started with mmengine's constructor, whose checkpoints have other
+    groups, set ``constructor='DefaultOptimWrapperConstructor'``.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimizer and its wrapper.
-
-        Raises:
-            KeyError: If there is no such optimizer.
-        """
+        """Build the optimizer and its wrapper."""
         settings = self.optimizer_cfg
         if (_has_fused_form(settings['type']) and _can_fuse(model)
                 and not settings.keys() & {'fused', 'foreach', 'differentiable'}):
@@ -41,8 +35,9 @@ class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
                    **kwargs: Any) -> None:
-        """Add the groups of a module, and merge all once the whole model's are there."""
+        """Add the groups of a module; merge all of them at the end."""
         super().add_params(params, module, prefix=prefix, **kwargs)
+        # mmengine calls this recursively; only the outermost call, for the model, has no prefix.
         if not prefix:
             params[:] = _merged(params)
 
@@ -59,11 +54,12 @@ def _merged(groups: list[dict]) -> list[dict]:
 def _has_fused_form(kind: Any) -> bool:
     if isinstance(kind, str):
         name = kind
-        with OPTIMIZERS.switch_scope_and_registry(None) as registry:  # as it is built
+        # Looked up exactly as mmengine will when it builds the optimizer.
+        with OPTIMIZERS.switch_scope_and_registry(None) as registry:
             kind = registry.get(name)
         if kind is None:
-            raise InputError(f'optim_wrapper.optimizer.type={name!r} is no registered optimizer: '
-                           'correct its spelling.')
+            raise InputError(f'optim_wrapper.optimizer.type={name!r} is not a registered '
+                             'optimizer: correct its spelling.')
     return 'fused' in inspect.signature(kind).parameters
 
 
