@@ -67,8 +67,8 @@ class GaussianBlur(BaseTransform):
     Required and modified keys: ``img``, (H, W, 3) uint8.
 
     Args:
-        sigma (tuple[float, float]): Smallest and largest standard deviation in pixels, > 0; the
-            one to use is drawn uniformly.
+        sigma (tuple[float, float]): Smallest and largest standard deviation in pixels, > 0 (else
+            ValueError), between which one is drawn uniformly.
     """
 
     def __init__(self, sigma: tuple[float, float]) -> None:
