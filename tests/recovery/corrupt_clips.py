@@ -1,4 +1,4 @@
-"""64 clips of which 17 are bad, in every way the tests of corrupt data know."""
+"""64 clips, 17 of them bad in various ways, for the tests of corrupt data."""
 import ctypes
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ HANGS, CRASHES = 'never_answers.mp4', 'crashes.mp4'
 
 
 def make_clips(root: Path) -> Path:
-    """A list of 47 good clips and 17 bad ones, good and bad mixed; returns its path."""
+    """Write 47 good and 17 bad clips and a list that mixes them; return the path of the list."""
     good = [make_video(root / f'good_{i:02}.mp4', num_frames=8) for i in range(NUM_GOOD)]
     bad = sorted(_make_bad(root, good[0].read_bytes()))
     names = [path.name for path in good]
@@ -33,7 +33,7 @@ def _make_bad(root: Path, clip: bytes) -> set[str]:
         zeros_0=bytes(100), zeros_1=bytes(len(clip)),
         truncated_0=clip[:len(clip) // 2], truncated_1=clip[:40],
         damaged_0=clip[:at] + bytes(200) + clip[at + 200:], damaged_1=clip[:at] + bytes(100),
-        html_0=b'<html>404 not found</html>\n' * 50, html_1=b'<!DOCTYPE html>Sign in to go on',
+        html_0=b'<html>404 not found</html>\n' * 50, html_1=b'<!DOCTYPE html>Sign in to continue',
         picture_0=picture)
     for name, content in contents.items():
         (root / f'{name}.mp4').write_bytes(content)
@@ -47,11 +47,11 @@ def _make_bad(root: Path, clip: bytes) -> set[str]:
 
 
 def touchy(results: dict) -> dict:
-    """A transform as careless as some decoders: waits for any file, and one is its death."""
+    """A transform as careless as some decoders: reads from any file, and crashes on one."""
     path = Path(results['filename'])
     if path.name == CRASHES:
         ctypes.string_at(0)
     if path.exists():
         with open(path, 'rb') as file:
-            file.read(1)  # from a FIFO that nobody writes to it never comes
+            file.read(1)  # blocks for ever on a FIFO without a writer
     return results

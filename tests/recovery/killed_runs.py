@@ -1,4 +1,4 @@
-"""A small pre-training that notes all it does and is killed where a test says."""
+"""A small pre-training that records every step and is killed at a chosen moment."""
 import json
 import os
 import signal
@@ -22,9 +22,9 @@ from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
 
 CONFIG = Path(__file__).parents[2] / 'configs/vicmae_vit-b16_k400.py'
-EPOCHS, BATCH, VIDEOS = 3, 8, 42  # 2 videos are left over
+EPOCHS, BATCH, VIDEOS = 3, 8, 42  # 2 videos do not fill a batch
 ITERATIONS = EPOCHS * (VIDEOS // BATCH)
-EVERY = 2  # iterations from one checkpoint to the next within an epoch
+EVERY = 2  # iterations between checkpoints within an epoch
 STOCK = {  # mmengine's own parts instead of ours
     'train_cfg.type': 'EpochBasedTrainLoop',
     'train_dataloader.sampler': dict(type='DefaultSampler', shuffle=True, _delete_=True),
@@ -44,15 +44,15 @@ def write_videos(folder: Path, count: int = VIDEOS) -> Path:
 
 def train(videos: str, work_dir: str, settings: dict[str, Any],
           kill: tuple[str, int] = ('', 0), rank_to_kill: int | None = 0) -> None:
-    """Train one rank by the paper's config, made small.
+    """Train one rank with the paper's config, reduced in size.
 
     Args:
         videos: Folder of :func:`write_videos`.
-        work_dir: Notes of rank r go to ``steps_<r>.jsonl``, the names of the videos that a
-            process and its workers open to ``opened_<process>.txt``.
+        work_dir: Rank r records its steps in ``steps_<r>.jsonl``; the names of the videos that a
+            process and its workers open are in ``opened_<process>.txt``.
         settings: Replace parts of the config, by dotted name; None removes a hook.
-        kill: What the process is doing when it is killed, and in which iteration.
-        rank_to_kill: Which one; None for all.
+        kill: The moment at which the process is killed, and the iteration.
+        rank_to_kill: None for all.
     """
     rank = torch.distributed.get_rank()
     if rank_to_kill not in (rank, None):
@@ -61,8 +61,8 @@ def train(videos: str, work_dir: str, settings: dict[str, Any],
     runner.register_hook(Recorder())
     runner.register_hook(Killer(*kill))
     opened = Path(work_dir) / f'opened_{os.getpid()}.txt'
-    with (patch.object(decoding, 'open_video', _noting(opened, kill)),
-          patch.object(Config, 'pretty_text', '')):  # most of the time of saving
+    with (patch.object(decoding, 'open_video', _recording(opened, kill)),
+          patch.object(Config, 'pretty_text', '')):  # takes most of the time of saving
         runner.train()
 
 
@@ -87,7 +87,7 @@ def _config(videos: Path, work_dir: Path, settings: dict[str, Any]) -> Config:
 
 
 def notes(work_dir: Path, rank: int = 0) -> list[dict]:
-    """What each step wrote down."""
+    """The records of all steps."""
     return [json.loads(line) for line in (work_dir / f'steps_{rank}.jsonl').open()]
 
 
@@ -97,10 +97,10 @@ def opened_videos(work_dir: Path) -> dict[Path, Counter]:
 
 
 class Recorder(Hook):
-    """Write down every step: losses to the last bit, samples, masks, position, learning rate."""
+    """Record every step: exact losses, samples, masks, position and learning rate."""
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the masks."""
+        """Keep the masks of every forward pass."""
         unwrapped_model(runner).backbone.register_forward_hook(self._keep_masks)
 
     def _keep_masks(self, backbone: Any, inputs: Any, outputs: Any) -> None:
@@ -108,7 +108,7 @@ class Recorder(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
-        """Append a line."""
+        """Append one record."""
         note = dict(
             iter=runner.iter, batch_idx=batch_idx, lr=runner.optim_wrapper.get_lr()['lr'][0],
             samples=[Path(sample.filename).name for sample in data_batch['data_samples']],
@@ -119,7 +119,7 @@ class Recorder(Hook):
 
 
 class Killer(Hook):
-    """Kill the process at some point of an iteration, or of the first saving from there on."""
+    """Kill the process at some point of an iteration, or of the first save after it."""
 
     priority = 'ABOVE_NORMAL'
 
@@ -128,7 +128,7 @@ class Killer(Hook):
         self.iteration = iteration
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the trap for this iteration."""
+        """Arm this iteration."""
         if runner.iter != self.iteration:
             return
         model = unwrapped_model(runner)
@@ -147,12 +147,12 @@ class Killer(Hook):
                 os.replace = partial(_replace_and_die, os.replace)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Kill it between two epochs."""
+        """Kill the process between two epochs."""
         if self.moment == 'between epochs' and runner.iter >= self.iteration:
             _die()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Kill it when it is about to save."""
+        """Kill the process just before it saves."""
         if self.moment == 'saving' and runner.iter >= self.iteration:
             _die()
 
@@ -176,8 +176,8 @@ def _replace_and_die(replace: Callable, source: Any, target: Any) -> None:
         _die()
 
 
-def _noting(path: Path, kill: tuple[str, int]) -> Callable:
-    """``open_video`` that writes down what it opens, and kills the training at some video."""
+def _recording(path: Path, kill: tuple[str, int]) -> Callable:
+    """``open_video`` that records each name, and kills the training at a chosen video."""
     stock, training = decoding.open_video, os.getpid()
 
     def open_video(name: str, *args: Any) -> Any:

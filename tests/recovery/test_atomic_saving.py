@@ -1,4 +1,4 @@
-"""Whatever ends a save, a whole checkpoint is there, and last_checkpoint names one."""
+"""Whatever interrupts a save, last_checkpoint names a complete checkpoint (promise 3)."""
 import errno
 import os
 import resource
@@ -28,15 +28,15 @@ OURS, STOCK = 'vicmae_mm.SafeCheckpointHook', 'CheckpointHook'
 
 def make_runner(work_dir: Path, *hooks: Hook, kind: str = OURS, epochs: int = 2,
                 **kwargs: Any) -> Runner:
-    """Two iterations an epoch; of the checkpoints one is kept."""
+    """Two iterations per epoch; one checkpoint is kept."""
     checkpoint = dict(type=kind, interval=1, max_keep_ckpts=1, **kwargs.pop('checkpoint', {}))
     return tiny_runner(
         work_dir, list(hooks), epochs=epochs, dataset=FixedPairs(),
         default_hooks=dict(checkpoint=checkpoint, logger=None), **kwargs)
 
 
-def check_run_goes_on(work_dir: Path) -> None:
-    """``last_checkpoint`` loads; the run ends as if nothing had been, leaving nothing behind."""
+def check_run_continues(work_dir: Path) -> None:
+    """``last_checkpoint`` loads, and the run ends as if undisturbed, without leftover files."""
     named = Path((work_dir / 'last_checkpoint').read_text())
     assert find_damage(named) is None
     _load_checkpoint(str(named))
@@ -58,13 +58,13 @@ def die(*_: Any) -> None:
 
 
 def name_of(argument: Any) -> str:
-    """The file behind a path or a descriptor, without the ending of unfinished ones."""
+    """Name of a path or descriptor, without the suffix of unfinished files."""
     path = os.readlink(f'/proc/self/fd/{argument}') if isinstance(argument, int) else argument
     return Path(path).name.split('.pth')[0].split('.')[0]
 
 
 def kill_at(function: Callable, name: str, after: bool, position: int = 0) -> Callable:
-    """A function that kills the process before or after it is called for a certain file."""
+    """``function``, but killing the process before or after a call for a certain file."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         hit = name_of(args[position]) == name
@@ -87,7 +87,7 @@ def half_of(content: bytes) -> Iterator[bytes]:
     die()
 
 
-# where, its function, the file, kill after it, and which argument names the file
+# owner and name of the function, the file, kill after the call, argument that names the file
 STAGES: dict[str, tuple[Any, str, str, bool, int]] = {
     'before the file': (AtomicFileBackend, 'put', 'epoch_2', False, 2),
     'before fsync': (os, 'fsync', 'epoch_2', False, 0),
@@ -106,7 +106,7 @@ class Armed(Hook):
         self.stage = stage
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Set the trap."""
+        """Arm the second epoch."""
         if runner.epoch != 1:
             return
         if self.stage == 'in the middle':
@@ -129,14 +129,14 @@ def test_kill_at_each_stage(stage, tmp_path):
     assert newest in files(tmp_path)
     leftovers = [path for path in tmp_path.iterdir() if path.suffix == '.part']
     assert bool(leftovers) == (stage in ('in the middle', *list(STAGES)[1:3], list(STAGES)[4]))
-    check_run_goes_on(tmp_path)
+    check_run_continues(tmp_path)
 
 
 class StockDies(Hook):
-    """Kill the process when half of a checkpoint of stock is written."""
+    """Kill the process when stock has written half of a checkpoint."""
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Set the trap."""
+        """Arm the second epoch."""
         if runner.epoch == 1:
             patch.object(LocalBackend, 'put', put_half).start()
 
@@ -150,23 +150,23 @@ def train_stock_and_die(work_dir: str) -> None:
     make_runner(Path(work_dir), StockDies(), kind=STOCK).train()
 
 
-def check_nothing_is_left(work_dir: Path) -> None:
-    """See that no checkpoint loads, and that the one named last is gone."""
+def check_no_checkpoint_loads(work_dir: Path) -> None:
+    """Check that no checkpoint loads and that ``last_checkpoint`` names a removed one."""
     assert files(work_dir) == ['epoch_2.pth', 'last_checkpoint']
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')  # removed
     assert find_damage(work_dir / 'epoch_2.pth')
 
 
-def test_stock_is_left_with_nothing(tmp_path):
+def test_stock_loses_all_checkpoints(tmp_path):
     with pytest.raises(RuntimeError, match='returned nothing'):
         run_distributed(train_stock_and_die, 1, str(tmp_path))
-    check_nothing_is_left(tmp_path)
+    check_no_checkpoint_loads(tmp_path)
 
 
-# --- No room --------------------------------------------------------------------------------
+# --- No space --------------------------------------------------------------------------------
 
 class LimitFileSize(Hook):
-    """From the second epoch on, files can't grow to the size of a checkpoint."""
+    """From the second epoch on, limit files to less than the size of a checkpoint."""
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the limit."""
@@ -201,16 +201,16 @@ def test_file_size_limit(tmp_path):
     message, = run_distributed(train_with_limit, 1, str(tmp_path), OURS)
     check_message(message, tmp_path, 'File too large')
     assert files(tmp_path) == ['epoch_1.pth', 'last_checkpoint']
-    check_run_goes_on(tmp_path)
+    check_run_continues(tmp_path)
 
 
-def test_file_size_limit_leaves_stock_with_nothing(tmp_path):
+def test_stock_loses_all_checkpoints_at_a_file_size_limit(tmp_path):
     run_distributed(train_with_limit, 1, str(tmp_path), STOCK)
-    check_nothing_is_left(tmp_path)
+    check_no_checkpoint_loads(tmp_path)
 
 
 class FillDisk(Hook):
-    """Leave less room than a checkpoint needs, in the second epoch."""
+    """In the second epoch, leave less space than a checkpoint needs."""
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Fill the disk."""
@@ -241,7 +241,7 @@ def test_full_disk(small_disk):
     check_message(user_message(caught.value), small_disk, 'No space left on device')
     assert files(small_disk) == ['epoch_1.pth', 'filler', 'last_checkpoint']
     (small_disk / 'filler').unlink()
-    check_run_goes_on(small_disk)
+    check_run_continues(small_disk)
 
 
 def test_disk_error(tmp_path, monkeypatch):
@@ -257,4 +257,4 @@ def test_disk_error(tmp_path, monkeypatch):
         make_runner(tmp_path).train()
     check_message(user_message(caught.value), tmp_path, 'Input/output error')
     assert files(tmp_path) == ['epoch_1.pth', 'last_checkpoint']
-    check_run_goes_on(tmp_path)
+    check_run_continues(tmp_path)

@@ -1,4 +1,4 @@
-"""Bad configs are refused in one line that says what to do, before a GPU is touched."""
+"""Bad configs are refused in one line that says what to do, before a GPU is used (promise 12)."""
 import os
 import random
 import runpy
@@ -33,7 +33,7 @@ def videos(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def config(videos, tmp_path) -> Config:
-    """The paper's config, of two layers on tiny videos."""
+    """The paper's config with two layers, on tiny videos."""
     cfg = Config.fromfile(REPO / 'configs/vicmae_vit-b16_k400.py')
     cfg = shrink(cfg, videos, tmp_path / 'work')
     cfg.launcher = 'none'
@@ -42,7 +42,7 @@ def config(videos, tmp_path) -> Config:
 
 @pytest.fixture
 def check(config):
-    """Checks the config with other settings."""
+    """Checks the config with changed settings."""
 
     def run(options=None, processes=1):
         config.merge_from_dict(options or {})
@@ -140,7 +140,7 @@ def test_accumulation_adds_no_negatives(check):
 
 
 def state():
-    """What a check must leave as it is."""
+    """State of the process that a check must not change."""
     return (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),
             str(DefaultScope.get_current_instance()), set(MMLogger._instance_dict),
             set(MessageHub._instance_dict), set(os.listdir('/proc/self/fd')))

@@ -1,4 +1,4 @@
-"""Collapse of the embeddings is seen, in real runs, and nothing is said of healthy ones."""
+"""Collapse of the embeddings is detected in real runs, without false alarms (promise 8)."""
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -17,7 +17,7 @@ from vicmae_mm.engine.hooks import CollapseHook
 
 def train(work_dir: Path, iters: int, *hooks: Hook, pairs: int = 8, schedule: str = 'constant',
           **model: Any) -> list[str]:
-    """Train with the default CollapseHook, one iteration an epoch. Returns the log's lines."""
+    """Train with the default CollapseHook, one iteration per epoch; return the log's lines."""
     runner = tiny_runner(
         work_dir, [
             dict(type='vicmae_mm.CollapseHook'), *hooks,
@@ -34,7 +34,7 @@ def train(work_dir: Path, iters: int, *hooks: Hook, pairs: int = 8, schedule: st
 
 
 def warnings(lines: list[str]) -> list[tuple[int, str]]:
-    """Iterations, from 1, in which the collapse was told, and the words."""
+    """Iterations, from 1, of the warnings, and their messages."""
     seen, found = 0, []
     for line in lines:
         if 'Epoch(train)' in line:
@@ -45,28 +45,28 @@ def warnings(lines: list[str]) -> list[tuple[int, str]]:
 
 
 class ConstantEmbeddings(Hook):
-    """Put one and the same embedding in the place of all, in some iterations."""
+    """Replace all embeddings by the same one, in some iterations."""
 
     def __init__(self, collapsed: Collection[int]) -> None:
         self.collapsed = collapsed
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the projector."""
+        """Hook the projector."""
         runner.model.projector.register_forward_hook(
             lambda module, args, z: z * 0 + 1 if runner.iter in self.collapsed else None)
 
 
 class OnALine(ConstantEmbeddings):
-    """Put them on two ends of a line: as far apart as can be, but of rank 1."""
+    """Put embeddings at the two ends of a line: as far apart as possible, but of rank 1."""
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the projector."""
+        """Hook the projector."""
         runner.model.projector.register_forward_hook(
             lambda module, args, z: (z[:, :1] * 0 + torch.tensor([1., -1.]).repeat(
                 len(z) // 2)[:, None]).expand_as(z))
 
 
-def test_told_after_fifty_iterations_in_a_row(tmp_path):
+def test_warns_after_fifty_iterations_in_a_row(tmp_path):
     lines = train(tmp_path, 120, ConstantEmbeddings(range(3, 120)))
     (when, words), = warnings(lines)
     assert when == 53  # the 50th of them; collapsed from the 4th iteration on
@@ -76,7 +76,7 @@ def test_told_after_fifty_iterations_in_a_row(tmp_path):
     assert 'embedding_rank: 0.0000' in lines[-1]
 
 
-def test_recovering_starts_the_count_anew(tmp_path):
+def test_recovering_resets_the_count(tmp_path):
     assert not warnings(train(tmp_path / '49', 60, ConstantEmbeddings(range(5, 54))))
     twice = [*range(50), *range(52, 102)]
     found = warnings(train(tmp_path / 'twice', 105, ConstantEmbeddings(twice)))
@@ -94,20 +94,20 @@ def test_dimensional_collapse(tmp_path):
 
 
 def test_training_that_collapses_and_training_that_does_not(tmp_path):
-    """SimSiam with and without what keeps it from collapsing, and InfoNCE."""
+    """SimSiam without its stop-gradient collapses; InfoNCE does not."""
     collapsing = dict(type='vicmae_mm.SimSiamHead', predictor=None, stop_grad=False)
     head = dict(contrast_head=dict(_delete_=True, **collapsing), contrast_weight=1.)
     assert warnings(train(tmp_path / 'collapsing', 150, **head))
     assert not warnings(train(tmp_path / 'healthy', 150, contrast_weight=1.))
 
 
-def test_batches_too_small_to_tell(tmp_path):
+def test_batches_too_small_to_judge(tmp_path):
     lines = train(tmp_path, 55, ConstantEmbeddings(range(55)), pairs=4)
     assert not warnings(lines)
     assert any('fewer than 8 pairs per process' in line for line in lines)
 
 
-def test_said_again_after_twenty_times_the_patience(tmp_path):
+def test_warns_again_after_twenty_times_the_patience(tmp_path):
     runner = tiny_runner(tmp_path, [], dataset=FixedPairs(), train_dataloader=dict(
         batch_size=8, num_workers=0, dataset=FixedPairs(8),
         sampler=dict(type='DefaultSampler', shuffle=True)))
@@ -126,7 +126,7 @@ def test_batches_of_a_batch_sampler(tmp_path):
         num_workers=0, dataset=FixedPairs(8), sampler=dict(type='DefaultSampler', shuffle=True),
         batch_size=4, batch_sampler=dict(type=BatchSampler, drop_last=True),
         collate_fn=dict(type='default_collate'))).train()
-    assert hook._watching  # nobody knows how large they will be
+    assert hook._watching  # their size is not known in advance
 
 
 def test_patience():

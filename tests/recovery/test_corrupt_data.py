@@ -1,4 +1,4 @@
-"""Corrupt data costs only itself (promise 6)."""
+"""A bad file affects only itself (promise 6)."""
 import json
 import time
 from collections import Counter
@@ -26,19 +26,19 @@ def clips(tmp_path_factory) -> Path:
 
 
 class Recorder(Hook):
-    """What each slot of each batch was filled with."""
+    """Records the clip in each slot of each batch."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Note the batch."""
+        """Record the batch."""
         assert len(data_batch['inputs'][0]) == len(data_batch['data_samples'])
         self.batches.append([Path(s.filename).name for s in data_batch['data_samples']])
 
 
 def train(ann_file: str, work_dir: str, workers: int, max_bad_share: float) -> dict:
-    """Train one rank; what it saw, by epoch: the slots' own clips, and what filled them."""
+    """Train one rank; return, per epoch, the clip that each slot was for and the one it got."""
     recorder = Recorder()
     runner = tiny_runner(
         Path(work_dir), [recorder, dict(type='vicmae_mm.BadVideoHook')], EPOCHS,
@@ -71,7 +71,7 @@ def train(ann_file: str, work_dir: str, workers: int, max_bad_share: float) -> d
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_bad_clips_cost_only_themselves(clips, tmp_path, workers):
+def test_bad_clips_affect_only_themselves(clips, tmp_path, workers):
     ranks = run_distributed(train, 2, str(clips), str(tmp_path), workers, .3)
     good = {f'good_{i:02}.mp4' for i in range(NUM_GOOD)}
     entries = [json.loads(line) for line in (tmp_path / 'bad_videos.jsonl').open()]
@@ -103,11 +103,11 @@ def test_too_many_bad_clips_stop_all_processes(clips, tmp_path):
 
 
 @pytest.mark.parametrize('clip, error', [
-    ('html_0.mp4', 'Invalid data found'),  # which file it was, the message does not say
+    ('html_0.mp4', 'Invalid data found'),  # the message does not name the file
     (CRASHES, 'exited unexpectedly|is killed by signal'),
-    (HANGS, 'timed out after 1 seconds'),  # for ever, by default
+    (HANGS, 'timed out after 1 seconds'),  # by default it waits for ever
 ])
-def test_the_stock_dataset_ends_with_the_first_bad_clip(clips, tmp_path, clip, error):
+def test_the_stock_dataset_stops_at_the_first_bad_clip(clips, tmp_path, clip, error):
     import mmaction.datasets.transforms
     (tmp_path / 'one.txt').write_text(f'{clip} 0\n')
     dataset = mmaction.datasets.VideoDataset(

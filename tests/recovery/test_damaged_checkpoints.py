@@ -1,4 +1,4 @@
-"""A flipped byte or a cut is seen and told; a run falls back to what is whole."""
+"""Damage is detected and named; a run falls back to an undamaged file (promise 4)."""
 import io
 import logging
 import os
@@ -44,7 +44,7 @@ def content_places(content: bytes) -> list[int]:
 
 
 def damaged(content: bytes) -> dict[str, bytes]:
-    """50 files with a flipped bit of what was saved, and 10 that are cut short."""
+    """50 files with one flipped bit in the saved content, and 10 truncated ones."""
     places = content_places(content)
     flipped = {}
     for number in torch.linspace(0, len(places) - 1, 50).long().tolist():
@@ -57,7 +57,7 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 
 def count_refused(files: dict[str, bytes], folder: Path) -> int:
-    """How many are refused by name."""
+    """Number of files that are refused by name."""
     refused = 0
     for name, content in files.items():
         path = folder / f'{name}.pth'
@@ -91,7 +91,7 @@ def test_torch_alone_loads_flipped_tensors_silently():
 
 
 def is_loaded_unchanged(path: Path, want: dict) -> bool:
-    """Whether torch itself loads the same, bit by bit."""
+    """Whether torch itself loads a bit-identical content."""
     try:
         got = torch.load(path, weights_only=True)
         tensors = got['state_dict']
@@ -103,7 +103,7 @@ def is_loaded_unchanged(path: Path, want: dict) -> bool:
 
 @pytest.mark.parametrize('part', ['headers', 'directory'])
 def test_any_flipped_bit_is_found_or_changes_nothing(part, tmp_path):
-    """In the zip structure around the tensors: what is called undamaged must load unchanged."""
+    """In the zip structure around the tensors: a file that passes must load unchanged."""
     content, path = checkpoint(size=1), tmp_path / 'a.pth'
     path.write_bytes(content)
     want = torch.load(path, weights_only=True)
@@ -122,7 +122,7 @@ def test_any_flipped_bit_is_found_or_changes_nothing(part, tmp_path):
     assert found > (4000 if part == 'directory' else 300)
 
 
-def test_every_flipped_bit_of_the_directory_leaves_resume_an_older_file(tmp_path):
+def test_resume_falls_back_for_every_flipped_bit_of_the_directory(tmp_path):
     content = checkpoint(size=1)
     (tmp_path / 'epoch_1.pth').write_bytes(content)
     os.utime(tmp_path / 'epoch_1.pth', (1e9, 1e9))
@@ -136,7 +136,7 @@ def test_every_flipped_bit_of_the_directory_leaves_resume_an_older_file(tmp_path
 
 @pytest.mark.parametrize('error', [OSError(22, 'Invalid argument'), RuntimeError('encrypted'),
                                    MemoryError(), KeyError('x'), struct.error('short')])
-def test_any_error_while_judging_is_damage(error, tmp_path, monkeypatch):
+def test_any_error_during_the_check_is_damage(error, tmp_path, monkeypatch):
     path = tmp_path / 'epoch_1.pth'
     path.write_bytes(checkpoint())
     monkeypatch.setattr(zipfile.ZipFile, 'testzip', Mock(side_effect=error))
@@ -144,20 +144,20 @@ def test_any_error_while_judging_is_damage(error, tmp_path, monkeypatch):
 
 
 def test_earlier_files_with_a_checksum_in_the_comment_load(tmp_path):
-    """Before the CRCs were compared, this package wrote SHA-256 into the archive's comment."""
+    """Earlier versions wrote a SHA-256 into the archive's comment instead of comparing CRCs."""
     path, content, comment = tmp_path / 'a.pth', checkpoint(), b'vicmae_mm sha256 ' + b'0' * 64
     path.write_bytes(content[:-2] + len(comment).to_bytes(2, 'little') + comment)
     assert find_damage(path) is None
     assert _load_checkpoint(str(path))['meta'] == dict(epoch=1)
 
 
-def test_files_without_checksums_are_not_called_damaged(tmp_path):
+def test_files_without_checksums_pass(tmp_path):
     torch.save({}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     assert find_damage(tmp_path / 'old.pth') is None
 
 
 @pytest.mark.skipif(not hasattr(torch.serialization, 'set_crc32_options'), reason='torch < 2.6')
-def test_archive_without_checksums_is_not_called_damaged(tmp_path):
+def test_archive_without_checksums_passes(tmp_path):
     torch.serialization.set_crc32_options(False)
     try:
         torch.save(dict(a=torch.ones(3)), tmp_path / 'a.pth')
@@ -179,7 +179,7 @@ def test_error_names_the_newest_undamaged_file_in_the_folder(tmp_path):
 
 @pytest.fixture
 def work_dir(tmp_path):
-    """Three checkpoints, the third of which ``last_checkpoint`` names."""
+    """Three checkpoints; ``last_checkpoint`` names the third."""
     for number in (1, 2, 3):
         (tmp_path / f'epoch_{number}.pth').write_bytes(checkpoint())
         os.utime(tmp_path / f'epoch_{number}.pth', (1e9 + number, 1e9 + number))
@@ -206,7 +206,7 @@ def test_last_checkpoint_may_be_anything(text, want, work_dir):
     assert chosen(work_dir) == want
 
 
-def test_copy_of_a_work_dir_goes_on_from_its_own_files(work_dir, tmp_path_factory):
+def test_copy_of_a_work_dir_continues_from_its_own_files(work_dir, tmp_path_factory):
     copy = tmp_path_factory.mktemp('copies') / 'copy'
     shutil.copytree(work_dir, copy)  # last_checkpoint in it names a file of the original
     assert chosen(copy) == 'epoch_3.pth'
@@ -217,19 +217,19 @@ def test_last_checkpoint_may_be_missing(work_dir):
     assert chosen(work_dir) == 'epoch_3.pth'
 
 
-def test_what_was_written_after_last_checkpoint_comes_first(work_dir):
+def test_a_file_newer_than_last_checkpoint_is_preferred(work_dir):
     shutil.copy(work_dir / 'epoch_3.pth', work_dir / 'epoch_4.pth')  # newer: now
-    shutil.copy(work_dir / 'epoch_3.pth', work_dir / 'epoch_1.pth')  # newer, but of an epoch before
+    shutil.copy(work_dir / 'epoch_3.pth', work_dir / 'epoch_1.pth')  # newer, of an earlier epoch
     assert chosen(work_dir) == 'epoch_4.pth'
 
 
-def test_remote_checkpoint_is_taken_as_it_is(tmp_path):
+def test_remote_checkpoint_is_not_checked(tmp_path):
     note(tmp_path, 's3://bucket/run/epoch_3.pth')
     assert choose_checkpoint(str(tmp_path), 's3://bucket/run', PATTERNS) == \
         's3://bucket/run/epoch_3.pth'
 
 
-def test_all_damaged_is_an_error_and_not_a_new_start(work_dir):
+def test_only_damaged_files_are_an_error_and_not_a_new_start(work_dir):
     for number in (1, 2, 3):
         (work_dir / f'epoch_{number}.pth').write_bytes(b'PK')
     with pytest.raises(ValueError, match=r'epoch_3.*epoch_2.*epoch_1.*restore one'):
@@ -246,7 +246,7 @@ def test_two_processes_choose_the_same(work_dir):
 
 
 def chosen_by_rank(folder: str) -> str | None:
-    if torch.distributed.get_rank() == 1:  # as on a machine whose copy of the folder is late
+    if torch.distributed.get_rank() == 1:  # as where a shared folder is seen with a delay
         folder += '/nothing'
     path = choose_checkpoint(folder, folder, PATTERNS)
     return path and Path(path).name
@@ -283,7 +283,7 @@ def test_run_falls_back_and_says_so(tmp_path, caplog):
     resumed.train()
     assert f'{tmp_path}/epoch_2.pth is damaged' in caplog.text
     assert f'Falling back to {tmp_path}/epoch_1.pth' in caplog.text
-    assert resumed.iter == 4 and find_damage(tmp_path / 'epoch_2.pth') is None  # written anew
+    assert resumed.iter == 4 and find_damage(tmp_path / 'epoch_2.pth') is None  # written again
 
 
 def test_code_in_the_newest_file_is_refused_and_not_skipped(tmp_path):

@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite: no step on it, on any rank, and words that find its cause."""
+"""A NaN or infinite loss: no rank takes a step, and the message names its origin (promise 7)."""
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ TERMS = dict(head='loss_recon', contrast_head='loss_contrast')
 
 
 class Poison(Hook):
-    """Multiply the loss of a head by NaN or infinity; keep the state from before the last time."""
+    """Multiply the loss of a head by NaN or infinity; keep the state before the last time."""
 
     priority = 'LOWEST'
 
@@ -44,7 +44,7 @@ class Poison(Hook):
 
 
 def state(runner: Runner) -> dict[str, torch.Tensor]:
-    """Weights, buffers, gradients' absence and the optimizer's moments, copied."""
+    """Copies of weights, buffers and optimizer moments, and which gradients are None."""
     tensors = {name: value.clone() for name, value in runner.model.state_dict().items()}
     for number, values in runner.optim_wrapper.state_dict()['state'].items():
         tensors.update({f'{number}.{name}': value.clone() for name, value in values.items()})
@@ -61,7 +61,7 @@ def build(work_dir: Path, poison: Poison, max_skipped: int = 0, **settings: Any)
 
 
 def one_of_two(unused: bool = False, shuffle: bool = True) -> dict:
-    """Settings of a run in a group of two processes: two pairs each, two iterations an epoch."""
+    """Settings of a run with two processes: two pairs each, two iterations per epoch."""
     return dict(
         launcher='pytorch',
         cfg=dict(find_unused_parameters=unused),
@@ -72,13 +72,13 @@ def one_of_two(unused: bool = False, shuffle: bool = True) -> dict:
 
 
 def steps_taken(runner: Runner) -> int:
-    """Steps that the optimizer has made."""
+    """Number of steps of the optimizer."""
     return max((int(values['step']) for values in runner.optim_wrapper.state_dict()['state']
                 .values()), default=0)
 
 
 def stop_two_ranks(work_dir: str) -> list[dict]:
-    """Each of the terms in turn, on rank 1 alone; what each rank saw."""
+    """Poison each term in turn, on rank 1 alone; return what each rank saw."""
     seen = []
     for head, value in (('head', float('nan')), ('contrast_head', float('inf'))):
         folder = Path(work_dir) / head
@@ -96,7 +96,7 @@ def test_all_ranks_stop_before_the_step(tmp_path):
     ranks = run_distributed(stop_two_ranks, 2, str(tmp_path))
     assert ranks[0] == ranks[1]
     for (head, term), value, seen in zip(TERMS.items(), ('nan', 'inf'), ranks[0], strict=True):
-        # two samples a rank, dealt in turn: rank 1's second batch is videos 5 and 7
+        # two samples per rank, alternating: rank 1's second batch is videos 5 and 7
         assert seen['words'].startswith(
             'The loss is not finite in iteration 2 (epoch 1): rank 1: '
             f'{term} is {value}, with samples videos/5.mp4, videos/7.mp4. No step was taken; ')
@@ -107,7 +107,7 @@ def test_all_ranks_stop_before_the_step(tmp_path):
 
 
 def skip_two_ranks(work_dir: str) -> list[dict]:
-    """Skip with and without unused parameters, and in the middle of an accumulation."""
+    """Skip with and without unused parameters, and in the middle of gradient accumulation."""
     seen = []
     for number, (unused, accumulate) in enumerate([(False, 1), (True, 1), (True, 2)]):
         poison = Poison('contrast_head', float('nan'), [0, 3], rank=1)
@@ -151,7 +151,7 @@ def test_the_budget_lasts_over_a_resumed_run(tmp_path):
         runner.train()
 
 
-def test_overflow_of_scaled_gradients_is_the_scalers_business(tmp_path, monkeypatch):
+def test_overflow_of_scaled_gradients_is_left_to_the_scaler(tmp_path, monkeypatch):
     """mmengine's wrapper for fp16, on the CPU: 2^127 times a gradient is infinite in fp32."""
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler',
@@ -165,8 +165,8 @@ def test_overflow_of_scaled_gradients_is_the_scalers_business(tmp_path, monkeypa
     assert skipped > 0 and scaler.get_scale() == 2.**(127 - skipped)  # halved each time
 
 
-def test_without_the_hook_training_goes_on_with_nan(tmp_path):
-    """mmengine's own: the weights are lost in one step, and nothing is said."""
+def test_without_the_hook_training_continues_with_nan(tmp_path):
+    """Stock mmengine: the weights are lost in one step, without a message."""
     runner = tiny_runner(
         tmp_path, [Poison('head', float('nan'), [1])], dataset=FixedPairs())
     runner.train()

@@ -1,8 +1,8 @@
-"""Losses of a small run as they were when they were stored, to catch what changes training.
+"""Losses of a small run equal the stored ones, so that no change to training goes unnoticed.
 
-They cover the path of a real run: the order of samples, masks, model, losses, lambda's schedule,
-optimizer and the hooks of pre-training. Where a change is meant to alter them, or a version of
-torch does, this stores them anew for the torch installed, for the diff to be looked at:
+They cover a complete run: the order of samples, masks, model, losses, lambda's schedule, optimizer
+and the hooks of pre-training. If a change is meant to alter them, or a version of torch does, this
+stores them again for the installed torch, so that the diff can be reviewed:
 
     python -m tests.recovery.test_golden_losses
 """
@@ -22,18 +22,18 @@ from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_runner
 STORED = Path(__file__).parent / 'golden'
 REPO = Path(__file__).resolve().parents[2]
 STEPS = 50
-WRITING = ('reconstruction', 'curves', 'logger', 'checkpoint')  # of the hooks; left out here
+WRITING = ('reconstruction', 'curves', 'logger', 'checkpoint')  # hooks that are not needed here
 
 
 class LossesHook(Hook):
-    """Keep the losses."""
+    """Keeps the losses."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Add one."""
+        """Add the loss of a step."""
         self.losses.append(outputs['loss'].item())
 
 
@@ -77,7 +77,7 @@ def file_for(version: tuple[int, int]) -> Path:
 
 
 def stored_losses() -> tuple[list[float], Path]:
-    """Those of this torch, or of the nearest before it, else of the first after it."""
+    """Losses of this torch, else of the nearest earlier version, else of the first later one."""
     versions = sorted(tuple(map(int, path.stem.removeprefix('torch-').split('.')))
                       for path in STORED.glob('torch-*.txt'))
     path = file_for(max((v for v in versions if v <= torch_version()), default=versions[0]))
@@ -102,7 +102,7 @@ def test_losses_are_the_stored_ones(hooks, tolerance, tmp_path):
 
 
 def main() -> None:
-    """Store the losses for the torch installed."""
+    """Store the losses for the installed torch."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         losses = train(Path(folder), DoubleHook())

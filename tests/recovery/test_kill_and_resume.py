@@ -24,20 +24,20 @@ CASES = [(moment, random.Random(moment).randrange(3, ITERATIONS - 3), *LOADERS[i
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """Where the videos are."""
+    """Folder of the videos."""
     return write_videos(tmp_path_factory.mktemp('videos'))
 
 
 @pytest.fixture(scope='module')
 def undisturbed(folder, tmp_path_factory) -> Path:
-    """Work dir of a run that nobody stops."""
+    """Work dir of an uninterrupted run."""
     work_dir = tmp_path_factory.mktemp('undisturbed')
     run_distributed(train, 1, str(folder), str(work_dir), {})
     return work_dir
 
 
 def loader(workers: int, persistent: bool) -> dict:
-    """How samples are loaded."""
+    """Settings of the data loader."""
     return {'train_dataloader.num_workers': workers,
             'train_dataloader.persistent_workers': persistent}
 
@@ -50,7 +50,7 @@ def final_state(work_dir: Path) -> dict:
 
 
 def assert_identical(got: Any, want: Any) -> None:
-    """Equal to the last bit, through dicts and lists."""
+    """Bit-identical, through dicts and lists."""
     assert type(got) is type(want)
     if isinstance(want, torch.Tensor):
         assert got.dtype == want.dtype and torch.equal(got, want)
@@ -67,18 +67,18 @@ def assert_identical(got: Any, want: Any) -> None:
 
 
 def check_resumed(work_dir: Path, undisturbed: Path, done: int, rank: int = 0) -> list[dict]:
-    """See that both parts of a run follow the undisturbed one; return what the second noted."""
+    """Check both parts of a run against the undisturbed one; return the records of the second."""
     got, want = notes(work_dir, rank), notes(undisturbed, rank)
     resumed = got[done:]
     assert got[:done] == want[:done]
     assert resumed == want[ITERATIONS - len(resumed):]  # nothing skipped
-    assert 0 <= len(got) - ITERATIONS <= EVERY  # so much is lost, at most
+    assert 0 <= len(got) - ITERATIONS <= EVERY  # the most that may be lost
     assert_identical(final_state(work_dir), final_state(undisturbed))
     return resumed
 
 
 def resume(folder: Path, work_dir: Path, settings: dict, undisturbed: Path) -> None:
-    """Resume a run that was killed, and see that it is as if it had not been."""
+    """Resume a killed run, and check that it equals the undisturbed one."""
     done, seen = len(notes(work_dir)), opened_videos(work_dir)
     assert done < ITERATIONS
     run_distributed(train, 1, str(folder), str(work_dir), {**settings, 'resume': True})
@@ -109,7 +109,7 @@ def test_killed_from_outside(seed, folder, undisturbed, tmp_path):
 
 
 def kill(work_dir: Path, steps: int, delay: float) -> None:
-    """Kill the run in a work dir some time after so many steps."""
+    """Kill the run in a work dir some time after the given number of steps."""
     while not list(work_dir.glob('steps_0.jsonl')) or len(notes(work_dir)) < steps:
         time.sleep(.01)
     time.sleep(delay)
@@ -128,13 +128,13 @@ def test_one_of_two_processes_killed(folder, tmp_path):
         check_resumed(work_dir, tmp_path / 'undisturbed', done[rank], rank)
 
 
-def test_stock_repeats_samples_and_takes_another_course(folder, tmp_path):
+def test_stock_repeats_samples_and_diverges(folder, tmp_path):
     whole, on = tmp_path / 'whole', tmp_path / 'on'
     run_distributed(train, 1, str(folder), str(whole), STOCK)
     checkpoint = dict(resume=True, load_from=str(whole / 'iter_8.pth'))
     run_distributed(train, 1, str(folder), str(on), {**STOCK, **checkpoint})
     want, resumed = notes(whole), notes(on)
     assert [note['iter'] for note in resumed] == list(range(8, ITERATIONS + 3))
-    assert resumed[0]['samples'] == want[5]['samples']  # those of the epoch's first batch, again
+    assert resumed[0]['samples'] == want[5]['samples']  # the first batch of the epoch again
     assert not any(note['losses'] == then['losses']
                    for note, then in zip(resumed, want[8:], strict=False))

@@ -1,4 +1,4 @@
-"""Nothing is left behind by a video, good or bad (promise 10)."""
+"""Reading videos, good or bad, leaks neither memory nor open files (promise 10)."""
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
+    """Resident memory of a process, in bytes."""
     return int(Path(f'/proc/{pid}/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
@@ -37,7 +37,7 @@ def open_files(pid: int) -> int:
 
 
 @pytest.mark.parametrize('decode_timeout, pipeline', [(None, READ), (60., READ + PACK)])
-def test_memory_and_open_files_stay_as_they_are(folder, decode_timeout, pipeline, monkeypatch):
+def test_memory_and_open_files_do_not_grow(folder, decode_timeout, pipeline, monkeypatch):
     # Bad videos are never known as such, so that they are opened again and again. (No Mock:
     # one remembers its calls.)
     monkeypatch.setattr(BadVideos, '__contains__', lambda *_: False)

@@ -1,4 +1,4 @@
-"""The scale of fp16 training goes on where it was (promise 1)."""
+"""A resumed run continues with the loss scale of fp16 training (promise 1)."""
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from tests.helpers.runs import FixedPairs, tiny_runner
 
 
 class Steps(Hook):
-    """Notes loss and scale of every step."""
+    """Records loss and scale of every step."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, float]] = []
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
-        """Note them."""
+        """Record one step."""
         self.seen.append((float(outputs['loss']), runner.optim_wrapper.loss_scaler.get_scale()))
 
 
@@ -42,7 +42,7 @@ def train(work_dir: Path, dtype: str, **resume: Any) -> list[tuple[float, float]
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU is there: the other test is the one')
 def test_on_cpu(tmp_path, monkeypatch):
-    # torch has a scaler for CPUs; mmengine's wrapper does not ask for it
+    # torch has a scaler for CPUs, which mmengine's wrapper does not use
     monkeypatch.setattr(
         amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
@@ -55,7 +55,7 @@ def test_on_gpu(tmp_path):
 
 
 def check(folder: Path, dtype: str) -> None:
-    """Resume between two rises of the scale."""
+    """Resume between two increases of the scale."""
     whole = train(folder / 'whole', dtype)
     assert [scale for _, scale in whole] == [16, 16, 32, 32, 32, 64, 64, 64]
     for done in (2, 5, 7):

@@ -1,4 +1,4 @@
-"""Code in a checkpoint is not executed, wherever the file comes in."""
+"""Code in a checkpoint is not executed, whatever loads the file (promise 5)."""
 import runpy
 import shutil
 import sys
@@ -25,7 +25,7 @@ from vicmae_mm.registry import MODELS
 
 @pytest.fixture(scope='module')
 def ground(tmp_path_factory) -> Path:
-    """Genuine checkpoints, and what the tools want besides."""
+    """Genuine checkpoints, and the other inputs of the tools."""
     folder = tmp_path_factory.mktemp('ground')
     save_run(folder / 'run')
     runner = tiny_runner(folder / 'trained', [], epochs=1, dataset=FixedPairs(), default_hooks=dict(
@@ -112,7 +112,7 @@ ENTRIES: dict[Callable, str] = {
 
 
 def poisoned(folder: Path, genuine: Path, payload: str) -> Path:
-    """A checkpoint with a payload, in a folder of its own."""
+    """A copy of a checkpoint with a payload, in a folder of its own."""
     (folder / 'evil').mkdir()
     content = poison(torch.load(genuine), payload, str(folder / 'marker'))
     torch.save(content, folder / 'evil/epoch_1.pth')
@@ -121,7 +121,7 @@ def poisoned(folder: Path, genuine: Path, payload: str) -> Path:
 
 @pytest.fixture
 def work_dir(tmp_path, monkeypatch) -> Path:
-    """Where an entry point writes."""
+    """Folder that an entry point writes to."""
     monkeypatch.setattr(sys, 'argv', sys.argv)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('LOCAL_RANK', raising=False)
@@ -155,16 +155,16 @@ def test_text_is_harmless(entry, payload, ground, work_dir, tmp_path):
 # --- The tests above can fail ---------------------------------------------------------------
 
 @pytest.mark.parametrize('payload', OBJECTS)
-def test_object_acts_when_it_is_unpickled(payload, ground, tmp_path):
+def test_object_is_executed_when_unpickled(payload, ground, tmp_path):
     path = poisoned(tmp_path, ground / 'run/epoch_1.pth', payload)
-    with suppress(RuntimeError):  # storage_bytes is no whole storage
+    with suppress(RuntimeError):  # storage_bytes is not a complete storage
         torch.load(path, weights_only=False)
     assert (tmp_path / 'marker').exists()
 
 
 @pytest.mark.parametrize('payload', TEXTS)
-def test_text_acts_in_the_stock_runner(payload, ground, work_dir, tmp_path, monkeypatch):
-    """``meta['config']`` at least: stock looks for it when it resumes."""
+def test_text_is_executed_by_the_stock_runner(payload, ground, work_dir, tmp_path, monkeypatch):
+    """``meta['config']`` at least, which stock reads when it resumes."""
     monkeypatch.setattr(checkpoint_safety, '_drop_config_text', lambda checkpoint: None)
     path = poisoned(tmp_path, ground / 'trained/epoch_1.pth', payload)
     resume(path, ground, work_dir)
@@ -206,8 +206,8 @@ def test_every_tool_has_the_flag(tool, args, work_dir, capsys):
 
 # --- Removing ------------------------------------------------------------------------------
 
-def test_checkpoint_can_not_name_files_for_removal(ground, work_dir, tmp_path):
-    """Stock removes what the checkpoint says was the best one, and files by their numbers."""
+def test_checkpoint_cannot_name_files_for_removal(ground, work_dir, tmp_path):
+    """Stock removes the file that the checkpoint names as the best, and files by number."""
     mine = [tmp_path / 'mine.pth', tmp_path / 'best_mine.pth']
     for path in mine:
         path.write_text('precious')

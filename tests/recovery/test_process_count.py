@@ -1,4 +1,4 @@
-"""Another number of processes, the same training (promise 2)."""
+"""A different number of processes, the same training (promise 2)."""
 from pathlib import Path
 
 import pytest
@@ -7,15 +7,15 @@ from tests.helpers.distributed import run_distributed
 
 from .killed_runs import EPOCHS, notes, train, write_videos
 
-# With fewer pairs, BatchNorm makes more of the rounding: 2e-6 with 8, in fp32.
+# With fewer pairs, BatchNorm amplifies the rounding of fp32 more: 2e-6 with 8.
 PAIRS, BATCHES = 16, 4
 
 
 def global_notes(work_dir: Path, step: int) -> dict:
-    """What a step noted, put together over the processes that took it."""
+    """Records of a step, merged over the processes that took it."""
     parts = [note for rank in (0, 1) if (work_dir / f'steps_{rank}.jsonl').exists()
              for note in notes(work_dir, rank) if note['iter'] == step]
-    # row n of rank r of W is row n * W + r of the whole batch
+    # row n of rank r of W is row n * W + r of the global batch
     joined = {key: [row for rows in zip(*(part[key] for part in parts), strict=True)
                     for row in rows] for key in ('samples', 'masks')}
     losses = {name: sum(float.fromhex(part['losses'][name]) for part in parts) / len(parts)

@@ -1,4 +1,4 @@
-"""A process of a distributed run is killed: all others end, and the next start goes on."""
+"""A process of a distributed run is killed: all others end, the next start resumes (promise 9)."""
 import multiprocessing
 import os
 import re
@@ -19,7 +19,7 @@ from tests.helpers.runs import FixedPairs, tiny_runner
 from tests.helpers.videos import make_video
 from vicmae_mm.commands.run_tool import run_tool
 
-MARK = 'VICMAE_RANK_DEATH_TEST'  # in the environment of a run's processes, and of no others
+MARK = 'VICMAE_RANK_DEATH_TEST'  # set only in the environment of a run's processes
 PROMISED = 60  # seconds
 
 CONFIG = '''
@@ -34,7 +34,7 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1),
 
 
 class Process(NamedTuple):
-    """A living process."""
+    """A running process."""
 
     command: str
     env: dict[str, str]
@@ -42,7 +42,7 @@ class Process(NamedTuple):
 
 
 def processes(mark: str) -> dict[int, Process]:
-    """Those that bear the mark, by their ids."""
+    """Processes with the mark, by id."""
     found = {}
     for folder in Path('/proc').glob('[0-9]*'):
         try:
@@ -58,7 +58,7 @@ def processes(mark: str) -> dict[int, Process]:
 
 
 def wait(what: str, condition: Callable[[], object], seconds: float = 100.) -> float:
-    """Seconds until the condition held."""
+    """Wait for a condition; return the seconds that it took."""
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < seconds, f'{what}: not within {seconds} s'
@@ -67,7 +67,7 @@ def wait(what: str, condition: Callable[[], object], seconds: float = 100.) -> f
 
 
 class Run:
-    """A run of the quickstart's ViC-MAE on tiny videos by tools/dist_train.sh, two ranks."""
+    """The quickstart's ViC-MAE on tiny videos, run by tools/dist_train.sh with two ranks."""
 
     def __init__(self, folder: Path, repo: Path) -> None:
         self.folder, self.repo, self.log = folder, repo, folder / 'out'
@@ -77,7 +77,7 @@ class Run:
             make_video(folder / 'videos' / f'{number}.mp4', num_frames=4)
 
     def start(self, epochs: int, *options: str) -> subprocess.Popen:
-        """Start it; what it prints goes into ``log``."""
+        """Start the run; its output goes to ``log``."""
         config = self.folder / 'config.py'
         config.write_text(CONFIG.format(
             base=str(self.repo / 'configs/quickstart/vicmae.py'),
@@ -91,7 +91,7 @@ class Run:
                 env={**env, MARK: str(self.folder)}, stdout=log, stderr=subprocess.STDOUT)
 
     def processes(self) -> dict[int, Process]:
-        """All that live: launcher, ranks, data-loading workers, readers of samples."""
+        """All running processes: launcher, ranks, data-loading workers, readers of samples."""
         return processes(str(self.folder))
 
     def rank(self, number: int) -> int:
@@ -101,20 +101,20 @@ class Run:
                     if env.get('RANK') == str(number) and 'RANK' not in alive[parent].env)
 
     def epochs_done(self) -> int:
-        """Of the newest checkpoint."""
+        """Epoch of the newest checkpoint."""
         return max((int(path.stem[6:]) for path in self.work.glob('epoch_*.pth')), default=0)
 
 
 @pytest.fixture
 def run(tmp_path, repo) -> Iterator[Run]:
-    """A run; those of its processes that are left over are ended."""
+    """A run, whose remaining processes are ended after the test."""
     run = Run(tmp_path, repo)
     yield run
     for pid in run.processes():
         os.kill(pid, signal.SIGKILL)
 
 
-def test_all_others_end_and_the_next_start_goes_on(run):
+def test_all_others_end_and_the_next_start_resumes(run):
     launcher = run.start(1000)
     wait('an epoch', lambda: run.epochs_done() or launcher.poll() is not None)
     assert len(run.processes()) >= 7, run.log.read_text()[-3000:]  # 2 x (rank, worker, reader)
@@ -138,14 +138,14 @@ class KillWorkerHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Kill it."""
+        """Kill the worker."""
         if runner.iter == 2:
             worker, = multiprocessing.active_children()
             os.kill(worker.pid, signal.SIGKILL)
 
 
 def lose_a_worker(work_dir: str) -> str:
-    """Train as the tools do. Returns with what the program would end."""
+    """Train as the tools do. Returns the message with which the program ends."""
     runner = tiny_runner(Path(work_dir), [KillWorkerHook()], epochs=50, train_dataloader=dict(
         batch_size=4, num_workers=1, persistent_workers=True, dataset=FixedPairs(),
         sampler=dict(type='DefaultSampler', shuffle=True),
@@ -155,7 +155,7 @@ def lose_a_worker(work_dir: str) -> str:
     return str(ending.value.code)
 
 
-def test_a_killed_data_loading_worker_ends_the_run_plainly(tmp_path):
+def test_a_killed_data_loading_worker_ends_the_run_with_one_line(tmp_path):
     message, = run_distributed(lose_a_worker, 1, str(tmp_path))  # a process without other children
     died = r'error: a data-loading worker died, most likely out of memory \(.+\): .* --resume'
     assert re.fullmatch(died, message)
