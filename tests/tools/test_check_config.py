@@ -1,4 +1,4 @@
-"""tools/check_config.py: what it prints, and that it refuses no config that trains."""
+"""tools/check_config.py: its output, and that it accepts configs that train."""
 import runpy
 import sys
 

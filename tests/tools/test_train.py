@@ -32,7 +32,7 @@ CONFIG = str(REPO / 'configs/vicmae_vit-b16_k400.py')
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path):
-    """Runs a tool in this process as its command line would; returns its globals."""
+    """Runs a tool in this process as on the command line; returns its globals."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('LOCAL_RANK', raising=False)
 
@@ -45,7 +45,7 @@ def tool(monkeypatch, tmp_path):
 
 @pytest.fixture
 def merged(tool):
-    """Config that train.py or test.py would run, without running it."""
+    """The config that train.py or test.py would run."""
 
     def merge(name: str, *args: object) -> Config:
         functions = tool(name, *args, run_name='imported')
@@ -164,7 +164,7 @@ def test_wrong_input_is_one_line(arguments, words, tool, tmp_path, monkeypatch, 
     message = caught.value.code  # printed to stderr, exit status 1
     assert message.startswith('error: ') and words in message
     assert 'Traceback' not in message
-    assert all(line.startswith('error: ') for line in message.splitlines())  # one for each fault
+    assert all(line.startswith('error: ') for line in message.splitlines())  # one per error
     monkeypatch.setenv('VICMAE_TRACEBACK', '1')
     with pytest.raises(Exception) as raw:
         tool('train.py', *arguments(Path(tmp_path.joinpath('b').mkdir() or tmp_path / 'b')))
@@ -189,14 +189,14 @@ def test_wrong_input_to_test(arguments, words, tool, tmp_path):
     assert words in caught.value.code
 
 
-def test_pretraining_config_has_nothing_to_test(tool):
+def test_pretraining_config_cannot_be_tested(tool):
     with pytest.raises(SystemExit) as caught:
         tool('test.py', CONFIG, __file__)
     assert 'has no test_dataloader' in caught.value.code
 
 
 class Failing(torch.utils.data.Dataset):
-    """Raises in the worker: what our code raises, and what looks like a bug."""
+    """Raises in the worker: an error for the user, or one that looks like a bug."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -219,7 +219,7 @@ class Failing(torch.utils.data.Dataset):
 
 
 class Isolated(Failing):
-    """The same in a process of its own, as our dataset's pipeline."""
+    """The same in an isolated process, as our datasets run their pipeline."""
 
     def __getitem__(self, index: int) -> None:
         IsolatedFunction(super().__getitem__, 10)(index)
@@ -231,7 +231,7 @@ def from_worker(kind: str) -> Exception:
     return caught.value
 
 
-def test_a_worker_that_dies_in_silence_is_named(monkeypatch):
+def test_a_worker_that_dies_silently_is_reported(monkeypatch):
 
     def closed(*args):
         raise EOFError
@@ -261,7 +261,7 @@ def test_errors_from_workers():
 
 
 @pytest.mark.parametrize('isolated, workers', [(False, 1), (True, 0), (True, 1)])
-def test_errors_keep_their_words_through_all_processes(isolated, workers):
+def test_errors_keep_their_message_through_all_processes(isolated, workers):
     dataset = Isolated('other') if isolated else Failing('other')
     with pytest.raises(ValueError, match='Traceback') as caught:
         next(iter(DataLoader(dataset, num_workers=workers)))
@@ -274,7 +274,7 @@ def test_a_remote_traceback_of_another_type_is_not_cut():
 
 
 @pytest.mark.parametrize('is_parent', [True, False])
-def test_an_argument_that_a_parent_refuses_is_a_mistake_in_the_config(is_parent):
+def test_an_argument_refused_by_a_parent_class_is_an_error_in_the_config(is_parent):
 
     class Part:
         def __init__(self, width: int = 1) -> None:
@@ -347,7 +347,7 @@ def test_paths_in_options_keep_their_spaces():
         'video': '/data/my $HOME videos', 'list': '/a b/c.txt'}
 
 
-def test_other_options_are_mmengines():
+def test_other_values_are_parsed_by_mmengine():
     assert options('n=3', 'x=1e-3', 'on=true', 'none=None', 'l=[1, 2]', 'm=a,b', 'empty=') == dict(
         n=3, x=1e-3, on=True, none=None, l=[1, 2], m=['a', 'b'], empty='')
 

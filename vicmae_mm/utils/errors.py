@@ -1,4 +1,4 @@
-"""Errors that the user, not a programmer, can fix."""
+"""Errors that the user can fix without a programmer."""
 
 
 class UserError(Exception):
@@ -6,6 +6,9 @@ class UserError(Exception):
 
     Subclasses also derive from the built-in type that a caller would catch, such as
     :class:`ValueError`. The tools print them in one line, without a traceback.
+
+    A subclass can be created from a single string, since torch's DataLoader creates the errors of
+    its workers again from the text of their tracebacks.
     """
 
 
