@@ -30,6 +30,7 @@ def main() -> None:
     if args.processes is not None and args.processes < 1:
         parser.error('--processes must be 1 or more')
     cfg = Config.fromfile(args.config)
+    # Before the options are merged: afterwards, all their names are in the config.
     misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)
     processes = args.processes or count_processes(args.launcher)

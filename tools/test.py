@@ -38,6 +38,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
                          'Pre-trained models are tested by the configs in configs/transfer.')
     check_exists(args.checkpoint)
     cfg.load_from = args.checkpoint
+    # Resuming would also load the optimizer, which is not built for a test.
     cfg.resume = False
     merge_options(cfg, args, ['test_dataloader'])
     if args.out:
@@ -45,6 +46,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         if not args.out.endswith(endings):
             raise InputError(f'--out {args.out}: must end in {" or ".join(endings)}')
         if args.out_item == 'pred':
+            # mmengine has a metric that writes the predictions instead of judging them.
             metrics = cfg.test_evaluator
             cfg.test_evaluator = [
                 *(metrics if isinstance(metrics, list | tuple) else [metrics]),

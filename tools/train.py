@@ -52,6 +52,7 @@ def main() -> None:
     """Check the config, then train the model."""
     args = parse_args()
     cfg = Config.fromfile(args.config)
+    # Before the options are merged: afterwards, all their names are in the config.
     misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)
     # One process is enough: if it exits, the launcher ends the others.
