@@ -230,7 +230,7 @@ def small_disk(tmp_path):
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', str(disk)], check=True,
                        capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f'a file system can not be mounted here: {error}')
+        pytest.skip(f'cannot mount a file system here: {error}')
     yield disk
     subprocess.run(['umount', '-l', str(disk)], check=True)
 

@@ -91,8 +91,8 @@ BAD = [
 def test_every_fault_has_one_line(wrong, check):
     errors = check(dict(wrong.keys())).errors
     assert len(errors) == len(wrong)
-    for words in wrong.values():
-        assert sum(words in line for line in errors) == 1, errors
+    for message in wrong.values():
+        assert sum(message in line for line in errors) == 1, errors
     assert not any('\n' in line or 'Traceback' in line for line in errors)
 
 

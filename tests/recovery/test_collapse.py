@@ -68,11 +68,11 @@ class OnALine(ConstantEmbeddings):
 
 def test_warns_after_fifty_iterations_in_a_row(tmp_path):
     lines = train(tmp_path, 120, ConstantEmbeddings(range(3, 120)))
-    (when, words), = warnings(lines)
+    (when, message), = warnings(lines)
     assert when == 53  # the 50th of them; collapsed from the 4th iteration on
-    assert 'WARNING' in words and 'for 50 iterations' in words
-    assert 'embedding_std is 0, below 0.1 and embedding_rank is 0, below 2' in words
-    assert 'lower the learning rate' in words
+    assert 'WARNING' in message and 'for 50 iterations' in message
+    assert 'embedding_std is 0, below 0.1 and embedding_rank is 0, below 2' in message
+    assert 'lower the learning rate' in message
     assert 'embedding_rank: 0.0000' in lines[-1]
 
 
@@ -89,8 +89,9 @@ def test_not_counted_before_contrast_begins(tmp_path):
 
 
 def test_dimensional_collapse(tmp_path):
-    (_, words), = warnings(train(tmp_path, 55, OnALine(range(0))))
-    assert 'embedding_std' not in words.split('for 50')[0] and 'embedding_rank is 1, below' in words
+    (_, message), = warnings(train(tmp_path, 55, OnALine(range(0))))
+    assert 'embedding_std' not in message.split('for 50')[0]
+    assert 'embedding_rank is 1, below' in message
 
 
 def test_training_that_collapses_and_training_that_does_not(tmp_path):

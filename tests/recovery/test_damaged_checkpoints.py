@@ -254,8 +254,8 @@ def chosen_by_rank(folder: str) -> str | None:
 
 @pytest.mark.parametrize('error', [OSError(22, 'Invalid argument'), MemoryError('full')])
 def test_error_of_the_choice_reaches_every_process(error, work_dir):
-    words = run_distributed(error_by_rank, 2, str(work_dir), error)
-    assert words == [str(error)] * 2
+    messages = run_distributed(error_by_rank, 2, str(work_dir), error)
+    assert messages == [str(error)] * 2
 
 
 def error_by_rank(folder: str, error: Exception) -> str:

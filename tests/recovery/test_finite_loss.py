@@ -86,7 +86,7 @@ def stop_two_ranks(work_dir: str) -> list[dict]:
         runner = build(folder, poison, **one_of_two(shuffle=False))
         with pytest.raises(NonFiniteLossError) as caught:
             runner.train()
-        seen.append(dict(words=user_message(caught.value), iter=runner.iter,
+        seen.append(dict(message=user_message(caught.value), iter=runner.iter,
                          unchanged=same(poison.before, state(runner)),
                          steps=steps_taken(runner)))
     return seen
@@ -97,7 +97,7 @@ def test_all_ranks_stop_before_the_step(tmp_path):
     assert ranks[0] == ranks[1]
     for (head, term), value, seen in zip(TERMS.items(), ('nan', 'inf'), ranks[0], strict=True):
         # two samples per rank, alternating: rank 1's second batch is videos 5 and 7
-        assert seen['words'].startswith(
+        assert seen['message'].startswith(
             'The loss is not finite in iteration 2 (epoch 1): rank 1: '
             f'{term} is {value}, with samples videos/5.mp4, videos/7.mp4. No step was taken; ')
         assert seen['iter'] == 1 and seen['steps'] == 1 and seen['unchanged']

@@ -129,11 +129,11 @@ def test_one_of_two_processes_killed(folder, tmp_path):
 
 
 def test_stock_repeats_samples_and_diverges(folder, tmp_path):
-    whole, on = tmp_path / 'whole', tmp_path / 'on'
-    run_distributed(train, 1, str(folder), str(whole), STOCK)
-    checkpoint = dict(resume=True, load_from=str(whole / 'iter_8.pth'))
+    undisturbed, on = tmp_path / 'undisturbed', tmp_path / 'on'
+    run_distributed(train, 1, str(folder), str(undisturbed), STOCK)
+    checkpoint = dict(resume=True, load_from=str(undisturbed / 'iter_8.pth'))
     run_distributed(train, 1, str(folder), str(on), {**STOCK, **checkpoint})
-    want, resumed = notes(whole), notes(on)
+    want, resumed = notes(undisturbed), notes(on)
     assert [note['iter'] for note in resumed] == list(range(8, ITERATIONS + 3))
     assert resumed[0]['samples'] == want[5]['samples']  # the first batch of the epoch again
     assert not any(note['losses'] == then['losses']

@@ -56,9 +56,9 @@ def test_on_gpu(tmp_path):
 
 def check(folder: Path, dtype: str) -> None:
     """Resume between two increases of the scale."""
-    whole = train(folder / 'whole', dtype)
-    assert [scale for _, scale in whole] == [16, 16, 32, 32, 32, 64, 64, 64]
+    complete = train(folder / 'complete', dtype)
+    assert [scale for _, scale in complete] == [16, 16, 32, 32, 32, 64, 64, 64]
     for done in (2, 5, 7):
-        checkpoint = str(folder / 'whole' / f'iter_{done}.pth')
+        checkpoint = str(folder / 'complete' / f'iter_{done}.pth')
         resumed = train(folder / str(done), dtype, resume=True, load_from=checkpoint)
-        assert resumed == whole[done:]
+        assert resumed == complete[done:]

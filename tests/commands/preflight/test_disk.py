@@ -36,10 +36,10 @@ def test_estimate_is_the_size_of_a_saved_checkpoint(optimizer, hooks, options, t
     assert estimate == pytest.approx(os.path.getsize(tmp_path / 'a.pth'), rel=0.03)
 
 
-@pytest.mark.parametrize('room, kind, words', [
+@pytest.mark.parametrize('room, kind, message', [
     (1.9, 'errors', 'not even two fit'), (5, 'warnings', 'lower default_hooks.checkpoint'),
     (7, 'notes', '6 at once take 6 MB')])
-def test_room(room, kind, words, tmp_path, monkeypatch):
+def test_room(room, kind, message, tmp_path, monkeypatch):
     monkeypatch.setattr(disk.shutil, 'disk_usage', lambda folder: Usage(int(room * 1e6)))
     hook = dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, mid_epoch_interval=25,
                 save_best='auto')
@@ -48,7 +48,7 @@ def test_room(room, kind, words, tmp_path, monkeypatch):
     findings = Findings()
     disk.check_disk(cfg, torch.nn.Linear(250_000, 1, bias=False), findings)  # 1 MB
     said = dict(errors=findings.errors, warnings=findings.warnings, notes=findings.notes)
-    assert words in said.pop(kind)[0] and not any(said.values())
+    assert message in said.pop(kind)[0] and not any(said.values())
     assert not (tmp_path / 'a').exists()
 
 

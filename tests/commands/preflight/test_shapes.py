@@ -40,12 +40,12 @@ def check(model, batch) -> Findings:
     return findings
 
 
-@pytest.mark.parametrize('way, words', [
+@pytest.mark.parametrize('way, message', [
     ('', 'its loss takes batches of (4,) float32'), ('numpy', 'its metrics were not checked'),
     ('item', 'what depends on values was not checked'), ('type', 'computed on the CPU')])
-def test_code_that_needs_values_is_no_error(way, words):
+def test_code_that_needs_values_is_no_error(way, message):
     found = check(dict(type='NeedsValues', way=way), dict(inputs=torch.zeros(2, 4)))
-    assert not found.errors and found.notes[0].endswith(words)
+    assert not found.errors and found.notes[0].endswith(message)
 
 
 def test_an_error_of_torch_names_the_layer():
