@@ -1,70 +1,143 @@
-"""What the contrast costs when many processes bring their pairs.
+"""Cost of the contrast when many processes contribute their pairs.
 
-For the pairs of a batch spread over the processes, and for as many on each: counts the operations
-of the contrastive part (pooling, projector, gather, InfoNCE, monitors), what it gathers and
-keeps, as a share of a training step; and measures both on this device, one process's part of the
-work, with random embeddings in the place of the other processes'.
+For the pairs of a batch divided among the processes, and for as many in each: counts the operations
+of the contrastive part (pooling, projector, gather, InfoNCE, monitors) as a share of a training
+step, what it gathers and what it keeps; and times both on this device. One process's part of the
+work is done, with random embeddings in place of the other processes'.
 
   python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py
   python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py --gather
 """
 import argparse
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
+from mmpretrain.models.selfsup.mae import MAEViT
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from vicmae_mm.commands.options import add_device
+from vicmae_mm.models import InfoNCEHead
 from vicmae_mm.models.distributed import gather_with_grad
 from vicmae_mm.utils.errors import InputError
 
-from .config_options import add_config, read_config
-from .contrast_part import ContrastCount, ContrastPart, count_contrast
-from .flops import count_flops
-from .mae_baseline import without_contrast
-from .measuring import add_clock_and_device, describe_machine, mib, print_table, select_device
-from .processes import run_processes
-from .progress import doing
-from .step_measurement import or_none
-from .step_timing import time_in_turns
-from .training_step import TrainingStep, quiet_logs
+from .options import add_clock, add_config, add_number, read_config, select_device
+from .output import doing, mib, print_machine, print_table, quiet_logs
+from .step_costs import or_none, run_processes
+from .timing import CPU, Clock, median_seconds
+from .training_step import TrainingStep, count_flops, fake_tensors, without_contrast, without_hooks
 
-SUMMARY = 'cost of the contrast over many processes'
-STEP_PAIRS = {'cuda': 256, 'cpu': 4}  # a step of all pairs at once may not fit
-# of torch.set_float32_matmul_precision: 'high' is TF32 on a GPU, and nothing else on a CPU
+# of the timed step, whose time is scaled: all pairs may not fit
+STEP_PAIRS = {'cuda': 256, 'cpu': 4}
+# of torch.set_float32_matmul_precision; 'high' is TF32 on a GPU and has no effect on a CPU
 PRECISIONS = {'cuda': ('highest', 'high'), 'cpu': ('highest', )}
-CPU_BYTES = 2 * 2**30  # a measurement that needs more is left out on a CPU
+CPU_BYTES = 2 * 2**30  # on a CPU, what needs more is not measured
+
+
+class OneOfMany(InfoNCEHead):
+    """``head`` as one of several processes computes it; the others' embeddings are random."""
+
+    def __init__(self, processes: int, head: InfoNCEHead) -> None:
+        super().__init__(head.temperature, head.symmetric, head.negatives, head.gather)
+        self._processes = processes if head.gather else 1
+        self._others: Tensor | None = None
+        self.width = 0  # channels of the embeddings
+
+    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
+        # drawn only once, so that drawing them is not timed
+        if self._others is None:
+            self.width = online.shape[1]
+            shape = (2, len(online) * (self._processes - 1), self.width)
+            self._others = F.normalize(torch.randn(shape, device=online.device), dim=2)
+        first, second = self._others
+        return torch.cat((online, first)), torch.cat((target, second)), 0
+
+
+class ContrastPart:
+    """Pooling, projector, contrast and monitors of a config's model, for one of the processes.
+
+    A call is the forward and backward of a step.
+
+    Raises:
+        ValueError: The contrast is not InfoNCE, or the encoder not ``ViCMAEViT``.
+    """
+
+    def __init__(self, cfg: Config, pairs: int, processes: int, device: torch.device) -> None:
+        self._step = TrainingStep(cfg, 2, device)
+        self.model: Any = self._step.bare_model
+        if not isinstance(getattr(self.model, 'contrast_head', None), InfoNCEHead):
+            raise InputError('The model of the config has no InfoNCEHead as contrast_head, whose '
+                             'cost grows with the number of pairs.')
+        if not isinstance(self.model.backbone, MAEViT):
+            raise InputError(f'The encoder of the config is {type(self.model.backbone).__name__}, '
+                             'whose output is unknown without running it: give a config of '
+                             'vicmae_mm.ViCMAEViT.')
+        self.model.contrast_head = self.head = OneOfMany(processes, self.model.contrast_head)
+        self.set_pairs(pairs)
+
+    def set_pairs(self, pairs: int) -> None:
+        """Make what the encoder would return for so many pairs."""
+        backbone, device = self.model.backbone, self._step.device
+        visible = int(backbone.num_patches * (1 - backbone.mask_ratio))
+        self._tokens = torch.randn(
+            2 * pairs, 1 + visible, backbone.embed_dims, device=device, requires_grad=True)
+        self._videos = torch.arange(pairs, device=device)
+
+    def __call__(self) -> None:
+        with self._step.optim_wrapper.optim_context(self._step.model):
+            losses = self.model._contrast_loss(self._tokens, self._videos, 1.)
+        losses['loss_contrast'].backward()
+        self.model.zero_grad()
+        self._tokens.grad = None
+
+
+@dataclass(frozen=True)
+class ContrastCount:
+    """What the contrastive part needs."""
+    projector: int  # floating-point operations
+    similarities: int  # floating-point operations of the contrast and the monitors
+    peak: int  # bytes at a time, including the encoder's output
+    width: int  # channels of an embedding
+
+
+def count_contrast(cfg: Config, pairs: int, processes: int) -> ContrastCount:
+    """Count what a :class:`ContrastPart` would do, on fake tensors."""
+    part = ContrastPart(without_hooks(cfg), 2, processes, CPU)
+    with fake_tensors(part.model) as live, FlopCounterMode(display=False) as counter:
+        part.set_pairs(pairs)
+        part()
+    projector = sum(counter.get_flop_counts().get('Projector', {}).values())
+    return ContrastCount(
+        projector, counter.get_total_flops() - projector, live.peak, part.head.width)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     add_config(parser)
-    parser.add_argument('--pairs', type=int, default=4096, help='default: %(default)s')
-    parser.add_argument('--processes', type=int, default=8, help='default: %(default)s')
-    parser.add_argument(
-        '--rounds', type=int, default=5, help='how often each is timed; default: %(default)s')
+    add_number(parser, '--pairs', 4096, 'pairs of the batch, over all processes')
+    add_number(parser, '--processes', 8, 'how many contribute pairs')
+    add_number(parser, '--rounds', 5, 'how often everything is timed')
     parser.add_argument(
         '--gather', action='store_true',
         help='time the gather in real processes, by NCCL with a GPU for each, else by gloo')
-    add_clock_and_device(parser)
+    add_clock(parser)
+    add_device(parser)
 
 
 @quiet_logs()
 def run(args: argparse.Namespace) -> None:
-    """Count, measure and print.
-
-    Raises:
-        ValueError: If the pairs can't be spread over the processes.
-    """
     if args.processes < 2 or args.pairs % args.processes or args.rounds < 1:
         raise InputError('--processes must be 2 or more, --pairs a multiple of it, --rounds 1 or '
-                         'more')
+                         'more.')
     cfg = read_config(args)
     device = select_device(args.device)
     batch = args.pairs // args.processes
-    print(describe_machine('mmengine', 'mmpretrain'))
+    print_machine('mmengine', 'mmpretrain')
     counts = {pairs: count_contrast(cfg, pairs, args.processes) for pairs in (batch, args.pairs)}
     rest_flops = count_flops(without_contrast(cfg))
     print(f'the rest of the step: {rest_flops / 1e9:.4g} GFLOP a pair')
@@ -73,64 +146,48 @@ def run(args: argparse.Namespace) -> None:
          'gathered, MiB', 'similarities, MiB', 'at a time, MiB', 'float32 products', 'ms       ',
          'rest of the step, ms', 'of all time'], _rows(cfg, args, counts, rest_flops, device))
     if args.gather:
-        _print_gather(batch, counts[batch].width, args)
+        shape = (batch, 2, counts[batch].width)
+        on_gpus = torch.cuda.device_count() >= args.processes
+        seconds = run_processes(
+            _time_gather, args.processes, 'cuda' if on_gpus else 'cpu', shape, args.rounds)
+        print(f'gather of {mib(4 * args.processes * math.prod(shape))} MiB and the way back of its '
+              f'gradient, {args.processes} processes by {"NCCL" if on_gpus else "gloo"}: '
+              f'{seconds * 1e3:.1f} ms')
 
 
-def _rows(cfg: Config, args: argparse.Namespace, counts: Mapping[int, ContrastCount],
+def _rows(cfg: Config, args: argparse.Namespace, counts: dict[int, ContrastCount],
           rest_flops: float, device: torch.device) -> Iterator[list[str]]:
     for pairs, count in counts.items():
-        counted = _counted(pairs, args.processes, count, rest_flops * pairs)
+        flops, all_pairs = count.projector + count.similarities, pairs * args.processes
+        counted = [
+            f'{count.projector / 1e9:.1f}', f'{count.similarities / 1e9:.1f}',
+            f'{flops / (flops + rest_flops * pairs):.2%}', mib(2 * all_pairs * count.width * 4),
+            mib(2 * pairs * all_pairs * 4), mib(count.peak)]
         for precision in PRECISIONS[device.type]:
             torch.set_float32_matmul_precision(precision)
-            with doing(f'contrast of {pairs} pairs a process'):
-                measured = _measured(cfg, pairs, args, count, device)
+            measured = ['not measured', '', '']
+            if device.type == 'cuda' or count.peak <= CPU_BYTES:
+                with doing(f'contrast of {pairs} pairs a process'):
+                    seconds = or_none(partial(_time, cfg, pairs, args, device))
+                measured = ['out of memory', '', ''] if seconds is None else [
+                    f'{seconds[0] * 1e3:.1f}', f'{seconds[1] * 1e3:.0f}',
+                    f'{seconds[0] / sum(seconds):.2%}']
             yield [f'{pairs} x {args.processes}', *counted, precision, *measured]
-
-
-def _counted(pairs: int, processes: int, count: ContrastCount, rest: float) -> list[str]:
-    flops = count.projector + count.similarities
-    return [f'{count.projector / 1e9:.1f}', f'{count.similarities / 1e9:.1f}',
-            f'{flops / (flops + rest):.2%}', mib(2 * pairs * processes * count.width * 4),
-            mib(2 * pairs * pairs * processes * 4), mib(count.peak)]
-
-
-def _measured(cfg: Config, pairs: int, args: argparse.Namespace, count: ContrastCount,
-              device: torch.device) -> list[str]:
-    if device.type == 'cpu' and count.peak > CPU_BYTES:
-        return ['not measured', '', '']
-    seconds = or_none(partial(_time, cfg, pairs, args, device))
-    if seconds is None:
-        return ['out of memory', '', '']
-    contrast, rest = seconds
-    return [f'{contrast * 1e3:.1f}', f'{rest * 1e3:.0f}', f'{contrast / (contrast + rest):.2%}']
 
 
 def _time(cfg: Config, pairs: int, args: argparse.Namespace,
           device: torch.device) -> tuple[float, float]:
-    """Median seconds of the contrastive part, and of the rest of a step of as many pairs."""
+    """Return the seconds of the contrastive part, and of the rest of a step of as many pairs."""
     step_pairs = STEP_PAIRS[device.type]
-    seconds = time_in_turns({
-        'contrast': ContrastPart(cfg, pairs, args.processes, device),
-        'rest': TrainingStep(without_contrast(cfg), step_pairs, device),
-    }, args.rounds, device, args.clock)
-    return (float(np.median(seconds['contrast'])),
-            float(np.median(seconds['rest'])) * pairs / step_pairs)
-
-
-def _print_gather(pairs: int, width: int, args: argparse.Namespace) -> None:
-    gpus = torch.cuda.device_count() >= args.processes
-    shape = (pairs, 2, width)
-    seconds = run_processes(
-        _time_gather, args.processes, 'cuda' if gpus else 'cpu', shape, args.rounds)
-    print(f'gather of {mib(4 * args.processes * math.prod(shape))} MiB and the way back of its '
-          f'gradient, {args.processes} processes by {"NCCL" if gpus else "gloo"}: '
-          f'{seconds * 1e3:.1f} ms')
+    contrast, rest = median_seconds(
+        [ContrastPart(cfg, pairs, args.processes, device),
+         TrainingStep(without_contrast(cfg), step_pairs, device)],
+        Clock(args.clock, device), args.rounds)
+    return contrast, rest * pairs / step_pairs
 
 
 def _time_gather(device: torch.device, shape: tuple[int, ...], rounds: int) -> float:
     rows = torch.randn(shape, device=device, requires_grad=True)
-
-    def gather() -> None:
-        gather_with_grad(rows).sum().backward()
-
-    return float(np.median(time_in_turns(dict(gather=gather), rounds, device)['gather']))
+    seconds, = median_seconds([lambda: gather_with_grad(rows).sum().backward()],
+                              Clock(device=device), rounds)
+    return seconds

@@ -1,11 +1,10 @@
-"""What a pair of frames costs to read from a video, next to mmaction2.
+"""Cost of reading a pair of frames from a video, next to mmaction2's reader.
 
-Cuts clips out of videos, encodes them as Kinetics is (short side 256, x264, crf 23) with a keyframe
+Cuts clips out of videos, encodes them like Kinetics (short side 256, x264, crf 23) with a keyframe
 every 250, 30 and 12 frames, and reads pairs of frames, cropped to 224 and flipped, from them: with
-mmaction2's DecordInit, SampleFrames and DecordDecode, and with this project's transforms in their
-place. Both draw the same frames. Everything else of the pipeline is mmaction2's in both. Last come
-packed frames, with the whole pipeline of their config. Clips are in memory, as the system caches
-files.
+mmaction2's DecordInit, SampleFrames and DecordDecode, and with this project's transforms instead.
+Both draw the same frames; the rest of the pipeline is mmaction2's in both. Packed frames come last,
+with the complete pipeline of their config. Clips are in memory, as the system caches files.
 
   python benchmarks/run.py decode data/kinetics400/videos_val
   python benchmarks/run.py decode a.mp4 b.mp4 --gop 250 --clips 8
@@ -14,13 +13,14 @@ import argparse
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 from mmcv.transforms import Compose
+from mmengine.config import Config
 
 from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
@@ -30,94 +30,16 @@ from vicmae_mm.datasets.packed.index import build_index
 from vicmae_mm.datasets.readers import IndexStore, open_video
 from vicmae_mm.datasets.readers.container import decode_all, upright
 from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoInit
-from vicmae_mm.utils.errors import InputError
 
-from .clips import add_clips, cut_pieces, encode, find_videos
-from .measuring import describe_machine, describe_speed_up, interleave, markdown_table
+from .clips import add_clips, cut_pieces, encode
+from .options import check_positive
+from .output import print_machine, print_table
+from .timing import Clock, interleave, speed_up
 
-SUMMARY = "what reading a pair of frames costs, next to mmaction2's reader"
 STOCK = 'mmaction2, decord'
 MANY_PAIRS = 4
 IN_A_ROW = 16
-FRAMES_COMPARED = 8  # of a clip
-
-Item = tuple[str, int]  # path of a clip, seed of the frames and crops
-
-
-@dataclass
-class Method:
-    """One way of reading.
-
-    Attributes:
-        read: Reads from a clip.
-        pairs: How many pairs it gets at once.
-    """
-    read: Callable[[Item], object]
-    pairs: int = 1
-
-
-def stock(clips: Sequence[str], scratch: str) -> Method:
-    """mmaction2's own pipeline."""
-    return Method(_reading(dict(type='mmaction.DecordInit'), SAMPLE_FRAMES,
-                           dict(type='mmaction.DecordDecode')))
-
-
-def plain(clips: Sequence[str], scratch: str) -> Method:
-    """Ours, each opening as if it were the first."""
-    return Method(_reading(VideoInit(), SAMPLE_FRAMES, VideoDecode()))
-
-
-def first_opening(clips: Sequence[str], scratch: str) -> Method:
-    """Ours, each opening the first one, which keeps an index for those to come."""
-    numbers = count()
-
-    def init(results: dict) -> dict | None:
-        return VideoInit(index_dir=os.path.join(scratch, f'first_{next(numbers)}'))(results)
-
-    return Method(_reading(init, SAMPLE_FRAMES, VideoDecode()))
-
-
-def indexed(clips: Sequence[str], scratch: str) -> Method:
-    """Ours, as in every epoch but the first."""
-    return Method(_reading(_init_with_indexes(clips, scratch), SAMPLE_FRAMES, VideoDecode()))
-
-
-def many_pairs(clips: Sequence[str], scratch: str) -> Method:
-    """Ours, several pairs from one opening."""
-    sample = SampleFramePair(num_pairs=MANY_PAIRS)
-    return Method(_reading(_init_with_indexes(clips, scratch), sample, VideoDecode()), MANY_PAIRS)
-
-
-def packed(clips: Sequence[str], scratch: str) -> Method:
-    """Their frames packed, read by the dataset with all that its config does, randomness included.
-
-    Several videos in a row, as a worker of a data loader does: so soon after decoding a video, the
-    first of them finds nothing of its own in the processor's caches.
-    """
-    plan = Plan(os.path.join(scratch, 'packed'), '', [(clip, NO_LABEL) for clip in clips], (),
-                PackSettings(), len(clips))
-    plan.check()
-    for job in plan.jobs_left():
-        plan.add(job, pack_video(job))
-    build_index(plan.target, plan.names)
-    dataset = PackedFrameDataset(plan.target, PACKED_PIPELINE)
-
-    def read(item: Item) -> None:
-        first = clips.index(item[0])
-        for number in range(first, first + IN_A_ROW):
-            dataset[SampleIndex(number % len(clips), item[1], number)]
-
-    return Method(read, IN_A_ROW)
-
-
-METHODS: dict[str, Callable[[Sequence[str], str], Method]] = {
-    STOCK: stock,
-    'this project': plain,
-    'with index_dir, first opening': first_opening,
-    'with index_dir': indexed,
-    f'with index_dir, {MANY_PAIRS} pairs': many_pairs,
-    'packed frames': packed,
-}
+FRAMES_COMPARED = 8  # per clip
 SAMPLE_FRAMES = dict(type='mmaction.SampleFrames', clip_len=1, num_clips=2)
 REST = (
     dict(type='mmaction.RandomResizedCrop', area_range=(0.5, 1.0)),
@@ -125,74 +47,40 @@ REST = (
     dict(type='mmaction.Flip', flip_ratio=0.5),
     dict(type='mmaction.FormatShape', input_format='NCHW'),
 )
-PACKED_PIPELINE = (  # of configs/_base_/datasets/k400_packed_frames.py
-    dict(type='vicmae_mm.SampleFramePair', mode='distant', num_sections=2),
-    dict(type='vicmae_mm.VideoDecode'),
-    dict(type='vicmae_mm.PerFrame', transforms=[
-        dict(type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.5, 1.0),
-             backend='cv2', interpolation='bicubic'),
-        dict(type='mmpretrain.RandomFlip', prob=0.5)]),
-    dict(type='vicmae_mm.PackFrames', meta_keys=('filename', )),
-)
+PACKED_CONFIG = Path(__file__).parents[1] / 'configs/_base_/datasets/k400_packed_frames.py'
+
+# reads from a clip, given its path and the seed of frames and crops; and how many pairs it reads
+Method = tuple[Callable[[str, int], object], int]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    add_clips(parser, 24)
-    parser.add_argument('--gop', type=int, nargs='+', default=[250, 30, 12], metavar='FRAMES',
-                        help='most frames between keyframes. Default: 250 30 12')
-    parser.add_argument('--rounds', type=int, default=3, metavar='N',
-                        help='pairs read from a clip by each method. Default: %(default)s')
+def build_methods(clips: Sequence[str], scratch: str) -> dict[str, Method]:
+    """Build the ways of reading the clips, by the names that the table gives them."""
+    numbers = count()
+
+    def first_opening(results: dict) -> dict | None:
+        # another folder each time, so that there never is an index
+        return VideoInit(index_dir=os.path.join(scratch, f'first_{next(numbers)}'))(results)
+
+    indexed = VideoInit(index_dir=os.path.join(scratch, 'indexes'))
+    # the first opening keeps the index that all later ones use
+    for clip in clips:
+        indexed(dict(filename=clip))['video_reader'].close()
+    decode, pairs = VideoDecode(), SampleFramePair(num_pairs=MANY_PAIRS)
+    return {
+        STOCK: (_reading(dict(type='mmaction.DecordInit'), SAMPLE_FRAMES,
+                         dict(type='mmaction.DecordDecode')), 1),
+        'this project': (_reading(VideoInit(), SAMPLE_FRAMES, decode), 1),
+        'with index_dir, first opening': (_reading(first_opening, SAMPLE_FRAMES, decode), 1),
+        'with index_dir': (_reading(indexed, SAMPLE_FRAMES, decode), 1),
+        f'with index_dir, {MANY_PAIRS} pairs': (_reading(indexed, pairs, decode), MANY_PAIRS),
+        'packed frames': (_reading_packed(clips, scratch), IN_A_ROW),
+    }
 
 
-def run(args: argparse.Namespace) -> None:
-    """Measure and print.
-
-    Raises:
-        FileNotFoundError: A path leads nowhere.
-        ImportError: decord or PyAV is not installed.
-        ValueError: An option is out of range, or no clip can be made.
-        RuntimeError: A frame is not that of a decode from the start.
-    """
-    if min(*args.gop, args.clips, args.rounds) < 1 or args.seconds <= 0:
-        raise InputError('--gop, --clips, --rounds and --seconds must be positive.')
-    cv2.setNumThreads(1)
-    print(describe_machine('mmaction2', 'decord', 'av', 'opencv-python'))
-    rows, compared = [], 0
-    with TemporaryDirectory() as scratch:
-        pieces = cut_pieces(find_videos(args.videos), scratch, args.clips, args.seconds)
-        for gop in args.gop:
-            folder = os.path.join(scratch, f'gop_{gop}')
-            clips = encode(pieces, folder, gop)
-            rows += [(gop, *row) for row in _measure(clips, args.rounds, folder)]
-            compared += _compare(clips, folder)
-    print(f'{len(pieces)} clips of {args.seconds:g} s; {compared:,} frames compared, all equal to '
-          'a decode from the start')
-    print(markdown_table(('GOP', 'read by', 'CPU ms a pair', 'speed-up (quartiles)'), rows))
-
-
-def _measure(clips: Sequence[str], rounds: int, folder: str) -> list[tuple[str, str, str]]:
-    """Rows of the table: method, milliseconds, speed-up."""
-    methods = {name: build(clips, folder) for name, build in METHODS.items()}
-    items = [(clip, seed) for seed in range(rounds) for clip in clips]
-    seconds = interleave({name: method.read for name, method in methods.items()}, items)
-    return _rows({name: seconds[name] / method.pairs for name, method in methods.items()})
-
-
-def _rows(seconds: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
-    rows = []
-    for name, times in seconds.items():
-        rows.append((name, f'{1000 * np.median(times):.2f}',
-                     describe_speed_up(seconds[STOCK], times)))
-    return rows
-
-
-def _reading(*reading: dict | Callable[[dict], dict | None]) -> Callable[[Item], dict]:
-    """A function that reads from a clip, crops and flips."""
+def _reading(*reading: dict | Callable[[dict], dict | None]) -> Callable[[str, int], dict]:
     pipeline = Compose([*reading, *REST])
 
-    def read(item: Item) -> dict:
-        path, seed = item
+    def read(path: str, seed: int) -> dict:
         random.seed(seed)
         np.random.seed(seed)
         return pipeline(dict(filename=path, start_index=0, modality='RGB'))
@@ -200,15 +88,64 @@ def _reading(*reading: dict | Callable[[dict], dict | None]) -> Callable[[Item],
     return read
 
 
-def _init_with_indexes(clips: Sequence[str], scratch: str) -> VideoInit:
-    init = VideoInit(index_dir=os.path.join(scratch, 'indexes'))
-    for clip in clips:
-        init(dict(filename=clip))['video_reader'].close()
-    return init
+def _reading_packed(clips: Sequence[str], scratch: str) -> Callable[[str, int], None]:
+    """Pack the clips; read with all that the dataset's config does, randomness included."""
+    plan = Plan(os.path.join(scratch, 'packed'), '', [(clip, NO_LABEL) for clip in clips], (),
+                PackSettings(), len(clips))
+    plan.check()
+    for job in plan.jobs_left():
+        plan.add(job, pack_video(job))
+    build_index(plan.target, plan.names)
+    pipeline = Config.fromfile(PACKED_CONFIG).train_dataloader.dataset.pipeline
+    dataset = PackedFrameDataset(plan.target, pipeline)
+
+    def read(path: str, seed: int) -> None:
+        first = clips.index(path)
+        # Several videos in a row, as in a worker of a data loader: right after a video was decoded
+        # by another method, the first finds none of its data in the processor's caches.
+        for number in range(first, first + IN_A_ROW):
+            dataset[SampleIndex(number % len(clips), seed, number)]
+
+    return read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_clips(parser, 24, [250, 30, 12])
+
+
+def run(args: argparse.Namespace) -> None:
+    check_positive(args, 'gop', 'clips', 'rounds', 'seconds')
+    cv2.setNumThreads(1)
+    print_machine('mmaction2', 'decord', 'av', 'opencv-python')
+    rows, compared = [], 0
+    with TemporaryDirectory() as scratch:
+        pieces = cut_pieces(args.videos, scratch, args.clips, args.seconds)
+        for gop in args.gop:
+            folder = os.path.join(scratch, f'gop_{gop}')
+            clips = encode(pieces, folder, gop)
+            methods = build_methods(clips, folder)
+            seconds = interleave(
+                {name: read for name, (read, _) in methods.items()}, Clock('cpu'),
+                calls=[(clip, seed) for seed in range(args.rounds) for clip in clips])
+            rows += [(gop, *row) for row in _rows({
+                name: seconds[name] / pairs for name, (_, pairs) in methods.items()})]
+            compared += _compare(clips, folder)
+    print(f'{len(pieces)} clips of {args.seconds:g} s; {compared:,} frames compared, all equal to '
+          'a decode from the start')
+    print_table(('GOP', 'read by', 'CPU ms a pair', 'speed-up (quartiles)'), rows)
+
+
+def _rows(seconds: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
+    return [(name, f'{1000 * np.median(times):.2f}', speed_up(seconds[STOCK], times))
+            for name, times in seconds.items()]
 
 
 def _compare(clips: Sequence[str], scratch: str) -> int:
-    """Compare frames read by their numbers with a decode from the start; how many were."""
+    """Compare frames read by number with a decode from the start; return how many.
+
+    Raises:
+        RuntimeError: A frame differs.
+    """
     rng = np.random.default_rng(0)
     store = IndexStore(os.path.join(scratch, 'indexes'))
     compared = 0

@@ -1,8 +1,8 @@
-"""What memory a training step needs, and what ways of saving it cost in speed.
+"""Memory of a training step, the largest batch, and what ways of saving memory cost in speed.
 
-A variant is the config with other settings. Without --variant these are compared: the encoder's
-blocks checkpointed, those of the decoder, both, and decoding in chunks. On a GPU, steps of ever
-larger batches tell which is the largest that fits.
+A variant is the config with other settings. Without --variant, these are compared: checkpointing
+the blocks of the encoder, of the decoder and of both, and decoding in chunks. On a GPU, the command
+also searches for the largest batch that fits.
 
   python benchmarks/run.py memory configs/vicmae_vit-b16_k400.py --batch 256
   python benchmarks/run.py memory configs/vicmae_vit-b16_k400.py \\
@@ -17,23 +17,15 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepSpaces
+from vicmae_mm.commands.options import KeepSpaces, add_device
 from vicmae_mm.utils.errors import InputError
 
-from .config_options import add_config, read_config
-from .measuring import (
-    add_clock_and_device,
-    describe_machine,
-    mib,
-    print_table,
-    select_device,
-    speed_up,
-)
-from .progress import doing
-from .step_measurement import MEMORY, StepCost, measure_steps, memory_of, or_none, peak_memory
-from .training_step import TrainingStep, quiet_logs
+from .options import add_clock, add_config, add_number, read_config, select_device
+from .output import doing, mib, print_machine, print_table, quiet_logs
+from .step_costs import MEMORY, StepCost, measure_steps, memory_of, or_none, peak_memory
+from .timing import CPU
+from .training_step import TrainingStep
 
-SUMMARY = 'memory of a training step, and the largest batch'
 PLAIN = 'the config'
 BATCH = {'cuda': 128, 'cpu': 4}
 
@@ -51,119 +43,101 @@ class _Variant(KeepSpaces):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     add_config(parser)
-    parser.add_argument(
-        '--batch', type=int, metavar='PAIRS', help='pairs a step; default: {cuda}, on a CPU {cpu}'
-        .format(**BATCH))
-    parser.add_argument(
-        '--variant', nargs='+', action=_Variant, metavar=('NAME', 'KEY=VALUE'),
-        help='settings to compare with the config; may be given several times')
-    parser.add_argument(
-        '--steps', type=int, default=5,
-        help='steps that are timed; default: %(default)s. 0 on a CPU: count the memory alone')
-    add_clock_and_device(parser)
+    parser.add_argument('--batch', type=int, metavar='PAIRS',
+                        help='pairs per step; default: {cuda}, on a CPU {cpu}'.format(**BATCH))
+    parser.add_argument('--variant', nargs='+', action=_Variant, metavar=('NAME', 'KEY=VALUE'),
+                        help='settings to compare with the config; may be given several times')
+    add_number(parser, '--steps', 5, 'timed steps; 0 on a CPU: only count the memory')
+    add_clock(parser)
+    add_device(parser)
 
 
 @quiet_logs()
 def run(args: argparse.Namespace) -> None:
-    """Measure and print.
-
-    Raises:
-        ValueError: For a batch of less than 2 pairs, no steps on a GPU, or a model without decoder
-            and no variants.
-    """
     device = select_device(args.device)
     batch = args.batch or BATCH[device.type]
     if batch < 2 or args.steps < (device.type == 'cuda'):
-        raise InputError('--batch must be 2 or more; --steps 1 or more, on a CPU 0 or more')
-    variants = _variants(read_config(args), args.variant)
-    print(describe_machine('mmengine', 'mmpretrain'))
-    costs: Mapping[str, StepCost | None]
+        raise InputError('--batch must be 2 or more; --steps 1 or more, on a CPU 0 or more.')
+    cfg = read_config(args)
+    settings = {PLAIN: {}, **(args.variant or _usual_settings(cfg))}
+    variants = {name: Config(cfg.to_dict()) for name in settings}
+    for name, variant in variants.items():
+        variant.merge_from_dict(settings[name])
+    print_machine('mmengine', 'mmpretrain')
+    costs: Mapping[str, StepCost | None] = dict.fromkeys(variants, StepCost(np.empty(0), None))
     if args.steps:
         with doing(f'{args.steps} steps of {batch} pairs of each variant'):
             costs, _ = measure_steps(device, variants, batch, args.steps, args.clock)
-    else:
-        costs = dict.fromkeys(variants, StepCost(np.empty(0), None))
-    width = max(map(len, variants))
-    print_table(
-        ['variant'.ljust(width), f'{batch} pairs: {MEMORY[device.type]}', 'speed / config',
-         *(['MiB for a pair', 'largest batch'] if device.type == 'cuda' else [])],
-        _rows(variants, device, batch, costs))
+    header = ['variant'.ljust(max(map(len, variants))), f'{batch} pairs: {MEMORY[device.type]}',
+              'speed / config']
+    if device.type == 'cuda':
+        header += ['MiB for a pair', 'largest batch']
+    print_table(header, _rows(variants, device, batch, costs))
+
+
+def _usual_settings(cfg: Config) -> dict[str, dict]:
+    model = TrainingStep(cfg, 2, CPU).bare_model
+    if not model.with_neck:
+        raise InputError('The default variants save memory of a masked autoencoder, but the model '
+                         'of the config has no decoder: name your own, --variant NAME KEY=VALUE '
+                         '...')
+    # each block by name: mmengine ignores a list of blocks
+    encoder = [f'backbone.layers.{n}' for n in range(len(model.backbone.layers))]
+    decoder = [f'neck.decoder_blocks.{n}' for n in range(len(model.neck.decoder_blocks))]
+    chunks = {'model.decoder_chunks': 4}
+    return {
+        'encoder checkpointed': dict(activation_checkpointing=encoder),
+        'decoder checkpointed': dict(activation_checkpointing=decoder),
+        'both checkpointed': dict(activation_checkpointing=encoder + decoder),
+        'decoder in 4 chunks': chunks,
+        'encoder checkpointed, decoder in 4 chunks': dict(
+            activation_checkpointing=encoder, **chunks),
+    }
 
 
 def _rows(variants: Mapping[str, Config], device: torch.device, batch: int,
           costs: Mapping[str, StepCost | None]) -> Iterator[list[str]]:
+    plain = costs[PLAIN]
     for name, cfg in variants.items():
         with doing(f'largest batch and bytes: {name}'):
-            row = _row(name, cfg, batch, costs)
+            cost, row = costs[name], [name, 'out of memory', '']
+            if cost is not None:
+                row[1] = mib(memory_of(cost, cfg, batch))
+                if plain is not None and len(plain.seconds):
+                    row[2] = f'{np.median(plain.seconds / cost.seconds):.2f}'
             if device.type == 'cuda':
                 found = or_none(partial(_scale, cfg, device, batch))
                 row += [mib(found[0]), f'{found[1]:,}'] if found else ['', '']
         yield row
 
 
-def _variants(cfg: Config, named: dict[str, dict] | None) -> dict[str, Config]:
-    settings: dict[str, dict] = {PLAIN: {}, **(named or _usual_settings(cfg))}
-    variants = {name: Config(cfg.to_dict()) for name in settings}
-    for name, variant in variants.items():
-        variant.merge_from_dict(settings[name])
-    return variants
-
-
-def _usual_settings(cfg: Config) -> dict[str, dict]:
-    model = TrainingStep(cfg, 2, torch.device('cpu')).bare_model
-    if not model.with_neck:
-        raise InputError('The usual variants save memory of a masked autoencoder, and the model of '
-                         'the config has no decoder: name your own, --variant NAME KEY=VALUE ...')
-    encoder = [f'backbone.layers.{n}' for n in range(len(model.backbone.layers))]
-    decoder = [f'neck.decoder_blocks.{n}' for n in range(len(model.neck.decoder_blocks))]
-    return {
-        'encoder checkpointed': dict(activation_checkpointing=encoder),
-        'decoder checkpointed': dict(activation_checkpointing=decoder),
-        'both checkpointed': dict(activation_checkpointing=encoder + decoder),
-        'decoder in 4 chunks': {'model.decoder_chunks': 4},
-        'encoder checkpointed, decoder in 4 chunks': {
-            'activation_checkpointing': encoder, 'model.decoder_chunks': 4},
-    }
-
-
-def _row(name: str, cfg: Config, batch: int,
-         costs: Mapping[str, StepCost | None]) -> list[str]:
-    cost, plain = costs[name], costs[PLAIN]
-    if cost is None:
-        return [name, 'out of memory', '']
-    row = [name, mib(memory_of(cost, cfg, batch))]
-    if plain is None or not len(plain.seconds):
-        return [*row, '']
-    return [*row, f'{speed_up(plain.seconds, cost.seconds)[0]:.2f}']
-
-
 def _scale(cfg: Config, device: torch.device, batch: int) -> tuple[float, int]:
-    """Bytes that a further pair needs, and the largest batch that fits."""
+    """Return the bytes that one more pair needs, and the largest batch that fits."""
     step = TrainingStep(cfg, batch // 2, device)
     step()
     half = peak_memory(step)
     step.set_batch_size(batch)
-    a_pair = (peak_memory(step) - half) / (batch - batch // 2)
-    fits, too_large = batch, 2 * batch
-    while _fits(step, too_large):
-        fits, too_large = too_large, 2 * too_large
-    while too_large - fits > max(1, fits // 32):
-        middle = (fits + too_large) // 2
-        fits, too_large = (middle, too_large) if _fits(step, middle) else (fits, middle)
-    return a_pair, fits
+    per_pair = (peak_memory(step) - half) / (batch - batch // 2)
+
+    def fits(pairs: int) -> bool:
+        found = or_none(partial(_two_steps, step, pairs))
+        # gradients of a backward pass that was interrupted
+        step.optim_wrapper.zero_grad()
+        return found is not None
+
+    largest, too_large = batch, 2 * batch
+    while fits(too_large):
+        largest, too_large = too_large, 2 * too_large
+    # to 3 %: each try costs two steps
+    while too_large - largest > max(1, largest // 32):
+        middle = (largest + too_large) // 2
+        largest, too_large = (middle, too_large) if fits(middle) else (largest, middle)
+    return per_pair, largest
 
 
-def _fits(step: TrainingStep, batch: int) -> bool:
-    """Whether two steps of so many pairs have room on the GPU."""
-    fits = or_none(partial(_try, step, batch)) is not None
-    step.optim_wrapper.zero_grad()  # of a backward pass that broke off
-    return fits
-
-
-def _try(step: TrainingStep, batch: int) -> bool:
-    step.set_batch_size(batch)
+def _two_steps(step: TrainingStep, pairs: int) -> bool:
+    step.set_batch_size(pairs)
     for _ in range(2):
         step()
     torch.cuda.synchronize(step.device)

@@ -1,7 +1,7 @@
 """Measure what a run costs on this machine: python benchmarks/run.py COMMAND ...
 
-python benchmarks/run.py COMMAND --help says what a command measures. Every comparison is made
-side by side in one run; machines differ, so read the ratios before the milliseconds.
+python benchmarks/run.py COMMAND --help says what a command measures. Whatever is compared is
+measured interleaved in one run; machines differ, so read the ratios before the milliseconds.
 """
 import argparse
 import sys
@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vicmae_mm.commands.run_tool import run_tool
 
-# modules of this folder, each with SUMMARY, add_arguments(parser) and run(args)
-COMMANDS: tuple[str, ...] = ('data', 'step', 'contrast', 'memory', 'decode', 'views')
+# modules of this folder, each with add_arguments(parser) and run(args)
+COMMANDS = ('data', 'step', 'contrast', 'memory', 'decode', 'views')
 
 
 def main() -> None:
@@ -24,9 +24,9 @@ def main() -> None:
     commands = parser.add_subparsers(dest='command', required=True)
     for name in COMMANDS:
         module = import_module(f'benchmarks.{name}')
-        command = commands.add_parser(
-            name, help=module.SUMMARY, description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter)
+        summary = (module.__doc__ or '').splitlines()[0].rstrip('.')
+        command = commands.add_parser(name, help=summary, description=module.__doc__,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args()

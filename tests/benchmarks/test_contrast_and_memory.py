@@ -7,7 +7,6 @@ import torch
 from mmengine.config import Config
 
 from benchmarks import contrast, memory
-from benchmarks.contrast_part import ContrastPart
 from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_config
 from tests.helpers.distributed import run_distributed
 
@@ -75,8 +74,8 @@ def test_contrast_of_another_kind(tmp_path):
 
 
 def test_contrast_of_another_encoder():
-    with pytest.raises(ValueError, match='the encoder of the config is ResNet'):
-        ContrastPart(resnet_config(), 2, 2, torch.device('cpu'))
+    with pytest.raises(ValueError, match='The encoder of the config is ResNet'):
+        contrast.ContrastPart(resnet_config(), 2, 2, torch.device('cpu'))
 
 
 def test_memory_of_the_usual_variants(tmp_path, capsys):

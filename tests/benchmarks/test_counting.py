@@ -1,13 +1,17 @@
-"""Operations and bytes are counted as they can be worked out by hand."""
+"""Operations and bytes are counted as worked out by hand."""
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.contrast_part import ContrastPart, OneOfMany, count_contrast
-from benchmarks.flops import count_flops
-from benchmarks.live_bytes import LiveBytes, count_peak_bytes
-from benchmarks.mae_baseline import mmpretrain_mae, without_contrast
-from benchmarks.training_step import TrainingStep
+from benchmarks.contrast import ContrastPart, OneOfMany, count_contrast
+from benchmarks.step_costs import count_peak_bytes
+from benchmarks.training_step import (
+    LiveBytes,
+    TrainingStep,
+    count_flops,
+    mmpretrain_mae,
+    without_contrast,
+)
 from tests.benchmarks.step_configs import tiny_step_config
 from tests.helpers.models import IMG_SIZE, PATCH, WIDTH
 from vicmae_mm.models import InfoNCEHead
@@ -29,7 +33,7 @@ def frame_flops(embedded: int, predicted: int) -> int:
     decoder = (2 * (1 + VISIBLE) * WIDTH * DECODER_WIDTH
                + block_flops(1 + PATCHES, DECODER_WIDTH, 4 * DECODER_WIDTH, predicted)
                + 2 * predicted * DECODER_WIDTH * PIXELS)
-    # nobody wants the gradient of the pixels
+    # no gradient of the pixels is needed
     return 3 * (encoder + decoder) + 2 * (2 * embedded * PIXELS * WIDTH)
 
 
@@ -72,7 +76,7 @@ def test_a_torch_that_counts_wrong(monkeypatch):
         LiveBytes()
 
 
-def test_tensors_without_numbers_take_as_many_bytes():
+def test_fake_tensors_take_as_many_bytes():
     step = TrainingStep(tiny_step_config(), 2, CPU)
     with LiveBytes() as live:
         step.set_batch_size(8)

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from benchmarks.measuring import markdown_table, print_table, select_device
-from benchmarks.progress import doing
+from benchmarks.options import select_device
+from benchmarks.output import doing, print_table
 
 
 def test_rows_are_printed_as_they_come(capsys):
@@ -22,12 +22,19 @@ def test_rows_are_printed_as_they_come(capsys):
     assert capsys.readouterr().out == '| b    | 2.5    |\n'
 
 
-def test_the_table_is_that_of_a_string(capsys):
+def test_the_table_of_a_list_is_the_same(capsys):
     rows = [['a', 1], ['b', 22]]
+    print_table(['what', 'number'], iter(rows))
+    streamed = capsys.readouterr().out
     print_table(['what', 'number'], rows)
-    assert capsys.readouterr().out == markdown_table(['what', 'number'], rows) + '\n'
+    assert capsys.readouterr().out == streamed
     print_table(['what'], [])
     assert capsys.readouterr().out == ''
+
+
+def test_columns_fit_a_list(capsys):
+    print_table(['a'], [['long']])
+    assert capsys.readouterr().out.splitlines() == ['| a    |', '|------|', '| long |']
 
 
 class Terminal(io.StringIO):
@@ -45,7 +52,7 @@ def test_what_is_being_done_is_gone_from_a_terminal_when_it_is_done(monkeypatch)
     assert sys.stderr.getvalue().endswith('\r\x1b[2K')  # to the line's begin, and erase it
 
 
-def test_what_is_being_done_stands_in_no_log(capsys):
+def test_what_is_being_done_is_not_in_a_log(capsys):
     with doing('counting'):
         print('a row')
     assert capsys.readouterr() == ('a row\n', '')

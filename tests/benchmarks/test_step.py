@@ -1,4 +1,4 @@
-"""The step that is timed is the training's, and what is printed of it is right."""
+"""The timed step is that of training, and what is printed about it is correct."""
 import argparse
 
 import numpy as np
@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from benchmarks import matmul_peak, step, step_measurement
-from benchmarks.mae_baseline import mmpretrain_mae, without_contrast
-from benchmarks.matmul_peak import Peak
-from benchmarks.processes import run_processes
-from benchmarks.step_measurement import Compilation, StepCost, measure_steps
-from benchmarks.step_profile import REST, PartTimer
-from benchmarks.training_step import TrainingStep, with_compilation
+from benchmarks import step, step_costs, timing
+from benchmarks.step_costs import Compilation, Peak, StepCost, measure_steps, run_processes
+from benchmarks.timing import REST, Clock, PartTimer
+from benchmarks.training_step import (
+    TrainingStep,
+    mmpretrain_mae,
+    with_compilation,
+    without_contrast,
+)
 from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_config
 from tests.helpers.distributed import run_distributed
 from vicmae_mm.models.layers.packed_attention import PackedAttention
@@ -76,7 +78,7 @@ def test_a_config_is_compiled_in_its_own_way():
 def test_another_model_is_refused():
     cfg = tiny_step_config()
     cfg.model = dict(type='mmpretrain.SimSiam', backbone=dict(type='mmpretrain.ResNet', depth=18))
-    with pytest.raises(ValueError, match='is SimSiam: what is measured is the step of pre-train'):
+    with pytest.raises(ValueError, match='is SimSiam, but only steps of pre-training are meas'):
         TrainingStep(cfg, 2, CPU)
 
 
@@ -106,7 +108,7 @@ def test_a_model_without_room_does_not_stop_the_others(monkeypatch):
                 raise torch.cuda.OutOfMemoryError('CUDA out of memory')
             return super().__call__()
 
-    monkeypatch.setattr(step_measurement, 'TrainingStep', Large)
+    monkeypatch.setattr(step_costs, 'TrainingStep', Large)
     cfg = tiny_step_config()
     costs, _ = measure_steps(
         CPU, {'large': cfg, 'small': without_contrast(cfg)}, 2, rounds=3)
@@ -115,17 +117,19 @@ def test_a_model_without_room_does_not_stop_the_others(monkeypatch):
 
 
 def test_the_peak_is_the_best_of_the_sizes(monkeypatch):
-    monkeypatch.setitem(matmul_peak.SIZES, 'cpu', (8, 16, 32))
+    monkeypatch.setitem(step_costs.MATRIX_SIZES, 'cpu', (8, 16, 32))
     seconds = iter(([4., 1., 2.], [1., 1., 1.], [50., 50., 50.]))
-    monkeypatch.setattr(matmul_peak, 'time_in_turns',
-                        lambda *_: dict(product=np.array(next(seconds))))
-    peak = matmul_peak.measure_peak(CPU)
+    monkeypatch.setattr(
+        timing, 'interleave', lambda methods, *_: {
+            name: np.array(next(seconds)) for name in methods})
+    peak = step_costs.measure_peak(CPU, Clock())
     assert (peak.flops, peak.size, peak.dtype) == (2 * 16**3, 16, torch.float32)
 
 
-def test_time_of_a_part_is_not_that_of_its_callers():
-    clock = iter(range(100))
-    timer = PartTimer(CPU, lambda: next(clock))
+def test_time_of_a_part_is_not_that_of_its_callers(monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setitem(timing.CLOCKS, 'ticks', lambda: next(ticks))
+    timer = PartTimer(Clock('ticks'))
 
     class Model:
         def outer(self) -> None:
@@ -136,13 +140,13 @@ def test_time_of_a_part_is_not_that_of_its_callers():
             pass
 
     model = Model()
-    timer.watch(model, 'outer', 'outer')
-    timer.watch(model, 'inner', 'inner')
+    model.outer = timer.wrap(model.outer, 'outer')
+    model.inner = timer.wrap(model.inner, 'inner')
     assert timer.measure(model.outer) == {REST: 2, 'outer': 3, 'inner': 2}
 
 
 def test_the_command_in_two_processes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(matmul_peak.SIZES, 'cpu', (64, ))
+    monkeypatch.setitem(step_costs.MATRIX_SIZES, 'cpu', (64, ))
     step.run(command(write_tiny_step_config(tmp_path), '--batch', '4', '--gpus', '2',
                      '--steps', '2', '--baseline', '--profile'))
     printed = capsys.readouterr().out
@@ -159,7 +163,7 @@ def test_the_command_in_two_processes(tmp_path, capsys, monkeypatch):
         assert f'| {part} ' in printed
 
 
-def test_rows_are_there_before_the_next_is_measured(tmp_path, capsys, monkeypatch):
+def test_rows_are_printed_before_the_next_is_measured(tmp_path, capsys, monkeypatch):
 
     def measure(device, cfgs, batch_size, rounds, clock):
         if batch_size == 8:

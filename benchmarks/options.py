@@ -1,0 +1,64 @@
+"""Options that several commands have."""
+import argparse
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from vicmae_mm.commands.options import KeepSpaces
+from vicmae_mm.utils.errors import InputError
+
+from .timing import CLOCKS
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``config`` and ``--cfg-options``."""
+    parser.add_argument('config', help='path of a config')
+    parser.add_argument('--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
+                        help='settings to replace in the config')
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Read the config with the settings of the command line."""
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    return cfg
+
+
+def add_number(parser: argparse.ArgumentParser, name: str, default: Any, text: str,
+               metavar: str = 'N') -> None:
+    """Add an option that takes a number or, where the default is a list, several."""
+    numbers = default if isinstance(default, list) else [default]
+    parser.add_argument(
+        name, type=type(numbers[0]), nargs='+' if numbers is default else None, default=default,
+        metavar=metavar, help=f'{text}; default: {" ".join(f"{number:g}" for number in numbers)}')
+
+
+def check_positive(args: argparse.Namespace, *names: str) -> None:
+    """Refuse options that are 0 or less; None passes."""
+    for name in names:
+        value = getattr(args, name)
+        smallest = min(value) if isinstance(value, list) else value
+        if smallest is not None and smallest <= 0:
+            raise InputError(f'--{name.replace("_", "-")} {smallest}: must be above 0.')
+
+
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """Add ``--clock``, the name of a :class:`Clock`."""
+    parser.add_argument(
+        '--clock', choices=CLOCKS, default='wall',
+        help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device; a GPU becomes the current one, whose queue events are recorded in.
+
+    Raises:
+        ValueError: It is neither the CPU nor a CUDA GPU.
+    """
+    device = torch.device(name)
+    if device.type not in ('cpu', 'cuda'):
+        raise InputError(f'--device {name}: nothing can be measured on it; give cpu or cuda.')
+    if device.index is not None and device.type == 'cuda':
+        torch.cuda.set_device(device)
+    return device
