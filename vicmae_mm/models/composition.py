@@ -58,7 +58,7 @@ def _check_masked_encoder(model: ViCMAE) -> None:
 
 
 def _check_width(projector: nn.Module | None, width: int) -> None:
-    # The first Linear, whatever the projector is: vicmae_mm.Projector may begin with another layer.
+    # A projector may be of any class; its first Linear determines the input width.
     layers = projector.modules() if projector is not None else ()
     first = next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
     if first is not None and first.in_features != width:

@@ -157,8 +157,8 @@ class ViCMAE(BaseSelfSupervisor):
                 f'Contrast needs frame pairs but got {len(inputs)} frame(s) per sample: use '
                 'SampleFramePair with num_frames=2.')
         if self.contrast_head is not None and len(inputs[0]) * get_world_size() < 2:
-            raise InputError('A batch of one pair has no negatives to contrast with: set '
-                             'train_dataloader.batch_size to 2 or more, and drop_last=True.')
+            raise InputError('A single pair has no negatives: set train_dataloader.batch_size to '
+                             '2 or more, and drop_last=True.')
         if len(inputs) == 1 and self.recon_frames != 'both':
             raise InputError(f'recon_frames={self.recon_frames!r} selects from a pair, but samples '
                              "are single frames: set it to 'both'.")

@@ -40,7 +40,7 @@ class ViCMAEViT(MAEViT):
         side = check_patch_grid(img_size, patch_size)
         if not 0 <= mask_ratio < 1 or int(side**2 * (1 - mask_ratio)) < 1:
             raise InputError(
-                f'mask_ratio={mask_ratio} must lie in [0, 1) and leave at least one of the '
+                f'mask_ratio={mask_ratio} must be in [0, 1) and leave at least one of the '
                 f'{side**2} patches visible.')
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, mask_ratio=mask_ratio, **kwargs)

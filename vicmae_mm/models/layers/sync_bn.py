@@ -44,7 +44,7 @@ class SyncBN1d(nn.BatchNorm1d):
         mean = x.mean(1)
         deviation = (x - mean[:, None]).square().sum(1)
         local = torch.cat([mean, deviation, mean.new_full((1, ), x.shape[1])])
-        # The gradient passes through the gather, so rows of other processes get theirs too.
+        # The gradient passes through the gather: every row affects the outputs of all processes.
         gathered = gather_with_grad(local[None])
         means, deviations, counts = gathered.split([len(mean), len(mean), 1], dim=1)
         count = counts.sum()
