@@ -100,12 +100,12 @@ def test_resnet_of_its_config(tmp_path, images):
     with pytest.raises(ValueError, match=r"ResNet without class token.* use 'avg'"):
         encoder(images, 'cls')
     (tmp_path / 'config.py').unlink()
-    with pytest.raises(ValueError, match=r'can not be told.*looks like a ResNet.*--config'):
+    with pytest.raises(ValueError, match=r'Cannot infer .*looks like a ResNet.*--config'):
         load_backbone(checkpoint)
 
 
 @pytest.mark.parametrize('arch, heads', [('deit-t', 3), ('deit-s', 6)])
-def test_standard_vit_is_told_by_its_tensors(tmp_path, images, arch, heads):
+def test_standard_vit_is_inferred_from_its_tensors(tmp_path, images, arch, heads):
     backbone = VisionTransformer(arch, out_type='raw', **SIZES)
     encoder = load_backbone(save(tmp_path / 'a.pth', backbone))
     assert encoder.backbone.layers[0].attn.num_heads == heads
@@ -117,7 +117,7 @@ def test_standard_vit_is_told_by_its_tensors(tmp_path, images, arch, heads):
 
 def test_heads_of_another_width_are_not_guessed(tmp_path):
     backbone = VisionTransformer(TINY_ARCH, **SIZES)
-    with pytest.raises(ValueError, match=r'32 wide and 2 deep is none of the standard ones.*'
+    with pytest.raises(ValueError, match=r'32 wide and 2 deep is not a standard one.*'
                                          r'Name the config'):
         load_backbone(save(tmp_path / 'a.pth', backbone))
 
@@ -128,7 +128,7 @@ def clips(frames):
 
 @pytest.mark.parametrize('settings', [
     dict(num_frames=4), dict(num_frames=16, separable_position=False, with_cls_token=False)])
-def test_video_network_is_told_by_its_tensors(tmp_path, settings):
+def test_video_network_is_inferred_from_its_tensors(tmp_path, settings):
     backbone = VideoViT('deit-t', **SIZES, **settings)
     encoder = load_backbone(save(tmp_path / 'a.pth', backbone))
     assert type(encoder.backbone) is VideoViT and encoder.num_frames == settings['num_frames']
@@ -245,7 +245,7 @@ def test_wrong_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no checkpoint .*a\.pth'):
         load_backbone(tmp_path / 'a.pth')
     torch.save({'fc.weight': torch.zeros(2)}, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match=r'a\.pth: It looks like no network known here'):
+    with pytest.raises(ValueError, match=r'a\.pth: It looks like an unknown network'):
         load_backbone(tmp_path / 'a.pth')
     checkpoint = save_run(tmp_path / 'run')
     with pytest.raises(FileNotFoundError, match=r'no config .*none\.py'):

@@ -84,7 +84,7 @@ class Touch:
         return os.mkdir, (str(self.path), )
 
 
-@pytest.mark.skipif(not CAN_LOAD_SAFELY, reason='torch < 2.6 can not refuse')
+@pytest.mark.skipif(not CAN_LOAD_SAFELY, reason='torch < 2.6 cannot refuse')
 def test_code_in_the_checkpoint_is_refused(tmp_path, checkpoint):
     content = torch.load(checkpoint, weights_only=True)
     torch.save(content | dict(meta=Touch(tmp_path / 'pwned')), checkpoint)

@@ -39,7 +39,7 @@ def test_seed(model, clip):
 
 @pytest.mark.parametrize('ratio', [-0.1, 1, 0.99])
 def test_mask_ratio_out_of_range(model, clip, ratio):
-    with pytest.raises(ValueError, match=f'mask_ratio={ratio} must lie'):
+    with pytest.raises(ValueError, match=f'mask_ratio={ratio} must be in'):
         reconstruction_picture(model, [clip], mask_ratio=ratio)
     assert model.backbone.mask_ratio == 0.75
 

@@ -16,11 +16,11 @@ def checkpoint(tmp_path) -> Path:
 
 
 def test_next_to_the_checkpoint_before_one_above(tmp_path, checkpoint):
-    above, beside = tmp_path / 'above.py', checkpoint.parent / 'beside.py'
+    above, next_to = tmp_path / 'above.py', checkpoint.parent / 'next_to.py'
     above.write_text(CONFIG)
     assert find_config(checkpoint) == above
-    beside.write_text(CONFIG)
-    assert find_config(checkpoint) == beside
+    next_to.write_text(CONFIG)
+    assert find_config(checkpoint) == next_to
 
 
 def test_every_config_of_this_package_is_recognised_once_dumped(repo, checkpoint):

@@ -211,8 +211,8 @@ def test_damaged_file_is_named(content, tmp_path):
 @safe_torch
 @pytest.mark.parametrize('share', [0.001, 0.5, 0.999])
 def test_truncated_checkpoint_is_named(share, trained, tmp_path):
-    whole = (trained / 'epoch_2.pth').read_bytes()
-    (tmp_path / 'cut.pth').write_bytes(whole[:int(len(whole) * share)])
+    content = (trained / 'epoch_2.pth').read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(content[:int(len(content) * share)])
     with pytest.raises(ValueError, match=r'cut\.pth is not a checkpoint, or is damaged'):
         _load_checkpoint(str(tmp_path / 'cut.pth'))
 

@@ -103,8 +103,8 @@ def test_pickle_named_safetensors_is_not_unpickled(tmp_path):
 @pytest.mark.parametrize('share', [0.01, 0.5, 0.99])
 def test_cut_safetensors_is_named(share, tmp_path):
     write_weights(tmp_path / 'a.safetensors', STATE)
-    whole = (tmp_path / 'a.safetensors').read_bytes()
-    (tmp_path / 'cut.safetensors').write_bytes(whole[:int(len(whole) * share)])
+    content = (tmp_path / 'a.safetensors').read_bytes()
+    (tmp_path / 'cut.safetensors').write_bytes(content[:int(len(content) * share)])
     with pytest.raises(ValueError, match=r'cut\.safetensors is not a safetensors file'):
         read_weights(tmp_path / 'cut.safetensors')
 

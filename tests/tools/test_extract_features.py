@@ -64,7 +64,7 @@ def test_config_named(tool, checkpoint, files, tmp_path):
     (tmp_path / 'other').mkdir()
     checkpoint = checkpoint.rename(tmp_path / 'other/epoch_1.pth')
     config = config.rename(tmp_path / 'run/mine.py')
-    with pytest.raises(SystemExit, match=r'error: What network .* can not be told'):
+    with pytest.raises(SystemExit, match=r'error: Cannot infer the architecture of '):
         tool(checkpoint, *files, '--out', tmp_path / 'a.npz')
     tool(checkpoint, *files, '--out', tmp_path / 'a.npz', '--config', config)
     assert (tmp_path / 'a.npz').is_file()

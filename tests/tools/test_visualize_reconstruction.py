@@ -72,7 +72,7 @@ def test_options(tool, checkpoint, clip, tmp_path):
     (['CKPT', 'CKPT'], 'is neither an image nor a readable video'),
     (['CKPT', 'SOUND'], 'is neither an image nor a readable video'),
     (['CKPT', 'CLIP', '--config', 'none.py'], 'error: There is no config none.py.'),
-    (['CKPT', 'CLIP', '--mask-ratio', '1.5'], 'error: mask_ratio=1.5 must lie in [0, 1)'),
+    (['CKPT', 'CLIP', '--mask-ratio', '1.5'], 'error: mask_ratio=1.5 must be in [0, 1)'),
     (['CONTRAST', 'CLIP'], 'error: This model has no decoder'),
 ])
 def test_one_message(tool, checkpoint, clip, tmp_path, args, message):

@@ -1,4 +1,4 @@
-"""What a notebook calls."""
+"""The functions to call from a notebook."""
 from vicmae_mm.checkpoints.find_config import find_config
 from vicmae_mm.checkpoints.weight_files import read_weights
 

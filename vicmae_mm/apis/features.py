@@ -1,8 +1,7 @@
 """Frozen features of image and video files."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,16 +20,12 @@ if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
-CLIP_INTERVAL = 4  # frames from one to the next of a clip: 16 x 4, as for Kinetics
+CLIP_INTERVAL = 4  # between the frames of a clip: 16 x 4, as for Kinetics
+OnBadFile = Callable[[str], object]
 
 
 class FileFeatures(NamedTuple):
-    """Features of files.
-
-    Args:
-        features: (F, C), or (F, N, C) for tokens; float32, on the CPU.
-        names: The F files they are of.
-    """
+    """Features (F, C), or (F, N, C) for tokens, of F files; float32, on the CPU."""
 
     features: Tensor
     names: list[str]
@@ -45,36 +40,32 @@ def extract_features(checkpoint: str | Path | Encoder,
                      batch_size: int = 16,
                      num_frames: int = 8,
                      num_workers: int = 0,
-                     on_bad_file: Callable[[str], object] | None = None) -> FileFeatures:
+                     on_bad_file: OnBadFile | None = None) -> FileFeatures:
     """Encode image and video files.
 
     An image encoder sees ``num_frames`` frames of a video, spread over it as mmaction2's
-    ``SampleFrames(clip_len=1, num_clips=num_frames, test_mode=True)`` does; the features of the
-    video are the mean of theirs, at every level. A video encoder sees the middle clip, 16 frames
-    four apart for one of 16 frames, and an image as a clip that stands still.
-    Everything is resized to 256 / 224 of the encoder's input on the short side, and the centre
-    cropped.
+    ``SampleFrames(clip_len=1, num_clips=num_frames, test_mode=True)`` does, and the mean of their
+    features is the video's. A video encoder sees the middle clip, frames four apart, and an image
+    as a still clip. The short side is resized to 256 / 224 of the input, the centre cropped.
 
     Args:
         checkpoint: A checkpoint, or an encoder from :func:`load_backbone`.
-        paths: Files, or folders of which every image and video is meant, at any depth.
+        paths: Files, or folders whose images and videos are used, at any depth.
         level: ``'cls'``: the class token. ``'avg'``: the mean of the patch tokens.
             ``'tokens'``: all tokens, the class token first.
         config: The config of the checkpoint, see :func:`load_backbone`. Not with an encoder.
         device: Where to compute. Not with an encoder, which stays where it is.
-        batch_size: Files a forward pass.
-        num_frames: Frames of a video, for an image encoder.
-        num_workers: Processes that read files; 0 does so in this one.
-        on_bad_file: Called with what is wrong with a file that can not be read; the others go
-            on. By default it is an error.
+        batch_size: Files per forward pass.
+        num_frames: Frames per video, for an image encoder.
+        num_workers: Processes that read files; 0 reads in this one.
+        on_bad_file: Called with the message on a file that is left out; by default it is raised.
 
     Returns:
         The features, and the names of their files: the paths in the order given.
 
     Raises:
         FileNotFoundError: If a path, the checkpoint or its config does not exist.
-        ValueError: If a file can not be read or none can, a folder holds none, or the
-            checkpoint does not fit, see :func:`load_backbone`.
+        ValueError: If files cannot be read, a folder contains none, or the checkpoint is refused.
     """
     if batch_size < 1 or num_frames < 1 or num_workers < 0:
         raise InputError(f'batch_size={batch_size}, num_frames={num_frames} and num_workers='
@@ -85,54 +76,55 @@ def extract_features(checkpoint: str | Path | Encoder,
     encoder.check_level(level)
     files = _Files(names, encoder.image_size, encoder.num_frames, num_frames)
     loader = DataLoader(files, batch_size, num_workers=num_workers, collate_fn=list)
-    features, kept = [], []
     with Progress('Encoding', len(names)) as progress:
-        for batch in loader:
-            views = []
-            for name, prepared in batch:
-                is_bad = isinstance(prepared, Exception)
-                progress.advance(bad=is_bad)
-                if not is_bad:
-                    views.append(prepared)
-                    kept.append(name)
-                elif on_bad_file is None:
-                    raise prepared
-                else:
-                    on_bad_file(str(prepared))
-            if views:
-                features.append(_encode_views(encoder, views, level))
+        features, kept = _encode_batches(encoder, loader, level, progress, on_bad_file)
     if not features:
         raise InputError(f'None of the {len(names)} files can be read.')
     return FileFeatures(torch.cat(features), kept)
 
 
 def list_files(paths: Iterable[str | Path]) -> list[str]:
-    """The files at paths; of a folder every image and video below it, sorted.
-
-    Raises:
-        FileNotFoundError: If there is nothing at a path.
-        ValueError: If a folder holds none, or there are no paths.
-    """
+    """The files at paths; for a folder, every image and video below it, sorted."""
     files: list[str] = []
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(f'{path} is missing.')
-        if path.is_file():
-            files.append(str(path))
-            continue
-        inside = sorted(str(file) for file in path.rglob('*') if file.is_file() and
-                        file.suffix.lower() in (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS))
-        if not inside:
+        # A file that is named is used, whatever its suffix.
+        found = [str(path)] if path.is_file() else sorted(
+            str(file) for file in path.rglob('*') if file.is_file() and
+            file.suffix.lower() in (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS))
+        if not found:
             raise InputError(f'There is no image and no video in {path}.')
-        files += inside
+        files += found
     if not files:
         raise InputError('There are no files to encode.')
     return files
 
 
+def _encode_batches(encoder: Encoder, loader: DataLoader, level: str, progress: Progress,
+                    on_bad_file: OnBadFile | None) -> tuple[list[Tensor], list[str]]:
+    """Features of each batch, and the names of the files that could be read."""
+    features, names = [], []
+    for batch in loader:
+        views = []
+        for name, prepared in batch:
+            is_bad = isinstance(prepared, Exception)
+            progress.advance(bad=is_bad)
+            if not is_bad:
+                views.append(prepared)
+                names.append(name)
+            elif on_bad_file is None:
+                raise prepared
+            else:
+                on_bad_file(str(prepared))
+        if views:
+            features.append(_encode_views(encoder, views, level))
+    return features, names
+
+
 @torch.no_grad()
 def _encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
-    """Encode files of some views each (V, 3, ..., S, S): the mean over the views."""
+    """Encode files with several views each (V, 3, ..., S, S): the mean over the views."""
     encoded = encoder(torch.cat(views).to(encoder.mean.device), level).float().cpu()
     return torch.stack([each.mean(dim=0) for each in encoded.split([len(v) for v in views])])
 
@@ -140,39 +132,34 @@ def _encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
 class _Files(Dataset):
     """Views of files for an encoder, or what is wrong with them.
 
-    Args:
-        names: Paths.
-        size: Side of the encoder's input in pixels.
-        clip_length: Frames of a clip; None for an encoder of images.
-        num_views: Frames of a video for that.
+    ``size`` is the side of its input in pixels. It takes clips of ``clip_length`` frames; if that
+    is None it takes images, ``num_views`` frames per video.
     """
 
     def __init__(self, names: list[str], size: int, clip_length: int | None,
                  num_views: int) -> None:
+        from mmaction.datasets.transforms import SampleFrames
         self.names, self.size, self.clip_length = names, size, clip_length
-        clip = dict(num_clips=num_views) if clip_length is None else dict(
+        clip = dict(clip_len=1, num_clips=num_views) if clip_length is None else dict(
             clip_len=clip_length, frame_interval=CLIP_INTERVAL)
-        self.choose = partial(_sample, **clip)
+        self.sampler = SampleFrames(**clip, test_mode=True)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[str, Tensor | Exception]:
         name = self.names[index]
+        # Returned, not raised: the other files of the batch are still needed.
         try:
-            _, frames = read_frames(name, self.choose)
+            _, frames = read_frames(name, self._choose)
         except (OSError, ValueError) as error:
             return name, error
         squares = torch.stack([prepare_frame(frame, self.size) for frame in frames])
         if self.clip_length is None:
             return name, squares
-        clip = squares.expand(self.clip_length, -1, -1, -1)  # an image stands still
+        # An image, one frame, becomes a still clip.
+        clip = squares.expand(self.clip_length, -1, -1, -1)
         return name, clip.transpose(0, 1)[None]
 
-
-def _sample(total: int, clip_len: int = 1, frame_interval: int = 1,
-            num_clips: int = 1) -> Sequence[int]:
-    """Frame numbers for a number of frames, as mmaction2 samples for testing."""
-    from mmaction.datasets.transforms import SampleFrames
-    sampler = SampleFrames(clip_len, frame_interval, num_clips, test_mode=True)
-    return sampler(dict(total_frames=total, start_index=0))['frame_inds'].tolist()
+    def _choose(self, total: int) -> list[int]:
+        return self.sampler(dict(total_frames=total, start_index=0))['frame_inds'].tolist()

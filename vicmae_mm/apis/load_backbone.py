@@ -1,6 +1,7 @@
-"""Load the encoder of any checkpoint known here, to use it frozen."""
+"""Load the encoder of any supported checkpoint, to use it frozen."""
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from vicmae_mm.checkpoints.conversion import convert, detect_family
+from vicmae_mm.checkpoints.conversion import convert_with_report
 from vicmae_mm.checkpoints.find_config import find_config, read_config
 from vicmae_mm.checkpoints.fit import check_fit, not_finite
 from vicmae_mm.checkpoints.weight_files import read_weights
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 PREFIX = 'backbone.'
 _HALF = dict(mean=[127.5] * 3, std=[127.5] * 3)
-# Families that do not normalise as ImageNet's. Some of timm's networks do (DeiT, DINO): a config
-# with their data_preprocessor says so.
+# Families that are not normalised as for ImageNet. Some of timm's networks are (DeiT, DINO): for
+# them, a config with their data_preprocessor says so.
 NORMALISATION: dict[str, dict[str, Any]] = {
     'timm': _HALF,
     'hf-vit': _HALF,
@@ -38,9 +39,9 @@ def load_backbone(checkpoint: str | Path,
 
     Pre-trained and fine-tuned checkpoints of this package, mmpretrain and mmaction2 are read as
     they are; those of other families (``vicmae_mm.checkpoints.conversion``) are converted. The
-    architecture and the normalisation come from the config: the one named, else the one next to
+    architecture and the normalisation come from the config: the one given, else the one next to
     the checkpoint (:func:`find_config`). Without one, a Vision Transformer of a standard width is
-    inferred from the shapes of its tensors, and the normalisation is ImageNet's.
+    inferred from the shapes of its tensors, and the normalisation is its family's.
 
     Args:
         checkpoint: A file of weights.
@@ -48,96 +49,87 @@ def load_backbone(checkpoint: str | Path,
         device: Where to put the encoder.
 
     Returns:
-        The encoder, whose ``backbone`` is, for a Vision Transformer, a
-        ``mmpretrain.VisionTransformer`` with ``out_type='raw'``: its last output is all tokens
-        (B, 1 + L, C). Every tensor of it is the checkpoint's.
+        The encoder; all of its tensors are the checkpoint's. The ``backbone`` of a Vision
+        Transformer has ``out_type='raw'``: its last output is all tokens (B, 1 + L, C).
 
     Raises:
         FileNotFoundError: If the checkpoint or config does not exist.
-        ValueError: If the checkpoint can not be read, it can not be told what network it is
-            of, its tensors are not exactly those of the network, or one is not finite.
+        ValueError: If the checkpoint cannot be read, its architecture cannot be inferred, its
+            tensors are not exactly those of the network, or one is not finite.
         UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
     """
+    from mmpretrain.models.backbones import VisionTransformer
+
     from vicmae_mm.models import Encoder
-    weights = read_weights(checkpoint)
-    is_ours = any(key.startswith(PREFIX) for key in weights)
-    if config is None and is_ours:
-        config = _config_beside(checkpoint)
+    name, weights = str(checkpoint), read_weights(checkpoint)
     normalisation: dict[str, Any] = {}
-    if not is_ours:
-        weights, normalisation = _convert(weights, str(checkpoint))
+    if not any(key.startswith(PREFIX) for key in weights):
+        weights, normalisation = _convert(weights, name)
+    elif config is None:
+        with suppress(FileNotFoundError):
+            config = find_config(checkpoint)
     weights = {key: value for key, value in weights.items() if key.startswith(PREFIX)}
     if config is None:
-        encoder = Encoder(infer_backbone(weights, str(checkpoint)), **normalisation)
+        backbone = infer_backbone(weights, name)
     else:
-        encoder = _encoder_of_config(config, normalisation)
-    wanted = {PREFIX + key: value for key, value in encoder.backbone.state_dict().items()}
-    check_fit(weights, wanted, str(checkpoint), str(config or 'its shapes'))
-    _check_values(weights, wanted, str(checkpoint))
-    encoder.backbone.load_state_dict(
-        {key[len(PREFIX):]: value for key, value in weights.items()})
-    encoder.to(device).eval()
-    return encoder
+        backbone, normalisation = _build_from_config(config, normalisation)
+    _fill(backbone, weights, name, str(config or 'its shapes'))
+    # Not before: built with 'raw', a network would lack ln2.
+    if isinstance(backbone, VisionTransformer):
+        backbone.out_type = 'raw'
+    return Encoder(backbone, **normalisation).to(device).eval()
 
 
-def _check_values(weights: dict[str, Tensor], wanted: dict[str, Tensor], checkpoint: str) -> None:
-    """Refuse what would load and give features without meaning."""
-    for key, value in weights.items():
-        if wanted[key].is_floating_point() and not value.is_floating_point():
-            raise InputError(f'{checkpoint}: {key} is of {value.dtype}. Quantised weights can not '
-                             'be used here: take the file with floating-point ones.')
-    if broken := not_finite(weights):
-        raise InputError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it has '
-                         'diverged, or the file is damaged: take an earlier checkpoint.')
-
-
-def _config_beside(checkpoint: str | Path) -> Path | None:
-    try:
-        return find_config(checkpoint)
-    except FileNotFoundError:
-        return None
-
-
-def _convert(weights: dict[str, Tensor],
-             checkpoint: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _convert(weights: dict, checkpoint: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights of another family under the names of this package, and its normalisation."""
     try:
-        family = detect_family(weights)
-        converted = convert(weights, family, encoder_only=True)
+        result = convert_with_report(weights, encoder_only=True)
     except ValueError as error:
         raise InputError(f'{checkpoint}: {error}') from error
-    return converted, NORMALISATION.get(family, {})
+    return result.state, NORMALISATION.get(result.source, {})
 
 
-def _encoder_of_config(config: str | Path, normalisation: dict[str, Any]) -> Encoder:
-    from vicmae_mm.models import Encoder, VideoViT
+def _build_from_config(config: str | Path,
+                       normalisation: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """The backbone of a config, and the config's normalisation in place of the given one."""
+    from mmpretrain.models.selfsup.mae import MAEViT
+
+    from vicmae_mm.models import VideoViT
     cfg = read_config(config)
     if 'backbone' not in cfg.model:
         raise InputError(f'The model of {config} has no backbone.')
+    # The weights come from the checkpoint, whatever the network was initialised from.
+    settings = {key: value for key, value in cfg.model.backbone.items()
+                if key not in ('init_cfg', 'pretrained')}
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        backbone = _build_unmasked(cfg.model.backbone)
+        kind = MODELS.get(settings['type'])
+        # A masked network drops tokens; its unmasked parent has the same weights.
+        if isinstance(kind, type) and issubclass(kind, MAEViT):
+            settings.pop('mask_ratio', None)
+            settings.update(type='mmpretrain.VisionTransformer', out_type='raw')
+        backbone = MODELS.build(settings)
+    # Only VideoViT has num_frames: Encoder would take another one for a network of images.
     if not isinstance(backbone, VideoViT) and any(
             isinstance(module, nn.Conv3d) for module in backbone.modules()):
-        raise InputError(f'The backbone of {config} is a {type(backbone).__name__} for clips: of '
-                         'those only vicmae_mm.VideoViT is known here.')
-    preprocessor = cfg.model.get('data_preprocessor')
-    if preprocessor:
-        # a preprocessor without them does not normalise
+        raise InputError(f'The backbone of {config} is a {type(backbone).__name__} for clips: the '
+                         'only such backbone supported here is vicmae_mm.VideoViT.')
+    if preprocessor := cfg.model.get('data_preprocessor'):
+        # A preprocessor without mean and std does not normalise.
         normalisation = dict(mean=preprocessor.get('mean') or [0.] * 3,
                              std=preprocessor.get('std') or [1.] * 3)
-    return Encoder(backbone, **normalisation)
+    return backbone, normalisation
 
 
-def _build_unmasked(cfg: dict) -> nn.Module:
-    """Build a backbone that returns all it can: of a masked one, its unmasked parent."""
-    from mmpretrain.models.backbones import VisionTransformer
-    from mmpretrain.models.selfsup.mae import MAEViT
-    cfg = {key: value for key, value in cfg.items() if key not in ('init_cfg', 'pretrained')}
-    kind = MODELS.get(cfg['type'])
-    if isinstance(kind, type) and issubclass(kind, MAEViT):
-        cfg.pop('mask_ratio', None)
-        cfg.update(type='mmpretrain.VisionTransformer', out_type='raw')
-    backbone = MODELS.build(cfg)
-    if isinstance(backbone, VisionTransformer):
-        backbone.out_type = 'raw'  # here, as building with it would leave out ln2
-    return backbone
+def _fill(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: str, config: str) -> None:
+    """Load weights that are exactly the backbone's, of floating point and finite."""
+    expected = {PREFIX + key: value for key, value in backbone.state_dict().items()}
+    check_fit(weights, expected, checkpoint, config)
+    # Both would load without an error, and give features without meaning.
+    for key, value in weights.items():
+        if expected[key].is_floating_point() and not value.is_floating_point():
+            raise InputError(f'{checkpoint}: {key} is of {value.dtype}. Quantised weights cannot '
+                             'be used here: take the file with floating-point weights.')
+    if broken := not_finite(weights):
+        raise InputError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it '
+                         'diverged, or the file is damaged: take an earlier checkpoint.')
+    backbone.load_state_dict({key[len(PREFIX):]: value for key, value in weights.items()})

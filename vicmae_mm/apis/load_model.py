@@ -17,44 +17,37 @@ from vicmae_mm.utils.errors import InputError
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
+
 def load_model(checkpoint: str | Path,
                config: str | Path | None = None,
                device: str | torch.device = 'cpu') -> ViCMAE:
-    """Load a pre-trained model, in eval mode.
+    """Load a pre-trained model, in eval mode; all of its weights are the checkpoint's.
 
     Args:
         checkpoint: A ``.pth`` file of a training run.
-        config: The config it was trained with. By default the one that
-            mmengine wrote into the work directory, see :func:`find_config`.
+        config: The config it was trained with; by default the one that mmengine wrote into the
+            work directory, see :func:`find_config`.
         device: Where to put the model.
-
-    Returns:
-        The model; its weights are the checkpoint's, all of them.
 
     Raises:
         FileNotFoundError: If the checkpoint or its config does not exist.
-        ValueError: If the checkpoint can not be read, does not fit the
-            model, or the config is not one of ViC-MAE pre-training.
+        ValueError: If the checkpoint cannot be read or does not fit the model, or the config is
+            not one of ViC-MAE pre-training.
         UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
     """
+    from vicmae_mm.models import ViCMAE
     weights = read_weights(checkpoint)
     try:
         config = find_config(checkpoint) if config is None else config
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'{error} The checkpoint looks like {describe_family(weights)}.') from None
-    model = _build_model(config)
-    check_fit(weights, model.state_dict(), str(checkpoint), str(config))
-    model.load_state_dict(weights)
-    return model.to(device).eval()
-
-
-def _build_model(config: str | Path) -> ViCMAE:
-    from vicmae_mm.models import ViCMAE
     cfg = read_config(config)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(cfg.model)
     if not isinstance(model, ViCMAE):
-        raise InputError(f'The model of {config} is a {type(model).__name__}: what is wanted is a '
-                         'pre-training config of this package (vicmae_mm.ViCMAE).')
-    return model
+        raise InputError(f'The model of {config} is a {type(model).__name__}: pass a pre-training '
+                         'config of this package (vicmae_mm.ViCMAE).')
+    check_fit(weights, model.state_dict(), str(checkpoint), str(config))
+    model.load_state_dict(weights)
+    return model.to(device).eval()

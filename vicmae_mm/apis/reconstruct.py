@@ -1,8 +1,7 @@
-"""The reconstruction picture of files."""
+"""The reconstruction picture of image and video files."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,13 @@ from vicmae_mm.visualization.reconstruction import check_can_reconstruct, draw_r
 
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
-    from vicmae_mm.models.backbones import ViCMAEViT
 
 
 def reconstruction_picture(model: ViCMAE,
                            paths: Sequence[str | Path],
                            seed: int = 0,
                            mask_ratio: float | None = None) -> np.ndarray:
-    """Draw what a model makes of images and of both frames of videos.
+    """Draw what a model reconstructs of images and of two frames per video.
 
     Args:
         model: A model with a decoder, see :func:`load_model`.
@@ -34,29 +32,22 @@ def reconstruction_picture(model: ViCMAE,
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If a file can not be read, the model has no decoder or
-            the mask ratio is out of range.
+        ValueError: If a file cannot be read, the model has no decoder or the mask ratio is out
+            of range.
     """
     check_can_reconstruct(model)
-    inputs = []
-    for path in paths:
-        caption, frames = read_frames(path)
-        inputs.append((caption, prepare_frames(model, frames)))
-    with _masking(model.backbone, mask_ratio):
-        return draw_reconstruction(model, inputs, seed)
-
-
-@contextmanager
-def _masking(backbone: ViCMAEViT, mask_ratio: float | None) -> Iterator[None]:
-    """Mask another share of the patches for a while."""
+    inputs = [(caption, prepare_frames(model, frames))
+              for caption, frames in map(read_frames, paths)]
+    backbone = model.backbone
     before = backbone.mask_ratio
     ratio = before if mask_ratio is None else mask_ratio
     num_patches = backbone.patch_resolution[0] * backbone.patch_resolution[1]
     if not 0 <= ratio < 1 or int(num_patches * (1 - ratio)) < 1:
-        raise InputError(f'mask_ratio={ratio} must lie in [0, 1) and leave at least one of the '
+        raise InputError(f'mask_ratio={ratio} must be in [0, 1) and leave at least one of the '
                          f'{num_patches} patches visible.')
     backbone.mask_ratio = ratio
+    # The model is the caller's: it gets its own ratio back.
     try:
-        yield
+        return draw_reconstruction(model, inputs, seed)
     finally:
         backbone.mask_ratio = before
