@@ -131,7 +131,7 @@ def ensure_same_settings(path: str, ours: Mapping[str, Any]) -> None:
     if theirs != ours:
         then, now = ({name: value for name, value in one.items() if other.get(name) != value}
                      for one, other in ((theirs, ours), (ours, theirs)))
-        raise InputError(f'{osp.dirname(path)!r} holds videos made with {then}, but this run has '
+        raise InputError(f'{osp.dirname(path)!r} contains videos made with {then}, this run has '
                          f'{now}: use the same settings or another DST.')
 
 

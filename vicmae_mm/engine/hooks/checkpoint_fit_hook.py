@@ -27,20 +27,20 @@ class CheckpointFitHook(Hook):
         # DistributedDataParallel adds this prefix; mmengine's loading removes it, too.
         found = {re.sub(r'^module\.', '', key): value
                  for key, value in checkpoint.get('state_dict', checkpoint).items()}
-        wanted = model.state_dict()
+        expected = model.state_dict()
         config = runner.cfg.filename or 'this run'
         if runner._resume:
             name = str(runner._load_from or f'The newest checkpoint in {runner.work_dir}')
-            check_fit(found, wanted, name, config)
+            check_fit(found, expected, name, config)
             _check_groups(checkpoint.get('optimizer', {}), runner.optim_wrapper, name)
         elif current_task(runner) in ('val', 'test'):
             try:
                 # Really loaded, not only compared: load hooks may resize position tables.
                 model.load_state_dict(found)
             except RuntimeError as error:
-                check_fit(found, wanted, runner._load_from, config)
+                check_fit(found, expected, runner._load_from, config)
                 raise InputError(f'{runner._load_from}: {error}') from None
-        elif not any(key in wanted and wanted[key].shape == value.shape
+        elif not any(key in expected and expected[key].shape == value.shape
                      for key, value in found.items()):
             raise InputError(
                 f'{runner._load_from} contains none of the parameters of the model of {config}. It '
@@ -54,11 +54,11 @@ def _check_groups(saved: dict, optim_wrapper: Any, name: str) -> None:
     # With several optimizers there is no single list of groups.
     if optimizer is None or 'param_groups' not in saved:
         return
-    found, wanted = ([len(group['params']) for group in groups]
-                     for groups in (saved['param_groups'], optimizer.param_groups))
-    if found != wanted:
+    found, expected = ([len(group['params']) for group in groups]
+                       for groups in (saved['param_groups'], optimizer.param_groups))
+    if found != expected:
         raise InputError(
             f'{name} has {len(found)} parameter groups ({sum(found)} parameters) in its optimizer, '
-            f'but optim_wrapper makes {len(wanted)} ({sum(wanted)}): resume with the optim_wrapper '
-            'that it was trained with. If that had no constructor, add --cfg-options '
+            f'but optim_wrapper makes {len(expected)} ({sum(expected)}): resume with the '
+            'optim_wrapper that it was trained with. If that had no constructor, add --cfg-options '
             'optim_wrapper.constructor=DefaultOptimWrapperConstructor')

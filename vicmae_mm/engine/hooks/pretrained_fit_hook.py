@@ -122,15 +122,15 @@ class PretrainedFitHook(Hook):
         found = {key[len(prefix):]: value for key, value in state_dict.items()
                  if key.startswith(prefix)}
         # BatchNorms of old files have no count of batches, and need none.
-        wanted = {key: value for key, value in module.state_dict().items()
-                  if key in found or not key.endswith('num_batches_tracked')}
-        fit = CheckpointFit.of(found, wanted, self.fresh, self.unused)
+        expected = {key: value for key, value in module.state_dict().items()
+                    if key in found or not key.endswith('num_batches_tracked')}
+        fit = CheckpointFit.of(found, expected, self.fresh, self.unused)
         if not fit:
             raise self._refusal(str(fit))
         if broken := not_finite(found):
             raise self._refusal(f'{len(broken)} of its parameters are not finite (NaN or '
                                 f'infinity), such as {broken[0]}')
-        self._loaded = {key: value for key, value in found.items() if key in wanted}
+        self._loaded = {key: value for key, value in found.items() if key in expected}
 
     def _refusal(self, reason: str) -> InputError:
         checkpoint = CheckpointLoader.load_checkpoint(self._source, map_location='cpu', logger=None)

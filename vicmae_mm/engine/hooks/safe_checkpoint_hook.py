@@ -30,8 +30,8 @@ class SafeCheckpointHook(CheckpointHook):
     Args:
         mid_epoch_interval: With ``by_epoch``, also save every N-th iteration within an epoch, as
             ``iter_<n>.pth``; 0 for never. The newest is kept until the epoch's own checkpoint is
-            complete. Use less than an epoch: none is written at its end. Rounded up to a multiple
-            of the optimizer steps if gradients are accumulated.
+            complete. Use less than an epoch: none is written at its end. Rounded up to complete
+            optimizer steps if gradients are accumulated.
         **kwargs: Those of ``mmengine.hooks.CheckpointHook``.
 
     Raises:
@@ -65,13 +65,13 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Set up the folder, and remove leftovers of a killed run."""
         folder = self._folder(runner)
-        self._distrust(runner.message_hub.runtime_info, folder)
+        self._restrict_removals(runner.message_hub.runtime_info, folder)
         super().before_train(runner)
         if type(getattr(self.file_backend, 'client', self.file_backend)) in _LOCAL:
             self.file_client_args = None
             self.backend_args = dict(backend=AtomicFileBackend.NAME)
             self.file_backend = AtomicFileBackend()
-        # A checkpoint does not contain partly accumulated gradients.
+        # Checkpoints lack partly accumulated gradients: write them only after optimizer steps.
         step = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
         self._keep_mid_epoch(runner, runner.iter)
@@ -99,7 +99,7 @@ class SafeCheckpointHook(CheckpointHook):
             return runner.work_dir
         return os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
 
-    def _distrust(self, info: dict[str, Any], folder: str) -> None:
+    def _restrict_removals(self, info: dict[str, Any], folder: str) -> None:
         """Restrict what a loaded checkpoint names for removal to checkpoints of this run."""
         # A manipulated file could otherwise have any file or folder deleted.
         for key in ('keep_ckpt_ids', 'mid_epoch_ids'):
