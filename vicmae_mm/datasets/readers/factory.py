@@ -33,13 +33,13 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
     if backend == 'pyav':
         return PyAVReader(path) if store is None else open_indexed(path, store)
     other = DecordReader if backend == 'decord' else TorchCodecReader
-    other.library()  # if it is not installed, the first file tells, even one for PyAV
+    other.library()  # reports a missing package even if PyAV will read this file
     pyav = PyAVReader(path)
     problem = seek_problem(pyav)
     if not problem:
         try:
             reader = other(path) if device == 'cpu' else TorchCodecReader(path, device)
-            # Otherwise they number frames differently, for a reason not known here.
+            # Otherwise the two number frames differently, for a reason not found above.
             if reader.num_frames == pyav.num_frames:
                 pyav.close()
                 return reader

@@ -24,5 +24,5 @@ def exit_text(code: int | None) -> str:
     if code is None or code >= 0:
         return f'exit code {"unknown" if code is None else code}'
     name = signal.Signals(-code).name
-    # Nobody kills a single worker by hand: it was most likely the kernel, short of memory.
+    # It is the signal that the kernel sends when memory runs out.
     return f'{name}; out of memory?' if name == 'SIGKILL' else name

@@ -38,8 +38,8 @@ class IsolatedFunction(Generic[Result]):
     starts a process of its own when it is called.
 
     Args:
-        function: Need not be picklable, but its arguments and results must be. The process keeps
-            the state that it has when the process starts.
+        function: Need not be picklable, but its arguments and results must be. It is copied, with
+            its state, when the process starts.
         timeout: Time limit of a call in seconds, > 0.
     """
 
@@ -177,8 +177,8 @@ def _reply(function: Callable, args: tuple) -> _Reply:
 
 def _detach(parent: int) -> None:
     """Undo what a fork inherits from the parent but must not use."""
-    # During a call, only the kernel notices that the parent dies. Elsewhere than on Linux, the
-    # process ends when it next reads its pipe.
+    # During a call, only the kernel can notice that the parent dies. On systems other than Linux,
+    # the process ends when it next reads its pipe.
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
