@@ -62,7 +62,7 @@ def main() -> None:
         size = vicmae.backbone.img_size[0]
         train = draw_images(train_world, 2, size, args.seed + 1)
         test = draw_images(held_out_world, 1, size, args.seed + 2)
-        networks = {'ViC-MAE': vicmae, 'MAE, equal budget': mae, 'at random': untrained}
+        networks = {'ViC-MAE': vicmae, 'MAE, equal budget': mae, 'untrained': untrained}
         accuracies = {}
         with Progress('Measuring', len(networks)) as progress:
             for name, model in networks.items():

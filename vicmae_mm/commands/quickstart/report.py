@@ -59,14 +59,14 @@ def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: flo
 
     Args:
         accuracies: By network and level of its features.
-        chance: Accuracy of always giving the same answer.
+        chance: Accuracy of always answering the majority class.
     """
     columns = [f'{kind}, {FEATURES[level]}' for level in LEVELS
                for kind in ('linear probe', 'kNN')]
     rows = {name: [value for level in LEVELS
                    for value in (by_level[level].linear, by_level[level].knn)]
             for name, by_level in accuracies.items()}
-    rows['always the same answer'] = [chance] * len(columns)
+    rows['majority class'] = [chance] * len(columns)
     return [
         f'| network | {" | ".join(columns)} |', '|---' * (1 + len(columns)) + '|',
         *(f'| {name} | {" | ".join(f"{value:.1%}" for value in values)} |'
@@ -96,7 +96,7 @@ def write_report(path: Path, table: list[str], setting: Setting,
         'steps and learning rate. It reconstructs both frames of a pair, but does not contrast '
         f'them, and it hides {setting.mae_mask_ratio:.0%} of the patches, where ViC-MAE '
         f'hides {setting.mask_ratio:.0%}.',
-        '- At random: the initial weights of ViC-MAE.',
+        '- Untrained: ViC-MAE with its initial weights. Majority class: always that answer.',
         '- Features, computed alike for all networks from the unmasked image: the mean of the last '
         'patch tokens, which the contrast compares, and the class token, which the paper probes.',
         '- Linear probe: logistic regression on standardised features. kNN: cosine-weighted vote.',
