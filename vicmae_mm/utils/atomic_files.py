@@ -25,9 +25,6 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Yields:
         The temporary file to write, ``NAME.PID.part`` in the same folder.
-
-    Raises:
-        OSError: The file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
