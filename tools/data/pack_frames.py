@@ -61,7 +61,7 @@ def pack(plan: Plan, args: argparse.Namespace) -> bool:
     print(f'{len(plan.videos):,} videos in {args.source}; {len(plan.videos) - len(jobs):,} are '
           'already done.')
     try:
-        # Each video yields about the same number of frames, so all jobs cost the same.
+        # By default every video yields the same number of frames, so jobs cost about the same.
         with closing(run_jobs(pack_video, jobs, args.workers, args.timeout, 'Packing', args.target,
                               lambda job: 1)) as results:
             for job, done in results:

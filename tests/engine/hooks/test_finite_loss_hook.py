@@ -1,4 +1,4 @@
-"""FiniteLossHook's words about batches of any kind; tests/recovery has its runs."""
+"""Messages of FiniteLossHook for batches of any kind; its runs are in tests/recovery."""
 import copy
 
 import pytest
@@ -17,16 +17,16 @@ def sample(kind: type, **metainfo: object) -> object:
     return kind(metainfo=metainfo)
 
 
-@pytest.mark.parametrize('samples, words', [
+@pytest.mark.parametrize('samples, text', [
     ([sample(DataSample, img_path='a b.jpg', sample_idx=3)] * 2, ', with samples a b.jpg, a b.jpg'),
     ([sample(ActionDataSample, filename='c.mp4', img_shape=(1, 2))], ', with samples c.mp4'),
     ([sample(DataSample, sample_idx=i) for i in range(6)], ', with samples 0, 1, 2, 3 and 2 more'),
     ([sample(DataSample)], ''), (torch.arange(5), ''), (None, '')])
-def test_samples_are_named_by_what_they_carry(samples, words, tmp_path):
+def test_samples_are_named_by_what_they_carry(samples, text, tmp_path):
     hook = FiniteLossHook()
     runner = tiny_runner(tmp_path, [], dataset=FixedPairs())
     hook.before_train_iter(runner, 0, dict(data_samples=samples))
-    with pytest.raises(NonFiniteLossError, match=f'rank 0: loss_a is -inf{words}. No step'):
+    with pytest.raises(NonFiniteLossError, match=f'rank 0: loss_a is -inf{text}. No step'):
         hook._keep_losses(dict(
             loss_a=[torch.tensor(1.), torch.tensor(-torch.inf)], loss_b=torch.tensor(2.),
             a=torch.tensor(-torch.inf)))

@@ -105,9 +105,9 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     for args in (('--frames', '8'), ('--every', '2'), ('--quality', '80'), ('--short-side', '32'),
                  ('--videos-per-shard', '2'), ('--labels-from-folders', )):
         assert tool('pack_frames', 'source', 'new', *args) == 2
-        told = capsys.readouterr().err
-        assert 'use the same settings or another DST' in told and "'num_videos'" not in told
-    assert "made with {'sha256_of_list': " in told  # what differs, and nothing else
+        message = capsys.readouterr().err
+        assert 'use the same settings or another DST' in message and "'num_videos'" not in message
+    assert "made with {'sha256_of_list': " in message  # what differs, and nothing else
     make_video(source / 'later.mp4', 3)
     assert tool('pack_frames', 'source', 'new') == 2
     assert contents(tmp_path / 'new') == before

@@ -13,8 +13,8 @@ class StepSeedHook(Hook):
     Python's ``random``, numpy and torch (CPU and all accelerators) are seeded, so a resumed run
     draws the same masks, dropout and device-side mixup as one that was never stopped.
 
-    By default all processes draw the same numbers, so masks do not depend on their number. With
-    ``randomness.diff_rank_seed=True`` each draws its own, as ``runner.seed`` contains the rank.
+    By default all processes draw the same numbers, so masks do not depend on how many there are.
+    With ``randomness.diff_rank_seed=True`` each draws its own: ``runner.seed`` contains the rank.
     """
 
     # Before any other hook that draws random numbers.
@@ -23,5 +23,5 @@ class StepSeedHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
         """Seed the generators."""
-        # Saved states instead would be needed for every rank and device, whose number may change.
+        # Seeded, not restored: states would have to be saved for every rank and device.
         seed_generators((runner.seed, runner.iter))

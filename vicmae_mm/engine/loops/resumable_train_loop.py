@@ -27,7 +27,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """
 
     # Key in the message hub, which mmengine saves in every checkpoint.
-
     STATE = 'epoch_state'
 
     def run_epoch(self) -> None:
