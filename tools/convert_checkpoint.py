@@ -1,18 +1,18 @@
-"""Give a checkpoint the names and shapes of another family of networks.
+"""Convert a checkpoint to the names and shapes of another family of networks.
 
     python tools/convert_checkpoint.py vit_base.safetensors mine.pth
     python tools/convert_checkpoint.py epoch_800.pth model.safetensors --to hf-vit --encoder-only
     python tools/convert_checkpoint.py epoch_800.pth mae.pth --to mae --drop projector.
     python tools/convert_checkpoint.py mae_st.pth mine.pth --from mae_st --encoder-only
 
-Values stay as they are, bit for bit. A tensor that the other family has no place for is an
-error, unless --drop or --encoder-only leaves it out. Nothing in a file is executed; optimizer
-states and options in it are not carried over. docs/checkpoints.md has the families.
+Values are unchanged, bit for bit. A tensor that the other family has no place for is an error,
+unless --drop or --encoder-only leaves it out. Nothing in a file is executed; optimizer states and
+options in it are not converted. docs/checkpoints.md lists the families.
 """
 import argparse
 from pathlib import Path
 
-import vicmae_mm  # noqa: F401  (mends of upstream faults)
+import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.checkpoints.conversion import NAMES, Conversion, convert_with_report
 from vicmae_mm.checkpoints.conversion.families import CONVERTIBLE, OURS
 from vicmae_mm.checkpoints.conversion.names import shorten
@@ -35,18 +35,18 @@ def parse_args() -> argparse.Namespace:
         'dst', type=Path, metavar='DST', help='.safetensors, or .pth, .pt, .bin, .ckpt (pickled)')
     parser.add_argument(
         '--from', dest='source', choices=NAMES, metavar='FAMILY',
-        help='default: told by the names in the file')
+        help='default: inferred from the names in the file')
     parser.add_argument(
         '--to', dest='target', choices=NAMES, metavar='FAMILY', default=OURS,
         help='default: %(default)s')
     parser.add_argument(
-        '--drop', nargs='+', default=[], metavar='NAME',
-        help='leave out tensors whose names in SRC begin so, e.g. projector. head.')
+        '--drop', nargs='+', default=[], metavar='PREFIX',
+        help='leave out tensors whose names in SRC begin with this, e.g. projector. head.')
     parser.add_argument(
         '--encoder-only', action='store_true', help='leave out decoder, projector and head')
     parser.add_argument(
         '--num-frames', type=int, default=16,
-        help='frames of a clip of a VideoMAE network, whose files lack the position table '
+        help='frames per clip of a VideoMAE network, whose files lack the position table '
         '(default: %(default)s)')
     parser.add_argument(
         '--img-size', type=int, default=224, help='side of its frames (default: %(default)s)')
@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Convert a file and say what became of what was in it."""
+    """Convert a file and report what became of its content."""
     args = parse_args()
     check_suffix(args.dst)
     if args.dst.exists() and not args.force:

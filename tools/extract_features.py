@@ -1,9 +1,9 @@
-"""Write frozen features of images and videos into a file.
+"""Write frozen features of images and videos to a file.
 
     python tools/extract_features.py CHECKPOINT clip.mp4 photos/ --level avg --out features.npz
 
-Both formats hold the same: ``features``, float32, a row a file, and the names of the files, as
-the array ``names`` in .npz and as JSON in the metadata of .safetensors:
+Both formats contain the same: ``features``, float32, one row per file, and the names of the
+files, as the array ``names`` in .npz and as JSON in the metadata of .safetensors:
 
     data = numpy.load('features.npz'); data['features'], data['names']
     file = safetensors.safe_open('features.safetensors', 'pt')
@@ -43,10 +43,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--config', help='its config; by default the one next to the checkpoint')
     parser.add_argument(
-        '--batch-size', default=16, type=int, help='files a forward pass (default: %(default)s)')
+        '--batch-size', default=16, type=int, help='files per forward pass (default: %(default)s)')
     parser.add_argument(
         '--num-frames', default=8, type=int,
-        help='frames of a video that an image encoder sees (default: %(default)s)')
+        help='frames per video that an image encoder sees (default: %(default)s)')
     parser.add_argument(
         '--num-workers', default=0, type=int,
         help='processes that read files; 0 reads in this one (default: %(default)s)')
@@ -56,13 +56,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def check_out(out: Path) -> None:
-    """Refuse a name that no file of features can have."""
+    """Refuse a path to which no features can be written, before anything is computed."""
     if out.suffix not in SUFFIXES:
         raise InputError(f'{out} has none of the suffixes {" and ".join(SUFFIXES)}.')
     if out.is_dir():
         raise IsADirectoryError(f'{out} is a folder: name a file.')
     if out.parent.exists() and not out.parent.is_dir():
-        raise NotADirectoryError(f'{out.parent} is no folder: {out} can not be written.')
+        raise NotADirectoryError(f'{out.parent} is not a folder: {out} cannot be written.')
 
 
 def write(file: BinaryIO, suffix: str, result: FileFeatures) -> None:
@@ -74,12 +74,12 @@ def write(file: BinaryIO, suffix: str, result: FileFeatures) -> None:
 
 
 def main() -> None:
-    """Write the file, and say which inputs are not in it."""
+    """Write the file, and list the inputs that are not in it."""
     args = parse_args()
     check_out(args.out)
     bad: list[str] = []
     try:
-        # opened now, as it would be a pity to find out that it can't be when all is computed
+        # Opened first: an output that cannot be written should fail before anything is computed.
         with atomic_write(args.out) as part, open(part, 'wb') as file:
             result = extract_features(
                 args.checkpoint, args.paths, args.level, config=args.config, device=args.device,
@@ -95,7 +95,7 @@ def main() -> None:
     if bad:
         total = len(bad) + len(result.names)
         sys.exit('\n'.join([*bad, f'error: {len(bad)} of {total} files could not be read: '
-                            f'{args.out} holds the others']))
+                            f'{args.out} contains the rest']))
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
-"""Draw what a checkpoint reconstructs of videos and images.
+"""Draw what a checkpoint reconstructs from videos and images.
 
     python tools/visualize_reconstruction.py work_dirs/run/latest.pth clip.mp4 photo.jpg
 
-A video gives two rows, the frames at 1/4 and 3/4 of it; an image gives one. The
-columns are the frame, what is left of it after masking, the reconstruction, and
-the reconstruction with the visible patches pasted in.
+A video gives two rows, its frames at 1/4 and 3/4; an image gives one. The columns are the frame,
+the frame after masking, the reconstruction, and the reconstruction with the visible patches
+pasted in.
 """
 import argparse
 import pickle
@@ -46,7 +46,7 @@ def picture_file(out: Path) -> Path:
 
 
 def main() -> None:
-    """Draw the picture and say where it is."""
+    """Draw the picture and print its path."""
     args = parse_args()
     try:
         model = load_model(args.checkpoint, args.config, args.device)
