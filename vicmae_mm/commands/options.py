@@ -86,7 +86,7 @@ def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> 
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join(
         'work_dirs', Path(args.config).stem)
     found = [name for name in loaders if cfg.get(name) is not None]
-    # mmpretrain's own tools fill these in, mmaction2's do not; a config shall mean the same here.
+    # mmpretrain's own tools do the same: a config must not depend on the tool that runs it.
     if cfg.get('default_scope') == 'mmpretrain':
         defaults = dict(
             pin_memory=True, persistent_workers=True, collate_fn=dict(type='default_collate'))
