@@ -1,4 +1,4 @@
-"""Features of files: which frames and pixels, in what order, and what happens to bad ones."""
+"""Features of files: which frames and pixels, in what order, and how bad files are handled."""
 import numpy as np
 import pytest
 import torch
@@ -121,7 +121,7 @@ def test_video_encoder_sees_the_middle_clip(video_checkpoint, tmp_path, length):
     torch.testing.assert_close(features, expected.detach())
 
 
-def test_image_for_a_video_encoder_stands_still(video_checkpoint, photo):
+def test_image_for_a_video_encoder_is_a_still_clip(video_checkpoint, photo):
     features, _ = extract_features(video_checkpoint, photo, 'tokens')
     still = prepare_frame(draw_frame(7), IMG_SIZE)[:, None].repeat(1, 4, 1, 1)
     expected = load_backbone(video_checkpoint)(still[None])
@@ -129,13 +129,13 @@ def test_image_for_a_video_encoder_stands_still(video_checkpoint, photo):
     assert features.shape == (1, 1 + 2 * (NUM_TOKENS - 1), WIDTH)
 
 
-def test_folder_means_all_images_and_videos_below(tmp_path):
+def test_folder_stands_for_all_images_and_videos_below(tmp_path):
     for name in ('b/2.jpg', 'a/x/1.PNG', 'a/clip.mp4', 'a/notes.txt', 'c.webp'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     expected = [str(tmp_path / name) for name in ('a/clip.mp4', 'a/x/1.PNG', 'b/2.jpg', 'c.webp')]
     assert list_files([tmp_path]) == expected
-    # a file that is named is meant, whatever it is called
+    # A file that is named is used, whatever its suffix.
     assert list_files([tmp_path / 'a/notes.txt', tmp_path / 'b']) == [
         str(tmp_path / 'a/notes.txt'), str(tmp_path / 'b/2.jpg')]
 
@@ -163,7 +163,7 @@ def test_bad_file_is_an_error_that_names_it(encoder, photo, bad, num_workers):
         extract_features(encoder, [photo, bad], num_workers=num_workers)
 
 
-def test_bad_files_by_the_way(encoder, photo, bad):
+def test_bad_files_are_reported_and_left_out(encoder, photo, bad):
     reasons = []
     features, names = extract_features(
         encoder, [bad, photo, bad, photo], batch_size=1, on_bad_file=reasons.append)

@@ -73,7 +73,7 @@ def recognise(recognizer):
     return prediction['rec_scores'][0], sample.pred_score
 
 
-def test_both_libraries_by_turns(classifier, recognizer):
+def test_both_libraries_alternately(classifier, recognizer):
     first = classify(classifier), recognise(recognizer)
     assert DefaultScope.get_current_instance().scope_name == 'mmaction'  # left behind by mmaction2
     second = classify(classifier), recognise(recognizer)

@@ -1,4 +1,4 @@
-"""The encoder of a checkpoint: which network, whose weights, how normalised."""
+"""The encoder of a checkpoint: its network, its weights, its normalisation."""
 from pathlib import Path
 
 import pytest
@@ -165,7 +165,7 @@ def test_other_network_for_clips_is_refused(tmp_path):
 
 @pytest.mark.parametrize('family, mean, std', [
     ('timm', 127.5, 127.5), ('hf-vit', 127.5, 127.5), ('mae_st', 0.45 * 255, 0.225 * 255)])
-def test_other_families_are_converted_and_normalised_their_way(tmp_path, family, mean, std):
+def test_other_families_are_converted_and_keep_their_normalisation(tmp_path, family, mean, std):
     video = family == 'mae_st'
     backbone = VideoViT('deit-t', num_frames=4, out_type='raw', **SIZES) if video else (
         VisionTransformer('deit-t', out_type='raw', **SIZES))
@@ -177,7 +177,7 @@ def test_other_families_are_converted_and_normalised_their_way(tmp_path, family,
     torch.testing.assert_close(encoder(inputs), expected if video else expected[-1])
 
 
-def test_image_is_a_clip_that_stands_still(tmp_path, images):
+def test_image_is_a_still_clip(tmp_path, images):
     backbone = VideoViT('deit-t', num_frames=4, out_type='raw', **SIZES)
     encoder = load_backbone(save(tmp_path / 'a.pth', backbone))
     clip = images[:, :, None].repeat(1, 1, encoder.num_frames, 1, 1)
@@ -191,7 +191,7 @@ def test_safetensors(tmp_path, images):
     assert torch.equal(features, load_backbone(checkpoint)(images))
 
 
-def test_a_config_named_has_the_last_word_on_normalisation(tmp_path, images):
+def test_given_config_decides_the_normalisation(tmp_path, images):
     backbone = VisionTransformer('deit-t', out_type='raw', **SIZES)
     checkpoint = save(tmp_path / 'a.pth', backbone, 'timm')
     model = image_classifier(arch='deit-t')
@@ -221,7 +221,7 @@ def test_every_tensor_is_the_checkpoints(tmp_path, change, message):
 @pytest.mark.parametrize('change, message', [
     (lambda value: value.index_fill(0, torch.tensor(0), float('nan')), 'is not finite'),
     (lambda value: value.to(torch.int8), 'is of torch.int8')], ids=['nan', 'int8'])
-def test_weights_that_mean_nothing_are_refused(tmp_path, change, message):
+def test_unusable_weights_are_refused(tmp_path, change, message):
     checkpoint = save_run(tmp_path / 'run')
     content = torch.load(checkpoint, weights_only=True)
     key = 'backbone.layers.1.ln1.bias'

@@ -1,4 +1,4 @@
-"""Loading a checkpoint: the right weights, and a plain refusal of anything else."""
+"""Loading a checkpoint: the right weights, and a clear refusal of anything else."""
 import os
 import pickle
 from pathlib import Path

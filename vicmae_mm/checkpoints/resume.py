@@ -60,7 +60,7 @@ def _choose(work_dir: Path, folder: Path, patterns: list[str]) -> str | None:
     # Starting again here would overwrite what may still be restored.
     if damaged:
         raise InputError(f'{"; ".join(damaged)}. There is no other checkpoint to resume from: '
-                         'restore one, or move them away to start from the beginning.')
+                         'restore one, or move the damaged ones away to start from the beginning.')
     print_log(f'There is no checkpoint in {work_dir}: training starts from the beginning.',
               'current', logging.WARNING)
     return None

@@ -6,7 +6,7 @@ from tests.checkpoints.conversion.helpers import assert_same, randomise
 from tests.helpers.models import TINY_ARCH, tiny_vicmae
 from vicmae_mm.checkpoints.conversion import convert, convert_with_report, detect_family
 
-# of what the authors' files were seen to hold, one of each kind
+# One name of each kind that was seen in the authors' files.
 OFFICIAL = {
     'cls_token': 'backbone.cls_token',
     'pos_embed': 'backbone.pos_embed',
@@ -153,7 +153,7 @@ def test_images_and_clips_are_not_mixed_up(vicmae):
     (dict(source='timm'), "do not belong to timm: backbone.cls_token"),
     (dict(drop=['pooler.']), "No tensor to drop has a name that begins with 'pooler.'"),
 ])
-def test_wrong_wishes(vicmae, options, message):
+def test_wrong_arguments(vicmae, options, message):
     with pytest.raises(ValueError) as caught:
         convert(vicmae, **options)
     assert message in str(caught.value)

@@ -45,7 +45,7 @@ def convert(state_dict: Mapping[str, Tensor],
             source: str | None = None,
             target: str = OURS,
             **options: Any) -> dict[str, Tensor]:
-    """The converted tensors alone; options and errors are :func:`convert_with_report`'s."""
+    """Convert as :func:`convert_with_report` does, and return only the tensors."""
     return convert_with_report(state_dict, source, target, **options).state
 
 
@@ -112,7 +112,7 @@ def _convert_to_ours(result: Conversion, clip: tuple[int, int], encoder_only: bo
 def _convert_from_ours(result: Conversion) -> None:
     ours = dict(result.state)
     if CONVERTIBLE[result.target].fixed_positions and _POSITIONS in ours:
-        # First, as a network for images has another table: the message names the real reason.
+        # Checked before the table: a network for images has another one for that reason alone.
         check_dims(ours, result.target)
         check_fixed(ours.pop(_POSITIONS))
         result.left_out.append(f'{_POSITIONS} (the fixed sinusoid)')
