@@ -9,8 +9,6 @@ from typing import Any
 
 import av
 import numpy as np
-from av.packet import Packet
-from av.video.stream import VideoStream
 
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
@@ -25,28 +23,22 @@ from .options import add_number
 
 # Kinetics as it is distributed: 340x256, x264's default effort and quality.
 KINETICS = ReencodeSettings(short_side=256, crf=23, preset='medium')
-MIN_SHARE = 0.9  # of the requested length
 TIMEOUT = 600.  # seconds for encoding a clip
 
 
 def add_clips(parser: argparse.ArgumentParser, count: int, gop: Any) -> None:
-    """Add what to cut clips from, and how many (default ``count``), with which ``gop``."""
+    """Add what to cut clips from and how, with defaults for ``--clips`` and ``--gop``."""
     parser.add_argument('videos', nargs='+', metavar='FOLDER_OR_FILE', help='real videos')
     add_number(parser, '--clips', count, 'how many clips to cut, at most')
     add_number(parser, '--seconds', 10., 'length of a clip', 'S')
     add_number(parser, '--gop', gop, 'most frames between keyframes', 'FRAMES')
-    add_number(parser, '--rounds', 3, 'how often each clip is measured')
+    add_number(parser, '--rounds', 3, 'how often everything is measured')
 
 
 def cut_pieces(paths: Sequence[str], folder: str, count: int, seconds: float) -> list[str]:
     """Copy up to ``count`` random pieces out of videos and folders of videos, without encoding.
 
-    Each video gives one piece, more only if there are too few; a piece may be a tenth shorter than
-    ``seconds``.
-
-    Raises:
-        FileNotFoundError: A path does not exist.
-        ValueError: A folder has no videos, or no video is long enough.
+    Each video gives one piece, more only if there are too few; it has 0.9 of ``seconds`` at least.
     """
     videos: list[str] = []
     for path in paths:
@@ -58,8 +50,7 @@ def cut_pieces(paths: Sequence[str], folder: str, count: int, seconds: float) ->
         if len(per_video) == count:
             break
         try:
-            per_video.append(
-                _cut(videos[number], os.path.join(folder, str(number)), count, seconds))
+            per_video.append(_cut(videos[number], f'{folder}/{number}', count, seconds))
         except VideoError as error:
             reasons.append(str(error))
     pieces = [path for paths in zip_longest(*per_video) for path in paths if path][:count]
@@ -72,11 +63,7 @@ def cut_pieces(paths: Sequence[str], folder: str, count: int, seconds: float) ->
 
 
 def encode(pieces: Sequence[str], folder: str, gop: int) -> list[str]:
-    """Encode pieces as clips with a keyframe at least every ``gop`` frames; return their paths.
-
-    Raises:
-        ValueError: None of the pieces can be encoded.
-    """
+    """Encode pieces as clips with a keyframe at least every ``gop`` frames; return their paths."""
     jobs = [ReencodeJob(piece, os.path.join(folder, f'{i}.mp4'), replace(KINETICS, gop=gop))
             for i, piece in enumerate(pieces)]
     with closing(run_isolated(reencode, jobs, min(num_cores(), len(jobs)), TIMEOUT)) as results, \
@@ -93,7 +80,7 @@ def _cut(video: str, target: str, count: int, seconds: float) -> list[str]:
     """Copy the first ``count`` pieces of a video, each from a keyframe on."""
     with open_container(video) as container:
         stream = video_stream(container, video)
-        pieces: list[list[Packet]] = []
+        pieces: list[list[Any]] = []  # packets
         begin = float('-inf')
         for packet in demux(container, stream, video):
             if packet.pts is None or packet.dts is None:
@@ -106,25 +93,22 @@ def _cut(video: str, target: str, count: int, seconds: float) -> list[str]:
                 pieces.append([])
             if pieces and begin <= time < begin + seconds:
                 pieces[-1].append(packet)
-        # the last piece may be too short
-        pieces = [piece for piece in pieces if _length(piece) >= MIN_SHARE * seconds]
+        times = [[packet.pts * packet.time_base for packet in piece] for piece in pieces]
+        # the last piece may be shorter
+        pieces = [piece for piece, shown in zip(pieces, times, strict=True)
+                  if max(shown) - min(shown) >= 0.9 * seconds]
         if not pieces:
             raise VideoError(video, f'is shorter than {seconds:g} s')
         return [_write(piece, stream, f'{target}_{i}.mkv') for i, piece in enumerate(pieces)]
 
 
-def _length(piece: list[Packet]) -> float:
-    times = [packet.pts * packet.time_base for packet in piece if packet.pts is not None]
-    return float(max(times) - min(times))
-
-
-def _write(piece: list[Packet], stream: VideoStream, path: str) -> str:
-    begin = piece[0].dts or 0
+def _write(piece: list[Any], stream: Any, path: str) -> str:
+    begin = piece[0].dts
     try:
         with av.open(path, 'w') as out:
             copy = out.add_stream_from_template(stream)
             for packet in piece:
-                packet.pts, packet.dts = (packet.pts or 0) - begin, (packet.dts or 0) - begin
+                packet.pts, packet.dts = packet.pts - begin, packet.dts - begin
                 packet.stream = copy
                 out.mux(packet)
     except av.FFmpegError as error:

@@ -2,14 +2,12 @@
 
 For the pairs of a batch divided among the processes, and for as many in each: counts the operations
 of the contrastive part (pooling, projector, gather, InfoNCE, monitors) as a share of a training
-step, what it gathers and what it keeps; and times both on this device. One process's part of the
-work is done, with random embeddings in place of the other processes'.
+step, and what it gathers and keeps; times both on this device, as in one of the processes, with
+random embeddings in place of the others'.
 
-  python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py
   python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py --gather
 """
 import argparse
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,19 +20,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from vicmae_mm.commands.options import add_device
 from vicmae_mm.models import InfoNCEHead
 from vicmae_mm.models.distributed import gather_with_grad
 from vicmae_mm.utils.errors import InputError
 
-from .options import add_clock, add_config, add_number, read_config, select_device
+from .options import add_config, add_number, read_config, select_device
 from .output import doing, mib, print_machine, print_table, quiet_logs
 from .step_costs import or_none, run_processes
 from .timing import CPU, Clock, median_seconds
 from .training_step import TrainingStep, count_flops, fake_tensors, without_contrast, without_hooks
 
-# of the timed step, whose time is scaled: all pairs may not fit
-STEP_PAIRS = {'cuda': 256, 'cpu': 4}
+STEP_PAIRS = {'cuda': 256, 'cpu': 4}  # of the timed step, then scaled: all pairs may not fit
 # of torch.set_float32_matmul_precision; 'high' is TF32 on a GPU and has no effect on a CPU
 PRECISIONS = {'cuda': ('highest', 'high'), 'cpu': ('highest', )}
 CPU_BYTES = 2 * 2**30  # on a CPU, what needs more is not measured
@@ -60,13 +56,7 @@ class OneOfMany(InfoNCEHead):
 
 
 class ContrastPart:
-    """Pooling, projector, contrast and monitors of a config's model, for one of the processes.
-
-    A call is the forward and backward of a step.
-
-    Raises:
-        ValueError: The contrast is not InfoNCE, or the encoder not ``ViCMAEViT``.
-    """
+    """Pooling, projector, contrast and monitors in one of several processes; a call is a step's."""
 
     def __init__(self, cfg: Config, pairs: int, processes: int, device: torch.device) -> None:
         self._step = TrainingStep(cfg, 2, device)
@@ -76,8 +66,7 @@ class ContrastPart:
                              'cost grows with the number of pairs.')
         if not isinstance(self.model.backbone, MAEViT):
             raise InputError(f'The encoder of the config is {type(self.model.backbone).__name__}, '
-                             'whose output is unknown without running it: give a config of '
-                             'vicmae_mm.ViCMAEViT.')
+                             'whose output has no known shape: give one of vicmae_mm.ViCMAEViT.')
         self.model.contrast_head = self.head = OneOfMany(processes, self.model.contrast_head)
         self.set_pairs(pairs)
 
@@ -118,22 +107,18 @@ def count_contrast(cfg: Config, pairs: int, processes: int) -> ContrastCount:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_config(parser, clock=True)
     add_number(parser, '--pairs', 4096, 'pairs of the batch, over all processes')
     add_number(parser, '--processes', 8, 'how many contribute pairs')
     add_number(parser, '--rounds', 5, 'how often everything is timed')
-    parser.add_argument(
-        '--gather', action='store_true',
-        help='time the gather in real processes, by NCCL with a GPU for each, else by gloo')
-    add_clock(parser)
-    add_device(parser)
+    parser.add_argument('--gather', action='store_true', help='time the gather in real processes, '
+                        'by NCCL with a GPU for each, else by gloo')
 
 
 @quiet_logs()
 def run(args: argparse.Namespace) -> None:
     if args.processes < 2 or args.pairs % args.processes or args.rounds < 1:
-        raise InputError('--processes must be 2 or more, --pairs a multiple of it, --rounds 1 or '
-                         'more.')
+        raise InputError('--processes must be above 1, --pairs a multiple of it, --rounds above 0.')
     cfg = read_config(args)
     device = select_device(args.device)
     batch = args.pairs // args.processes
@@ -146,23 +131,21 @@ def run(args: argparse.Namespace) -> None:
          'gathered, MiB', 'similarities, MiB', 'at a time, MiB', 'float32 products', 'ms       ',
          'rest of the step, ms', 'of all time'], _rows(cfg, args, counts, rest_flops, device))
     if args.gather:
-        shape = (batch, 2, counts[batch].width)
-        on_gpus = torch.cuda.device_count() >= args.processes
-        seconds = run_processes(
-            _time_gather, args.processes, 'cuda' if on_gpus else 'cpu', shape, args.rounds)
-        print(f'gather of {mib(4 * args.processes * math.prod(shape))} MiB and the way back of its '
-              f'gradient, {args.processes} processes by {"NCCL" if on_gpus else "gloo"}: '
-              f'{seconds * 1e3:.1f} ms')
+        width = counts[batch].width
+        gpus = torch.cuda.device_count() >= args.processes
+        kind, backend = ('cuda', 'NCCL') if gpus else ('cpu', 'gloo')
+        seconds = run_processes(_time_gather, args.processes, kind, (batch, 2, width), args.rounds)
+        print(f'gather of {mib(8 * args.pairs * width)} MiB and the way back of its '
+              f'gradient, {args.processes} processes by {backend}: {seconds * 1e3:.1f} ms')
 
 
 def _rows(cfg: Config, args: argparse.Namespace, counts: dict[int, ContrastCount],
           rest_flops: float, device: torch.device) -> Iterator[list[str]]:
     for pairs, count in counts.items():
         flops, all_pairs = count.projector + count.similarities, pairs * args.processes
-        counted = [
-            f'{count.projector / 1e9:.1f}', f'{count.similarities / 1e9:.1f}',
-            f'{flops / (flops + rest_flops * pairs):.2%}', mib(2 * all_pairs * count.width * 4),
-            mib(2 * pairs * all_pairs * 4), mib(count.peak)]
+        counted = [f'{count.projector / 1e9:.1f}', f'{count.similarities / 1e9:.1f}',
+                   f'{flops / (flops + rest_flops * pairs):.2%}',
+                   *map(mib, (8 * all_pairs * count.width, 8 * all_pairs * pairs, count.peak))]
         for precision in PRECISIONS[device.type]:
             torch.set_float32_matmul_precision(precision)
             measured = ['not measured', '', '']

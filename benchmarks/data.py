@@ -4,7 +4,6 @@ Reads with the train_dataloader of a config, as train.py builds it; nothing is t
 pairs per second that its workers deliver here, where their time goes, what the training process
 pays per pair, and the cores that a GPU needs.
 
-  python benchmarks/run.py data configs/vicmae_vit-b16_k400.py
   python benchmarks/run.py data configs/vicmae_vit-b16_k400.py --gpu-rate 1870 --workers 8 \\
       --cfg-options train_dataloader.batch_size=64
 """
@@ -21,7 +20,6 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import ConcatDataset, DataLoader
 
-from vicmae_mm.commands.options import add_device
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
@@ -31,24 +29,20 @@ from .options import add_config, add_number, check_positive, read_config
 from .output import doing, print_machine, print_table
 from .timing import REST
 
-GPU_RATES = [1000., 2000., 3400.]  # ViT-B/16 on an H200: from a third to all of what it could do
-_NUM_ROUNDS = 3  # of all workers, at least
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    add_number(parser, '--gpu-rate', GPU_RATES, 'how fast a GPU trains, as measured by '
-               'benchmarks/run.py step', 'PAIRS_PER_S')
+    # ViT-B/16 on an H200: from a third to all of what it could do
+    add_number(parser, '--gpu-rate', [1000., 2000., 3400.], 'how fast a GPU trains, as measured '
+               'by benchmarks/run.py step', 'PAIRS_PER_S')
     parser.add_argument('--workers', type=int, metavar='N',
                         help="default: the config's, at most one for each core of this machine")
     add_number(parser, '--samples', 64, 'samples whose stages are timed one by one')
     add_number(parser, '--seconds', 20., 'how long batches are taken, at least', 'S')
-    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = _prepare_config(args)
-    loader = _build_loader(cfg)
+    cfg, loader = _build_loader(args)
     indices = list(islice(loader.sampler, args.samples))
     print_machine('mmengine', 'av', 'opencv-python')
     print(f'{args.config}: {loader.batch_size} samples a batch, {loader.num_workers} workers')
@@ -57,12 +51,11 @@ def run(args: argparse.Namespace) -> None:
     _check_images(samples[0], args.config)
     pairs = data_costs.count_pairs(loader.collate_fn(samples[:1])['inputs'])
     stream, isolation = data_costs.measure_overheads(loader.dataset, indices[0], samples[0])
-    preprocessor = MODELS.build(
-        cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or dict(
-            type='vicmae_mm.PairDataPreprocessor')).to(args.device)
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or dict(
+        type='vicmae_mm.PairDataPreprocessor')
     handover = partial(
         data_costs.measure_handover, samples, batch_size=cfg.train_dataloader.batch_size,
-        preprocessor=preprocessor, device=args.device)
+        preprocessor=MODELS.build(preprocessor).to(args.device), device=args.device)
     # mmengine's collate function leaves stacking to the training process
     cost = handover(loader.collate_fn)
     costs = {"the config's collate_fn": cost,
@@ -94,42 +87,36 @@ def run(args: argparse.Namespace) -> None:
          for rate in args.gpu_rate])
 
 
-def _prepare_config(args: argparse.Namespace) -> Config:
-    """Read the config; set up its ``train_dataloader`` and this process."""
+def _build_loader(args: argparse.Namespace) -> tuple[Config, DataLoader]:
+    """Read the config and build its ``train_dataloader`` as the runner does."""
     check_positive(args, 'samples', 'seconds', 'workers', 'gpu_rate')
     cfg = read_config(args)
     if cfg.get('train_dataloader') is None:
         raise InputError(f'{args.config} has no train_dataloader, so there is nothing to read.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    loader = cfg.train_dataloader
-    loader.num_workers = args.workers or max(1, min(loader.get('num_workers', 1), num_cores()))
-    loader.pin_memory = torch.device(args.device).type != 'cpu'
+    settings = cfg.train_dataloader
+    workers = args.workers or max(1, min(settings.get('num_workers', 1), num_cores()))
+    settings.update(num_workers=workers, pin_memory=torch.device(args.device).type != 'cpu')
     set_multi_processing(**cfg.get('env_cfg', {}).get('mp_cfg', {}))
     # stages are timed in this process: one thread, as in a worker
     torch.set_num_threads(1)
-    return cfg
-
-
-def _build_loader(cfg: Config) -> DataLoader:
-    """Build the loader as the runner does; a small dataset is repeated to occupy all workers."""
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    size = len(loader.dataset)
-    needed = _NUM_ROUNDS * loader.num_workers * cfg.train_dataloader.batch_size
+    loader = Runner.build_dataloader(settings, seed=0)
+    # three rounds of all workers, the first of which is not measured
+    size, needed = len(loader.dataset), 3 * workers * settings.batch_size
     if size < needed:
         times = -(-needed // size)
         print(f'{size:,} samples make too short an epoch: they are read {times} times over.')
         repeated: ConcatDataset = ConcatDataset([loader.dataset] * times)
-        loader = Runner.build_dataloader(dict(cfg.train_dataloader, dataset=repeated), seed=0)
-    return loader
+        loader = Runner.build_dataloader(dict(settings, dataset=repeated), seed=0)
+    return cfg, loader
 
 
 def _check_images(sample: Any, config: str) -> None:
     inputs = sample['inputs'] if isinstance(sample, dict) else None
     views = inputs if isinstance(inputs, list) else [inputs]
     if not all(isinstance(view, torch.Tensor) and view.ndim == 3 for view in views):
-        raise InputError(
-            f'{config}: its samples are not images (C, H, W), one or several per video, as those '
-            'of pre-training are. For tests on clips there is benchmarks/run.py views.')
+        raise InputError(f'{config}: its samples are not images (C, H, W), as in pre-training. '
+                         'To measure tests on clips, use benchmarks/run.py views.')
 
 
 def _ms(seconds: float) -> str:

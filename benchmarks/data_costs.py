@@ -11,7 +11,7 @@ import torch
 from mmcv.transforms import Compose as TransformCompose
 from mmengine.dataset import Compose as DatasetCompose
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Subset
 
 from vicmae_mm.datasets.samplers import random_stream
 from vicmae_mm.engine.runner_access import innermost_datasets
@@ -20,7 +20,6 @@ from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 from .timing import Clock, PartTimer, children_seconds, deliver, median_seconds
 
 _REPEATS = 50  # of what takes a fraction of a millisecond
-_NORMALISED = 4  # times
 
 
 def watch_pipeline(timer: PartTimer, pipeline: Any, prefix: str = '') -> None:
@@ -36,9 +35,7 @@ def watch_pipeline(timer: PartTimer, pipeline: Any, prefix: str = '') -> None:
 def measure_stages(dataset: Any, indices: Sequence[int]) -> tuple[dict[str, float], list[Any]]:
     """Read samples of a copy of the dataset in this process.
 
-    Returns:
-        CPU seconds per sample in each transform and, as ``REST``, outside of them: random
-        streams, record and the dataset's own work. And the samples.
+    Returns the CPU seconds per sample in each transform and, as ``REST``, outside; the samples.
     """
     dataset, timer = copy.deepcopy(dataset), PartTimer(Clock('cpu'))
     for inner in innermost_datasets(dataset):
@@ -55,12 +52,7 @@ def measure_stages(dataset: Any, indices: Sequence[int]) -> tuple[dict[str, floa
 
 
 def measure_overheads(dataset: Any, index: int, sample: Any) -> tuple[float, float]:
-    """Measure what surrounds reading a sample.
-
-    Returns:
-        CPU seconds of its random streams; and seconds that it takes to and from a process of its
-        own, 0 if the dataset starts none.
-    """
+    """Return the seconds of a sample's random streams, and those from another process if used."""
     def enter() -> None:
         with random_stream(index):
             pass
@@ -78,9 +70,8 @@ def measure_overheads(dataset: Any, index: int, sample: Any) -> tuple[float, flo
 
 @dataclass(frozen=True)
 class Handover:
-    """CPU seconds per pair from a ready sample in a worker to the model."""
+    """CPU seconds per pair from a ready sample to the model; but for the first in this process."""
     worker: float  # collating and sending
-    # in the training process:
     receive: float  # with pinning, if there is a GPU
     stack: float  # what the worker has not stacked
     to_device: float  # starting the copy
@@ -92,30 +83,16 @@ class Handover:
         return self.receive + self.stack + self.to_device
 
 
-class _Repeated(Dataset):
-    """``length`` samples that need no reading."""
-
-    def __init__(self, samples: Sequence[Any], length: int) -> None:
-        self.samples, self.length = samples, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Any:
-        return self.samples[index % len(self.samples)]
-
-
 def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
                      preprocessor: Any, device: str, num_batches: int | None = None) -> Handover:
-    """Send ready samples, repeated, through a loader of one worker and the data preprocessor.
-
-    ``num_batches`` (default: 4,096 pairs, in 4 to 64) are measured, after two that are not.
-    """
+    """Send ready samples, repeated, through a loader of one worker and the data preprocessor."""
     num_batches = num_batches or min(64, max(4, 4096 // batch_size))
+    length = batch_size * (num_batches + 2)
     loader: DataLoader = DataLoader(
-        _Repeated(samples, batch_size * (num_batches + 2)), batch_size, num_workers=1,
-        collate_fn=collate, pin_memory=device != 'cpu')
+        Subset(samples, [index % len(samples) for index in range(length)]),  # type: ignore
+        batch_size, num_workers=1, collate_fn=collate, pin_memory=device != 'cpu')
     batches, pairs = iter(loader), 0
+    # not measured: the worker starts
     for batch in islice(batches, 2):
         preprocessor(dict(batch, inputs=_stacked(batch['inputs'])), True)
     clock, spent, worker = time.process_time, np.zeros(3), children_seconds()
@@ -131,19 +108,15 @@ def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
     worker = children_seconds() - worker
     # separately: on a CPU, it would slow down what follows it
     start = clock()
-    for _ in range(_NORMALISED):
+    for _ in range(4):
         preprocessor(dict(inputs=batch['inputs'], data_samples=None), True)
-    normalise = (clock() - start) / _NORMALISED / count_pairs(batch['inputs'])
+    normalise = (clock() - start) / 4 / count_pairs(batch['inputs'])
     receive, stack, to_device = map(float, spent / pairs)
     return Handover(worker / pairs, receive, stack, to_device, normalise)
 
 
 def measure_delivery(loader: DataLoader, seconds: float) -> tuple[float, float]:
-    """Take batches for that long, or to the end of the epoch.
-
-    Returns:
-        Pairs per second, and CPU seconds per pair of the workers and what these started.
-    """
+    """Return the pairs per second of a loader, and the CPU seconds per pair of its workers."""
     workers = loader.num_workers
     done = deliver(loader, lambda batch: count_pairs(batch['inputs']),
                    (len(loader) // workers - 1) * workers, seconds)
@@ -162,9 +135,8 @@ def _stacked(inputs: Any) -> Any:
     """Stack views that ``pseudo_collate`` has left as lists."""
     if isinstance(inputs, Tensor):
         return inputs
-    if _is_image(inputs[0]):
-        return torch.stack(inputs)
-    return [view if isinstance(view, Tensor) else torch.stack(view) for view in inputs]
+    return torch.stack(inputs) if _is_image(inputs[0]) else [
+        view if isinstance(view, Tensor) else torch.stack(view) for view in inputs]
 
 
 def _is_image(value: Any) -> bool:

@@ -7,7 +7,6 @@ Both draw the same frames; the rest of the pipeline is mmaction2's in both. Pack
 with the complete pipeline of their config. Clips are in memory, as the system caches files.
 
   python benchmarks/run.py decode data/kinetics400/videos_val
-  python benchmarks/run.py decode a.mp4 b.mp4 --gop 250 --clips 8
 """
 import argparse
 import os
@@ -37,44 +36,36 @@ from .output import print_machine, print_table
 from .timing import Clock, interleave, speed_up
 
 STOCK = 'mmaction2, decord'
-MANY_PAIRS = 4
-IN_A_ROW = 16
-FRAMES_COMPARED = 8  # per clip
+MANY_PAIRS, IN_A_ROW = 4, 16
 SAMPLE_FRAMES = dict(type='mmaction.SampleFrames', clip_len=1, num_clips=2)
 REST = (
     dict(type='mmaction.RandomResizedCrop', area_range=(0.5, 1.0)),
     dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
     dict(type='mmaction.Flip', flip_ratio=0.5),
-    dict(type='mmaction.FormatShape', input_format='NCHW'),
-)
-PACKED_CONFIG = Path(__file__).parents[1] / 'configs/_base_/datasets/k400_packed_frames.py'
-
-# reads from a clip, given its path and the seed of frames and crops; and how many pairs it reads
-Method = tuple[Callable[[str, int], object], int]
+    dict(type='mmaction.FormatShape', input_format='NCHW'))
 
 
-def build_methods(clips: Sequence[str], scratch: str) -> dict[str, Method]:
-    """Build the ways of reading the clips, by the names that the table gives them."""
+def build_methods(clips: Sequence[str], scratch: str) -> dict[str, tuple[Callable, int]]:
+    """Build the functions that read, given path and seed, and the number of pairs they return."""
     numbers = count()
 
     def first_opening(results: dict) -> dict | None:
-        # another folder each time, so that there never is an index
+        # another folder each time: there never is an index yet
         return VideoInit(index_dir=os.path.join(scratch, f'first_{next(numbers)}'))(results)
 
     indexed = VideoInit(index_dir=os.path.join(scratch, 'indexes'))
     # the first opening keeps the index that all later ones use
     for clip in clips:
         indexed(dict(filename=clip))['video_reader'].close()
-    decode, pairs = VideoDecode(), SampleFramePair(num_pairs=MANY_PAIRS)
+    stock = dict(type='mmaction.DecordInit'), SAMPLE_FRAMES, dict(type='mmaction.DecordDecode')
+    pairs, decode = SampleFramePair(num_pairs=MANY_PAIRS), VideoDecode()
     return {
-        STOCK: (_reading(dict(type='mmaction.DecordInit'), SAMPLE_FRAMES,
-                         dict(type='mmaction.DecordDecode')), 1),
+        STOCK: (_reading(*stock), 1),
         'this project': (_reading(VideoInit(), SAMPLE_FRAMES, decode), 1),
         'with index_dir, first opening': (_reading(first_opening, SAMPLE_FRAMES, decode), 1),
         'with index_dir': (_reading(indexed, SAMPLE_FRAMES, decode), 1),
         f'with index_dir, {MANY_PAIRS} pairs': (_reading(indexed, pairs, decode), MANY_PAIRS),
-        'packed frames': (_reading_packed(clips, scratch), IN_A_ROW),
-    }
+        'packed frames': (_reading_packed(clips, scratch), IN_A_ROW)}
 
 
 def _reading(*reading: dict | Callable[[dict], dict | None]) -> Callable[[str, int], dict]:
@@ -84,7 +75,6 @@ def _reading(*reading: dict | Callable[[dict], dict | None]) -> Callable[[str, i
         random.seed(seed)
         np.random.seed(seed)
         return pipeline(dict(filename=path, start_index=0, modality='RGB'))
-
     return read
 
 
@@ -96,16 +86,16 @@ def _reading_packed(clips: Sequence[str], scratch: str) -> Callable[[str, int], 
     for job in plan.jobs_left():
         plan.add(job, pack_video(job))
     build_index(plan.target, plan.names)
-    pipeline = Config.fromfile(PACKED_CONFIG).train_dataloader.dataset.pipeline
-    dataset = PackedFrameDataset(plan.target, pipeline)
+    config = Path(__file__).parents[1] / 'configs/_base_/datasets/k400_packed_frames.py'
+    dataset = PackedFrameDataset(
+        plan.target, Config.fromfile(config).train_dataloader.dataset.pipeline)
 
     def read(path: str, seed: int) -> None:
         first = clips.index(path)
-        # Several videos in a row, as in a worker of a data loader: right after a video was decoded
-        # by another method, the first finds none of its data in the processor's caches.
+        # Several videos in a row, as in a worker of a data loader: right after another method
+        # decoded a video, the first finds none of its data in the processor's caches.
         for number in range(first, first + IN_A_ROW):
             dataset[SampleIndex(number % len(clips), seed, number)]
-
     return read
 
 
@@ -141,18 +131,13 @@ def _rows(seconds: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
 
 
 def _compare(clips: Sequence[str], scratch: str) -> int:
-    """Compare frames read by number with a decode from the start; return how many.
-
-    Raises:
-        RuntimeError: A frame differs.
-    """
+    """Compare frames read by number with a decode from the start; return how many."""
     rng = np.random.default_rng(0)
-    store = IndexStore(os.path.join(scratch, 'indexes'))
-    compared = 0
+    store, compared = IndexStore(os.path.join(scratch, 'indexes')), 0
     for clip in clips:
         truth = [upright(frame) for frame in decode_all(clip)]
         for kept in (None, store):
-            numbers = rng.integers(0, len(truth), FRAMES_COMPARED).tolist()
+            numbers = rng.integers(0, len(truth), 8).tolist()
             with open_video(clip, store=kept) as reader:
                 frames = reader.get_frames(numbers)
             for number, frame in zip(numbers, frames, strict=True):

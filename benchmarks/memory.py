@@ -4,8 +4,7 @@ A variant is the config with other settings. Without --variant, these are compar
 the blocks of the encoder, of the decoder and of both, and decoding in chunks. On a GPU, the command
 also searches for the largest batch that fits.
 
-  python benchmarks/run.py memory configs/vicmae_vit-b16_k400.py --batch 256
-  python benchmarks/run.py memory configs/vicmae_vit-b16_k400.py \\
+  python benchmarks/run.py memory configs/vicmae_vit-b16_k400.py --batch 256 \\
       --variant '4 chunks' model.decoder_chunks=4 --variant '8 chunks' model.decoder_chunks=8
 """
 import argparse
@@ -17,13 +16,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepSpaces, add_device
+from vicmae_mm.commands.options import KeepSpaces
 from vicmae_mm.utils.errors import InputError
 
-from .options import add_clock, add_config, add_number, read_config, select_device
+from .options import add_config, add_number, read_config, select_device
 from .output import doing, mib, print_machine, print_table, quiet_logs
 from .step_costs import MEMORY, StepCost, measure_steps, memory_of, or_none, peak_memory
-from .timing import CPU
 from .training_step import TrainingStep
 
 PLAIN = 'the config'
@@ -33,24 +31,19 @@ BATCH = {'cuda': 128, 'cpu': 4}
 class _Variant(KeepSpaces):
     """Collects ``NAME KEY=VALUE ...`` as ``{NAME: {KEY: VALUE}}``."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
-                 values: Any, option_string: str | None = None) -> None:
-        """Add a variant."""
-        found = argparse.Namespace(**{self.dest: None})
-        super().__call__(parser, found, values[1:], option_string)
-        variants = getattr(namespace, self.dest) or {}
-        setattr(namespace, self.dest, variants | {values[0]: getattr(found, self.dest)})
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        found = argparse.Namespace(variant=None)
+        super().__call__(parser, found, values[1:], option)
+        namespace.variant = (namespace.variant or {}) | {values[0]: found.variant}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_config(parser, clock=True)
     parser.add_argument('--batch', type=int, metavar='PAIRS',
                         help='pairs per step; default: {cuda}, on a CPU {cpu}'.format(**BATCH))
     parser.add_argument('--variant', nargs='+', action=_Variant, metavar=('NAME', 'KEY=VALUE'),
                         help='settings to compare with the config; may be given several times')
     add_number(parser, '--steps', 5, 'timed steps; 0 on a CPU: only count the memory')
-    add_clock(parser)
-    add_device(parser)
 
 
 @quiet_logs()
@@ -77,23 +70,20 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _usual_settings(cfg: Config) -> dict[str, dict]:
-    model = TrainingStep(cfg, 2, CPU).bare_model
+    model = TrainingStep(cfg, 2, torch.device('cpu')).bare_model
     if not model.with_neck:
-        raise InputError('The default variants save memory of a masked autoencoder, but the model '
-                         'of the config has no decoder: name your own, --variant NAME KEY=VALUE '
-                         '...')
+        raise InputError('The default variants are of a masked autoencoder, but the config has '
+                         'no decoder: name your own, --variant NAME KEY=VALUE ...')
     # each block by name: mmengine ignores a list of blocks
     encoder = [f'backbone.layers.{n}' for n in range(len(model.backbone.layers))]
     decoder = [f'neck.decoder_blocks.{n}' for n in range(len(model.neck.decoder_blocks))]
-    chunks = {'model.decoder_chunks': 4}
     return {
         'encoder checkpointed': dict(activation_checkpointing=encoder),
         'decoder checkpointed': dict(activation_checkpointing=decoder),
         'both checkpointed': dict(activation_checkpointing=encoder + decoder),
-        'decoder in 4 chunks': chunks,
-        'encoder checkpointed, decoder in 4 chunks': dict(
-            activation_checkpointing=encoder, **chunks),
-    }
+        'decoder in 4 chunks': {'model.decoder_chunks': 4},
+        'encoder checkpointed, decoder in 4 chunks': {
+            'activation_checkpointing': encoder, 'model.decoder_chunks': 4}}
 
 
 def _rows(variants: Mapping[str, Config], device: torch.device, batch: int,
@@ -120,11 +110,18 @@ def _scale(cfg: Config, device: torch.device, batch: int) -> tuple[float, int]:
     step.set_batch_size(batch)
     per_pair = (peak_memory(step) - half) / (batch - batch // 2)
 
+    def two_steps(pairs: int) -> bool:
+        step.set_batch_size(pairs)
+        for _ in range(2):
+            step()
+        torch.cuda.synchronize(device)
+        return True
+
     def fits(pairs: int) -> bool:
-        found = or_none(partial(_two_steps, step, pairs))
+        done = or_none(partial(two_steps, pairs))
         # gradients of a backward pass that was interrupted
         step.optim_wrapper.zero_grad()
-        return found is not None
+        return bool(done)
 
     largest, too_large = batch, 2 * batch
     while fits(too_large):
@@ -134,11 +131,3 @@ def _scale(cfg: Config, device: torch.device, batch: int) -> tuple[float, int]:
         middle = (largest + too_large) // 2
         largest, too_large = (middle, too_large) if fits(middle) else (largest, middle)
     return per_pair, largest
-
-
-def _two_steps(step: TrainingStep, pairs: int) -> bool:
-    step.set_batch_size(pairs)
-    for _ in range(2):
-        step()
-    torch.cuda.synchronize(step.device)
-    return True

@@ -5,17 +5,22 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepSpaces
+from vicmae_mm.commands.options import KeepSpaces, add_device
 from vicmae_mm.utils.errors import InputError
 
 from .timing import CLOCKS
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add ``config`` and ``--cfg-options``."""
+def add_config(parser: argparse.ArgumentParser, clock: bool = False) -> None:
+    """Add ``config``, ``--cfg-options``, ``--device`` and, with ``clock``, ``--clock``."""
     parser.add_argument('config', help='path of a config')
     parser.add_argument('--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
                         help='settings to replace in the config')
+    add_device(parser)
+    if clock:
+        parser.add_argument(
+            '--clock', choices=CLOCKS, default='wall',
+            help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
 
 
 def read_config(args: argparse.Namespace) -> Config:
@@ -43,19 +48,8 @@ def check_positive(args: argparse.Namespace, *names: str) -> None:
             raise InputError(f'--{name.replace("_", "-")} {smallest}: must be above 0.')
 
 
-def add_clock(parser: argparse.ArgumentParser) -> None:
-    """Add ``--clock``, the name of a :class:`Clock`."""
-    parser.add_argument(
-        '--clock', choices=CLOCKS, default='wall',
-        help="on a CPU: 'cpu' is the process's own time, for a machine shared with others")
-
-
 def select_device(name: str) -> torch.device:
-    """Return the device; a GPU becomes the current one, whose queue events are recorded in.
-
-    Raises:
-        ValueError: It is neither the CPU nor a CUDA GPU.
-    """
+    """Return the CPU or a GPU, which becomes the current one: events go to its queue."""
     device = torch.device(name)
     if device.type not in ('cpu', 'cuda'):
         raise InputError(f'--device {name}: nothing can be measured on it; give cpu or cuda.')

@@ -31,12 +31,9 @@ def print_machine(*packages: str) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a Markdown table; nothing if there are no rows.
+    """Print a Markdown table whose columns fit a list of rows.
 
-    Args:
-        header: Column names.
-        rows: The columns fit a list. An iterator's rows are printed one by one as soon as they
-            exist, in columns as wide as the header: what interrupts the command comes after them.
+    Rows of an iterator are printed as soon as they exist, in columns as wide as the header.
     """
     fitted = rows if isinstance(rows, list) else []
     widths = [max(len(str(row[i])) for row in (header, *fitted)) for i in range(len(header))]

@@ -21,12 +21,12 @@ def main() -> None:
     """Run one command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest='command', required=True)
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
     for name in COMMANDS:
         module = import_module(f'benchmarks.{name}')
-        summary = (module.__doc__ or '').splitlines()[0].rstrip('.')
-        command = commands.add_parser(name, help=summary, description=module.__doc__,
-                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+        command = commands.add_parser(
+            name, help=(module.__doc__ or '').splitlines()[0], description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args()

@@ -5,36 +5,35 @@ on made-up frame pairs that are already on the device; reading data is not inclu
 trains on single frames, such as MAE's, gets pairs too. The share of the device's peak refers to
 large matrix products measured in the same run.
 
-  python benchmarks/run.py step configs/vicmae_vit-b16_k400.py --batch 256 512 --compile
+  python benchmarks/run.py step configs/vicmae_vit-b16_k400.py --batch 256 512 --gpus 1 2 --compile
   python benchmarks/run.py step configs/vicmae_vit-b16_k400.py --baseline \\
       --cfg-options model.backbone.mask_ratio=0.5
-  python benchmarks/run.py step configs/vicmae_vit-b16_k400.py --gpus 1 2 8
 """
 import argparse
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from torch.profiler import ProfilerActivity, profile
 
-from vicmae_mm.commands.options import add_device
 from vicmae_mm.utils.errors import InputError
 
-from .options import add_clock, add_config, add_number, check_positive, read_config, select_device
+from .options import add_config, add_number, check_positive, read_config, select_device
 from .output import doing, mib, print_machine, print_table, quiet_logs
 from .step_costs import MEMORY, measure_peak, measure_steps, memory_of, or_none, run_processes
-from .step_profile import time_parts, top_operations, warm_step
-from .timing import Clock
-from .training_step import count_flops, mmpretrain_mae, with_compilation, without_contrast
+from .timing import Clock, PartTimer
+from .training_step import TrainingStep, count_flops, mmpretrain_mae, with_compile, without_contrast
 
 BASELINE, SAME_WORK, OURS = 'mmpretrain MAE', 'without contrast', 'the config'
 CPU_BATCH = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_config(parser, clock=True)
     parser.add_argument(
         '--batch', nargs='+', type=int, metavar='PAIRS',
         help=f"pairs per process; default: the config's, on a CPU {CPU_BATCH}")
@@ -46,8 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'and the config without its contrastive part, interleaved')
     parser.add_argument(
         '--profile', action='store_true', help='show where the time goes, at the first batch size')
-    add_clock(parser)
-    add_device(parser)
 
 
 @quiet_logs()
@@ -60,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError('--clock cpu works for one process on a CPU: drop --clock, or --device '
                          'and --gpus.')
     cfg = read_config(args)
-    ours = with_compilation(cfg) if args.compile else cfg
+    ours = with_compile(cfg) if args.compile else cfg
     cfgs = {OURS: ours}
     if args.baseline:
         cfgs = {BASELINE: mmpretrain_mae(cfg), SAME_WORK: without_contrast(ours), **cfgs}
@@ -75,29 +72,20 @@ def run(args: argparse.Namespace) -> None:
         f'{name} {count / 1e9:.4g} GFLOP' for name, count in flops.items()), flush=True)
     notes: list[str] = []
     # padded, because the rows are printed one by one
-    header = ['step of         ', 'processes', 'pairs each', 'pairs/s      ',
-              'ms a step (quartiles) ', 'TFLOP/s  ', 'of peak', MEMORY[device.type],
-              'speed / MAE', 'memory / MAE']
+    header = [
+        'step of         ', 'processes', 'pairs each', 'pairs/s      ', 'ms a step (quartiles) ',
+        'TFLOP/s  ', 'of peak', MEMORY[device.type], 'speed / MAE', 'memory / MAE']
     try:
         print_table(header, _rows(args, device, cfgs, peak.flops, flops, notes))
     finally:
-        print(*notes, sep='\n', end='\n' if notes else '', flush=True)
+        print(''.join(notes), end='', flush=True)
     if args.profile:
         _print_profile(ours, device, args.batch[0], args.steps, clock)
 
 
 def _rows(args: argparse.Namespace, device: torch.device, cfgs: Mapping[str, Config],
           peak: float, flops: Mapping[str, float], notes: list[str]) -> Iterator[list[object]]:
-    """Measure the models for each number of processes and batch size.
-
-    Args:
-        args: The command's options.
-        device: Where.
-        cfgs: Of the models.
-        peak: FLOP/s of the device.
-        flops: Per pair, of each model.
-        notes: Gets a line per measurement in which anything was compiled.
-    """
+    """Measure the models; ``notes`` gets a line per measurement that compiled anything."""
     for processes, batch in itertools.product(args.gpus, args.batch):
         options = (cfgs, batch, args.steps, args.clock)
         with doing(f'{args.steps} steps of {batch} pairs in {processes} process(es)'):
@@ -108,7 +96,7 @@ def _rows(args: argparse.Namespace, device: torch.device, cfgs: Mapping[str, Con
                       for name, cost in costs.items() if cost is not None}
         if args.compile or (compilation and compilation.graphs):
             notes.append(f'compiling, {processes} x {batch} pairs: '
-                         f'{compilation or "out of memory"}')
+                         f'{compilation or "out of memory"}\n')
         baseline, pairs = costs.get(BASELINE), processes * batch
         for name, cost in costs.items():
             if cost is None:
@@ -126,10 +114,67 @@ def _rows(args: argparse.Namespace, device: torch.device, cfgs: Mapping[str, Con
                        f'{memory[name] / memory[BASELINE]:.3f}'])]
 
 
+def time_parts(step: TrainingStep, rounds: int, clock: Clock) -> dict[str, float]:
+    """Return the median milliseconds of each part; the step cannot be used afterwards."""
+    timer = PartTimer(clock)
+
+    def watch(owner: object, method: str, name: str) -> None:
+        if hasattr(owner, method):  # depends on the kind of model
+            setattr(owner, method, timer.wrap(getattr(owner, method), name))
+
+    # what is inside a compiled graph cannot be timed: fewer parts, and other names
+    compiled = step.compiled
+    model = step.bare_model
+    watch(model.data_preprocessor, 'forward', 'preprocessing')
+    masked = hasattr(model.backbone, 'encode_visible')
+    watch(model.backbone, 'forward', 'masking' if masked else 'encoder')
+    watch(model.backbone, 'encode_visible',
+          'encoder' if compiled else 'encoder: patch embedding, norms')
+    watch(model, 'hidden_patch_loss', 'decoder, targets, loss' if compiled
+          else 'decoder: embedding, norms, prediction; targets, loss')
+    watch(model, '_contrast_loss', 'pooling, projector, contrast, monitors')
+    if not compiled:
+        for name, blocks in (('encoder', getattr(model.backbone, 'layers', ())),
+                             ('decoder', getattr(model.neck, 'decoder_blocks', ()))):
+            for block in blocks:
+                watch(block.attn, 'forward', f'{name}: attention')
+                watch(block.ffn, 'forward', f'{name}: MLP')
+    for method, name in ('backward', 'backward'), ('step', 'optimizer'), ('zero_grad', 'optimizer'):
+        watch(step.optim_wrapper, method, name)
+    spans = [timer.measure(step) for _ in range(rounds + 1)][1:]
+    names = dict.fromkeys(name for span in spans for name in span)
+    return {name: 1000 * float(torch.tensor([span[name] for span in spans]).median())
+            for name in names}
+
+
+def top_operations(step: TrainingStep, count: int = 15, rounds: int = 2) -> list[tuple]:
+    """Find the kernels of a GPU, or operations of a CPU, that take the most time of their own."""
+    on_gpu = step.device.type == 'cuda'
+    activities = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
+    with warnings.catch_warnings():
+        # about cycles, which only matter to a profiler with a schedule
+        warnings.simplefilter('ignore')
+        with profile(activities=activities) as profiler:
+            for _ in range(rounds):
+                step()
+    events = profiler.key_averages()
+    attribute = 'self_cpu_time_total'
+    if on_gpu:  # renamed in torch 2.4
+        renamed = hasattr(events[0], 'self_device_time_total')
+        attribute = 'self_device_time_total' if renamed else 'self_cuda_time_total'
+    # on a GPU's timeline, annotations cover the kernels and would count twice
+    spans = [(event.key, event.count / rounds, getattr(event, attribute) / 1000 / rounds)
+             for event in events if not (on_gpu and getattr(event, 'is_user_annotation', False))]
+    total = sum(milliseconds for _, _, milliseconds in spans)
+    spans.sort(key=lambda span: -span[2])
+    # name, calls per step, milliseconds per step, share of the total
+    return [(*span, span[2] / total) for span in spans[:count]]
+
+
 def _print_profile(cfg: Config, device: torch.device, batch: int, rounds: int,
                    clock: Clock) -> None:
-    step = or_none(partial(warm_step, cfg, device, batch))
-    if step is None:
+    step = or_none(partial(TrainingStep, cfg, batch, device))
+    if step is None or or_none(lambda: [step() for _ in range(3)]) is None:
         print(f'profile, {batch} pairs: out of memory')
         return
     operations = top_operations(step)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +23,8 @@ from .output import quiet_logs
 from .timing import CPU, Clock, interleave, median_seconds
 from .training_step import TrainingStep, fake_tensors, without_hooks
 
-# what is measured as memory
 MEMORY = {'cuda': 'peak memory, MiB', 'cpu': 'activations and gradients, MiB'}
-WARM_UP = 2  # further steps: only after the first one is memory laid out as in all that follow
 MATRIX_SIZES = {'cuda': (4096, 8192, 16384), 'cpu': (512, 1024, 2048)}
-Result = TypeVar('Result')
 
 
 @dataclass(frozen=True)
@@ -77,33 +74,21 @@ class Compilation:
 @quiet_logs()
 def measure_steps(device: torch.device, cfgs: Mapping[str, Config], batch_size: int, rounds: int,
                   clock: str = 'wall') -> tuple[dict[str, StepCost | None], Compilation]:
-    """Measure the training steps of several models, interleaved.
+    """Measure the training steps of several models, interleaved; and compiling them.
 
-    Args:
-        device: Where they run.
-        cfgs: Of :class:`TrainingStep`, by name.
-        batch_size: Pairs per process.
-        rounds: Timed steps per model.
-        clock: Name of a :class:`Clock`.
-
-    Returns:
-        Each model's cost, None if it did not fit on the GPU; and what compiling cost.
+    The cost of a model is None if it did not fit on the GPU.
     """
     # graphs kept from another batch size would make dynamo compile for dynamic sizes
     torch._dynamo.reset()
     counters.clear()
-    steps: dict[str, TrainingStep] = {}
-    memory: dict[str, int | None] = {}
-    compiling = 0.
-    for name, cfg in cfgs.items():
-        ready = or_none(partial(_warm_up, device, cfg, batch_size))
-        if ready is not None:
-            steps[name], memory[name], first_step = ready
-            compiling += first_step * steps[name].compiled
+    ready = {name: or_none(partial(_warm_up, device, cfg, batch_size))
+             for name, cfg in cfgs.items()}
+    steps = {name: found[0] for name, found in ready.items() if found}
+    compiling = sum(found[2] for found in ready.values() if found and found[0].compiled)
     graphs = counters['stats']['unique_graphs']
     seconds = or_none(partial(interleave, steps, Clock(clock, device), rounds)) or {}
-    costs = {name: StepCost(seconds[name], memory[name]) if name in seconds else None
-             for name in cfgs}
+    costs = {name: StepCost(seconds[name], found[1]) if name in seconds else None
+             for name, found in ready.items()}
     return costs, Compilation(compiling, graphs, sum(counters['graph_break'].values()),
                               counters['stats']['unique_graphs'] - graphs)
 
@@ -125,14 +110,14 @@ def _warm_up(device: torch.device, cfg: Config,
 def peak_memory(step: TrainingStep) -> int:
     """Measure the bytes allocated on the GPU during a step, at the peak."""
     torch.cuda.reset_peak_memory_stats(step.device)
-    for _ in range(WARM_UP):
+    # two: only after the first step of a size is memory laid out as in all that follow
+    for _ in range(2):
         step()
     return torch.cuda.max_memory_allocated(step.device)
 
 
 def memory_of(cost: StepCost, cfg: Config, batch_size: int) -> int:
-    """Return the peak bytes of a step, on a GPU with the model's parameters, else without."""
-    # a CPU keeps no statistics of its memory
+    """Return the peak bytes of a step; a CPU keeps no statistics, so they are counted for it."""
     return count_peak_bytes(cfg, batch_size) if cost.memory is None else cost.memory
 
 
@@ -145,12 +130,8 @@ def count_peak_bytes(cfg: Config, batch_size: int) -> int:
     return live.peak
 
 
-def or_none(function: Callable[[], Result]) -> Result | None:
-    """Call the function; if the GPU runs out of memory, free what it held and return None.
-
-    Raises:
-        torch.cuda.OutOfMemoryError: In one of several processes.
-    """
+def or_none(function: Callable[[], Any]) -> Any:
+    """Call the function; if the GPU runs out of memory, free what it held and return None."""
     try:
         return function()
     except torch.cuda.OutOfMemoryError:
@@ -166,12 +147,7 @@ def or_none(function: Callable[[], Result]) -> Result | None:
 def run_processes(function: Callable, count: int, device_type: str, *args: Any) -> Any:
     """Call ``function(device, *args)`` in a group of processes; return rank 0's result.
 
-    With ``'cuda'``, each process has a GPU, joined by NCCL; with ``'cpu'``, it is gloo and the
-    cores are divided among the processes. Arguments and result are pickled.
-
-    Raises:
-        torch.cuda.OutOfMemoryError: A process ran out of GPU memory; the others are ended.
-        ProcessRaisedException: A process raised something else.
+    On GPUs, each process has one, joined by NCCL; on a CPU, they share the cores, joined by gloo.
     """
     context = multiprocessing.get_context('forkserver')
     # importing torch and the libraries takes seconds: once for all processes

@@ -14,23 +14,20 @@ import torch
 from torch.utils.data import DataLoader
 
 CPU = torch.device('cpu')
-CLOCKS: dict[str, Callable[[], float]] = {
-    # CPU time of this process in all threads, without child processes. Other programs on the
-    # same machine hardly change it; wall time is what a user waits for.
-    'cpu': time.process_time,
-    'wall': time.perf_counter,
-}
+# Other programs hardly change the CPU time of this process, in which child processes are not
+# included; wall time is what a user waits for.
+CLOCKS: dict[str, Callable[[], float]] = {'cpu': time.process_time, 'wall': time.perf_counter}
 REST = 'everything else'
 
 
 class Clock:
-    """Takes time stamps: on a GPU, events in its queue; else those of one of :data:`CLOCKS`."""
+    """One of :data:`CLOCKS`; on a GPU, events in its queue instead."""
 
     def __init__(self, name: str = 'wall', device: torch.device = CPU) -> None:
         self._on_gpu, self._now = device.type == 'cuda', CLOCKS[name]
 
     def stamp(self) -> Any:
-        """Return the time now, or record an event."""
+        """Return a time stamp."""
         if not self._on_gpu:
             return self._now()
         # Not waited for: Python runs ahead of the GPU between two steps, as it does in training.
@@ -39,7 +36,7 @@ class Clock:
         return event
 
     def seconds(self, start: Any, end: Any) -> float:
-        """Return the seconds between two stamps, once the GPU has reached the second."""
+        """Return the seconds between two stamps; a GPU is waited for."""
         if not self._on_gpu:
             return end - start
         end.synchronize()
@@ -48,16 +45,9 @@ class Clock:
 
 def interleave(methods: Mapping[str, Callable[..., object]], clock: Clock, rounds: int = 1,
                calls: Sequence[tuple] = ((), )) -> dict[str, np.ndarray]:
-    """Time all methods on the same calls, in a random order of methods for each call.
+    """Time all methods on the same calls (their arguments), in a random order for each call.
 
-    Args:
-        methods: Functions by name.
-        clock: Takes the time.
-        rounds: How often each call is timed.
-        calls: Arguments of each call.
-
-    Returns:
-        Seconds (rounds * len(calls),) of each method, in the same order of calls.
+    Returns the seconds (rounds * len(calls),) of each method, in the same order of calls.
     """
     order = np.random.default_rng(0)
     # not timed: what a method does only in its first call
@@ -73,8 +63,7 @@ def interleave(methods: Mapping[str, Callable[..., object]], clock: Clock, round
             for name, pairs in stamps.items()}
 
 
-def median_seconds(functions: Sequence[Callable[[], object]], clock: Clock,
-                   rounds: int) -> list[float]:
+def median_seconds(functions: Sequence[Callable], clock: Clock, rounds: int) -> list[float]:
     """Return the median time of each function, timed interleaved."""
     methods = {str(number): function for number, function in enumerate(functions)}
     return [float(np.median(times)) for times in interleave(methods, clock, rounds).values()]
@@ -111,14 +100,14 @@ class PartTimer:
         return timed
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds of each part so far, in the order in which they began."""
+        """Return the seconds of each part so far."""
         seconds: dict[str, float] = defaultdict(float)
         for (name, start), (_, end) in pairwise(self._marks):
             seconds[name] += self._clock.seconds(start, end)
         return seconds
 
     def measure(self, function: Callable[[], object]) -> dict[str, float]:
-        """Return the seconds of each part of a call, and as :data:`REST` outside of them."""
+        """Return the seconds of each part of a call, and of the :data:`REST`."""
         self._marks.clear()
         self._mark()
         function()
@@ -138,15 +127,12 @@ class Delivery:
 @torch.no_grad()
 def deliver(loader: DataLoader, receive: Callable[[dict], Any], batches: int | None = None,
             seconds: float = float('inf')) -> Delivery:
-    """Take batches as fast as they come.
+    """Take batches as fast as they come, and ``receive`` each.
 
-    Args:
-        loader: With workers. The first batch of each contains its start, and is not measured.
-        receive: What is done with a batch.
-        batches: How many are measured, at most.
-        seconds: After this time, no further round of all workers begins.
+    At most ``batches`` are measured, and no further round of all workers after ``seconds``.
     """
     taken = iter(loader)
+    # not measured: the first batch of each worker, which contains its start
     results = [receive(batch) for batch in islice(taken, loader.num_workers)]
     before = _clocks()
     for count, batch in enumerate(islice(taken, batches), 1):
@@ -176,9 +162,8 @@ def children_seconds() -> float:
         pid = int(file.parent.name)
         parents[pid] = int(fields[1])
         seconds[pid] = sum(map(int, fields[11:15])) / os.sysconf('SC_CLK_TCK')
-    below: set[int] = set()
-    found = {os.getpid()}
+    ended, found = os.times(), {os.getpid()}
+    total = ended.children_user + ended.children_system
     while found := {pid for pid, parent in parents.items() if parent in found}:
-        below |= found
-    ended = os.times()
-    return ended.children_user + ended.children_system + sum(seconds[pid] for pid in below)
+        total += sum(seconds[pid] for pid in found)
+    return total

@@ -32,26 +32,15 @@ from vicmae_mm.models import ViCMAE
 from vicmae_mm.registry import HOOKS, MODELS
 from vicmae_mm.utils.errors import InputError
 
-from .timing import CPU
-
 COMPILE = 'vicmae_mm.CompileHook'
-PAIRS = 2  # the fewest that contrast and BatchNorm work with
 
 
 class TrainingStep:
     """Model and optimizer of a config, built as the runner builds them; a call is one step.
 
-    The frames are on the device already. ContrastWeightHook does not run: the contrast is always
-    on, as it is after the first epochs.
-
-    Args:
-        cfg: Settings of model, optimizer, precision, checkpointing and distribution apply as in
-            the runner; of the hooks, ``CompileHook`` and ``PackedAttentionHook``.
-        batch_size: Pairs per process.
-        device: Where it runs.
-
-    Raises:
-        ValueError: The model is not one of pre-training.
+    ``batch_size`` pairs are on the device already. Of the hooks, only ``CompileHook`` and
+    ``PackedAttentionHook`` run: without ContrastWeightHook the contrast is on, as it is after the
+    first epochs.
     """
 
     def __init__(self, cfg: Config, batch_size: int, device: torch.device) -> None:
@@ -61,9 +50,18 @@ class TrainingStep:
         gc.collect()
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         self.device = device
-        self.bare_model: Any = _build_model(cfg, device).train()
+        model_cfg = dict(cfg.model)
+        if cfg.get('data_preprocessor'):
+            model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+        model: Any = MODELS.build(model_cfg).to(device)
+        if not isinstance(model, (ViCMAE, MAE)):
+            raise InputError(f'The model of the config is {type(model).__name__}, but only steps '
+                             'of pre-training are measured: give a config of vicmae_mm.ViCMAE.')
+        model.init_weights()
+        several = get_world_size() > 1
+        self.bare_model: Any = (model if several else revert_sync_batchnorm(model)).train()
         self.model: Any = self.bare_model
-        if get_world_size() > 1:
+        if several:
             wrapper = cfg.get('model_wrapper_cfg') or dict(
                 broadcast_buffers=False,
                 find_unused_parameters=cfg.get('find_unused_parameters', False))
@@ -106,24 +104,12 @@ class TrainingStep:
         self.bare_model.parse_losses(losses)[0].backward()
 
 
-def _build_model(cfg: Config, device: torch.device) -> nn.Module:
-    model_cfg = dict(cfg.model)
-    if cfg.get('data_preprocessor'):
-        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model: Any = MODELS.build(model_cfg).to(device)
-    if not isinstance(model, (ViCMAE, MAE)):
-        raise InputError(f'The model of the config is {type(model).__name__}, but only steps of '
-                         'pre-training are measured: give a config of vicmae_mm.ViCMAE.')
-    model.init_weights()
-    return model if get_world_size() > 1 else revert_sync_batchnorm(model)
-
-
 def _hook_cfgs(cfg: Config) -> list[dict]:
     hooks = [*cfg.get('default_hooks', {}).values(), *cfg.get('custom_hooks', [])]
     return [hook for hook in hooks if hook]
 
 
-def with_compilation(cfg: Config) -> Config:
+def with_compile(cfg: Config) -> Config:
     """Return the config with its own ``CompileHook``, or with one added."""
     cfg = Config(cfg.to_dict())
     if not any(hook['type'] == COMPILE for hook in _hook_cfgs(cfg)):
@@ -160,34 +146,28 @@ def mmpretrain_mae(cfg: Config) -> Config:
     undecayed = ('ln', 'bias', 'pos_embed', 'mask_token', 'cls_token')
     optim_wrapper['paramwise_cfg'] = dict(
         custom_keys={name: dict(decay_mult=0.0) for name in undecayed})
+    model = dict(type='mmpretrain.MAE', backbone=stock(MAEViT, cfg.model.backbone),
+                 neck=stock(MAEPretrainDecoder, cfg.model.decoder), head=cfg.model.head,
+                 init_cfg=cfg.model.get('init_cfg'))
     return Config(dict(
-        default_scope='mmpretrain',
-        custom_imports=cfg.get('custom_imports'),
+        default_scope='mmpretrain', custom_imports=cfg.get('custom_imports'), model=model,
         data_preprocessor=stock(SelfSupDataPreprocessor, cfg.get('data_preprocessor') or {}),
-        find_unused_parameters=False,
-        model=dict(
-            type='mmpretrain.MAE',
-            backbone=stock(MAEViT, cfg.model.backbone),
-            neck=stock(MAEPretrainDecoder, cfg.model.decoder),
-            head=cfg.model.head,
-            init_cfg=cfg.model.get('init_cfg')),
-        optim_wrapper=optim_wrapper))
+        find_unused_parameters=False, optim_wrapper=optim_wrapper))
 
 
 def count_flops(cfg: Config) -> float:
-    """Count the operations of matrix products in a forward and backward pass, per pair.
+    """Count the operations of matrix products of a step, per pair; a multiply-add is two.
 
-    A multiply-add is two. The similarities of the contrast, whose number grows with the square of
-    the batch, are those of 2 pairs.
+    The similarities of the contrast, which grow with the square of the batch, are those of 2 pairs.
     """
     cfg = without_hooks(cfg)
     # What is computed twice to save memory counts once: a share of the peak is of useful work.
     cfg.activation_checkpointing = None
     if 'decoder_chunks' in cfg.model:
         cfg.model.decoder_chunks = 1
-    step = TrainingStep(cfg, PAIRS, CPU)
-    # The counter only knows attention on a CPU as plain matrix products.
-    # torch.nn.attention.sdpa_kernel would select them too, but only since torch 2.3.
+    # the fewest pairs that contrast and BatchNorm work with
+    step = TrainingStep(cfg, 2, torch.device('cpu'))
+    # the counter only knows attention on a CPU as plain matrix products
     before = torch.backends.cuda.flash_sdp_enabled()
     torch.backends.cuda.enable_flash_sdp(False)
     try:
@@ -195,23 +175,19 @@ def count_flops(cfg: Config) -> float:
             step.forward_backward()
     finally:
         torch.backends.cuda.enable_flash_sdp(before)
-    return counter.get_total_flops() / PAIRS
+    return counter.get_total_flops() / 2
 
 
 class LiveBytes(TorchDispatchMode):
-    """Count the bytes of the tensors made within a ``with`` block, while they live.
+    """Counts the bytes of the tensors made within a ``with`` block, at most ``peak`` at a time.
 
     Buffers inside an operation, tensors made before and those in ``uncounted`` are not included.
-    ``peak`` is the most at any time.
-
-    Raises:
-        ImportError: torch is older than 2.4.
     """
 
     def __init__(self, uncounted: Iterable[Tensor] = ()) -> None:
         if digit_version(torch.__version__) < digit_version('2.4.0'):
-            raise ImportError(f'torch {torch.__version__} does not report when memory is freed: '
-                              'counting bytes, as is done on a CPU, needs torch 2.4 or later.')
+            raise ImportError(f'torch {torch.__version__} does not report freed memory: counting '
+                              'bytes, as is done on a CPU, needs torch 2.4 or later.')
         super().__init__()
         self.peak = self._now = 0
         # kept: if one were freed, a new storage could get its number
@@ -237,7 +213,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def _storages(tree: Any) -> dict[int, torch.UntypedStorage]:
-    """The storages of all tensors in a tree, by numbers that are unique while they live."""
+    """Storages of all tensors in a tree, by numbers that are unique while they live."""
     tensors = [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
     return {tensor.untyped_storage()._cdata: tensor.untyped_storage() for tensor in tensors}
 
@@ -245,6 +221,6 @@ def _storages(tree: Any) -> dict[int, torch.UntypedStorage]:
 @contextmanager
 def fake_tensors(model: nn.Module) -> Iterator[LiveBytes]:
     """Make all tensors fake, without values; count the bytes of all but the model's."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        with LiveBytes(map(mode.from_tensor, [*model.parameters(), *model.buffers()])) as live:
-            yield live
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, LiveBytes(
+            map(mode.from_tensor, [*model.parameters(), *model.buffers()])) as live:
+        yield live

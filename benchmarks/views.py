@@ -4,21 +4,19 @@ Cuts clips out of videos, encodes them like Kinetics (short side 256, x264, crf 
 views of a config's test_dataloader from them: as the config says, and with mmaction2's own dataset,
 transforms (DecordInit, DecordDecode, ThreeCrop, FormatShape) and data preprocessor. Compares the
 views, then prints where a worker's time goes and what the data loader of each delivers. Clips are
-in memory, as the system caches files.
-
-With --model, the config's model with random weights predicts as well, and the scores are compared.
-On a CPU, most models take far longer than any data; --cfg-options can make one small.
+in memory, as the system caches files. With --model, the config's model with random weights predicts
+as well, and the scores are compared; on a CPU, --cfg-options can make it small enough.
 
   C=configs/transfer/kinetics400/finetune_vit-b16_16x4.py
   python benchmarks/run.py views $C data/kinetics400/videos_val --workers 8 --model
-  python benchmarks/run.py views $C a.mp4 b.mp4 --model --device cpu \\
-      --cfg-options model.backbone.arch=deit-tiny model.backbone.patch_size=112 \\
-      model.cls_head.in_channels=192
+  python benchmarks/run.py views $C a.mp4 b.mp4 --model --device cpu --cfg-options \\
+      model.backbone.arch=deit-tiny model.backbone.patch_size=112 model.cls_head.in_channels=192
 """
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -31,7 +29,6 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
-from vicmae_mm.commands.options import add_device
 from vicmae_mm.registry import MODELS, TRANSFORMS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
@@ -47,8 +44,7 @@ STOCK, OURS = 'mmaction2', 'the config'
 STAGES = {  # of transforms; any other one samples frames
     'DecordInit': 'open', 'VideoInit': 'open', 'DecordDecode': 'decode', 'VideoDecode': 'decode',
     'Resize': 'resize', 'ThreeCrop': 'views', 'FormatShape': 'views', 'PackActionInputs': 'views',
-    'PackViews': 'views',
-}
+    'PackViews': 'views'}
 # what mmaction2 has in the place of a transform of this project
 STOCK_STEPS: dict[str, Callable[[dict], list[dict]]] = {
     'vicmae_mm.VideoInit': lambda step: [dict(type='mmaction.DecordInit')],
@@ -57,23 +53,20 @@ STOCK_STEPS: dict[str, Callable[[dict], list[dict]]] = {
         *_stock_steps(step.get('transforms', ())),
         dict(type='mmaction.ThreeCrop', crop_size=step['crop_size']),
         dict(type='mmaction.FormatShape', input_format=step.get('input_format', 'NCTHW')),
-        dict(type='mmaction.PackActionInputs', meta_keys=step.get('meta_keys', ()))],
-}
-_VIDEOS_PER_WORKER = 4  # at least, so that starting and ending hardly count
+        dict(type='mmaction.PackActionInputs', meta_keys=step.get('meta_keys', ()))]}
 
 
 class ViewReader:
     """The way from videos to a model's input: the config's, or with ``stock`` mmaction2's."""
 
     def __init__(self, cfg: Config, list_file: str, stock: bool, device: str) -> None:
-        dataset = dict(cfg.test_dataloader.dataset)
-        preprocessor = dict(cfg.model.data_preprocessor)
+        dataset, preprocessor = cfg.test_dataloader.dataset, dict(cfg.model.data_preprocessor)
         if stock:
             dataset = dict(type='mmaction.VideoDataset', test_mode=True,
-                           pipeline=stock_pipeline(dataset['pipeline']))
+                           pipeline=stock_pipeline(dataset.pipeline))
             preprocessor['type'] = 'mmaction.ActionDataPreprocessor'
-        dataset.update(ann_file=list_file, data_root='', data_prefix=dict(video=''))
-        self.loader_cfg = dict(cfg.test_dataloader, dataset=dataset)
+        self.loader_cfg = dict(cfg.test_dataloader, dataset=dict(
+            dataset, ann_file=list_file, data_root='', data_prefix=dict(video='')))
         self.preprocessor = MODELS.build(preprocessor).to(device)
 
     def pipeline(self) -> Compose:
@@ -99,30 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workers', type=int, metavar='N',
                         help='of the data loaders; default: one for each core but one')
     parser.add_argument('--model', action='store_true', help="predict with the config's model")
-    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = _prepare_config(args)
-    print_machine('mmaction2', 'decord', 'av', 'opencv-python')
-    with TemporaryDirectory() as scratch:
-        pieces = cut_pieces(args.videos, scratch, args.clips, args.seconds)
-        clips = encode(pieces, os.path.join(scratch, 'clips'), args.gop)
-        times = -(-_VIDEOS_PER_WORKER * args.workers // len(clips))
-        list_file = os.path.join(scratch, 'list.txt')
-        with open(list_file, 'w') as file:
-            file.writelines(f'{clip} 0\n' for clip in clips * times)
-        readers = {name: ViewReader(cfg, list_file, name == STOCK, args.device)
-                   for name in (STOCK, OURS)}
-        print(f'{len(clips)} clips of {args.seconds:g} s, GOP {args.gop}, {args.workers} workers. '
-              f'{_compare_views(readers, clips)}\n')
-        _print_stages(readers, clips, args.rounds)
-        print()
-        _print_deliveries(readers, cfg, args)
-
-
-def _prepare_config(args: argparse.Namespace) -> Config:
-    """Read the config; set up its ``test_dataloader`` and this process."""
     args.workers = args.workers or max(1, num_cores() - 1)
     check_positive(args, 'gop', 'clips', 'rounds', 'workers', 'seconds')
     cfg = read_config(args)
@@ -132,7 +104,21 @@ def _prepare_config(args: argparse.Namespace) -> Config:
     cfg.test_dataloader.update(batch_size=1, num_workers=args.workers, persistent_workers=False)
     set_multi_processing(**cfg.get('env_cfg', {}).get('mp_cfg', {}))
     cv2.setNumThreads(1)
-    return cfg
+    print_machine('mmaction2', 'decord', 'av', 'opencv-python')
+    with TemporaryDirectory() as scratch:
+        pieces = cut_pieces(args.videos, scratch, args.clips, args.seconds)
+        clips = encode(pieces, os.path.join(scratch, 'clips'), args.gop)
+        # at least 4 per worker, so that starting and ending hardly count
+        times = -(-4 * args.workers // len(clips))
+        list_file = os.path.join(scratch, 'list.txt')
+        Path(list_file).write_text(''.join(f'{clip} 0\n' for clip in clips * times))
+        readers = {name: ViewReader(cfg, list_file, name == STOCK, args.device)
+                   for name in (STOCK, OURS)}
+        print(f'{len(clips)} clips of {args.seconds:g} s, GOP {args.gop}, {args.workers} workers. '
+              f'{_compare_views(readers, clips)}\n')
+        _print_stages(readers, clips, args.rounds)
+        print()
+        _print_deliveries(readers, cfg, args)
 
 
 def _read(pipeline: Compose, clip: str) -> Any:
@@ -155,23 +141,21 @@ def _compare_views(readers: Mapping[str, ViewReader], clips: Sequence[str]) -> s
 
 def _print_stages(readers: Mapping[str, ViewReader], clips: Sequence[str], rounds: int) -> None:
     """Print the CPU time of the transforms, run in this process."""
-    timers = {name: PartTimer(Clock('cpu')) for name in readers}
-    methods = {}
+    timers, methods = {}, {}
     for name, reader in readers.items():
-        pipeline = reader.pipeline()
+        pipeline, timers[name] = reader.pipeline(), PartTimer(Clock('cpu'))
         watch_pipeline(timers[name], pipeline)
         methods[name] = partial(_read, pipeline)
     seconds = interleave(methods, Clock('cpu'), rounds, [(clip, ) for clip in clips])
     stages = {stage: dict.fromkeys(readers, 0.)
               for stage in ('open', 'sample', 'decode', 'resize', 'views')}
+    # the first clip is read once more
+    runs = len(clips) * rounds + 1
     for name, timer in timers.items():
-        parts = timer.seconds()
-        # outside of the transforms is what was timed in turn with them
-        del parts[REST]
-        for transform, spent in parts.items():
-            # the first clip was read once more
-            stages[STAGES.get(transform.split(' > ')[-1], 'sample')][name] += spent / (
-                len(clips) * rounds + 1)
+        for transform, spent in timer.seconds().items():
+            # the rest is the time between two calls
+            if transform != REST:
+                stages[STAGES.get(transform.split(' > ')[-1], 'sample')][name] += spent / runs
     rows = [(stage, *(f'{1000 * spent[name]:.1f}' for name in readers), '')
             for stage, spent in stages.items()]
     rows.append(('all, median', *(f'{1000 * np.median(seconds[name]):.1f}' for name in readers),

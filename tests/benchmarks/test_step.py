@@ -9,12 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks import step, step_costs, timing
 from benchmarks.step_costs import Compilation, Peak, StepCost, measure_steps, run_processes
 from benchmarks.timing import REST, Clock, PartTimer
-from benchmarks.training_step import (
-    TrainingStep,
-    mmpretrain_mae,
-    with_compilation,
-    without_contrast,
-)
+from benchmarks.training_step import TrainingStep, mmpretrain_mae, with_compile, without_contrast
 from tests.benchmarks.step_configs import tiny_step_config, write_tiny_step_config
 from tests.helpers.distributed import run_distributed
 from vicmae_mm.models.layers.packed_attention import PackedAttention
@@ -69,10 +64,10 @@ def test_hooks_that_change_how_the_model_computes_are_the_configs():
 def test_a_config_is_compiled_in_its_own_way():
     plain = tiny_step_config()
     own = dict(type='vicmae_mm.CompileHook', mode='max-autotune')
-    assert with_compilation(plain).custom_hooks == [dict(type='vicmae_mm.CompileHook')]
+    assert with_compile(plain).custom_hooks == [dict(type='vicmae_mm.CompileHook')]
     assert 'custom_hooks' not in plain
     plain.default_hooks = dict(compile=own, logger=None)
-    assert with_compilation(plain).to_dict() == plain.to_dict()
+    assert with_compile(plain).to_dict() == plain.to_dict()
 
 
 def test_another_model_is_refused():
