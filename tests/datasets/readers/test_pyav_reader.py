@@ -126,7 +126,7 @@ def test_damaged_file_gives_its_undamaged_part_and_says_how_much_that_is(tmp_pat
         with pytest.raises(VideoError) as caught:
             reader.get_frames([3, 30])
     assert caught.value.path == str(path)
-    assert caught.value.reason.startswith('frame 30 was asked for, but only ')
+    assert caught.value.reason.startswith('frame 30 was requested, but only ')
     assert 15 <= int(caught.value.reason.split('only ')[1].split()[0]) <= 20
 
 

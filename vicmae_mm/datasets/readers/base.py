@@ -23,6 +23,10 @@ class VideoError(UserError, RuntimeError):
         return f'{self.path}: {self.reason}' if self.reason else self.path
 
 
+class FrameNumberError(UserError, IndexError):
+    """A pipeline requests a frame that the video does not have."""
+
+
 class VideoReader(ABC):
     """An open video, whose frames are numbered 0, 1, ... in presentation order.
 
@@ -56,8 +60,8 @@ class VideoReader(ABC):
         wanted = [int(i) for i in indices]
         for i in wanted:
             if not 0 <= i < self.num_frames:
-                raise IndexError(f'{self.path}: frame {i} was asked for, but the frames of this '
-                                 f'video are numbered 0 to {self.num_frames - 1}')
+                raise FrameNumberError(f'{self.path}: frame {i} was requested, but the frames of '
+                                       f'this video are numbered 0 to {self.num_frames - 1}')
         frames = self._decode(sorted(set(wanted)))
         # Callers may change a frame in place, so a repeated one is a copy.
         return [frames[i] if i not in wanted[:n] else frames[i].copy()

@@ -121,7 +121,7 @@ class PyAVReader(VideoReader):
             if decoded > wanted[-1]:
                 return frames
         raise VideoError(
-            self.path, f'frame {wanted[-1]} was asked for, but only {decoded} frames decode')
+            self.path, f'frame {wanted[-1]} was requested, but only {decoded} frames decode')
 
     def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
         """Decode from keyframes, identifying frames by their time stamps."""

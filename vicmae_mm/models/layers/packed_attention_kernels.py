@@ -91,14 +91,12 @@ def backward_kernel(qkv: tl.tensor, out: tl.tensor, lse: tl.tensor, grad_out: tl
         # shared memory. Rows beyond the last need no mask: their q, do and delta are 0.
         p = tl.math.exp2(tl.dot(k, tl.trans(q), input_precision='ieee') * scale
                          - row_lse[None, :])
-        # Padded keys need one: exp2(0 - lse) may be infinite.
-        p = tl.where(is_key, p, 0.)
+        p = tl.where(is_key, p, 0.)  # padded keys need one: exp2(0 - lse) may be infinite
         dv += tl.dot(p.to(do.dtype), do, input_precision='ieee')
         dp = tl.dot(v, tl.trans(do), input_precision='ieee')
         ds = (p * (dp - delta[None, :])).to(q.dtype)
         dk += tl.dot(ds, q, input_precision='ieee')
         dq = tl.dot(tl.trans(ds), k, input_precision='ieee') * score_scale
         tl.store(grad_qkv + query_offsets, dq.to(grad_qkv.dtype.element_ty), mask=valid)
-    tl.store(grad_qkv + key_offsets, (dk * score_scale).to(grad_qkv.dtype.element_ty),
-             mask=is_key)
+    tl.store(grad_qkv + key_offsets, (dk * score_scale).to(grad_qkv.dtype.element_ty), mask=is_key)
     tl.store(grad_qkv + key_offsets + width, dv.to(grad_qkv.dtype.element_ty), mask=is_key)
