@@ -1,5 +1,6 @@
 """A bar on a terminal, lines in a log."""
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -56,3 +57,15 @@ def test_track_yields_each_item_once(capsys):
     (0.4, '0 s'), (59.6, '1 min 00 s'), (200, '3 min 20 s')])
 def test_duration(seconds, words):
     assert duration(seconds) == words
+
+
+def test_no_thread_draws(clock):
+    terminal = Console(file=io.StringIO(), width=200, force_terminal=True)
+    threads = threading.active_count()
+    with Progress('Checking', 100, terminal) as shown:
+        assert threading.active_count() == threads
+        clock[0] += 1
+        shown.update(50, 'half')
+        assert '50/100' in terminal.file.getvalue()
+        shown.update(51)  # too soon after the last drawing
+        assert '51/100' not in terminal.file.getvalue()

@@ -9,6 +9,7 @@ import rich.progress as bars
 from rich.console import Console
 
 LOG_INTERVAL = 30.  # seconds between lines where there is no terminal
+DRAW_INTERVAL = 0.1  # seconds between drawings of the bar
 
 Item = TypeVar('Item')
 
@@ -28,12 +29,14 @@ class Progress:
         self.action, self.total = action, total
         self._console = console or Console(stderr=True)
         self._done, self._bad = 0, 0
-        self._began = self._last_log = time.monotonic()
+        self._began = self._last_report = time.monotonic()
         self._bar = bars.Progress(
             bars.TextColumn('{task.description}'), bars.BarColumn(), bars.MofNCompleteColumn(),
             bars.TaskProgressColumn(show_speed=True), bars.TimeRemainingColumn(),
             bars.TextColumn('{task.fields[note]}', markup=False), console=self._console,
-            transient=transient, disable=not self._console.is_terminal)
+            # No thread that redraws: a process forked meanwhile would inherit its locks, and a
+            # benchmark would time it too.
+            auto_refresh=False, transient=transient, disable=not self._console.is_terminal)
         self._task = self._bar.add_task(action, total=total, note='')
 
     def __enter__(self) -> Progress:
@@ -52,9 +55,13 @@ class Progress:
         """Report the total number of steps done, with a note after the numbers."""
         self._done = done
         self._bar.update(self._task, completed=done, note=note)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_log >= LOG_INTERVAL:
-            self._last_log = now
+        now, is_terminal = time.monotonic(), self._console.is_terminal
+        if now - self._last_report < (DRAW_INTERVAL if is_terminal else LOG_INTERVAL):
+            return
+        self._last_report = now
+        if is_terminal:
+            self._bar.refresh()
+        else:
             parts = [f'{self.action}: {done:,} of {self.total:,}']
             if 0 < done < self.total:
                 seconds = (now - self._began) / done * (self.total - done)
