@@ -13,8 +13,8 @@ from vicmae_mm.commands.preparation.check_videos import (
     summarize,
     write_bad_videos,
 )
-from vicmae_mm.datasets.bad_videos.ledger import file_state
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
+from vicmae_mm.utils.file_state import file_state
 
 from .test_reencode import damage
 

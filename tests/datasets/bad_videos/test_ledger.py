@@ -7,7 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
-from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger, file_state, read_bad_videos
+from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger, read_bad_videos
+from vicmae_mm.utils.file_state import file_state
 
 
 @pytest.fixture
