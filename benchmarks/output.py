@@ -57,8 +57,8 @@ def mib(size: float) -> str:
 @contextmanager
 def doing(action: str) -> Iterator[None]:
     """Show on a terminal what is under way, until it is done; write nothing to a log."""
-    # Timed work gets this line and no progress bar: a bar is redrawn by a thread, whose CPU time
-    # would be measured as well. In a log, the line would end up between the rows of a table.
+    # Timed work gets this line and no progress bar: drawing a bar, above all in a thread, would be
+    # measured as well. In a log, the line would end up between the rows of a table.
     if not sys.stderr.isatty():
         yield
         return
