@@ -2,7 +2,8 @@
 _base_ = '../vicmae_vit-b16_k400.py'
 
 sample_pair = dict(
-    type='vicmae_mm.SampleFramePair', mode='continuous', delta=2, num_sections=None)
+    type='vicmae_mm.SampleFramePair', mode='continuous', delta=2,
+    num_sections=None)  # not that of the base
 train_pipeline = [
     *_base_.open_video, sample_pair, _base_.decode, _base_.crop_and_flip, _base_.pack
 ]

@@ -204,6 +204,13 @@ def test_every_tool_has_the_flag(tool, args, work_dir, capsys):
     assert '--trust-checkpoint: There is no checkpoint none.pth.' in capsys.readouterr().err
 
 
+def test_a_url_cannot_be_trusted(monkeypatch):
+    monkeypatch.setattr(checkpoint_safety, '_trusted', set())
+    with pytest.raises(ValueError, match='is a URL, and only a local file can be trusted'):
+        checkpoint_safety.trust('https://example.invalid/a.pth')
+    assert not checkpoint_safety._trusted
+
+
 # --- Removing ------------------------------------------------------------------------------
 
 def test_checkpoint_cannot_name_files_for_removal(ground, work_dir, tmp_path):

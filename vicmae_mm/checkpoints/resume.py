@@ -20,7 +20,7 @@ def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | 
     Args:
         work_dir: Where ``last_checkpoint`` is.
         folder: Where the checkpoints are.
-        patterns: Of their names, such as ``'epoch_*.pth'``.
+        patterns: Glob patterns of their names, such as ``'epoch_*.pth'``.
 
     Returns:
         The path, the same on every process; None if there is no checkpoint.
@@ -71,15 +71,15 @@ def _candidates(work_dir: Path, folder: Path, patterns: list[str], note: str) ->
              for path in place.glob(pattern) if path.is_file()}
     newest_first = sorted(found, key=lambda path: (path.stat().st_mtime_ns, _number(path)),
                           reverse=True)
-    # The note holds the original's path after the work dir was moved or copied. A copy's own file
-    # comes first: by now the original's may be of a later run.
+    # After a move or copy of the work dir, last_checkpoint still contains the old path. The file in
+    # this folder comes first, since the original may have been overwritten.
     name = Path(note).name
     last = next((path for path in (folder / name, Path(note), work_dir / name) if path.is_file()),
                 None)
     if last is None:
         return newest_first
     updated = (work_dir / 'last_checkpoint').stat().st_mtime_ns
-    # In a copied work dir, times mean nothing: numbers of the same kind must agree.
+    # In a copied work dir, modification times are unreliable, so the number must be higher too.
     later = [path for path in newest_first if path.stat().st_mtime_ns > updated
              and (_kind(path) != _kind(last) or _number(path) > _number(last))]
     return list(dict.fromkeys([*later, last, *newest_first]))

@@ -42,8 +42,15 @@ class UnsafeCheckpointError(UserError, pickle.UnpicklingError):
 
 
 def trust(path: str) -> None:
-    """Let this process execute what one existing local file contains, except its config text."""
+    """Let this process execute what one local file contains, except its config text.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        ValueError: It is a URL, whose content can change.
+    """
     check_exists(path)
+    if '://' in path:
+        raise InputError(f'{path} is a URL, and only a local file can be trusted: download it.')
     _trusted.add(_resolve(path))
 
 
@@ -108,10 +115,10 @@ def guard_loader(loader: Any) -> None:
     stock = loader.load_checkpoint.__func__
 
     def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
-        """Load a checkpoint as data; see the class."""
-        if str(filename).endswith('.safetensors') and os.path.isfile(filename):
-            return dict(state_dict=_read_safetensors(filename))
+        """Load a checkpoint as data only; see :func:`guard_loader`."""
         path = _resolve(str(filename))
+        if path.endswith('.safetensors') and os.path.isfile(path):
+            return dict(state_dict=_read_safetensors(str(filename)))
         damage = find_damage(path) if os.path.isfile(path) else None
         if damage is not None:
             raise InputError(f'{filename} is not a checkpoint, or is damaged: {damage}. '
@@ -131,7 +138,7 @@ def guard_loader(loader: Any) -> None:
 
 def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:
     try:
-        return load_file(filename)
+        return load_file(os.path.expanduser(filename))
     except SafetensorError as error:
         raise InputError(
             f'{filename} is not a safetensors file, or is damaged: {error}.') from None
@@ -147,7 +154,7 @@ def _data_only(trusted: bool) -> Iterator[None]:
         yield
         return
     # By environment, as it also overrides torch.hub's weights_only=False (URLs). What the shell
-    # sets is put aside: _FORCE_NOT is common advice against mmengine's loading errors.
+    # sets is put aside: _FORCE_NOT is often recommended against mmengine's loading errors.
     before = {name: os.environ.pop(name, None) for name in (_FORCE, _FORCE_NOT)}
     chosen = _FORCE_NOT if trusted else _FORCE
     os.environ[chosen] = '1'
@@ -176,6 +183,8 @@ def _user_error(filename: str, error: Exception) -> Exception:
 
 
 def _alternative(filename: str) -> str:
+    if '://' in str(filename):
+        return 'Download it again, or pass another file.'
     other = newest_undamaged_in_folder_of(filename)
     return ('No undamaged checkpoint was found in this folder; pass another file.'
             if other is None else f'The newest undamaged file in this folder is {other}.')

@@ -60,7 +60,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 def _trust(name: str) -> str:
     try:
         trust(name)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return name
 

@@ -47,8 +47,8 @@ def run_tool(main: Callable[[], object]) -> None:
 def user_message(error: Exception) -> str | None:
     """Message of an error that the user can fix; None for one that looks like a bug.
 
-    For the user are :class:`UserError`, Python's errors over files, imports and syntax, and those
-    of mmengine's registry over a type or argument that a config names.
+    For the user are :class:`UserError`, Python's errors about files, imports and syntax, and those
+    of mmengine's registry about a type or argument that a config names.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     text = own_message(error)

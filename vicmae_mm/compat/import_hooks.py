@@ -60,7 +60,7 @@ class ImportHooks(MetaPathFinder):
             execute(module)
             self._run(module)
 
-        # On the instance, which serves this one module: its type stays as tools expect it.
+        # On the instance, which serves this one module, so that its type stays what tools expect.
         setattr(loader, 'exec_module', execute_and_run)  # noqa: B010
 
     def _run(self, module: ModuleType) -> None:

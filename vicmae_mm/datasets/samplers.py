@@ -89,7 +89,7 @@ class EpochSampler(DefaultSampler):
         self._start = 0
 
     def start_at(self, position: int) -> None:
-        """Skip this process's first ``position`` samples when iterating; ``len()`` stays."""
+        """Skip this process's first ``position`` samples when iterating; ``len()`` is unchanged."""
         self._start = position
 
     def __iter__(self) -> Iterator[int]:

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Marks an error over a file, setting or checkpoint, whose message says what to do.
+    """Marks an error about a file, setting or checkpoint, whose message says what to do.
 
     Subclasses also derive from the built-in type that a caller would catch, such as
     :class:`ValueError`. The tools print them in one line, without a traceback.

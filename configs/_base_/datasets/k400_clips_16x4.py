@@ -11,7 +11,7 @@ rand_augment = dict(
     transforms=[  # rand-m7-n4-mstd0.5-inc1
         dict(
             type='RandAugment',
-            _scope_='mmpretrain',  # of the operations it names, too
+            _scope_='mmpretrain',  # also for the operations that it names
             policies='timm_increasing',
             num_policies=4,
             magnitude_level=7,

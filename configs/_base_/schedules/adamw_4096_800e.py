@@ -29,4 +29,4 @@ auto_scale_lr = dict(base_batch_size=4096)
 default_hooks = dict(
     contrast_weight=dict(
         type='vicmae_mm.ContrastWeightHook', schedule='step', begin_ratio=200 / 800))
-find_unused_parameters = True  # the projector rests while lambda is 0
+find_unused_parameters = True  # the projector is not run while lambda is 0

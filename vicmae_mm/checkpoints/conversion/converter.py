@@ -117,7 +117,7 @@ def _convert_to_ours(result: Conversion, clip: tuple[int, int], encoder_only: bo
 def _convert_from_ours(result: Conversion) -> None:
     ours = dict(result.state)
     if CONVERTIBLE[result.target].fixed_positions and _POSITIONS in ours:
-        # Checked before the table: a network for images has another one for that reason alone.
+        # Before the table, which always differs for a network for images.
         check_dims(ours, result.target)
         check_fixed(ours.pop(_POSITIONS))
         result.left_out.append(f'{_POSITIONS} (the fixed sinusoid)')

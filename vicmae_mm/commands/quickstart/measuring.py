@@ -1,4 +1,4 @@
-"""Measures how well frozen features tell digits apart that the network has never seen."""
+"""Measures how well frozen features distinguish digits that the network has never seen."""
 from dataclasses import dataclass
 
 import cv2

@@ -83,7 +83,7 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
     import av
     try:
         for packet in container.demux(stream):
-            # The rest of a packet where the file is cut off. In MPEG-TS, any packet may be marked.
+            # A partial packet where the file is cut off. In MPEG-TS, any packet may be marked.
             if packet.is_corrupt and container.format.name != 'mpegts':
                 return
             if packet.size:  # the last one is empty and only flushes

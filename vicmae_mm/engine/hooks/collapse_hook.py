@@ -8,7 +8,8 @@ from mmengine.runner import Runner
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
-# Even good embeddings of smaller batches span little: two pairs of similar frames are on a line.
+# In smaller batches even healthy embeddings have a low rank: two pairs of similar frames are on
+# a line.
 _MIN_BATCH = 8
 _REMIND_EVERY = 20  # times ``patience``
 

@@ -98,7 +98,7 @@ class PretrainedFitHook(Hook):
                 continue
             path = cfg['checkpoint']
             if full_model or not path:
-                # It would only be read to be replaced, or does not exist.
+                # The file may not exist, and its weights would be replaced anyway.
                 owner.init_cfg = None
                 continue
             check_exists(path, 'pre-train, or set yours with --cfg-options '

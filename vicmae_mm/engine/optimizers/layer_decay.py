@@ -29,8 +29,8 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         Raises:
             ValueError: The backbone has no ``get_layer_depth``.
         """
-        # mmpretrain asks the model, but mmaction2's recognizers have no get_layer_depth. The own
-        # constructor of mmaction2 only knows names under backbone.blocks, not our layers.
+        # mmpretrain asks the model, but mmaction2's recognizers have no get_layer_depth.
+        # mmaction2's own constructor only recognises names under backbone.blocks, not our layers.
         if get_layer_depth is None:
             backbone: Any = module.backbone
             if not hasattr(backbone, 'get_layer_depth'):

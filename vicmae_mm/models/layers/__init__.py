@@ -1,4 +1,4 @@
-"""Layers."""
+"""Layers shared by several models: BatchNorm over all processes, packed attention."""
 from .sync_bn import SyncBN1d
 
 __all__ = ['SyncBN1d']

@@ -63,8 +63,8 @@ class IsolatedFunction(Generic[Result]):
             if not isinstance(outcome, FailedCall):
                 return outcome
             self._process = None
-            # Memory corrupted by an earlier call may crash a later one: only in a fresh process
-            # is this call to blame.
+            # Memory corrupted by an earlier call may crash a later one: this call is to blame only
+            # if the process was fresh.
             if not process.crashed or process.num_calls == 1:
                 return outcome
 

@@ -31,7 +31,7 @@ def num_cores() -> int:
 
 
 # Not multiprocessing.Pool, which waits forever for a worker that crashed, nor ProcessPoolExecutor,
-# which then fails all other calls. Neither can end a call that hangs. Video decoders do both.
+# which then fails all other calls. Neither can end a call that hangs. Decoders crash and hang.
 def run_isolated(function: Callable[[Task], Result], tasks: Iterable[Task], num_workers: int,
                  timeout: float) -> Generator[tuple[Task, Result | FailedCall], None, None]:
     """Call ``function(task)`` for every task in ``num_workers`` processes.
@@ -144,7 +144,7 @@ def _serve(connection: Connection, function: Callable) -> None:
         try:
             reply: tuple[str, Any] = ('done', function(task))
         except OSError as error:
-            # About the disk, such as a full one, not about one video: it stops the tool.
+            # A disk error (e.g. full) is not the video's fault, so it stops the tool.
             args = (error.errno, error.strerror, error.filename) if error.errno else (str(error), )
             reply = ('os_error', args)
         except Exception:

@@ -23,7 +23,7 @@ MAX_SETTING = 2**16
 
 @dataclass
 class KeptIndex:
-    """All that opening a video finds out.
+    """Everything learnt by opening a video.
 
     Attributes:
         index: Its packets and frames; only ``unreliable_reason`` is kept if there is one.
@@ -81,7 +81,7 @@ class KeptIndex:
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    # Against damage only. A forged file has a correct one, so its values are checked as well.
+    # Against damage only: a forged file can have a valid one, so values are checked as well.
     value = 0
     for name in sorted(arrays):
         value = zlib.crc32(arrays[name].tobytes(), value)

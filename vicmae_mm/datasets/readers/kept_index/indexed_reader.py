@@ -93,7 +93,7 @@ class IndexedReader(PyAVReader):
         try:
             if self._file is None:
                 self._file = BufferedReader(FileIO(self.path), READ_AHEAD)
-                # Of the file opened, not of the path: another one may be there by now.
+                # State of the open file: the path may name a different one by now.
                 if video_state(self._file.fileno()) != self._state:
                     raise NotAsIndexed('the file has changed')
             for i in range(len(pts)) if numbers is None else numbers:
@@ -131,6 +131,6 @@ class IndexedReader(PyAVReader):
         if self._store is not None and video_state(self.path) == self._state:
             self._store.save(self.path, replace(self._kept, locations=None), self._state)
         self._fallback = PyAVReader(self.path)
-        # The frame numbers wanted were chosen by the old number of frames.
+        # The frame numbers were chosen using the old number of frames.
         if self._fallback.num_frames != self.num_frames:
             raise VideoError(self.path, 'changed while it was being read')

@@ -89,7 +89,8 @@ def find_packet_locations(reader: PyAVReader) -> PacketLocations | None:
 
 def is_same(frame: VideoFrame | None, truth: VideoFrame | None) -> bool:
     """Whether a frame read by its location equals the container's, which is not rotated."""
-    # Equal pixels are not enough, as this frame stands for all: black is black whatever the fields.
+    # Metadata is compared as well: this one frame is checked on behalf of all, and a black frame
+    # looks the same whatever its colour tags.
     return (frame is not None and truth is not None
             and 'DISPLAYMATRIX' not in truth.side_data
             and frame.format.name == truth.format.name
