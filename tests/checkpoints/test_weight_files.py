@@ -2,6 +2,7 @@
 import argparse
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -146,3 +147,17 @@ def test_missing_file(tmp_path):
 def test_file_is_plain_safetensors(tmp_path):
     write_weights(tmp_path / 'a.safetensors', STATE)
     assert_same(load_file(tmp_path / 'a.safetensors'), STATE)
+
+
+def test_a_url_is_not_downloaded(monkeypatch):
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', lambda *_, **__: pytest.fail('read'))
+    for url in ('https://example.invalid/a.pth', Path('https://example.invalid/a.pth')):
+        with pytest.raises(ValueError, match='is a URL: download it, and pass the local file'):
+            read_weights(url)
+
+
+def test_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    for name in ('a.safetensors', 'a.pth'):
+        write_weights(tmp_path / name, STATE)
+        assert_same(read_weights(f'~/{name}'), STATE)

@@ -156,6 +156,19 @@ def test_files_without_checksums_pass(tmp_path):
     assert find_damage(tmp_path / 'old.pth') is None
 
 
+def test_archive_zipped_again_with_folders_passes(tmp_path):
+    """As ``zip -r`` makes it: torch ignores the entries of folders."""
+    path = tmp_path / 'again.pth'
+    with zipfile.ZipFile(io.BytesIO(checkpoint())) as old, zipfile.ZipFile(path, 'w') as new:
+        folder = zipfile.ZipInfo(old.namelist()[0].partition('/')[0] + '/')
+        folder.external_attr = 0o40755 << 16 | 0x10
+        new.writestr(folder, b'')
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert torch.load(path, weights_only=True)['meta'] == dict(epoch=1)
+    assert find_damage(path) is None
+
+
 @pytest.mark.skipif(not hasattr(torch.serialization, 'set_crc32_options'), reason='torch < 2.6')
 def test_archive_without_checksums_passes(tmp_path):
     torch.serialization.set_crc32_options(False)

@@ -206,7 +206,7 @@ def test_every_tool_has_the_flag(tool, args, work_dir, capsys):
 
 def test_a_url_cannot_be_trusted(monkeypatch):
     monkeypatch.setattr(checkpoint_safety, '_trusted', set())
-    with pytest.raises(ValueError, match='is a URL, and only a local file can be trusted'):
+    with pytest.raises(ValueError, match='is a URL: download it, and pass the local file'):
         checkpoint_safety.trust('https://example.invalid/a.pth')
     assert not checkpoint_safety._trusted
 

@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import Registry
+from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 
 from tests.conftest import REPO
@@ -25,6 +26,7 @@ from vicmae_mm.commands.run_tool import own_message, run_tool, user_message
 from vicmae_mm.datasets import TooManyBadVideosError
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
 CONFIG = str(REPO / 'configs/vicmae_vit-b16_k400.py')
@@ -266,6 +268,18 @@ def test_errors_keep_their_message_through_all_processes(isolated, workers):
     with pytest.raises(ValueError, match='Traceback') as caught:
         next(iter(DataLoader(dataset, num_workers=workers)))
     assert own_message(caught.value) == "in somebody else's code"
+
+
+@pytest.mark.parametrize('message', [
+    'bad: InputError: thing', 'Misconfigured: InputError: nested\nsecond line', ''])
+def test_a_message_that_names_its_own_type_is_not_cut(message):
+    try:
+        raise InputError(message)
+    except InputError:
+        wrapped = ExceptionWrapper(where='in DataLoader worker process 0')
+    with pytest.raises(InputError) as caught:
+        wrapped.reraise()
+    assert own_message(caught.value) == message
 
 
 def test_a_remote_traceback_of_another_type_is_not_cut():

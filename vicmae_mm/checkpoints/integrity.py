@@ -4,18 +4,34 @@ A checkpoint is a zip archive. torch stores a CRC-32 of every tensor in it, but 
 them when it loads. Here they are compared.
 """
 import os
+import re
 import zipfile
 from pathlib import Path
 
 import torch
 
+from vicmae_mm.utils.errors import InputError
+
 _LEGACY_PICKLE = b'\x80'  # first byte of what torch before 1.6 wrote: a bare pickle, no checksums
 _DIRECTORY = 0x10  # MS-DOS attribute: torch reads such a member as empty memory
 
 
-def check_exists(path: str | Path, advice: str = '') -> None:
-    """Raise a FileNotFoundError, with advice on what to do, unless a path is a file or a URL."""
-    if '://' not in str(path) and not os.path.isfile(os.path.expanduser(path)):
+def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> None:
+    """Refuse a checkpoint that is not there; URLs are not looked up.
+
+    Args:
+        path: A file or URL.
+        advice: What to do if the file does not exist, for the message.
+        allow_url: Whether a URL will do.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: It is a URL, and must not be one.
+    """
+    if re.match(r'\w\w+:/', str(path)):  # pathlib makes one slash of two
+        if not allow_url:
+            raise InputError(f'{path} is a URL: download it, and pass the local file.')
+    elif not os.path.isfile(os.path.expanduser(path)):
         raise FileNotFoundError(f'There is no checkpoint {path}{f": {advice}" if advice else "."}')
 
 
@@ -59,7 +75,8 @@ def _check_members(archive: zipfile.ZipFile) -> str | None:
     members = archive.infolist()
     for member in members:
         is_stored = member.compress_type == zipfile.ZIP_STORED
-        if member.external_attr & _DIRECTORY or (
+        is_folder = member.filename.endswith('/') and member.file_size == 0  # added by zip -r
+        if (member.external_attr & _DIRECTORY and not is_folder) or (
                 is_stored and member.compress_size != member.file_size):
             return f'the directory entry of {member.filename} is wrong'
     # testzip looks members up by name, so it would check one of the two twice.

@@ -48,9 +48,7 @@ def trust(path: str) -> None:
         FileNotFoundError: It does not exist.
         ValueError: It is a URL, whose content can change.
     """
-    check_exists(path)
-    if '://' in path:
-        raise InputError(f'{path} is a URL, and only a local file can be trusted: download it.')
+    check_exists(path, allow_url=False)
     _trusted.add(_resolve(path))
 
 

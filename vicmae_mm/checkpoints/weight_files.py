@@ -40,7 +40,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 def read_weights_and_extras(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
     """Read the tensors and the names of what else is in the file, see :func:`read_weights`."""
-    check_exists(path)
+    check_exists(path, allow_url=False)
     try:
         # vicmae_mm.compat makes this loader read data only.
         content = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')

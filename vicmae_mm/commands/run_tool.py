@@ -1,6 +1,7 @@
 """Run a tool, and print the errors that the user can fix in one line."""
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -73,13 +74,17 @@ def user_message(error: Exception) -> str | None:
 
 
 def own_message(error: Exception) -> str:
-    """Message of an error; of one from another process, what follows its traceback's last "Type: ".
+    """Message of an error, without the traceback that one from another process brings along.
 
-    torch's ExceptionWrapper rebuilds such an error from its type and the text of its traceback.
+    torch's ExceptionWrapper rebuilds such an error from its type and the text of its traceback,
+    whose last line to begin with the type has the message.
     """
     text = str(error)
-    name = type(error).__name__
-    return text.rpartition(f'{name}: ')[2].strip() if _FROM_PROCESS in text else text
+    if _FROM_PROCESS not in text:
+        return text
+    starts = rf'^(?:[\w.]+\.)?{re.escape(type(error).__name__)}(?:: |$)'
+    last = [match.end() for match in re.finditer(starts, text, re.MULTILINE)][-1:]
+    return text[last[0]:].strip() if last else text
 
 
 def _is_about_the_config(error: Exception, frames: list[FrameType]) -> bool:

@@ -108,8 +108,8 @@ def test_leftovers_of_killed_workers(tool, source, tmp_path):
     new = tmp_path / 'new'
     (new / 'a class').mkdir(parents=True)
     leftovers = ['one.mp4.123.part', 'one.mp4.45678.part', 'text.mp4.9.part', 'one.avi.mp4.7.part',
-                 'a class/two 2.mp4.123.part']
-    others = ['one.mp4.part', 'notes.1.part', 'one.mkv.123.part', 'a class/one.mp4.123.part']
+                 'a class/two 2.mp4.123.part', 'one.mp4.part']  # the last as of earlier versions
+    others = ['notes.part', 'notes.1.part', 'one.mkv.123.part', 'a class/one.mp4.123.part']
     for name in [*leftovers, *others]:
         make_video(new / name, 2, container_format='mp4')
     assert tool('check_videos', 'new') == 2  # no video found

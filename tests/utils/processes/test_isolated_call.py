@@ -127,6 +127,7 @@ def test_errors_keep_their_type_and_their_traceback():
     with pytest.raises(VideoError) as caught:
         isolated('bad')
     assert (caught.value.path, caught.value.reason) == ('a.mp4', 'is bad')
+    assert "raise VideoError('a.mp4', 'is bad')" in str(caught.value.__cause__)
     with pytest.raises(AttributeError, match='pickle'):
         isolated('lambda')
     with pytest.raises(RuntimeError, match='not to be pickled'):

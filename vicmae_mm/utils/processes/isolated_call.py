@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import Pipe, util
 from multiprocessing.connection import Connection
+from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from typing import Any, Generic, NoReturn, TypeVar
 
 import cv2
@@ -170,7 +171,8 @@ def _reply(function: Callable, args: tuple) -> _Reply:
     try:
         return function(*args), None
     except UserError as error:
-        return None, error
+        # Pickles to the error itself, with the traceback of this process as its cause.
+        return None, ExceptionWithTraceback(error, error.__traceback__)
     except BaseException:
         return None, ExceptionWrapper(where=_WHERE)
 
