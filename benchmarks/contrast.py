@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
     print_machine('mmengine', 'mmpretrain')
     counts = {pairs: count_contrast(cfg, pairs, args.processes) for pairs in (batch, args.pairs)}
     rest_flops = count_flops(without_contrast(cfg))
-    print(f'the rest of the step: {rest_flops / 1e9:.4g} GFLOP a pair')
+    print(f'the rest of the step: {rest_flops / 1e9:.4g} GFLOP per pair')
     print_table(
         ['pairs x processes', 'projector, GFLOP', 'similarities, GFLOP', 'of all operations',
          'gathered, MiB', 'similarities, MiB', 'at a time, MiB', 'float32 products', 'ms       ',

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     with doing(f'Taking batches for {args.seconds:g} s'):
         rate, workers = data_costs.measure_delivery(loader, args.seconds)
     print(f'\n{rate:,.1f} pairs/s from {loader.num_workers} workers, which spend '
-          f'{_ms(workers)} ms of CPU a pair\n')
+          f'{_ms(workers)} ms of CPU per pair\n')
     rest = stages.pop(REST)
     seconds = {name: spent / pairs for name, spent in (stages | {
         'random streams of a sample': stream,
@@ -71,12 +71,12 @@ def run(args: argparse.Namespace) -> None:
         'to and from a process of its own': isolation}).items()}
     seconds['collating and sending'] = cost.worker
     seconds['all of these'] = total = sum(seconds.values())
-    print_table(('in a worker', 'CPU ms a pair', 'share'),
+    print_table(('in a worker', 'CPU ms per pair', 'share'),
                 [(name, _ms(spent), f'{spent / total:.1%}')
                  for name, spent in seconds.items() if spent])
     print()
     print_table(
-        ('in the process that trains, CPU ms a pair', 'receive' if args.device == 'cpu' else
+        ('in the process that trains, CPU ms per pair', 'receive' if args.device == 'cpu' else
          'receive, pin', 'stack', f'to {args.device}', 'sum', f'normalise on {args.device}'),
         [(name, *map(_ms, (each.receive, each.stack, each.to_device, each.main, each.normalise)))
          for name, each in costs.items()])

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> None:
             compared += _compare(clips, folder)
     print(f'{len(pieces)} clips of {args.seconds:g} s; {compared:,} frames compared, all equal to '
           'a decode from the start')
-    print_table(('GOP', 'read by', 'CPU ms a pair', 'speed-up (quartiles)'), rows)
+    print_table(('GOP', 'read by', 'CPU ms per pair', 'speed-up (quartiles)'), rows)
 
 
 def _rows(seconds: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:

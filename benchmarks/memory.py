@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     header = ['variant'.ljust(max(map(len, variants))), f'{batch} pairs: {MEMORY[device.type]}',
               'speed / config']
     if device.type == 'cuda':
-        header += ['MiB for a pair', 'largest batch']
+        header += ['MiB per pair', 'largest batch']
     print_table(header, _rows(variants, device, batch, costs))
 
 

@@ -68,12 +68,12 @@ def run(args: argparse.Namespace) -> None:
     print(f'matmul peak: {peak}')
     with doing('counting the operations of a pair'):
         flops = {name: count_flops(cfg) for name, cfg in cfgs.items()}
-    print('a pair, forward and backward: ' + ', '.join(
+    print('per pair, forward and backward: ' + ', '.join(
         f'{name} {count / 1e9:.4g} GFLOP' for name, count in flops.items()), flush=True)
     notes: list[str] = []
     # padded, because the rows are printed one by one
     header = [
-        'step of         ', 'processes', 'pairs each', 'pairs/s      ', 'ms a step (quartiles) ',
+        'step of         ', 'processes', 'pairs each', 'pairs/s      ', 'ms/step (quartiles)   ',
         'TFLOP/s  ', 'of peak', MEMORY[device.type], 'speed / MAE', 'memory / MAE']
     try:
         print_table(header, _rows(args, device, cfgs, peak.flops, flops, notes))
@@ -183,6 +183,6 @@ def _print_profile(cfg: Config, device: torch.device, batch: int, rounds: int,
     print(f'\nwhere a step of {batch} pairs spends its time ({OURS}):')
     print_table(['part', 'ms', 'share'],
                 [[name, f'{ms:.2f}', f'{ms / total:.1%}'] for name, ms in parts.items()])
-    print_table(['kernel' if device.type == 'cuda' else 'operation', 'calls a step', 'ms', 'share'],
+    print_table(['kernel' if device.type == 'cuda' else 'operation', 'calls/step', 'ms', 'share'],
                 [[name[:90], f'{calls:g}', f'{ms:.2f}', f'{share:.1%}']
                  for name, calls, ms, share in operations])

@@ -160,7 +160,7 @@ def _print_stages(readers: Mapping[str, ViewReader], clips: Sequence[str], round
             for stage, spent in stages.items()]
     rows.append(('all, median', *(f'{1000 * np.median(seconds[name]):.1f}' for name in readers),
                  speed_up(seconds[STOCK], seconds[OURS])))
-    print_table(('CPU ms a video in a worker', *readers, 'speed-up (quartiles)'), rows)
+    print_table(('CPU ms per video in a worker', *readers, 'speed-up (quartiles)'), rows)
 
 
 def _receive(made: str, reader: ViewReader, model: Any, batch: dict) -> torch.Tensor | None:
@@ -193,5 +193,5 @@ def _print_deliveries(readers: Mapping[str, ViewReader], cfg: Config,
             stock, ours = (torch.stack(found[name][0].results) for name in readers)
             print(f'Scores differ by {(stock - ours).abs().max():.1e} at most\n')
     print_table(
-        ('made of a video', 'by', 'wall ms', 'speed-up (quartiles)', 'CPU ms in workers',
+        ('made of each video', 'by', 'wall ms', 'speed-up (quartiles)', 'CPU ms in workers',
          'CPU ms in the main process'), rows)
