@@ -13,6 +13,9 @@ import torch
 from vicmae_mm.utils.errors import InputError
 
 _LEGACY_PICKLE = b'\x80'  # first byte of what torch before 1.6 wrote: a bare pickle, no checksums
+# A URL or a prefix of mmengine's loaders, such as open-mmlab:// or petrel:s3://. pathlib makes one
+# slash of two.
+_URL = re.compile(r'[\w.+:-]+:/')
 _DIRECTORY = 0x10  # MS-DOS attribute: torch reads such a member as empty memory
 
 
@@ -28,7 +31,7 @@ def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> 
         FileNotFoundError: The file does not exist.
         ValueError: It is a URL, and must not be one.
     """
-    if re.match(r'\w\w+:/', str(path)):  # pathlib makes one slash of two
+    if _URL.match(str(path)):
         if not allow_url:
             raise InputError(f'{path} is a URL: download it, and pass the local file.')
     elif not os.path.isfile(os.path.expanduser(path)):
