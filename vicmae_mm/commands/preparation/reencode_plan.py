@@ -15,7 +15,7 @@ from .reencode import ReencodeJob, ReencodeSettings
 
 SETTINGS_FILE = 'reencode.json'
 # What atomic_write appends to the name of a file until it is complete.
-_PART = re.compile(r'(\.\d+)?\.part$')  # without a number: versions before 0.1.0
+_PART = re.compile(r'(\.\d+)?\.part$')  # without a number: earlier checkouts
 
 
 def plan_jobs(source: str, target: str, settings: ReencodeSettings) -> list[ReencodeJob]:
