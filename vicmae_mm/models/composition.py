@@ -1,10 +1,11 @@
-"""Check that the parts of a ``ViCMAE`` form a method and fit together."""
+"""Check that the parts of a ``ViCMAE`` form a method and fit together, and the views to them."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmengine.dist import get_world_size
 from mmpretrain.models.selfsup.mae import MAEViT
-from torch import nn
+from torch import Tensor, nn
 
 from vicmae_mm.models.necks import MAEDecoder
 from vicmae_mm.utils.errors import InputError
@@ -41,6 +42,30 @@ def check_composition(model: ViCMAE) -> None:
             f'A decoder needs a masked encoder such as vicmae_mm.ViCMAEViT, but the backbone '
             f'is {type(model.backbone).__name__}: remove decoder and head to train it on '
             'contrast alone.')
+
+
+def check_views(model: ViCMAE, views: list[Tensor]) -> None:
+    """Raise a ValueError for views, as ``split_views`` returns them, that the method cannot use."""
+    clips = views[0].ndim == 5
+    if clips and isinstance(model.backbone, MAEViT):
+        raise InputError(f'The masked encoder takes images, but the samples are clips of shape '
+                         f'{tuple(views[0].shape[1:])}: pack single frames, or use a 3-D backbone '
+                         'without a decoder.')
+    shape = getattr(model.data_preprocessor, 'format_shape', None)  # mmaction2's
+    if shape in ('NCHW', 'NCTHW') and clips == (shape == 'NCHW'):
+        kind, right = ('clips', 'NCTHW') if clips else ('images', 'NCHW')
+        raise InputError(f'data_preprocessor.format_shape={shape!r} normalises another axis than '
+                         f'the channels of {kind}: set it to {right!r}.')
+    if model.contrast_head is not None and len(views) % 2:
+        raise InputError(
+            f'Contrast needs frame pairs but got {len(views)} frame(s) per sample: use '
+            'SampleFramePair with num_frames=2, or SampleFrames with an even num_clips.')
+    if model.contrast_head is not None and len(views[0]) * get_world_size() < 2:
+        raise InputError('A single pair has no negatives: set train_dataloader.batch_size to '
+                         '2 or more, and drop_last=True.')
+    if len(views) == 1 and model.recon_frames != 'both':
+        raise InputError(f'recon_frames={model.recon_frames!r} selects from a pair, but samples '
+                         "are single frames: set it to 'both'.")
 
 
 def _check_masked_encoder(model: ViCMAE) -> None:

@@ -2,15 +2,15 @@
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vicmae_mm.models.composition import check_composition
+from vicmae_mm.models.composition import check_composition, check_views
 from vicmae_mm.models.masking import rand_rows, take_patches
 from vicmae_mm.models.monitors import embedding_rank, embedding_std, pair_accuracy
+from vicmae_mm.models.view_layout import split_views
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
@@ -108,14 +108,15 @@ class ViCMAE(BaseSelfSupervisor):
             return self.backbone(inputs, mask=None)
         return self.backbone(inputs)
 
-    def loss(self, inputs: list[Tensor], data_samples: list | None = None) -> dict[str, Tensor]:
+    def loss(self, inputs: list[Tensor] | Tensor,
+             data_samples: list | None = None) -> dict[str, Tensor]:
         """Compute the losses of a batch.
 
         Args:
-            inputs: Views (B, 3, H, W): the frames ``[i, j]`` of a pair per video,
-                ``[i_0, j_0, i_1, j_1, ...]`` for several pairs per video, or one frame without
-                a contrast head.
-            data_samples: Ignored: training needs no labels.
+            inputs: Views, in a layout of :func:`split_views`: the frames or clips ``[i, j]`` of a
+                pair per video, ``[i_0, j_0, i_1, j_1, ...]`` for several pairs per video, or one
+                frame without a contrast head. Clips need a 3-D backbone.
+            data_samples: Only their number is checked: training needs no labels.
 
         Returns:
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon`` and ``contrast``
@@ -125,7 +126,9 @@ class ViCMAE(BaseSelfSupervisor):
         Raises:
             ValueError: If the samples do not suit the method, or there is nothing to train.
         """
-        frames, videos = self._stack_pairs(inputs)
+        views = split_views(inputs, data_samples)
+        check_views(self, views)
+        frames, videos = _stack_pairs(views)
         weight = self.contrast_weight * self.contrast_scale
         losses: dict[str, Tensor] = {}
         if isinstance(self.backbone, MAEViT):
@@ -145,25 +148,6 @@ class ViCMAE(BaseSelfSupervisor):
             raise InputError('The contrast weight is 0 and there is no decoder, so there is '
                              "nothing to train: use ContrastWeightHook with schedule='constant'.")
         return losses
-
-    def _stack_pairs(self, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Stack all first frames before all second ones, for one encoder pass.
-
-        Returns:
-            Frames (2N, 3, H, W) and the index of each pair's video (N,).
-        """
-        if self.contrast_head is not None and len(inputs) % 2:
-            raise InputError(
-                f'Contrast needs frame pairs but got {len(inputs)} frame(s) per sample: use '
-                'SampleFramePair with num_frames=2.')
-        if self.contrast_head is not None and len(inputs[0]) * get_world_size() < 2:
-            raise InputError('A single pair has no negatives: set train_dataloader.batch_size to '
-                             '2 or more, and drop_last=True.')
-        if len(inputs) == 1 and self.recon_frames != 'both':
-            raise InputError(f'recon_frames={self.recon_frames!r} selects from a pair, but samples '
-                             "are single frames: set it to 'both'.")
-        videos = torch.arange(len(inputs[0]), device=inputs[0].device)
-        return torch.cat((*inputs[0::2], *inputs[1::2])), videos.repeat(max(len(inputs) // 2, 1))
 
     def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
         """Mean squared error on the hidden patches (eq. 6)."""
@@ -234,3 +218,13 @@ class ViCMAE(BaseSelfSupervisor):
 
 def _build(cfg: dict | None) -> nn.Module | None:
     return None if cfg is None else MODELS.build(cfg)
+
+
+def _stack_pairs(views: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack all first frames before all second ones, for one encoder pass.
+
+    Returns:
+        Frames (2N, 3, H, W), or clips, and the index of each pair's video (N,).
+    """
+    videos = torch.arange(len(views[0]), device=views[0].device)
+    return torch.cat((*views[0::2], *views[1::2])), videos.repeat(max(len(views) // 2, 1))

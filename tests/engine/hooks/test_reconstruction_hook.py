@@ -126,3 +126,15 @@ def train_in_processes(work_dir: str) -> int:
 def test_first_process_alone_draws(tmp_path):
     assert run_distributed(train_in_processes, 2, str(tmp_path)) == [3, 0]
     assert pictures(tmp_path).keys() == {0, 1, 2}
+
+
+def test_frames_of_a_stacked_sample_are_those_of_the_list():
+    class Stacked(RandomPairs):
+        def __getitem__(self, index: int) -> dict:
+            return dict(inputs=torch.stack(super().__getitem__(index)['inputs']))
+
+    listed, stacked = (ReconstructionHook()._choose_samples(dataset)
+                       for dataset in (RandomPairs(), Stacked()))
+    for (_, frames), (_, wanted) in zip(stacked, listed, strict=True):
+        assert len(frames) == 2
+        assert all(torch.equal(a, b) for a, b in zip(frames, wanted, strict=True))

@@ -43,3 +43,28 @@ def test_takes_a_single_view_and_does_not_change_the_batch():
 def test_error_names_the_required_collate_function():
     with pytest.raises(ValueError, match='default_collate'):
         PairDataPreprocessor(**NORMAL)(batch(collate=pseudo_collate))
+
+
+@pytest.mark.parametrize('frames', [1, 2, 3, 5])
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.float32])
+def test_clips_are_normalised_on_the_channel_axis(frames, dtype):
+    clips = [torch.randint(256, (2, 3, frames, 8, 6)).to(dtype) for _ in range(2)]
+    got = PairDataPreprocessor(**NORMAL, to_rgb=True)(dict(inputs=clips))['inputs']
+    for clip, view in zip(clips, got, strict=True):
+        assert view.shape == clip.shape and view.dtype == torch.float32
+        for channel, (mean, std) in enumerate(zip(*NORMAL.values(), strict=True)):
+            assert torch.equal(view[:, channel], (clip[:, 2 - channel].float() - mean) / std)
+
+
+def test_a_single_clip_is_normalised_and_stays_a_tensor():
+    clip = torch.randint(256, (2, 3, 4, 8, 6), dtype=torch.uint8)
+    preprocessor = PairDataPreprocessor(**NORMAL)
+    assert torch.equal(preprocessor(dict(inputs=clip))['inputs'],
+                       preprocessor(dict(inputs=[clip]))['inputs'][0])
+
+
+@pytest.mark.parametrize('shape', [
+    (2, 3, 3, 8, 6), (2, 8, 6, 3), (2, 4, 1, 8, 6), (3, 8, 6), (2, 1, 3, 3, 3, 8, 6)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r'channels|frames'):
+        PairDataPreprocessor(**NORMAL)(dict(inputs=torch.zeros(shape)))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vicmae_mm.datasets.samplers import SampleIndex
 from vicmae_mm.engine.runner_access import unwrapped_model
+from vicmae_mm.models.view_layout import split_views
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.seeding import seeded
@@ -77,7 +78,9 @@ class ReconstructionHook(Hook):
             for index in (i * len(dataset) // count for i in range(count)):
                 # VideoPairDataset takes its random stream from a SampleIndex.
                 views = dataset[SampleIndex(index, self.seed, epoch=0)]['inputs']
-                frames = list(views[:2]) if isinstance(views, list) else [views]
+                # A batch of one sample, so that every layout of a sample is read as in training.
+                batch = views[None] if isinstance(views, Tensor) else [view[None] for view in views]
+                frames = [view[0] for view in split_views(batch)[:2]]
                 inputs.append((f'sample {index} of the training set', frames))
         return inputs
 

@@ -45,9 +45,12 @@ class AugmentedPairPreprocessor(PairDataPreprocessor):
         self._transforms = [_build(transforms)]
 
     def augment(self, views: list[Tensor], training: bool) -> list[Tensor]:
-        """Augment the views at the positions ``frames``, in training only."""
+        """Augment the views at the positions ``frames``, in training only; refuse clips."""
         if not training:
             return views
+        if views[0].ndim == 5:
+            raise InputError('AugmentedPairPreprocessor augments frames, not clips: use '
+                             'PairDataPreprocessor, and augment clips in the pipeline.')
         # Drawn from the process's generator, which StepSeedHook seeds in every step.
         step = int(torch.randint(2**62, ()))
         with seeded((step, ), get_rank()), torch.autocast(self.device.type, enabled=False):

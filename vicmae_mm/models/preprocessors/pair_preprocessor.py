@@ -1,12 +1,12 @@
-"""Normalise frame pairs on the model's device."""
+"""Normalise the views of a pair, frames or clips, on the model's device."""
 from typing import Any
 
 import torch
 from mmpretrain.models.utils.data_preprocessor import SelfSupDataPreprocessor
 from torch import Tensor
 
+from vicmae_mm.models.view_layout import split_views
 from vicmae_mm.registry import MODELS
-from vicmae_mm.utils.errors import InputError
 
 
 @MODELS.register_module()
@@ -25,28 +25,25 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
         """Move a batch to the device, augment and normalise it.
 
         Args:
-            data: ``inputs``, a list of views (B, 3, H, W) in 0 to 255, uint8 or float, or one
-                view; optionally ``data_samples``.
+            data: ``inputs``, in 0 to 255, uint8 or float, in a layout of :func:`split_views`;
+                optionally ``data_samples``.
             training: Passed to :meth:`augment`.
 
         Returns:
-            ``inputs`` in float32, a list or one view as before, and ``data_samples``.
+            ``inputs`` in float32, one tensor if it is a single view, otherwise a list of views,
+            and ``data_samples``.
 
         Raises:
-            ValueError: If the views are not stacked.
+            ValueError: For another layout.
         """
-        inputs = data['inputs']
-        views = [inputs] if isinstance(inputs, Tensor) else inputs
-        if not all(isinstance(view, Tensor) for view in views):
-            raise InputError(
-                f'{type(self).__name__} needs stacked views, (B, 3, H, W) each: set '
-                "train_dataloader.collate_fn=dict(type='default_collate').")
-        views = self.cast_data(views)
+        inputs, samples = data['inputs'], data.get('data_samples')
+        # Split twice: what cannot be views is refused before it is copied to the device.
+        single = len(split_views(inputs, samples)) == 1 and isinstance(inputs, Tensor)
+        views = split_views(self.cast_data(inputs), samples)
         if self._channel_conversion:
             views = [view[:, [2, 1, 0]] for view in views]
         views = [self._normalised(view) for view in self.augment(views, training)]
-        return dict(inputs=views[0] if isinstance(inputs, Tensor) else views,
-                    data_samples=self.cast_data(data.get('data_samples')))
+        return dict(inputs=views[0] if single else views, data_samples=self.cast_data(samples))
 
     def augment(self, views: list[Tensor], training: bool) -> list[Tensor]:
         """Augment views on the device: nothing here, for subclasses to override."""
@@ -58,4 +55,5 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
         # Bytes are converted while they are read: the difference is the only float copy.
         if view.dtype != torch.uint8:
             view = view.float()
-        return torch.sub(view, self.mean).div_(self.std)
+        mean, std = (value.view(-1, *(1, ) * (view.ndim - 2)) for value in (self.mean, self.std))
+        return torch.sub(view, mean).div_(std)
