@@ -12,7 +12,7 @@ from tests.helpers.clip_configs import shrink_clips, write_pretrained, write_vid
 from vicmae_mm.registry import MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/transfer/kinetics400'
-TRAINED = ['finetune_vit-b16_16x4.py', 'finetune-slowfast_vit-b16_16x4.py',
+TRAINED = ['finetune_vit-b16_16x4.py', 'finetune-videomae_vit-b16_16x4.py',
            'linear_vit-b16_16x4.py']
 
 
@@ -55,12 +55,15 @@ def test_config_trains_a_step_and_validates(name, data, tmp_path):
 
 
 @pytest.mark.parametrize('size', ['s', 'l'])
-def test_sizes_differ_by_network_and_schedule_alone(size, data, tmp_path):
-    cfg, base = (tiny(f'finetune_vit-{each}16_16x4.py', data, tmp_path) for each in (size, 'b'))
+@pytest.mark.parametrize('recipe', ['finetune', 'finetune-videomae'])
+def test_sizes_differ_by_network_and_schedule_alone(recipe, size, data, tmp_path):
+    cfg, base = (tiny(f'{recipe}_vit-{each}16_16x4.py', data, tmp_path) for each in (size, 'b'))
     assert cfg.model.backbone.arch == base.model.backbone.arch  # both shrunk
     for each in (cfg, base):  # test_numbers_of_the_recipes
         each.pop('param_scheduler')
         each.optim_wrapper.optimizer.pop('lr')
+        each.optim_wrapper.paramwise_cfg.pop('layer_decay_rate')
+        each.model.backbone.pop('drop_path_rate')
     assert cfg.to_dict() == base.to_dict()
 
 
@@ -153,33 +156,52 @@ def test_mixing_is_mixup_or_cutmix_of_all_views():
     assert {'mixup', 'cutmix'} <= kinds
 
 
-def test_numbers_of_the_recipes():
-    def read(name):
-        return Config.fromfile(FOLDER / f'{name}_16x4.py')
+def read(name: str) -> Config:
+    return Config.fromfile(FOLDER / f'{name}_16x4.py')
 
-    base, slowfast, linear = map(read, (
-        'finetune_vit-b16', 'finetune-slowfast_vit-b16', 'linear_vit-b16'))
-    small, large = read('finetune_vit-s16'), read('finetune_vit-l16')
-    for cfg in (base, slowfast, linear, small, large):
-        videos = 8 * cfg.train_dataloader.batch_size
-        assert cfg.auto_scale_lr.base_batch_size == videos == 128
-        warmup, cosine = cfg.param_scheduler
-        assert warmup.end == cosine.begin and cosine.end == cfg.train_cfg.max_epochs
-        assert cosine.T_max == cosine.end - cosine.begin
-    for cfg, base_lr, epochs in ((base, 5e-4, 75), (small, 5e-4, 150), (large, 2e-3, 35)):
-        assert cfg.optim_wrapper.optimizer.lr * 256 / 128 == pytest.approx(base_lr)
-        assert cfg.param_scheduler[1].eta_min_ratio * base_lr == pytest.approx(1e-6)
-        assert cfg.train_cfg.max_epochs == epochs
-    assert base.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.75
-    assert 'clip_grad' not in base.optim_wrapper
-    assert slowfast.optim_wrapper.optimizer.lr * 16 / 128 == pytest.approx(6e-4)
-    assert slowfast.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.65
-    assert slowfast.optim_wrapper.paramwise_cfg.custom_keys == {}
-    assert slowfast.optim_wrapper.clip_grad.max_norm == 5.0
-    assert slowfast.model.cls_head.dropout_ratio == 0.3
-    assert slowfast.param_scheduler[1].eta_min_ratio * 6e-4 == pytest.approx(1e-5)
-    for cfg in (base, slowfast):
-        assert cfg.model.cls_head.label_smooth_eps == 0.1
-        assert cfg.model.backbone.drop_path_rate == 0.1
-    assert linear.optim_wrapper.optimizer.lr * 256 / 128 == pytest.approx(0.1)
-    assert linear.model.backbone.frozen_stages == 12
+
+# base lr, number of videos that it is for, last base lr, epochs, layer decay, drop path
+RECIPES = {
+    'finetune_vit-b16': (6e-4, 16, 1e-5, 75, 0.65, 0.1),
+    'finetune_vit-s16': (6e-4, 16, 1e-5, 75, 0.65, 0.1),
+    'finetune_vit-l16': (3e-4, 16, 1e-5, 50, 0.75, 0.2),
+    'finetune-videomae_vit-b16': (5e-4, 256, 1e-6, 75, 0.75, 0.1),
+    'finetune-videomae_vit-s16': (5e-4, 256, 1e-6, 150, 0.75, 0.1),
+    'finetune-videomae_vit-l16': (2e-3, 256, 1e-6, 35, 0.75, 0.1),
+    'linear_vit-b16': (0.1, 256, 0, 90, None, 0),
+}
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_numbers_of_the_recipes(name):
+    lr, unit, last, epochs, layer_decay, drop_path = RECIPES[name]
+    cfg = read(name)
+    videos = 8 * cfg.train_dataloader.batch_size
+    assert cfg.auto_scale_lr.base_batch_size == videos == 128
+    assert cfg.optim_wrapper.optimizer.lr * unit / videos == pytest.approx(lr)
+    warmup, cosine = cfg.param_scheduler
+    assert warmup.end == cosine.begin == cosine.end - cosine.T_max
+    assert cosine.end == cfg.train_cfg.max_epochs == epochs
+    assert cosine.get('eta_min_ratio', 0) * lr == pytest.approx(last)
+    assert cfg.optim_wrapper.get('paramwise_cfg', {}).get('layer_decay_rate') == layer_decay
+    assert cfg.model.backbone.drop_path_rate == drop_path
+
+
+@pytest.mark.parametrize('name', sorted(RECIPES.keys() - {'linear_vit-b16'}))
+def test_what_the_two_recipes_of_fine_tuning_share_and_what_not(name):
+    cfg = read(name)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.type == 'AdamW' and optimizer.weight_decay == 0.05
+    assert tuple(optimizer.betas) == (0.9, 0.999)
+    assert cfg.model.cls_head.label_smooth_eps == 0.1
+    no_decay, dropout = cfg.optim_wrapper.paramwise_cfg.custom_keys, cfg.model.cls_head.get(
+        'dropout_ratio', 0)
+    if name.startswith('finetune-videomae'):
+        assert len(no_decay) == 3 and dropout == 0 and 'clip_grad' not in cfg.optim_wrapper
+    else:  # PySlowFast's
+        assert no_decay == {} and dropout == 0.3
+        assert cfg.optim_wrapper.clip_grad.max_norm == 5.0
+
+
+def test_the_linear_classifier_trains_nothing_else():
+    assert read('linear_vit-b16').model.backbone.frozen_stages == 12

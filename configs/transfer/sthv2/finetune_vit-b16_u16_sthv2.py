@@ -1,6 +1,6 @@
 # Something-Something V2: 16 frames spread over the video, no flip (some labels distinguish left
 # from right), 30 epochs and 2 x 3 views as VideoMAE's script for ViT-B with repeated augmentation.
-_base_ = '../kinetics400/finetune_vit-b16_16x4.py'
+_base_ = '../kinetics400/finetune-videomae_vit-b16_16x4.py'
 
 model = dict(
     data_preprocessor=dict(blending=dict(num_classes=174)), cls_head=dict(num_classes=174))
