@@ -148,6 +148,14 @@ def test_checkpoint_of_stock_mmengine_loads(tmp_path, monkeypatch):
     assert log.statistics('max') == 5
 
 
+def test_a_loaded_history_has_the_default_statistics(tmp_path, monkeypatch):
+    torch.save(HistoryBuffer([1., 3.], [1, 1]), tmp_path / 'a.pth')
+    # as in a process that has made no buffer yet
+    monkeypatch.setattr(HistoryBuffer, '_statistics_methods', {})
+    log = _load_checkpoint(str(tmp_path / 'a.pth'))
+    assert [log.statistics(name) for name in ('min', 'max', 'mean', 'current')] == [1, 3, 2, 3]
+
+
 def test_checkpoint_cannot_replace_methods(tmp_path):
     state = dict(STOCK_STATE, mean=HistoryBuffer.max, statistics_methods=dict(
         mean=HistoryBuffer.max, extra=HistoryBuffer.max))

@@ -144,6 +144,19 @@ def test_installed_paths():
     assert get_installed_path('vicmae_mm') == str(REPO / 'vicmae_mm')
     with pytest.raises(ModuleNotFoundError, match='no_such_package'):
         get_installed_path('no_such_package')
+    # as mmengine's main; what the users of 0.10.7 expect is gone with pkg_resources
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        get_installed_path('no_such_package')
+
+
+def test_a_bare_folder_is_not_a_package(tmp_path, monkeypatch):
+    (tmp_path / 'bare_folder').mkdir()
+    (tmp_path / 'plain_module.py').write_text('')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_installed('bare_folder') and is_installed('plain_module')
+    with pytest.raises(RuntimeError, match='bare_folder is a namespace package'):
+        get_installed_path('bare_folder')
+    assert get_installed_path('plain_module') == str(tmp_path)
 
 
 @pytest.mark.parametrize('installed, message', [

@@ -98,9 +98,9 @@ def slim_history_buffer(history_buffer: type) -> None:
         return {name: getattr(self, name) for name in _STATE}
 
     def set_state(self: Any, state: dict) -> None:
+        self._set_default_statistics()  # in a new process, no buffer may have been made yet
         self.__dict__.update({name: state[name] for name in _STATE})
 
-    history_buffer()  # registers the default statistics, which loading used to do
     setattr(history_buffer, '__getstate__', get_state)  # noqa: B010
     setattr(history_buffer, '__setstate__', set_state)  # noqa: B010
 

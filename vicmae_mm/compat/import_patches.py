@@ -67,18 +67,20 @@ def _package_paths(package_utils: Any) -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether there is a distribution or module of that name."""
+    """Whether there is a distribution or module of that name; a bare folder is neither."""
     with suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.distribution(package)
         return True
-    return find_spec(package) is not None
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def get_installed_path(package: str) -> str:
     """Folder of the module that a distribution (``'mmaction2'``) installs, or of a module.
 
     Raises:
-        ModuleNotFoundError: There is none.
+        PackageNotFoundError: There is none.
+        RuntimeError: It is a namespace package (a bare folder), which may have several paths.
     """
     module = package
     with suppress(importlib.metadata.PackageNotFoundError):
@@ -86,8 +88,10 @@ def get_installed_path(package: str) -> str:
         top_level = importlib.metadata.distribution(package).read_text('top_level.txt')
         module = (top_level or package.replace('-', '_')).split()[0]
     spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f'{package} is not installed, or is a namespace package.')
+    if spec is None:
+        raise importlib.metadata.PackageNotFoundError(package)
+    if spec.origin is None:
+        raise RuntimeError(f'{package} is a namespace package: a folder without __init__.py.')
     return os.path.dirname(spec.origin)
 
 

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
 
 from tests.helpers.runs import FixedPairs, tiny_runner
 from vicmae_mm.checkpoints.integrity import find_damage
@@ -130,6 +133,36 @@ def test_best_is_kept_until_the_next_is_complete(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / 'b', Scores(1., 2.), epochs=4, save_best='score', rule='greater')
     assert {'best_score_epoch_1', 'best_score_epoch_2'} <= set(checkpoints(tmp_path / 'b'))
+
+
+class Constant(BaseModel):
+    """A model to validate."""
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> list:
+        """Predict nothing."""
+        return [BaseDataElement()]
+
+
+class Score(BaseMetric):
+    """A score that is always 1."""
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        """Keep one result."""
+        self.results.append(1)
+
+    def compute_metrics(self, results: list) -> dict:
+        """The score."""
+        return dict(score=1.)
+
+
+def test_validation_without_training_saves_nothing(tmp_path):
+    hook = dict(type='vicmae_mm.SafeCheckpointHook', interval=1, save_best='auto')
+    runner = tiny_runner(
+        tmp_path, [], model=Constant(), default_hooks=dict(checkpoint=hook, logger=None),
+        val_cfg=dict(), val_evaluator=Evaluator(Score()), val_dataloader=dict(
+            batch_size=2, dataset=FixedPairs(4), sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate')))
+    assert runner.val() == dict(score=1.) and checkpoints(tmp_path) == []
 
 
 def test_new_run_among_old_checkpoints_is_reported(tmp_path):

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.backend import AtomicFileBackend, CheckpointWriteError
 from vicmae_mm.checkpoints.resume import choose_checkpoint
+from vicmae_mm.engine.runner_access import current_task
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
 from vicmae_mm.utils.errors import InputError
@@ -164,6 +165,9 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_backend.rmtree(path)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        # runner.val() without training: there are no new weights to save, and no folder for them.
+        if current_task(runner) != 'train':
+            return
         # mmengine removes the old best checkpoint before it writes the new one.
         backend = self.file_backend
         self.file_backend = deferred = _DeferredRemovals(backend)
