@@ -12,8 +12,10 @@ from .transforms import (
     Grayscale,
     PackFrames,
     PackViews,
+    PerClip,
     PerFrame,
     RepeatAug,
+    SampleClipPair,
     SampleFramePair,
     VideoDecode,
     VideoInit,
@@ -22,7 +24,7 @@ from .video_pairs import VideoPairDataset
 
 __all__ = [
     'Birdsnap', 'ColorJitter', 'EpochSampler', 'GaussianBlur', 'Grayscale', 'LabelledImages',
-    'PackFrames', 'PackViews', 'PackedFrameDataset', 'PerFrame', 'RepeatAug', 'SampleFramePair',
-    'SampleIndex', 'SeededSamples', 'TooManyBadVideosError', 'VideoDecode', 'VideoInit',
-    'VideoPairDataset'
+    'PackFrames', 'PackViews', 'PackedFrameDataset', 'PerClip', 'PerFrame', 'RepeatAug',
+    'SampleClipPair', 'SampleFramePair', 'SampleIndex', 'SeededSamples', 'TooManyBadVideosError',
+    'VideoDecode', 'VideoInit', 'VideoPairDataset'
 ]

@@ -49,6 +49,9 @@ class SampleFramePair(BaseTransform):
             transforming, no two of the stored frames form such a pair.
     """
 
+    # Frames from the first of a clip to its last; SampleClipPair draws longer clips.
+    span = 1
+
     def __init__(self,
                  mode: str = 'distant',
                  num_sections: int | None = None,
@@ -56,36 +59,38 @@ class SampleFramePair(BaseTransform):
                  max_gap: int | None = None,
                  num_frames: int = 2,
                  num_pairs: int = 1) -> None:
+        name = type(self).__name__
         if mode not in MODES:
-            raise InputError(f'SampleFramePair: mode={mode!r} should be one of {MODES}.')
+            raise InputError(f'{name}: mode={mode!r} should be one of {MODES}.')
         if mode == 'distant' and delta is not None:
             raise InputError(
-                f"SampleFramePair: delta={delta!r} has no meaning for mode='distant'. Leave it "
+                f"{name}: delta={delta!r} has no meaning for mode='distant'. Leave it "
                 "out, limit the gap with max_gap, or set mode='continuous'.")
         if mode == 'continuous' and num_sections is not None:
             raise InputError(
-                f"SampleFramePair: num_sections={num_sections!r} has no meaning for "
+                f"{name}: num_sections={num_sections!r} has no meaning for "
                 "mode='continuous'. Leave it out, or set mode='distant'.")
         if mode == 'continuous' and delta is None:
-            raise InputError("SampleFramePair: mode='continuous' needs delta, the largest gap "
+            raise InputError(f"{name}: mode='continuous' needs delta, the largest gap "
                              'in frames (0 = the same frame; the paper tries 0, 2, 4 and 8).')
         if num_frames not in (1, 2):
-            raise InputError(f'SampleFramePair: num_frames={num_frames!r} should be 2 (a pair) '
+            raise InputError(f'{name}: num_frames={num_frames!r} should be 2 (a pair) '
                              'or 1 (the MAE baseline). For more frames, raise num_pairs.')
         self.mode = mode
-        self.num_sections = _at_least(2, num_sections=2 if num_sections is None else num_sections)
-        self.delta = None if delta is None else _at_least(0, delta=delta)
-        self.max_gap = None if max_gap is None else _at_least(1, max_gap=max_gap)
+        self.num_sections = at_least(
+            name, 2, num_sections=2 if num_sections is None else num_sections)
+        self.delta = None if delta is None else at_least(name, 0, delta=delta)
+        self.max_gap = None if max_gap is None else at_least(name, 1, max_gap=max_gap)
         self.num_frames = num_frames
-        self.num_pairs = _at_least(1, num_pairs=num_pairs)
+        self.num_pairs = at_least(name, 1, num_pairs=num_pairs)
         if num_frames == 1 and num_pairs > 1:
-            raise InputError(f'SampleFramePair: num_pairs={num_pairs} needs num_frames=2, got 1.')
+            raise InputError(f'{name}: num_pairs={num_pairs} needs num_frames=2, got 1.')
 
     def transform(self, results: dict) -> dict:
         """Draw ``frame_inds``."""
         total = int(results['total_frames'])
         if total < 1:
-            raise InputError(f'SampleFramePair: total_frames={total} should be at least 1.')
+            raise InputError(f'{type(self).__name__}: total_frames={total} should be at least 1.')
         stored = results.get('stored_frames')
         # With every frame stored, the same draws as from the video itself.
         if stored is not None and len(stored) == total:
@@ -122,13 +127,14 @@ class SampleFramePair(BaseTransform):
         return total if self.max_gap is None else min(total, self.max_gap + 1)
 
     def _distant_pair(self, total: int) -> tuple[int, int]:
-        sections = min(self.num_sections, total)
+        sections = min(self.num_sections, total // self.span)
         if sections == 1:
             return 0, 0
         first, second = 0, 1
         if sections > 2:
             first, second = np.sort(np.random.choice(sections, 2, replace=False)).tolist()
-        i, j = (np.random.randint(k * total // sections, (k + 1) * total // sections)
+        i, j = (np.random.randint(k * total // sections,
+                                  (k + 1) * total // sections - self.span + 1)
                 for k in (first, second))
         return i, j
 
@@ -186,10 +192,10 @@ def _draw_from(values: np.ndarray) -> int:
     return values[np.random.randint(len(values))]
 
 
-def _at_least(minimum: int, **argument: int) -> int:
+def at_least(owner: str, minimum: int, **argument: int) -> int:
     """The value of the single keyword, which must be an integer >= ``minimum``."""
     (name, value), = argument.items()
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise InputError(
-            f'SampleFramePair: {name}={value!r} should be an integer of at least {minimum}.')
+        raise InputError(f'{owner}: {name}={value!r} should be an integer of at least '
+                         f'{minimum}.')
     return value
