@@ -16,10 +16,10 @@ NUM_SAMPLES = 4
 
 
 def check_samples(cfg: Config, findings: Findings) -> tuple[int, Any]:
-    """Build the datasets, read some training samples and collate two.
+    """Build the datasets, read some training samples and collate four.
 
     Returns:
-        The size of the training dataset and a batch of two; 0 and None where an error was found.
+        The size of the training dataset and a batch of four; 0 and None where an error was found.
     """
     if cfg.get('val_dataloader') is not None:
         _build(cfg, 'val_dataloader', findings)
@@ -32,7 +32,8 @@ def check_samples(cfg: Config, findings: Findings) -> tuple[int, Any]:
     samples = _read(dataset, findings)
     if samples:
         with findings.catch('train_dataloader.collate_fn'):
-            return len(dataset), _collate_fn(cfg.train_dataloader)((samples * 2)[:2])
+            # Not two: a list of two tensors per sample would pass for the two views of two samples.
+            return len(dataset), _collate_fn(cfg.train_dataloader)((samples * 4)[:4])
     return len(dataset), None
 
 
