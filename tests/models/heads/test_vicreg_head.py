@@ -47,6 +47,19 @@ def test_defaults_are_vicregs() -> None:
     assert float(VICRegHead().loss(p, z)) == pytest.approx(want, rel=1e-12)
 
 
+def test_a_predictor_is_for_the_online_branch_in_both_directions() -> None:
+    neck = dict(type='mmpretrain.NonLinearNeck', in_channels=4, hid_channels=3, out_channels=4,
+                with_avg_pool=False, norm_cfg=dict(type='BN1d'))
+    head = VICRegHead(predictor=neck).double()
+    p, z = pair()
+    predict = torch.nn.Sequential(*(
+        getattr(head.predictor, name) for name in ('fc0', 'bn0', 'relu', 'fc1', 'bn1')))
+    plain = VICRegHead()
+    want = (plain.loss(predict(p), z) + plain.loss(predict(z), p)) / 2
+    assert float(head.loss(p, z)) == pytest.approx(float(want), rel=1e-12)
+    assert head.loss(p, z) != plain.loss(p, z)
+
+
 def test_collapse_costs_the_hinge() -> None:
     same = torch.ones(5, 4)
     assert float(VICRegHead(std=2.).loss(same, same)) == pytest.approx(2 * (1 - 1e-4**0.5))

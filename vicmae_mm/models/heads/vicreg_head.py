@@ -42,6 +42,9 @@ class VICRegHead(BaseModule):
         reduction: ``'code'`` follows VICReg's code: the squared distance is also averaged over
             channels, and v(P), v(Z) are halved; ``'paper'`` follows eq. 5.
         gather: Variance and covariance over all processes.
+        predictor: Config of a neck for the online branch, as in :class:`SimSiamHead`; the loss is
+            then the mean over both directions. Section 4 of the paper has one, VICReg none.
+        init_cfg: Initialisation of the predictor.
 
     Raises:
         ValueError: For an unknown ``reduction``.
@@ -49,8 +52,9 @@ class VICRegHead(BaseModule):
 
     def __init__(self, sim: float = 25., std: float = 25., cov: float = 1., gamma: float = 1.,
                  eps: float = 1e-4, normalize: bool = False, reduction: str = 'code',
-                 gather: bool = True) -> None:
-        super().__init__()
+                 gather: bool = True, predictor: dict | None = None,
+                 init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
         if reduction not in REDUCTIONS:
             raise InputError(f'reduction must be one of {REDUCTIONS}, got {reduction!r}.')
         self.sim, self.std, self.cov = sim, std, cov
@@ -58,6 +62,7 @@ class VICRegHead(BaseModule):
         self.normalize = normalize
         self.reduction = reduction
         self.gather = gather
+        self.predictor = None if predictor is None else MODELS.build(predictor)
 
     def loss(self, online: Tensor, target: Tensor, videos: Tensor | None = None) -> Tensor:
         """Loss of this process's pairs, with the variance and covariance of all; a scalar >= 0.
@@ -66,6 +71,13 @@ class VICRegHead(BaseModule):
         pair; ``videos`` is not used, because there are no negatives.
         """
         check_pairs(online, target)
+        if self.predictor is None:
+            return self._one_way(online, target)
+        return (self._one_way(self.predictor((online, ))[0], target)
+                + self._one_way(self.predictor((target, ))[0], online)) / 2
+
+    def _one_way(self, online: Tensor, target: Tensor) -> Tensor:
+        """Eq. 5."""
         # Autocast would compute the covariance, a matrix product, in half precision.
         with torch.autocast(online.device.type, enabled=False):
             both = torch.stack([at_least_fp32(online), at_least_fp32(target)], dim=1)
