@@ -8,6 +8,7 @@ resize = dict(type='mmaction.Resize', scale=(-1, 256))
 rand_augment = dict(
     type='vicmae_mm.PerFrame',
     share_random_params=True,  # the same for all frames of a clip
+    rgb_to_bgr=True,  # for Color and Contrast
     transforms=[  # rand-m7-n4-mstd0.5-inc1
         dict(
             type='RandAugment',
@@ -17,7 +18,7 @@ rand_augment = dict(
             magnitude_level=7,
             magnitude_std=0.5,
             total_level=10,
-            hparams=dict(pad_val=[124, 116, 104], interpolation='bicubic')),
+            hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
     ])
 random_crop = [
     dict(

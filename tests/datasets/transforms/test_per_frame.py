@@ -5,7 +5,9 @@ import mmpretrain.datasets.transforms  # noqa: F401  (registers its transforms)
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
+from PIL import Image, ImageEnhance
 
 from vicmae_mm.datasets.transforms import PerFrame
 
@@ -119,3 +121,32 @@ def test_wrong_positions_are_refused(chosen):
 def test_error_says_where_to_put_it():
     with pytest.raises(ValueError, match='after VideoDecode'):
         PerFrame([CROP])(dict(filename='a.mp4'))
+
+
+# operations of mmpretrain's RandAugment and pillow's
+ENHANCERS = [('ColorTransform', ImageEnhance.Color), ('Contrast', ImageEnhance.Contrast)]
+
+
+@pytest.mark.parametrize('name, enhancer', ENHANCERS)
+@pytest.mark.parametrize('magnitude', [-0.9, -0.3, 0.5])
+def test_colours_of_rgb_frames_are_pillows(name, enhancer, magnitude):
+    operation = dict(type=name, magnitude=magnitude, prob=1.0, random_negative_prob=0.0)
+    # a saturated image: the weights of red and blue, 0.299 and 0.114, matter
+    image = frames()['imgs'][0] // np.array([1, 2, 4], dtype=np.uint8)
+    expected = np.asarray(enhancer(Image.fromarray(image)).enhance(1 + magnitude)).astype(int)
+    right, wrong = (PerFrame([operation], rgb_to_bgr=swap)(dict(imgs=[image.copy()]))['imgs'][0]
+                    for swap in (True, False))
+    assert np.abs(right - expected).max() <= 2  # roundings of the luma and of the mixture
+    assert np.abs(wrong - expected).max() > 5
+
+
+def test_rand_augment_of_clips_shows_mmpretrain_what_it_expects(repo):
+    step = Config.fromfile(repo / 'configs/_base_/datasets/k400_clips_16x4.py').rand_augment
+    images = Config.fromfile(repo / 'configs/_base_/datasets/imagenet_randaug.py')
+    clips, = step.transforms
+    assert step.rgb_to_bgr and images.train_pipeline[0].type == 'LoadImageFromFile'  # BGR
+    assert clips.hparams == images.rand_augment.hparams
+    image = np.full((40, 40, 3), (124, 116, 104), np.uint8)  # RGB, the mean of ImageNet
+    turn = dict(type='mmpretrain.Rotate', angle=30., prob=1., pad_val=clips.hparams.pad_val)
+    turned, = PerFrame([turn], rgb_to_bgr=True)(dict(imgs=[image.copy()]))['imgs']
+    assert np.array_equal(turned, image)

@@ -1,6 +1,7 @@
 """Applying image transforms to each frame of a video sample."""
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
@@ -29,6 +30,10 @@ class PerFrame(BaseTransform):
         frames (Sequence[int], optional): Positions within the pair to transform; other frames
             stay unchanged. ``[1]`` is the second frame of every pair (Table 6 changes the colours
             of the target frame only). Defaults to None, all frames.
+        rgb_to_bgr (bool): Show frames to the transforms in the order blue, green, red, which
+            mmcv's and mmpretrain's colour operations expect (of ``RandAugment``: Color and
+            Contrast, which weight the channels, and ``pad_val``). Decoded videos are RGB.
+            Defaults to False.
 
     Raises:
         ValueError: ``frames`` is empty or contains anything but 0 and 1.
@@ -37,16 +42,22 @@ class PerFrame(BaseTransform):
     def __init__(self,
                  transforms: Sequence[dict | Callable[[dict], dict]],
                  share_random_params: bool = False,
-                 frames: Sequence[int] | None = None) -> None:
+                 frames: Sequence[int] | None = None,
+                 rgb_to_bgr: bool = False) -> None:
         self.transforms = Compose(transforms)
         self.share_random_params = share_random_params
         self.frames = check_positions(frames, type(self).__name__)
+        self.rgb_to_bgr = rgb_to_bgr
 
     def transform(self, results: dict) -> dict | None:
         """Transform the chosen frames; None if a transform rejects one."""
         if 'imgs' not in results:
             raise InputError("PerFrame needs results['imgs'], a list of frames: "
                              'put it after VideoDecode.')
+        if len(self.frames) == 1 and results.get('clip_len', 2) > 2:
+            raise InputError(f'PerFrame: frames={list(self.frames)} selects from pairs of frames, '
+                             f'but these are clips of {results["clip_len"]} frames: put PerFrame '
+                             f'without it into PerClip(clips={list(self.frames)}, ...).')
         imgs = list(results['imgs'])
         # Restoring the generators' states works with any transform. mmcv's cache_random_params only
         # knows decorated methods, and refuses mmpretrain's RandomResizedCrop.
@@ -57,10 +68,12 @@ class PerFrame(BaseTransform):
             if start is not None:
                 set_rng_states(start)
             shape = img.shape[:2]
+            img = cv2.cvtColor(img, cv2.COLOR_RGB2BGR) if self.rgb_to_bgr else img
             frame = self.transforms(dict(img=img, img_shape=shape, ori_shape=shape))
             if frame is None:
                 return None
-            imgs[position] = frame['img']
+            img = frame['img']
+            imgs[position] = cv2.cvtColor(img, cv2.COLOR_BGR2RGB) if self.rgb_to_bgr else img
         results['imgs'] = imgs
         if isinstance(imgs[0], np.ndarray):
             results['img_shape'] = imgs[0].shape[:2]
@@ -68,14 +81,17 @@ class PerFrame(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(transforms={self.transforms}, '
-                f'share_random_params={self.share_random_params}, frames={self.frames})')
+                f'share_random_params={self.share_random_params}, frames={self.frames}, '
+                f'rgb_to_bgr={self.rgb_to_bgr})')
 
 
-def check_positions(frames: Sequence[int] | None, owner: str) -> tuple[int, ...]:
-    """Check the argument ``frames`` of a transform ``owner``; None means both positions."""
-    if frames is None:
+def check_positions(positions: Sequence[int] | None, owner: str,
+                    views: str = 'frame') -> tuple[int, ...]:
+    """Check the argument ``frames`` or ``clips`` of a transform; None means both positions."""
+    if positions is None:
         return 0, 1
-    if not frames or not set(frames) <= {0, 1}:
-        raise InputError(f'{owner}: frames={frames!r} should list positions within the pair: [0] '
-                         'for the first frame, [1] for the second. Leave it out to transform both.')
-    return tuple(frames)
+    if not positions or not set(positions) <= {0, 1}:
+        raise InputError(f'{owner}: {views}s={positions!r} should list positions within the pair: '
+                         f'[0] for the first {views}, [1] for the second. Leave it out to '
+                         'transform both.')
+    return tuple(positions)
