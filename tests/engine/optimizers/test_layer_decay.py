@@ -97,3 +97,13 @@ def test_backbone_without_depths_is_refused():
     model.backbone = model.cls_head
     with pytest.raises(ValueError, match='TimeSformerHead has no get_layer_depth'):
         groups_of(model, 'vicmae_mm.LayerDecayOptimWrapperConstructor', layer_decay_rate=RATE)
+
+
+def test_a_tied_parameter_is_refused_or_bypassed():
+    model = recognizer('clips')
+    model.tied = model.cls_head.fc_cls
+    name = 'vicmae_mm.LayerDecayOptimWrapperConstructor'
+    with pytest.raises(ValueError, match=r'fc_cls\.weight and tied\.weight are one'):
+        groups_of(model, name, layer_decay_rate=RATE)
+    groups = groups_of(model, name, layer_decay_rate=RATE, bypass_duplicate=True)
+    assert groups['cls_head.fc_cls.weight']['param_name'] == 'cls_head.fc_cls.weight'

@@ -11,6 +11,8 @@ from torch import nn
 from vicmae_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from vicmae_mm.utils.errors import InputError
 
+from .tied_parameters import each_once
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
@@ -25,30 +27,41 @@ class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     groups, set ``constructor='DefaultOptimWrapperConstructor'``.
     """
 
+    optimizer_cfg: dict[str, Any]
+
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer and its wrapper."""
         settings = self.optimizer_cfg
         if (_has_fused_form(settings['type']) and _can_fuse(model)
                 and not settings.keys() & {'fused', 'foreach', 'differentiable'}):
-            settings['fused'] = True
+            # A copy: the dict is a part of the config, which another run may read.
+            self.optimizer_cfg = {**settings, 'fused': True}
         return super().__call__(model)
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
                    **kwargs: Any) -> None:
-        """Add the groups of a module; merge all of them at the end."""
+        """Add the groups of a module; merge all of them at the end.
+
+        Raises:
+            ValueError: Modules share a parameter, and ``bypass_duplicate`` is not set.
+        """
         super().add_params(params, module, prefix=prefix, **kwargs)
         # mmengine calls this recursively; only the outermost call, for the model, has no prefix.
         if not prefix:
-            params[:] = _merged(params)
+            bypass = self.paramwise_cfg.get('bypass_duplicate', False)
+            params[:] = _merged(each_once(params, module, bypass))
 
 
 def _merged(groups: list[dict]) -> list[dict]:
-    merged: dict[tuple, dict] = {}
+    # Compared, not hashed: a setting may be a list, such as betas=[0.9, 0.95] of custom_keys.
+    merged: list[tuple[dict, list]] = []
     for group in groups:
         settings = {name: value for name, value in group.items() if name != 'params'}
-        key = tuple(sorted(settings.items()))
-        merged.setdefault(key, dict(settings, params=[]))['params'] += group['params']
-    return list(merged.values())
+        same = next((params for other, params in merged if other == settings), None)
+        if same is None:
+            merged.append((settings, same := []))
+        same += group['params']
+    return [dict(settings, params=params) for settings, params in merged]
 
 
 def _has_fused_form(kind: Any) -> bool:

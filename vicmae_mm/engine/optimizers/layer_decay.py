@@ -8,6 +8,8 @@ from torch import nn
 from vicmae_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from vicmae_mm.utils.errors import InputError
 
+from .tied_parameters import each_once
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor):
@@ -18,7 +20,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
     depth 0, layer i depth i + 1; everything after the layers, including the head, depth L + 1.
 
     Set in ``paramwise_cfg``: ``layer_decay_rate``, ``norm_decay_mult``, ``bias_decay_mult``,
-    ``flat_decay_mult`` and ``custom_keys`` with ``decay_mult``.
+    ``flat_decay_mult``, ``bypass_duplicate`` and ``custom_keys`` with ``decay_mult``.
     """
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
@@ -27,7 +29,8 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         """Add a group for each trained parameter of a module to ``params``.
 
         Raises:
-            ValueError: The backbone has no ``get_layer_depth``.
+            ValueError: The backbone has no ``get_layer_depth``; or modules share a parameter, and
+                ``bypass_duplicate`` is not set.
         """
         # mmpretrain asks the model, but mmaction2's recognizers have no get_layer_depth.
         # mmaction2's own constructor only recognises names under backbone.blocks, not our layers.
@@ -42,3 +45,6 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
                 return backbone.get_layer_depth(name, 'backbone.')
 
         super().add_params(params, module, prefix, get_layer_depth, **kwargs)
+        if not prefix:
+            bypass = self.paramwise_cfg.get('bypass_duplicate', False)
+            params[:] = each_once(params, module, bypass)
