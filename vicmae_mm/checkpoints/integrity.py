@@ -12,6 +12,9 @@ import torch
 
 from vicmae_mm.utils.errors import InputError
 
+from .file_kinds import foreign_kind
+from .weight_folders import files_with_weights
+
 _LEGACY_PICKLE = b'\x80'  # first byte of what torch before 1.6 wrote: a bare pickle, no checksums
 # A URL or a prefix of mmengine's loaders, such as open-mmlab:// or petrel:s3://. pathlib makes one
 # slash of two.
@@ -23,18 +26,25 @@ def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> 
     """Refuse a checkpoint that is not there; URLs are not looked up.
 
     Args:
-        path: A file or URL.
+        path: A file or URL, or a folder or index as :func:`files_with_weights` takes them.
         advice: What to do if the file does not exist, for the message.
         allow_url: Whether a URL will do.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It is a URL, and must not be one.
+        ValueError: It is a URL, and must not be one; or a folder without weights.
     """
+    local = os.path.expanduser(path)
     if _URL.match(str(path)):
         if not allow_url:
             raise InputError(f'{path} is a URL: download it, and pass the local file.')
-    elif not os.path.isfile(os.path.expanduser(path)):
+    elif os.path.exists(local):
+        files_with_weights(local)
+    else:
+        if os.path.islink(local):
+            target = os.readlink(local)
+            advice = f'it is a link to {target}, which is missing' + (
+                ' (fetch it with git annex get)' if '/annex/' in target else '')
         raise FileNotFoundError(f'There is no checkpoint {path}{f": {advice}" if advice else "."}')
 
 
@@ -48,6 +58,9 @@ def find_damage(path: str | Path) -> str | None:
         The damage in a few words; None for an undamaged file, or one without checksums: a bare
         pickle, or an archive written under ``torch.serialization.set_crc32_options(False)``.
     """
+    kind = foreign_kind(path)
+    if kind is not None:
+        return f'it is {kind}'
     try:
         with open(path, 'rb') as file:
             if file.read(1) == _LEGACY_PICKLE:

@@ -1,14 +1,16 @@
 """An encoder with its normalisation: images or clips in, features out."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 
 from vicmae_mm.utils.errors import InputError
+
+from .token_layout import as_tokens, image_side, num_extra_tokens
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -25,7 +27,8 @@ class Encoder(nn.Module):
     level    shape       features
     ======== =========== ==========================================================
     'cls'    (B, C)      the class token
-    'avg'    (B, C)      the mean of the patch tokens, or of the positions of a map
+    'avg'    (B, C)      the mean of the patch tokens, or of the positions of a map; other tokens
+                         (class, distillation, registers) do not count
     'tokens' (B, N, C)   all tokens, the class token first where there is one
     ======== =========== ==========================================================
 
@@ -33,24 +36,29 @@ class Encoder(nn.Module):
     final norm to that mean instead: there ``'avg'`` is normalised and the tokens are not.
 
     Args:
-        backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it.
-        mean: Per channel, in 0 to 255.
-        std: Per channel, in 0 to 255.
+        backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it;
+            other layouts as in :func:`as_tokens`.
+        mean: Per channel, in 0 to 255, in the order of the network's channels.
+        std: Per channel, in 0 to 255, in the same order.
+        bgr: Whether the network was trained on BGR images. The encoder's input is RGB anyway.
 
     Attributes:
         image_size: Side of the square images it was built for, in pixels; 224 if the backbone
-            has no ``img_size``.
+            does not say.
+
+    Raises:
+        ValueError: If the backbone was built for images that are not square.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, backbone: nn.Module, mean: Sequence[float] = IMAGENET_MEAN,
-                 std: Sequence[float] = IMAGENET_STD) -> None:
+                 std: Sequence[float] = IMAGENET_STD, bgr: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
-        size: Any = getattr(backbone, 'img_size', 224)
-        self.image_size: int = size if isinstance(size, int) else size[0]
+        self.image_size = image_side(backbone)
+        self.bgr = bgr
         # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)
         self.register_buffer('std', torch.tensor(std), persistent=False)
@@ -70,7 +78,8 @@ class Encoder(nn.Module):
     @property
     def has_cls_token(self) -> bool:
         """Whether the first token is a class token."""
-        return getattr(self.backbone, 'cls_token', None) is not None
+        network = getattr(self.backbone, 'timm_model', self.backbone)
+        return getattr(network, 'cls_token', None) is not None
 
     def forward(self, images: Tensor, level: str = 'tokens') -> Tensor:
         """Encode.
@@ -81,18 +90,23 @@ class Encoder(nn.Module):
             level: One of the levels in the table above.
 
         Raises:
-            ValueError: As :meth:`check_level`, or for a backbone that returns vectors.
+            ValueError: As :meth:`check_level`, or for a backbone whose output is not understood.
         """
         self.check_level(level)
         if images.ndim == 4 and self.num_frames is not None:
             images = images[:, :, None].expand(-1, -1, self.num_frames, -1, -1)
+        inputs = images.flip(1) if self.bgr else images
         axes = (-1, ) + (1, ) * (images.ndim - 2)
-        tokens = self._tokens((images.float() - self.mean.view(axes)) / self.std.view(axes))
+        output = self._run((inputs.float() - self.mean.view(axes)) / self.std.view(axes))
+        tokens = as_tokens(self.backbone, output, images.shape[-2:])
         if level == 'tokens':
             return tokens
+        extra = num_extra_tokens(self.backbone, output)
         if level == 'cls':
+            if not extra:
+                raise self._no_cls()
             return tokens[:, 0]
-        pooled = tokens[:, int(self.has_cls_token):].mean(dim=1)
+        pooled = tokens[:, extra:].mean(dim=1)
         # The norm after pooling: mmpretrain's ln2, fc_norm in MAE and timm.
         norm = getattr(self.backbone, 'ln2', None)
         return pooled if norm is None else norm(pooled)
@@ -102,14 +116,20 @@ class Encoder(nn.Module):
         if level not in LEVELS:
             raise InputError(f'level={level!r} is unknown: choose one of {LEVELS}.')
         if level == 'cls' and not self.has_cls_token:
-            raise InputError(f'A {type(self.backbone).__name__} without class token has no '
-                             "features of level 'cls': use 'avg'.")
+            raise self._no_cls()
 
-    def _tokens(self, inputs: Tensor) -> Tensor:
-        masked = isinstance(self.backbone, MAEViT)
+    def _no_cls(self) -> InputError:
+        return InputError(f'A {type(self.backbone).__name__} without class token has no '
+                          "features of level 'cls': use 'avg'.")
+
+    def _run(self, inputs: Tensor) -> Tensor:
+        # Networks of masked pre-training hide patches unless they are told not to.
+        masked = 'mask' in inspect.signature(self.backbone.forward).parameters
         features = self.backbone(inputs, mask=None) if masked else self.backbone(inputs)
-        last = features[-1] if isinstance(features, (tuple, list)) else features
-        if last.ndim < 3:
-            raise InputError(f'The {type(self.backbone).__name__} returns vectors of shape '
-                             f'{tuple(last.shape)}: it must return tokens or a map.')
-        return last.flatten(2).transpose(1, 2) if last.ndim > 3 else last
+        last = features[-1] if isinstance(features, (tuple, list)) and features else features
+        if not isinstance(last, Tensor) or last.ndim < 3:
+            what = f'vectors of shape {tuple(last.shape)}' if isinstance(last, Tensor) else (
+                f'a {type(last).__name__}')
+            raise InputError(f'The {type(self.backbone).__name__} returns {what}: it must return '
+                             'tokens or a map.')
+        return last
