@@ -12,6 +12,13 @@ from .packing import pack
 IMG_SIZE, PATCH, WIDTH = 32, 8, 32
 TINY_ARCH = dict(embed_dims=WIDTH, num_layers=2, num_heads=2, feedforward_channels=64)
 
+# settings of a small network, and its channels
+TINY_3D = {
+    'mmaction.ResNet3dSlowOnly': (dict(depth=18, base_channels=8), 64),
+    'mmaction.SwinTransformer3D': (
+        dict(arch=dict(embed_dims=24, depths=[1] * 4, num_heads=[1, 2, 3, 4])), 192),
+}
+
 
 def tiny_config(**overrides: Any) -> ConfigDict:
     """Config of a two-layer ViC-MAE on 32 px images; overrides merge into it."""
@@ -50,18 +57,24 @@ def tiny_vicmae(**overrides: Any) -> ViCMAE:
 def shrink(cfg: Config, videos: Path, work_dir: Path) -> Config:
     """Cut a pre-training config down to one step on a folder of tiny videos."""
     model = cfg.model
+    # HOGGenerator is for images of 14 x 14 patches
+    img_size, patch = (224, 16) if model.get('target_generator') else (IMG_SIZE, PATCH)
     if 'ViCMAEViT' in model.backbone.type:
-        model.backbone.update(arch=TINY_ARCH, img_size=IMG_SIZE, patch_size=PATCH)
+        model.backbone.update(arch=TINY_ARCH, img_size=img_size, patch_size=patch)
         if model.get('projector'):
             model.projector.in_channels = WIDTH
     elif 'img_size' in model.backbone:
         model.backbone.update(img_size=IMG_SIZE, pad_small_map=True)
+    elif model.backbone.type in TINY_3D:
+        network, model.projector.in_channels = TINY_3D[model.backbone.type]
+        model.backbone.update(network)
     if model.get('decoder'):
         model.decoder.update(
-            num_patches=(IMG_SIZE // PATCH)**2, patch_size=PATCH, embed_dim=WIDTH,
+            num_patches=(img_size // patch)**2, patch_size=patch, embed_dim=WIDTH,
             decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2)
-        model.head.patch_size = PATCH
-    _shrink_crops(cfg.train_dataloader.dataset.pipeline)
+        if 'patch_size' in model.head:
+            model.head.patch_size = patch
+    _shrink_crops(cfg.train_dataloader.dataset.pipeline, img_size)
     if cfg.train_dataloader.dataset.type == 'vicmae_mm.PackedFrameDataset':
         cfg.train_dataloader.dataset.data_root = pack(videos, work_dir / 'packed')
     else:
@@ -74,9 +87,11 @@ def shrink(cfg: Config, videos: Path, work_dir: Path) -> Config:
     return cfg
 
 
-def _shrink_crops(pipeline: list[ConfigDict]) -> None:
+def _shrink_crops(pipeline: list[ConfigDict], img_size: int) -> None:
     for step in pipeline:
-        _shrink_crops(step.get('transforms', []))
+        _shrink_crops(step.get('transforms', []), img_size)
+        if 'clip_len' in step:
+            step.clip_len = 4
         for key in ('scale', 'crop_size'):
             if key in step:
-                step[key] = IMG_SIZE
+                step[key] = img_size

@@ -1,0 +1,21 @@
+# Two distant clips of a video, each cropped and flipped on its own, for 3-D backbones.
+_base_ = './k400_frame_pairs.py'
+
+sample_pair = dict(
+    type='vicmae_mm.SampleClipPair', clip_len=8, frame_interval=8, mode='distant', num_sections=2)
+# OpenCV's bicubic costs a fifth of Pillow's, which filters as it scales down.
+random_crop = dict(_base_.random_crop, backend='cv2')
+crop_and_flip = dict(
+    type='vicmae_mm.PerClip',
+    transforms=[
+        dict(
+            type='vicmae_mm.PerFrame',
+            share_random_params=True,  # the same for all frames of a clip
+            transforms=[random_crop, _base_.random_flip]),
+    ])
+pack = [dict(type='mmaction.FormatShape', input_format='NCTHW'), _base_.pack]
+train_pipeline = [*_base_.open_video, sample_pair, _base_.decode, crop_and_flip, *pack]
+
+train_dataloader = dict(
+    batch_size=32,  # pairs per GPU: 8 GPUs x 32 = 256; each has 16 times the frames of a frame pair
+    dataset=dict(pipeline=train_pipeline))
