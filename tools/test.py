@@ -8,6 +8,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.commands.launcher import prepare_launcher
 from vicmae_mm.commands.options import add_run_options, merge_options
 from vicmae_mm.utils.errors import InputError
 
@@ -59,6 +60,7 @@ def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
     merge_args(cfg, args)
+    prepare_launcher(cfg.launcher)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':

@@ -8,6 +8,7 @@ from mmengine.dist import get_world_size
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from vicmae_mm.commands.launcher import prepare_launcher
 from vicmae_mm.commands.preflight import (
     ConfigError,
     check_config,
@@ -16,6 +17,8 @@ from vicmae_mm.commands.preflight import (
     misspelt_options,
 )
 from vicmae_mm.commands.train_options import add_train_options, merge_args
+from vicmae_mm.engine.start import choose_start
+from vicmae_mm.engine.work_dir_lock import lock_work_dir
 from vicmae_mm.utils.errors import InputError
 
 
@@ -56,10 +59,13 @@ def main() -> None:
     misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)
     # One process is enough: if it exits, the launcher ends the others.
-    if is_first_process(args.launcher):
+    prepare_launcher(cfg.launcher)
+    if is_first_process(cfg.launcher):
         check(cfg, misspelt)
+        lock_work_dir(cfg.work_dir)  # before anything is written there
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     check_epoch(runner)
+    choose_start(runner)
     runner.train()
 
 

@@ -3,11 +3,11 @@ import logging
 import re
 from pathlib import Path
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from vicmae_mm.checkpoints.integrity import find_damage
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.main_process import on_main_process
 
 
 def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | None:
@@ -28,20 +28,8 @@ def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | 
     Raises:
         ValueError: There are checkpoints, but all are damaged; or the search failed.
     """
-    choice: list[str | None] = [None, None]
-    cause = None
     # The main process decides for all: another machine may not see the newest files yet.
-    if is_main_process():
-        try:
-            choice[0] = _choose(Path(work_dir), Path(folder), patterns)
-        # Whatever the error, the other processes wait in the broadcast below.
-        except Exception as error:
-            cause, choice[1] = error, str(error) or type(error).__name__
-    broadcast_object_list(choice)
-    path, problem = choice
-    if problem is not None:
-        raise InputError(problem) from cause
-    return path
+    return on_main_process(lambda: _choose(Path(work_dir), Path(folder), patterns))
 
 
 def _choose(work_dir: Path, folder: Path, patterns: list[str]) -> str | None:
@@ -61,8 +49,6 @@ def _choose(work_dir: Path, folder: Path, patterns: list[str]) -> str | None:
     if damaged:
         raise InputError(f'{"; ".join(damaged)}. There is no other checkpoint to resume from: '
                          'restore one, or move the damaged ones away to start from the beginning.')
-    print_log(f'There is no checkpoint in {work_dir}: training starts from the beginning.',
-              'current', logging.WARNING)
     return None
 
 

@@ -10,6 +10,8 @@ from mmengine.device import get_device
 
 from vicmae_mm.checkpoints.safety import trust
 
+from .launcher import detect_launcher
+
 
 class KeepSpaces(DictAction):
     """mmengine's action, but a value that is not a list keeps its spaces, which paths may have."""
@@ -39,8 +41,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         '--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
         help='settings to replace in the config, e.g. train_dataloader.batch_size=64 '
         'model.contrast_head.temperature=0.2 train_cfg.max_epochs=100; lists as KEY="[1,2]"')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='what started the processes; set by dist_train.sh and slurm_train.sh')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default=detect_launcher(),
+        help='what started the processes; taken from the environment that it sets')
     parser.add_argument('--no-pin-memory', action='store_true', help='do not pin batches in memory')
     parser.add_argument('--no-persistent-workers', action='store_true',
                         help='start new data-loading workers every epoch')

@@ -4,6 +4,7 @@ import argparse
 from mmengine.config import Config, ConfigDict
 
 from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.engine.start import AUTO
 from vicmae_mm.utils.errors import InputError
 
 from .options import add_run_options, merge_options
@@ -13,9 +14,9 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of mmpretrain's ``train.py``."""
     parser.add_argument('config', help='path of the config')
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+        '--resume', nargs='?', const=AUTO, metavar='CHECKPOINT',
         help='continue from a checkpoint; without a path, from the newest in the work dir, or '
-        'from the start if there is none')
+        'start as without this option if there is none')
     parser.add_argument('--amp', action='store_true', help='train in bfloat16 if the GPU supports '
                         'it (the pre-training configs do so anyway)')
     parser.add_argument('--no-validate', action='store_true', help='skip validation')
@@ -33,11 +34,6 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     """
     if args.amp:
         _use_amp(cfg.optim_wrapper)
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-        if cfg.load_from is not None:
-            check_exists(cfg.load_from)
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
             raise InputError(
@@ -45,6 +41,11 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
                 'is for; add auto_scale_lr = dict(base_batch_size=...)')
         cfg.auto_scale_lr.enable = True
     merge_options(cfg, args, ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+    if args.resume is not None:
+        # load_from stays as it is: weights to start from, never a checkpoint to resume.
+        cfg.resume = args.resume
+        if args.resume != AUTO:
+            check_exists(args.resume)
     # Last, since --cfg-options may set parts of validation.
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import BaseModule, PretrainedInit
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.model import BaseModule
+from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
+from vicmae_mm.engine.start import choose_start, pretrained_modules
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
@@ -69,8 +70,7 @@ class PretrainedFitHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check that the weights were loaded and are unchanged."""
         if not self._source:
-            runner.logger.warning('The encoder starts untrained, as requested.')
-            return
+            return  # on purpose, and choose_start has said so
         self._watch.remove()
         # Some backbones ignore init_cfg, others (MAEViT) initialise their weights after loading.
         state = unwrapped_model(runner).backbone.state_dict()
@@ -89,15 +89,12 @@ class PretrainedFitHook(Hook):
 
     def _find_source(self, runner: Runner, model: Any) -> str:
         """Path of the checkpoint that the encoder will be loaded from, '' if there is none."""
-        full_model = runner._load_from
-        if runner._resume and not full_model:
-            full_model = find_latest_checkpoint(runner.work_dir)
-        for owner in (model.backbone, model):
-            cfg = _pretrained_cfg(owner)
-            if cfg is None:
-                continue
+        choose_start(runner)
+        for _, owner, cfg in pretrained_modules(model):
             path = cfg['checkpoint']
-            if full_model or not path:
+            if owner not in (model, model.backbone):
+                continue
+            if runner._load_from or not path:
                 # The file may not exist, and its weights would be replaced anyway.
                 owner.init_cfg = None
                 continue
@@ -105,7 +102,7 @@ class PretrainedFitHook(Hook):
                          f'model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
             owner.init_weights = functools.partial(self._init_weights, owner)
             return path
-        return str(full_model or '')
+        return str(runner._load_from or '')
 
     def _init_weights(self, module: BaseModule) -> None:
         """The module's own ``init_weights``, with a message for a file without the prefix."""
@@ -139,11 +136,3 @@ class PretrainedFitHook(Hook):
             f'{self._source} does not fit the encoder of {self._config}: {reason}. The file looks '
             f'like {family}. Use the config for its network and image size, or convert files of '
             f'other projects with tools/convert_checkpoint.py. {_SCRATCH}')
-
-
-def _pretrained_cfg(module: nn.Module) -> dict | None:
-    cfgs = getattr(module, 'init_cfg', None) or []
-    for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
-        if cfg['type'] in ('Pretrained', PretrainedInit):
-            return cfg
-    return None

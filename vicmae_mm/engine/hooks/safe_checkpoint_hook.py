@@ -10,11 +10,13 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.backend import AtomicFileBackend, CheckpointWriteError
-from vicmae_mm.checkpoints.resume import choose_checkpoint
 from vicmae_mm.engine.runner_access import current_task
+from vicmae_mm.engine.start import checkpoint_folder, choose_start
+from vicmae_mm.engine.work_dir_lock import lock_work_dir, unlock_work_dir
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.main_process import on_main_process
 
 _LOCAL = (LocalBackend, HardDiskBackend)  # the same under an old name
 
@@ -52,20 +54,18 @@ class SafeCheckpointHook(CheckpointHook):
         self.mid_epoch_interval = mid_epoch_interval
 
     def before_run(self, runner: Runner) -> None:
-        """Choose the checkpoint for ``--resume`` without a path."""
-        folder = self._folder(runner)
-        patterns = [self.filename_tmpl.format('*'), self.MID_EPOCH.format('*')]
-        if runner._resume and runner._load_from is None:
-            runner._load_from = choose_checkpoint(runner.work_dir, folder, patterns)
-            runner._resume = runner._load_from is not None
-        elif not runner._resume and any(any(Path(folder).glob(pattern)) for pattern in patterns):
-            runner.logger.warning(
-                f'{folder} contains checkpoints of an earlier run: until this run has saved its '
-                'first, --resume continues from those. Use another --work-dir to keep both.')
+        """Reserve the work dir, and decide what a training starts from."""
+        if current_task(runner) == 'train':
+            on_main_process(lambda: lock_work_dir(runner.work_dir))
+        choose_start(runner)
+
+    def after_run(self, runner: Runner) -> None:
+        """Let other runs use the work dir."""
+        unlock_work_dir(runner.work_dir)
 
     def before_train(self, runner: Runner) -> None:
         """Set up the folder, and remove leftovers of a killed run."""
-        folder = self._folder(runner)
+        folder = checkpoint_folder(self, runner)
         self._restrict_removals(runner.message_hub.runtime_info, folder)
         super().before_train(runner)
         if type(getattr(self.file_backend, 'client', self.file_backend)) in _LOCAL:
@@ -75,7 +75,11 @@ class SafeCheckpointHook(CheckpointHook):
         # Checkpoints lack partly accumulated gradients: write them only after optimizer steps.
         step = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
-        self._keep_mid_epoch(runner, runner.iter)
+        # Not by the iteration: that of a run resumed with other batches is counted anew.
+        resumed = os.path.basename(str(runner._load_from))
+        written = runner.message_hub.get_info('mid_epoch_ids', [])
+        self._keep_mid_epoch(runner, next(
+            (step for step in written if self.MID_EPOCH.format(step) == resumed), None))
         if is_main_process():
             for place in {folder, runner.work_dir}:
                 for part in remove_leftovers(place):
@@ -94,11 +98,6 @@ class SafeCheckpointHook(CheckpointHook):
             runner.message_hub.update_info('mid_epoch_ids', [*written, step])
             self._write(runner, self.MID_EPOCH.format(step), dict(epoch=runner.epoch, iter=step))
             self._keep_mid_epoch(runner, step)
-
-    def _folder(self, runner: Runner) -> str:
-        if self.out_dir is None or self.out_dir == runner.work_dir:
-            return runner.work_dir
-        return os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
 
     def _restrict_removals(self, info: dict[str, Any], folder: str) -> None:
         """Restrict what a loaded checkpoint names for removal to checkpoints of this run."""

@@ -1,0 +1,122 @@
+"""What a training starts from; the table is in docs/checkpoints.md."""
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.model import PretrainedInit
+from mmengine.runner import Runner
+from torch import nn
+
+from vicmae_mm.checkpoints.resume import choose_checkpoint
+from vicmae_mm.utils.errors import InputError
+
+from .runner_access import current_task, unwrapped_model
+
+AUTO = 'auto'  # value of ``resume`` that ``--resume`` without a path sets
+_MID_EPOCH = 'iter_*.pth'
+_decided: WeakSet[Runner] = WeakSet()
+
+
+def choose_start(runner: Runner) -> None:
+    """Decide what a training starts from, log it in one line, and tell the runner.
+
+    Whoever needs the answer calls this, on every process; only the first call does anything.
+    Afterwards ``runner._resume`` is a bool, and ``runner._load_from`` the checkpoint to resume or
+    to load, or None.
+
+    Raises:
+        ValueError: All checkpoints of the work dir are damaged, or the tool that started the run
+            has dropped the ``load_from`` of the config.
+    """
+    if runner in _decided or current_task(runner) != 'train':
+        return
+    _decided.add(runner)
+    asked, load_from = runner._resume, runner._load_from
+    path, what = _to_resume(runner, asked, load_from)
+    runner._resume, runner._load_from = path is not None, path or load_from
+    log = runner.logger.info
+    if path is not None:
+        line = f'Training resumes {path}{what}.'
+        if load_from not in (None, path):
+            log, line = runner.logger.warning, f'{line} load_from={load_from} is not used.'
+        for _, module, _ in pretrained_modules(unwrapped_model(runner)):
+            # The file may not exist, and its weights would be replaced anyway.
+            module.init_cfg = None
+    else:
+        if asked:
+            log = runner.logger.warning
+        line = what + _first_weights(runner)
+    log(line)
+
+
+def _to_resume(runner: Runner, asked: bool | str, load_from: str | None) -> tuple[str | None, str]:
+    """The checkpoint to resume, if any, and words that explain it."""
+    if isinstance(asked, str) and asked != AUTO:
+        return asked, ''
+    if asked and asked != AUTO and load_from is not None:
+        return load_from, ', which load_from names (resume=True)'
+    folder, patterns = _checkpoints_of(runner)
+    if asked:
+        newest = choose_checkpoint(runner.work_dir, folder, patterns)
+        if newest is None and asked != AUTO:
+            _refuse_dropped_load_from(runner.cfg)
+        return newest, (', the newest undamaged checkpoint' if newest else
+                        f'There is no checkpoint in {runner.work_dir} to resume. ')
+    if any(any(Path(folder).glob(pattern)) for pattern in patterns):
+        runner.logger.warning(
+            f'{folder} contains checkpoints of an earlier run: until this run has saved its '
+            'first, --resume continues from those. Use another --work-dir to keep both.')
+    return None, ''
+
+
+def _checkpoints_of(runner: Runner) -> tuple[str, list[str]]:
+    """Folder of the run's checkpoints, and glob patterns of their names."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+    if hook is None:
+        return runner.work_dir, ['epoch_*.pth', _MID_EPOCH]
+    return checkpoint_folder(hook, runner), [hook.filename_tmpl.format('*'), _MID_EPOCH]
+
+
+def checkpoint_folder(hook: CheckpointHook, runner: Runner) -> str:
+    """Where a hook will save; until training starts, its ``out_dir`` is that of the config."""
+    if hook.out_dir is None or hook.out_dir == runner.work_dir:
+        return runner.work_dir
+    return os.path.join(hook.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
+
+
+def _refuse_dropped_load_from(cfg: Config) -> None:
+    # The tools of mmengine's projects set load_from=None for --resume, whatever the config says.
+    is_file = cfg.filename and os.path.isfile(cfg.filename)
+    named = Config.fromfile(cfg.filename).get('load_from') if is_file else None
+    if named:
+        raise InputError(
+            f'There is no checkpoint to resume, and load_from={named} of {cfg.filename} was '
+            'dropped by the tool that started this run: start it without --resume the first time, '
+            "or use this package's tools/train.py.")
+
+
+def _first_weights(runner: Runner) -> str:
+    if runner._load_from is not None:
+        return f'Training starts from the weights in load_from={runner._load_from}.'
+    files = [f'{name}.init_cfg={cfg["checkpoint"]}' for name, _, cfg in pretrained_modules(
+        unwrapped_model(runner)) if cfg['checkpoint']]
+    if files:
+        return f'Training starts from the weights in {", ".join(files)}.'
+    return ("Training starts from the model's own initialisation: there is no load_from, and no "
+            'init_cfg with a checkpoint.')
+
+
+def pretrained_modules(model: nn.Module) -> Iterator[tuple[str, Any, dict]]:
+    """Name (``'model.backbone'``), module and settings of each ``init_cfg`` with a checkpoint."""
+    for name, module in model.named_modules():
+        cfgs = getattr(module, 'init_cfg', None) or []
+        for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
+            if 'checkpoint' in cfg and 'type' not in cfg:
+                # By --cfg-options model.backbone.init_cfg.checkpoint=PATH, over a config without.
+                cfg.update(type='Pretrained', prefix=cfg.get('prefix', name and f'{name}.') or None)
+            if cfg['type'] in ('Pretrained', PretrainedInit):
+                yield f'model.{name}'.rstrip('.'), module, cfg

@@ -1,0 +1,74 @@
+"""One training per work dir."""
+import errno
+import fcntl
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from vicmae_mm.utils.errors import RunError
+
+_IN_USE = (errno.EACCES, errno.EAGAIN)
+
+
+class WorkDirInUseError(RunError):
+    """Another run trains in the same work dir."""
+
+
+class _Lock:
+    """A locked file in the work dir."""
+
+    FILENAME = 'run.lock'
+
+    def __init__(self, work_dir: str) -> None:
+        self._path = Path(work_dir) / self.FILENAME
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # For appending: what the holder has written must stay until the lock is ours.
+            self._file = self._path.open('a+')
+            # A lock of POSIX belongs to this process: children that outlive it do not have it,
+            # and the kernel releases it however the process ends, also over NFS.
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _IN_USE and hasattr(self, '_file'):
+                raise WorkDirInUseError(self._describe_holder(work_dir)) from None
+            print_log(f'{self._path} cannot be locked ({error.strerror}): make sure that no other '
+                      'run uses this work dir.', 'current', logging.WARNING)
+            return
+        self._file.truncate(0)
+        started = time.strftime('%Y-%m-%d %H:%M:%S')
+        self._file.write(f'process {os.getpid()} on {socket.gethostname()}, since {started}\n')
+        self._file.flush()
+
+    def _describe_holder(self, work_dir: str) -> str:
+        self._file.seek(0)
+        holder = self._file.read().strip() or 'another process'
+        return (f'{work_dir} is in use by a run: {holder}. Stop that run, or choose another folder '
+                f'with --work-dir. If that machine is gone and its lock remains, remove '
+                f'{self._path}.')
+
+
+# The kernel drops a lock when its process closes any file of that name: there is one per work dir.
+_held: dict[str, _Lock] = {}
+
+
+def lock_work_dir(work_dir: str) -> None:
+    """Reserve a work dir for this process until :func:`unlock_work_dir` or its end.
+
+    A work dir that this process holds already stays reserved. Where the file system has no locks,
+    a warning says so.
+
+    Raises:
+        WorkDirInUseError: Another process holds it; names machine, process and time.
+    """
+    key = os.path.realpath(work_dir)
+    if key not in _held:
+        _held[key] = _Lock(work_dir)
+
+
+def unlock_work_dir(work_dir: str) -> None:
+    """Release what :func:`lock_work_dir` reserved, if anything."""
+    _held.pop(os.path.realpath(work_dir), None)
