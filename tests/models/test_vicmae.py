@@ -69,6 +69,31 @@ def test_reconstruct_one_frame():
     assert 10 < (chosen == first).sum() < 54
 
 
+def with_features(**decoder) -> ViCMAE:
+    return tiny_vicmae(
+        backbone=dict(img_size=224, patch_size=16),
+        decoder=dict(num_patches=196, **decoder),
+        head=dict(_delete_=True, type='mmpretrain.MIMHead',
+                  loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2')),
+        target_generator=dict(type='mmpretrain.HOGGenerator'))
+
+
+@pytest.mark.parametrize('chunks', [1, 3])
+def test_features_of_the_hidden_patches_instead_of_pixels(chunks):
+    model, inputs, noise = with_features(predict_feature_dim=108), pair(2, 224), torch.rand(4, 196)
+    model.decoder_chunks = chunks
+    fix_masks(model, noise)
+    tokens, mask, ids = model.backbone(torch.cat(inputs))
+    squared = (model.neck(tokens, ids) - model.target_generator(torch.cat(inputs)))**2
+    want = (squared.mean(-1) * mask).sum() / mask.sum()
+    torch.testing.assert_close(model.loss(inputs)['recon'], want)
+
+
+def test_features_of_another_shape_than_the_decoders_are_refused():
+    with pytest.raises(ValueError, match=r'HOGGenerator returns \(4, 196, 108\).*\(4, 196, 27\)'):
+        with_features(predict_feature_dim=27).loss(pair(2, 224))
+
+
 def test_before_the_schedule_the_projector_is_not_run():
     model = tiny_vicmae()
     model.contrast_scale = 0.0
@@ -216,6 +241,13 @@ def test_linear_layers_start_as_the_authors():
     (dict(decoder=dict(decoder_depth=0)), 'decoder_depth=0: without a block'),
     (dict(backbone=dict(mask_ratio=0)), 'mask_ratio=0 hides nothing'),
     (dict(decoder_chunks=0), 'decoder_chunks=0'),
+    (dict(target_generator=dict(type='mmpretrain.HOGGenerator')),
+     'head.type should be mmpretrain.MIMHead with'),
+    (dict(target_generator=dict(type='mmpretrain.HOGGenerator'), decoder=None, head=None),
+     'target_generator needs a decoder'),
+    (dict(head=dict(_delete_=True, type='mmpretrain.MIMHead',
+                    loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'))),
+     'head.type should be mmpretrain.MIMHead with'),
     (dict(joint_bn=True, target_projector=dict(type='vicmae_mm.Projector', in_channels=32)),
      'joint_bn'),
 ])

@@ -1,4 +1,6 @@
 """The pictures show what the network saw and predicted."""
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -150,4 +152,11 @@ def test_footnote_explains_norm_pix(monkeypatch):
 def test_no_decoder_is_refused():
     model = tiny_vicmae(data_preprocessor=PREPROCESSOR, decoder=None, head=None)
     with pytest.raises(ValueError, match='has no decoder'):
+        reconstruct(model, some_frames(), mask_noise(3, NUM_PATCHES, 0))
+
+
+def test_features_are_no_picture():
+    model = tiny_vicmae(data_preprocessor=PREPROCESSOR)
+    model.target_generator = Mock()
+    with pytest.raises(ValueError, match='predicts features'):
         reconstruct(model, some_frames(), mask_noise(3, NUM_PATCHES, 0))

@@ -1,7 +1,7 @@
 """Check that the parts of a ``ViCMAE`` form a method and fit together, and the views to them."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmengine.dist import get_world_size
 from mmpretrain.models.selfsup.mae import MAEViT
@@ -29,6 +29,12 @@ def check_composition(model: ViCMAE) -> None:
     if model.with_neck != model.with_head:
         raise InputError('decoder and head go together: set both, or neither to train on '
                          'contrast alone.')
+    features = model.target_generator is not None
+    if features and not model.with_neck:
+        raise InputError('A target_generator needs a decoder and a head: set both.')
+    if model.with_neck and hasattr(model.head, 'patch_size') == features:
+        raise InputError('head.type should be mmpretrain.MIMHead with a target_generator, and '
+                         'without one mmpretrain.MAEPretrainHead, which compares with pixels.')
     if not model.with_neck and model.contrast_head is None:
         raise InputError('Nothing to train: set a decoder and a head (reconstruction), a '
                          'contrast_head, or both.')
@@ -68,9 +74,19 @@ def check_views(model: ViCMAE, views: list[Tensor]) -> None:
                          "are single frames: set it to 'both'.")
 
 
+def check_targets(model: ViCMAE, targets: Tensor, ids_restore: Tensor) -> None:
+    """Raise a ValueError unless the target generator gave the features of each patch."""
+    expected = (*ids_restore.shape, model.neck.decoder_pred.out_features)
+    if not isinstance(targets, Tensor) or targets.shape != expected:
+        shape = tuple(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
+        raise InputError(f'{type(model.target_generator).__name__} returns {shape}, but a feature '
+                         f'vector per patch is needed, {expected}: set decoder.predict_feature_dim '
+                         'to its last size, and choose a generator for these images and patches.')
+
+
 def _check_masked_encoder(model: ViCMAE) -> None:
     if model.with_neck:
-        _check_geometry(model.backbone, model.neck, model.head)
+        _check_geometry(model)
         if model.backbone.mask_ratio == 0:
             raise InputError('backbone.mask_ratio=0 hides nothing, so there is nothing to '
                              'reconstruct: raise it, or remove decoder and head.')
@@ -91,8 +107,9 @@ def _check_width(projector: nn.Module | None, width: int) -> None:
                          f'{width}: set in_channels of the projector to {width}.')
 
 
-def _check_geometry(backbone: Any, decoder: Any, head: Any) -> None:
+def _check_geometry(model: ViCMAE) -> None:
     """Compare the sizes that a config repeats in backbone, decoder and head."""
+    backbone, decoder, head = model.backbone, model.neck, model.head
     # ViCMAE passes hidden_only=True, which only our decoder takes.
     if not isinstance(decoder, MAEDecoder):
         raise InputError(f'decoder.type is {type(decoder).__name__}, which predicts visible '
@@ -101,8 +118,10 @@ def _check_geometry(backbone: Any, decoder: Any, head: Any) -> None:
     for setting, is_now, should_be in (
         ('decoder.num_patches', decoder.num_patches, backbone.num_patches),
         ('decoder.embed_dim', decoder.decoder_embed.in_features, backbone.embed_dims),
-        ('decoder.patch_size', round((decoder.decoder_pred.out_features / 3)**0.5), patch),
-        ('head.patch_size', head.patch_size, patch),
+        # of features, check_targets compares the shape
+        *([] if model.target_generator is not None else [
+            ('decoder.patch_size', round((decoder.decoder_pred.out_features / 3)**0.5), patch),
+            ('head.patch_size', head.patch_size, patch)]),
     ):
         if is_now != should_be:
             raise InputError(f'model.{setting}={is_now} does not fit the backbone '

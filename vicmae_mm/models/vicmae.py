@@ -7,7 +7,7 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vicmae_mm.models.composition import check_composition, check_views
+from vicmae_mm.models.composition import check_composition, check_targets, check_views
 from vicmae_mm.models.masking import rand_rows, take_patches
 from vicmae_mm.models.monitors import embedding_rank, embedding_std, pair_accuracy
 from vicmae_mm.models.view_layout import split_views
@@ -53,6 +53,9 @@ class ViCMAE(BaseSelfSupervisor):
             forward pass; the loss is the same.
         joint_bn: Whether both views share the batch statistics of one projector pass. By default
             each view has its own.
+        target_generator: Computes the features (B, L, D) of each patch of normalised frames, to
+            be predicted instead of pixels, such as ``mmpretrain.HOGGenerator``. It needs
+            ``decoder.predict_feature_dim=D`` and ``head.type='mmpretrain.MIMHead'``.
         data_preprocessor: Normalises frames on the device.
         init_cfg: Initialisation of all layers.
 
@@ -82,12 +85,14 @@ class ViCMAE(BaseSelfSupervisor):
                  recon_frames: str = 'both',
                  decoder_chunks: int = 1,
                  joint_bn: bool = False,
+                 target_generator: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(
             backbone=backbone,
             neck=decoder,
             head=head,
+            target_generator=target_generator,
             data_preprocessor=data_preprocessor or dict(type='vicmae_mm.PairDataPreprocessor'),
             init_cfg=init_cfg)
         self.pooling = _build(pooling)
@@ -152,7 +157,12 @@ class ViCMAE(BaseSelfSupervisor):
     def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
         """Mean squared error on the hidden patches (eq. 6)."""
         rows = self._rows_to_reconstruct(len(frames), frames.device)
-        batch = latent[rows], ids_restore[rows], frames[rows]
+        targets = frames[rows]
+        if self.target_generator is not None:
+            with torch.no_grad():
+                targets = self.target_generator(targets)
+            check_targets(self, targets, ids_restore[rows])
+        batch = latent[rows], ids_restore[rows], targets
         if self.decoder_chunks == 1:
             return self.hidden_patch_loss(*batch)
         chunks = zip(*(tensor.chunk(self.decoder_chunks) for tensor in batch), strict=True)
@@ -161,17 +171,20 @@ class ViCMAE(BaseSelfSupervisor):
                   for chunk in chunks]
         return torch.stack(losses).sum() / len(batch[0])
 
-    def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
+    def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error on the hidden patches of some frames.
 
         Args:
             latent: Class token and visible tokens (B, 1 + keep, C).
             ids_restore: Restoring indices (B, L).
-            frames: (B, 3, H, W).
+            targets: The frames (B, 3, H, W), or the features of their patches (B, L, D).
         """
-        prediction = self.neck(latent, ids_restore, hidden_only=True).flatten(0, 1)
+        prediction = self.neck(latent, ids_restore, hidden_only=True)
         hidden = ids_restore.argsort(dim=1)[:, latent.shape[1] - 1:]
-        patches = take_patches(frames, hidden, self.head.patch_size).flatten(0, 1)
+        if self.target_generator is not None:
+            return self.head.loss(prediction, targets.take_along_dim(hidden[:, :, None], dim=1))
+        prediction = prediction.flatten(0, 1)
+        patches = take_patches(targets, hidden, self.head.patch_size).flatten(0, 1)
         # Passed to the head as images of one patch each, so that it builds only these targets.
         return self.head.loss(prediction[:, None], patches, prediction.new_ones(len(patches), 1))
 

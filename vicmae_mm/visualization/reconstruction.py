@@ -34,9 +34,12 @@ class Reconstruction:
 
 
 def check_can_reconstruct(model: nn.Module) -> None:
-    """Raise a ValueError if the model has no decoder."""
+    """Raise a ValueError if the model has no decoder of pixels."""
     if not getattr(model, 'with_neck', False):
         raise InputError('This model has no decoder (it was trained on contrast alone), so there '
+                         'is no reconstruction to draw.')
+    if getattr(model, 'target_generator', None) is not None:
+        raise InputError('This model predicts features of a target_generator, not pixels: there '
                          'is no reconstruction to draw.')
 
 

@@ -78,7 +78,7 @@ def test_no_decoder_no_picture(tmp_path):
     runner = tiny_runner(tmp_path, [HOOK], epochs=1, model=tiny_config(**CONTRAST_ONLY))
     runner.train()
     assert not pictures(tmp_path)
-    assert 'ViCMAE has no decoder here' in next(tmp_path.glob('*/*.log')).read_text()
+    assert 'no pictures. This model has no decoder' in next(tmp_path.glob('*/*.log')).read_text()
 
 
 def test_wrong_crop_stops_before_training(tmp_path):

@@ -13,7 +13,7 @@ from vicmae_mm.models.view_layout import split_views
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.seeding import seeded
-from vicmae_mm.visualization.reconstruction import draw_reconstruction
+from vicmae_mm.visualization.reconstruction import check_can_reconstruct, draw_reconstruction
 
 
 @HOOKS.register_module()
@@ -47,10 +47,10 @@ class ReconstructionHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Choose the samples and add their first picture; its failure stops the run."""
         model = unwrapped_model(runner)
-        if not getattr(model, 'with_neck', False):
-            runner.logger.info(
-                f'ReconstructionHook: {type(model).__name__} has no decoder here, '
-                'so there are no reconstruction pictures.')
+        try:
+            check_can_reconstruct(model)
+        except InputError as error:
+            runner.logger.info(f'ReconstructionHook: no pictures. {error}')
             return
         self._inputs = self._choose_samples(runner.train_dataloader.dataset)
         self._add_picture(runner, runner.iter)
