@@ -69,6 +69,30 @@ def scope_in_collate(folder: Path) -> None:
     assert '_scope_' in config['collate_fn'], 'the config itself is left alone'
 
 
+def _runner(folder: Path, **settings: object) -> object:
+    """Batches of two on one process."""
+    from mmengine.runner import Runner
+    from mmengine.testing.runner_test_case import ToyModel
+    loader = torch.utils.data.DataLoader(torch.zeros(4, 2), batch_size=2)
+    return Runner(ToyModel(), str(folder), train_dataloader=loader, experiment_name=str(settings),
+                  **{'train_cfg': dict(by_epoch=True, max_epochs=1),
+                     'optim_wrapper': dict(optimizer=dict(type='SGD', lr=0.1)), **settings})
+
+
+def hooks_switched_off(folder: Path) -> None:
+    runner = _runner(folder, default_hooks=dict(curves=None, timer=None), custom_hooks=[None])
+    assert not any('Timer' in type(hook).__name__ for hook in runner.hooks)
+    assert len(runner.hooks) == 5
+
+
+def batch_of_scale_lr(folder: Path) -> None:
+    runner = _runner(folder)
+    wrapper = runner.build_optim_wrapper(
+        dict(optimizer=dict(type='SGD', lr=1.), accumulative_counts=8))
+    runner.scale_lr(wrapper, dict(base_batch_size=16, enable=True))
+    assert wrapper.get_lr() == dict(lr=[1.]), wrapper.get_lr()
+
+
 def checkpoints_hold_getattr(folder: Path) -> None:
     from mmengine.logging import HistoryBuffer
     torch.save(HistoryBuffer([1.0], [1]), folder / 'log.pth')
@@ -204,6 +228,7 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     fault.__name__: fault
     for fault in (
         torchvision_without_ops, multimodal_models, mmaction_drn, our_configs, scope_in_collate,
+        hooks_switched_off, batch_of_scale_lr,
         checkpoints_hold_getattr, url_unpickles_anything, resume_runs_config_text,
         inferencer_runs_config_text, inferencer_scope, activation_checkpointing,
         processes_on_cpu, ddp_on_cpu, negative_hue_mmcv, negative_hue_mmaction, package_paths)

@@ -132,6 +132,8 @@ def test_switches(merged, tmp_path):
     assert os.environ['LOCAL_RANK'] == '3'
     with pytest.raises(ValueError, match='auto_scale_lr = dict'):
         merged('train.py', write_mae(tmp_path), '--auto-scale-lr')
+    with pytest.raises(ValueError, match='FlexibleRunner does not count accumulated batches'):
+        merged('train.py', CONFIG, '--auto-scale-lr', '--cfg-options', 'runner_type=FlexibleRunner')
 
 
 # --- Errors -------------------------------------------------------------------------------

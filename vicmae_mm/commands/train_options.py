@@ -21,7 +21,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
                         'it (the pre-training configs do so anyway)')
     parser.add_argument('--no-validate', action='store_true', help='skip validation')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by '
-                        "the batch size over all GPUs / the config's")
+                        "the samples or pairs per optimizer step / the config's")
     add_run_options(parser)
 
 
@@ -35,20 +35,29 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.amp:
         _use_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
-        if 'auto_scale_lr' not in cfg:
-            raise InputError(
-                f'--auto-scale-lr: {args.config} does not say which batch size its learning rate '
-                'is for; add auto_scale_lr = dict(base_batch_size=...)')
-        cfg.auto_scale_lr.enable = True
+        cfg.merge_from_dict({'auto_scale_lr.enable': True})
     merge_options(cfg, args, ['train_dataloader', 'val_dataloader', 'test_dataloader'])
     if args.resume is not None:
         # load_from stays as it is: weights to start from, never a checkpoint to resume.
         cfg.resume = args.resume
         if args.resume != AUTO:
             check_exists(args.resume)
+    _check_scaling(cfg)
     # Last, since --cfg-options may set parts of validation.
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+
+
+def _check_scaling(cfg: Config) -> None:
+    scaling = cfg.get('auto_scale_lr') or {}
+    if not scaling.get('enable'):
+        return
+    if not scaling.get('base_batch_size'):
+        raise InputError(f'--auto-scale-lr: {cfg.filename} does not say which batch size its '
+                         'learning rate is for; add auto_scale_lr = dict(base_batch_size=...)')
+    if cfg.get('runner_type', 'Runner') != 'Runner':
+        raise InputError(f'--auto-scale-lr: {cfg.runner_type} does not count accumulated batches; '
+                         'set optim_wrapper.optimizer.lr instead.')
 
 
 def _use_amp(optim_wrapper: ConfigDict) -> None:

@@ -12,7 +12,8 @@ import warnings
 from contextlib import suppress
 from importlib.util import find_spec
 
-from . import import_patches, runtime_patches  # noqa: F401  (importing them adds the hooks)
+# Importing them adds the hooks.
+from . import import_patches, runner_patches, runtime_patches  # noqa: F401
 from .import_hooks import hooks
 
 _MMCV = "pip install 'mmcv-lite>=2.0.1,<2.2'"

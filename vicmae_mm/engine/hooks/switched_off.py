@@ -1,0 +1,26 @@
+"""What a run loses without a hook that its config switches off by ``default_hooks.NAME=None``."""
+from collections.abc import Iterable
+
+# By the names in our configs: the config does not say any more what the hook was.
+LOSSES = dict(
+    bad_videos='bad files are skipped without bad_videos.jsonl, in validation and tests too',
+    checkpoint='no checkpoint is written, and --resume takes the one that last_checkpoint names, '
+    'damaged or not',
+    checkpoint_fit='a checkpoint of another model leaves random weights where it does not fit',
+    class_count='wrong class names and labels are not noticed',
+    collapse='no warning when embeddings collapse',
+    contrast_weight="the contrast has the model's contrast_weight from the first step on",
+    curves='no curves.png in the work dir',
+    finite_loss='a loss or gradient that is NaN or infinite reaches the weights',
+    pretrained_fit='an encoder of which nothing was loaded trains from random weights',
+    reconstruction='no pictures of reconstructions',
+    step_seed='a resumed run draws other masks than one that was not interrupted')
+
+
+def describe_switched_off(names: Iterable[str]) -> list[str]:
+    """One line for each hook of ``default_hooks`` that is None, by its name in the config."""
+    lines = []
+    for name in names:
+        loss = f': {LOSSES[name]}' if name in LOSSES else ''
+        lines.append(f'default_hooks.{name}=None switches this hook off{loss}.')
+    return lines
