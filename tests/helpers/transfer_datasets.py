@@ -122,6 +122,7 @@ def make_aircraft(root: Path) -> None:
     for split, label, number in items(('train', 'val', 'test')):
         save(folder / f'images/{number:07d}.jpg', label, number)
         lists[split].append(f'{number:07d} {FGVCAIRCRAFT_CATEGORIES[label]}')
+    lists['trainval'] = lists['train'] + lists['val']
     for split, lines in lists.items():
         write_lines(folder / f'images_variant_{split}.txt', lines)
 
@@ -138,6 +139,7 @@ def make_voc(root: Path) -> None:
             f'<object><name>{VOC2007_CATEGORIES[kind]}</name><difficult>{difficult}</difficult>'
             '</object>' for kind, difficult in objects[:1 + objects[1][1]]] + ['</annotation>'])
         lists[split].append(f'{number:06d}')
+    lists['trainval'] = lists['train'] + lists['val']
     for split, lines in lists.items():
         write_lines(folder / f'ImageSets/Main/{split}.txt', lines)
 

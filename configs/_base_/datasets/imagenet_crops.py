@@ -16,14 +16,13 @@ random_crop = dict(
     backend='pillow',
     interpolation='bicubic')
 random_flip = dict(type='RandomFlip', prob=0.5)
-pack = dict(type='PackInputs')
-train_pipeline = [load, random_crop, random_flip, pack]
-val_pipeline = [
-    load,
+center_crop = [
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
-    pack,
 ]
+pack = dict(type='PackInputs')
+train_pipeline = [load, random_crop, random_flip, pack]
+val_pipeline = [load, *center_crop, pack]
 
 train_dataloader = dict(
     batch_size=128,
