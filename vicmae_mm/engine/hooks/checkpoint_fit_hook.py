@@ -1,12 +1,12 @@
 """Refusing the checkpoint of a different model before any of it is used."""
 import re
-from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import check_fit
+from vicmae_mm.engine.resumption import adopt_settings
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
@@ -17,8 +17,9 @@ class CheckpointFitHook(Hook):
     """Stop where mmengine would warn and continue with random weights.
 
     To resume or test, the checkpoint must match the model exactly, and to resume also the
-    parameter groups of the optimizer. For training, ``load_from`` may provide only a part of the
-    model, such as an encoder, but at least one parameter.
+    optimizer; settings that have changed since it was written take effect, and are named (see
+    :func:`adopt_settings`). For training, ``load_from`` may provide only a part of the model, such
+    as an encoder, but at least one parameter.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -32,7 +33,7 @@ class CheckpointFitHook(Hook):
         if runner._resume:
             name = str(runner._load_from or f'The newest checkpoint in {runner.work_dir}')
             check_fit(found, expected, name, config)
-            _check_groups(checkpoint.get('optimizer', {}), runner.optim_wrapper, name)
+            adopt_settings(runner, checkpoint, name)
         elif current_task(runner) in ('val', 'test'):
             try:
                 # Really loaded, not only compared: load hooks may resize position tables.
@@ -46,19 +47,3 @@ class CheckpointFitHook(Hook):
                 f'{runner._load_from} contains none of the parameters of the model of {config}. It '
                 f'looks like {describe_family(found)}: load_from needs the names of mmpretrain, '
                 "with the encoder under 'backbone.'.")
-
-
-def _check_groups(saved: dict, optim_wrapper: Any, name: str) -> None:
-    """Compare the sizes of the parameter groups; torch's message lacks what to do."""
-    optimizer = getattr(optim_wrapper, 'optimizer', None)
-    # With several optimizers there is no single list of groups.
-    if optimizer is None or 'param_groups' not in saved:
-        return
-    found, expected = ([len(group['params']) for group in groups]
-                       for groups in (saved['param_groups'], optimizer.param_groups))
-    if found != expected:
-        raise InputError(
-            f'{name} has {len(found)} parameter groups ({sum(found)} parameters) in its optimizer, '
-            f'but optim_wrapper makes {len(expected)} ({sum(expected)}): resume with the '
-            'optim_wrapper that it was trained with. If that had no constructor, add --cfg-options '
-            'optim_wrapper.constructor=DefaultOptimWrapperConstructor')

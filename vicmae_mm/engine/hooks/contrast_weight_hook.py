@@ -63,6 +63,14 @@ class ContrastWeightHook(Hook):
         if self._begin(runner) >= runner.max_epochs:
             raise InputError(f'Contrast begins with epoch {self._begin(runner)} (from 0), but the '
                              f'run has {runner.max_epochs} epochs: lower begin or begin_ratio.')
+        weights = runner.message_hub.log_scalars.get('train/contrast_weight')
+        if runner._resume and weights is not None and weights.current() > 0 and (
+                runner.epoch < self._begin(runner)):
+            # begin_ratio of a run that was made longer, for example.
+            raise InputError(
+                f'Contrast was on when {runner._load_from} was written, in epoch {runner.epoch} '
+                f'(from 0), but would be off until epoch {self._begin(runner)}: add --cfg-options '
+                'default_hooks.contrast_weight.begin=EPOCH, the epoch in which it began.')
 
     def _begin(self, runner: Runner) -> int:
         if self.begin is not None:

@@ -1,13 +1,23 @@
 """The epoch-based loop that resumes in the middle of an epoch."""
 import logging
-from typing import Any
+from collections.abc import Sized
+from typing import Any, cast
 
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import DataLoader
 
 from vicmae_mm.registry import LOOPS
 from vicmae_mm.utils.errors import InputError
+
+
+def epoch_batches(dataloader: DataLoader) -> dict[str, int]:
+    """What has to be the same for the epochs of two runs to consist of the same batches."""
+    # A sampler of batches has no size if its batches differ.
+    batch_size = getattr(dataloader.batch_sampler, 'batch_size', None) or 0
+    return dict(global_batch=batch_size * get_world_size(), num_batches=len(dataloader),
+                num_samples=len(cast(Sized, dataloader.dataset)))
 
 
 @LOOPS.register_module()
@@ -19,8 +29,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     position in the complete epoch as ``batch_idx``.
 
     The sampler must be able to start within an epoch: ``vicmae_mm.EpochSampler``. The number of
-    processes may change if the global batch (samples per step over all processes) stays the same.
-    Otherwise the epoch starts again, with a warning.
+    processes may change if the data and the global batch (samples per step over all processes)
+    stay the same. Otherwise the epoch starts again, with a warning.
 
     Raises:
         ValueError: When resuming within an epoch with a sampler that cannot start there.
@@ -45,8 +55,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         sampler = self.dataloader.batch_sampler.sampler
         batch_size = self.dataloader.batch_sampler.batch_size
         now = dict(
-            global_batch=batch_size * get_world_size(), num_batches=len(self.dataloader),
-            epoch=self._epoch, first_iter=self._iter, sampler_seed=getattr(sampler, 'seed', None))
+            epoch_batches(self.dataloader), epoch=self._epoch, first_iter=self._iter,
+            sampler_seed=getattr(sampler, 'seed', None))
         hub = self.runner.message_hub
         saved = hub.runtime_info.get(self.STATE) if self._iter else None
         if saved is None and self._iter % len(self.dataloader):
@@ -73,14 +83,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _is_same_split(self, saved: dict[str, Any], now: dict[str, Any]) -> bool:
         """Whether the epoch has the same batches as in the run that wrote the checkpoint."""
-        same = all(saved[key] == now[key] for key in ('global_batch', 'num_batches'))
+        same = all(saved.get(key, now[key]) == now[key] for key in epoch_batches(self.dataloader))
         if not same:
             print_log(
                 'The checkpoint was written inside an epoch of '
                 f'{saved["num_batches"]} batches of {saved["global_batch"]} samples over all '
-                f'processes; now there are {now["num_batches"]} of {now["global_batch"]}. '
+                f'processes; now there are {now["num_batches"]} of {now["global_batch"]}, from '
+                f'{now["num_samples"]} samples. '
                 f'The position cannot be converted, so epoch {self._epoch + 1} starts again: some '
-                'samples are seen twice, and schedules counted in iterations end at the old '
-                'iteration. To avoid that, keep batch size x processes.',
+                'samples are seen twice. To avoid that, keep batch size x processes, and the data.',
                 'current', logging.WARNING)
         return same
