@@ -9,6 +9,7 @@ default_hooks = dict(
         type='vicmae_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     step_seed=dict(type='vicmae_mm.StepSeedHook'),
+    bad_videos=dict(type='vicmae_mm.BadVideoHook'),
     finite_loss=dict(type='vicmae_mm.FiniteLossHook', max_skipped=0),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
     pretrained_fit=dict(type='vicmae_mm.PretrainedFitHook'),

@@ -7,12 +7,13 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
 from vicmae_mm.datasets.annotations.data_root import refuse_outside
+from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
 
 @DATASETS.register_module()
-class Birdsnap(BaseDataset):
+class Birdsnap(SkippingImages, BaseDataset):
     """500 species of North American birds: 47,386 images to train on, 2,443 to test.
 
     The distribution contains lists, separated by tabs with the column names in the first line, and
@@ -31,7 +32,8 @@ class Birdsnap(BaseDataset):
         data_root: The folder ``birdsnap``.
         split: ``'train'`` (all images that are not in test_images.txt) or ``'test'``.
         data_prefix: Folder of the images below ``data_root``.
-        **kwargs: As in ``mmpretrain.BaseDataset``.
+        **kwargs: As in ``mmpretrain.BaseDataset``; ``max_bad_share`` as in
+            :class:`VideoPairDataset`.
 
     Raises:
         FileNotFoundError: A list, or every image of the split, is missing.

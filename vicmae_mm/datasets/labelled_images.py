@@ -1,34 +1,48 @@
 """Labelled images in class folders or in a list, with errors that say what to change."""
 import os.path as osp
+from collections.abc import Sequence
 from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 
 from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
-from vicmae_mm.datasets.annotations.image_lists import read_list
+from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, Image, read_list, scan_classes
+from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.registry import DATASETS
+from vicmae_mm.utils.errors import InputError
 
 
 @DATASETS.register_module()
-class LabelledImages(CustomDataset):
+class LabelledImages(SkippingImages, CustomDataset):
     """mmpretrain's ``CustomDataset`` for labelled local files, with errors that say what to change.
 
     Without ``ann_file``, the folders in ``data_prefix`` are the classes, in sorted order (for
-    ImageNet these are the usual labels). With it, each line is ``path label``, labels from 0.
+    ImageNet these are the usual labels) or, if ``classes`` names them, in that order. Hidden
+    folders are not classes. With ``ann_file``, each line is ``path label``, labels from 0.
+
+    A bad image is replaced in training, as :class:`VideoPairDataset` replaces a bad video.
 
     Args:
+        data_root, data_prefix, ann_file: As in ``mmpretrain.CustomDataset``.
         allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and
             ``data_prefix``. Defaults to False.
-        *args, **kwargs: As in ``mmpretrain.CustomDataset``.
+        extensions (Sequence[str]): Of the images in class folders. Defaults to mmpretrain's,
+            ``.tiff`` and ``.webp``.
+        **kwargs: As in ``mmpretrain.CustomDataset``; ``max_bad_share`` as in
+            :class:`VideoPairDataset`.
 
     Raises:
         FileNotFoundError: The folder or the list does not exist.
-        ValueError: A line of the list has no label, or a path is outside of the data.
+        ValueError: A line of the list has no label, a path is outside of the data, a class folder
+            has no image, or ``classes`` names other folders.
     """
 
-    def __init__(self, *args: Any, allow_outside_root: bool = False, **kwargs: Any) -> None:
+    def __init__(self, data_root: str = '', data_prefix: str | dict = '', ann_file: str = '',
+                 allow_outside_root: bool = False, extensions: Sequence[str] = EXTENSIONS,
+                 **kwargs: Any) -> None:
         self.allow_outside_root = allow_outside_root
-        super().__init__(*args, **kwargs)
+        super().__init__(data_root=data_root, data_prefix=data_prefix, ann_file=ann_file,
+                         extensions=extensions, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the list or scan the folders."""
@@ -38,11 +52,27 @@ class LabelledImages(CustomDataset):
                 raise FileNotFoundError(
                     f'{path} does not exist: set data_root and {setting} of the dataset, for '
                     f'example train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
-        if not self.ann_file:
+        if not self.ann_file and not self.with_label:
             return super().load_data_list()
-        images = read_list(self.ann_file)
-        if not self.allow_outside_root:
+        images = read_list(self.ann_file) if self.ann_file else self._scan_classes()
+        if self.ann_file and not self.allow_outside_root:
             refuse_outside((name for name, _ in images), self.img_prefix, self.ann_file,
                            ALLOW, [self.data_root])
         return [dict(img_path=osp.join(self.img_prefix, name), gt_label=label)
                 for name, label in images]
+
+    def _scan_classes(self) -> list[Image]:
+        images = scan_classes(self.img_prefix, extensions=self.extensions)
+        names = list(dict.fromkeys(path.split(osp.sep)[0] for path, _ in images))
+        given = list(self.CLASSES or names)
+        self._metainfo['classes'] = tuple(given)
+        if len(given) == len(names) and not set(given) & set(names):
+            given = names  # other names for the folders, such as words for ImageNet's ids
+        unknown = [name for name in names if name not in given]
+        if unknown:
+            raise InputError(
+                f'{self.img_prefix} has {len(names):,} class folders, but classes of the dataset '
+                f'lacks {", ".join(map(repr, unknown[:3]))}. Name all folders, or as many classes '
+                'as there are folders in sorted order, or leave classes out.')
+        self.folder_to_idx = {name: given.index(name) for name in names}
+        return [(path, self.folder_to_idx[names[number]]) for path, number in images]

@@ -46,6 +46,7 @@ val_dataloader = dict(
         data_root='data/imagenet',
         data_prefix='val',
         ann_file='',  # meta/val.txt where val/ is flat
+        test_mode=True,
         pipeline=val_pipeline))
 test_dataloader = val_dataloader
 

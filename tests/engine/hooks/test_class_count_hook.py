@@ -1,4 +1,5 @@
 """Data with other classes than the head's stop a run before it starts."""
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,50 @@ def test_top_5_needs_5_classes(run, task):
 
 def test_without_the_hook_the_run_would_start(run):
     run(custom_hooks=[], **{'model.head.num_classes': 5})
+
+
+def test_labels_from_1_are_not_a_class_more(run, photos):
+    with pytest.raises(ValueError, match='they count from 1, but should from 0') as info:
+        run(train_dataloader=listed(photos, 1, 2, 3))
+    assert 'num_classes=4' not in str(info.value)
+
+
+def test_labels_with_gaps(run, photos):
+    with pytest.raises(ValueError, match=r'only 3 of these numbers occur\. Number the classes'):
+        run(train_dataloader=listed(photos, 0, 3, 9))
+
+
+def test_validation_takes_the_labels_of_train(run, photos, tmp_path):
+    val = write_photos(tmp_path / 'val', 2)
+    (val / 'class_0').rename(val / 'class_2')  # now 1 and 2, of 0 to 2
+    runner = classifier_runner(
+        tmp_path / 'run', photos, val_dataloader=photo_loader(dict(data_root=str(val))),
+        custom_hooks=[HOOK])
+    runner.train()
+    assert runner.val_dataloader.dataset.get_gt_labels().tolist() == [1, 1, 2, 2]
+    assert runner.val_evaluator.dataset_meta['classes'] == ('class_0', 'class_1', 'class_2')
+
+
+def test_names_of_validation_and_of_testing_without_training(run, photos, tmp_path):
+    """Without training, the checkpoint has the names."""
+    classifier_runner(tmp_path / 'run', photos, custom_hooks=[HOOK]).train()
+    checkpoint = str(tmp_path / 'run/epoch_1.pth')
+    (photos / 'class_2').rename(photos / 'class_x')
+    with pytest.raises(ValueError, match=r"class 'class_x', which the data of .*epoch_1\.pth lack"):
+        run('test', load_from=checkpoint)
+    with pytest.raises(ValueError, match=r"other classes than the run began with \('class_2', '"):
+        run(load_from=checkpoint, resume=True, train_cfg=dict(by_epoch=True, max_epochs=2))
+    shutil.rmtree(photos / 'class_0')
+    (photos / 'class_x').rename(photos / 'class_2')
+    runner = classifier_runner(tmp_path / 'test', photos, custom_hooks=[HOOK],
+                               load_from=checkpoint)
+    runner.test()
+    assert runner.test_dataloader.dataset.get_gt_labels().tolist() == [1, 1, 2, 2]
+
+
+def test_a_class_without_a_training_sample_is_named(tmp_path, photos):
+    runner = classifier_runner(tmp_path / 'run', photos, custom_hooks=[HOOK],
+                               train_dataloader=listed(photos, 0, 0, 2))
+    runner.train()
+    log, = (tmp_path / 'run').glob('*/*.log')
+    assert 'have no sample of 1 of the 3 classes of the model: 1.' in log.read_text()

@@ -1,17 +1,22 @@
 """Lists of labelled images, read from a file or from class folders."""
+import logging
 import os
 import os.path as osp
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from mmengine.logging import print_log
+
 from vicmae_mm.utils.errors import InputError
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')  # mmpretrain's
+# mmpretrain's, and .tiff and .webp
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 Image = tuple[str, int]  # path relative to the folder of the images, label
 
 
 def scan_classes(folder: str,
-                 track: Callable[[Sequence[str]], Iterable[str]] = iter) -> list[Image]:
+                 track: Callable[[Sequence[str]], Iterable[str]] = iter,
+                 extensions: Sequence[str] = EXTENSIONS) -> list[Image]:
     """Find the images in class folders, at any depth; the sorted names of the folders are labels.
 
     Links are followed. ``track`` wraps the class names to show progress.
@@ -20,27 +25,42 @@ def scan_classes(folder: str,
         OSError: The folder cannot be read.
         ValueError: There are no class folders, or one contains no images.
     """
-    # Hidden folders are not classes: each would shift the labels of those after it.
-    classes = sorted(entry.name for entry in os.scandir(folder)
-                     if entry.is_dir() and not entry.name.startswith('.'))
-    if not classes:
-        raise InputError(f'{folder} contains no class folders: expected {folder}/CLASS/*.jpg or, '
-                         'for images in a single folder, a list (--ann-file).')
+    classes = _class_folders(folder)
     images: list[Image] = []
     for label, name in enumerate(track(classes)):
-        found = [osp.relpath(path, folder) for path in _images_in(osp.join(folder, name))]
+        found = [osp.relpath(path, folder)
+                 for path in _images_in(osp.join(folder, name), tuple(extensions))]
         if not found:
+            others = {osp.splitext(file)[1] for *_, files in os.walk(osp.join(folder, name))
+                      for file in files}
             raise InputError(f'{osp.join(folder, name)} contains no images '
-                             f'({", ".join(EXTENSIONS)}): remove the folder or add some.')
+                             f'({", ".join(sorted(extensions))}), only '
+                             f'{", ".join(sorted(others)) or "nothing"}: remove the folder or add '
+                             'some.')
         images += [(path, label) for path in sorted(found)]
     return images
 
 
-def _images_in(folder: str) -> Iterator[str]:
+def _class_folders(folder: str) -> list[str]:
+    """The sorted names of the folders in a folder, without hidden ones, which are logged."""
+    found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    # Each would shift the labels of those after it.
+    hidden = [name for name in found if name.startswith('.')]
+    names = [name for name in found if not name.startswith('.')]
+    if hidden:
+        print_log(f'{folder}: hidden folders are not classes: {", ".join(hidden)}', 'current',
+                  logging.WARNING)
+    if not names:
+        raise InputError(f'{folder} contains no class folders: expected {folder}/CLASS/*.jpg or, '
+                         'for images in a single folder, a list (--ann-file).')
+    return names
+
+
+def _images_in(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
     for parent, subfolders, files in os.walk(folder, followlinks=True):
         subfolders[:] = [name for name in subfolders if not name.startswith('.')]
         for name in files:
-            if name.lower().endswith(EXTENSIONS) and not name.startswith('.'):
+            if name.lower().endswith(extensions) and not name.startswith('.'):
                 yield osp.join(parent, name)
 
 

@@ -26,12 +26,15 @@ class BadVideos:
         dataset (str): The dataset's list or folder, for messages.
         max_share (float): Limit of bad / all videos, in [0, 1].
         remedy (str): What to do about bad videos, for the message at the limit.
+        noun (str): What the files are, for messages: 'video' or 'image'.
     """
 
-    def __init__(self, dataset: str, max_share: float, remedy: str = REMEDY) -> None:
+    def __init__(self, dataset: str, max_share: float, remedy: str = REMEDY,
+                 noun: str = 'video') -> None:
         self.dataset = dataset
         self.max_share = max_share
         self.remedy = remedy
+        self.noun = noun
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[str, str] = {}
 
@@ -76,7 +79,7 @@ class BadVideos:
                 print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
                           'only the bad videos that it finds itself.', 'current', logging.WARNING)
         if is_new:
-            print_log(f'Skipped a bad video and drew another one: {path}: {reason}',
+            print_log(f'Skipped a bad {self.noun} and drew another one: {path}: {reason}',
                       'current', logging.WARNING)
 
     def check(self, num_videos: int) -> None:
@@ -87,7 +90,7 @@ class BadVideos:
                              for path, reason in list(self._reasons.items())[:3])
         all_listed = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
         raise TooManyBadVideosError(
-            f'Too many bad videos: {len(self):,} of {num_videos:,} '
+            f'Too many bad {self.noun}s: {len(self):,} of {num_videos:,} '
             f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded; '
             f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{all_listed}'
             f'{self.remedy}; or raise max_bad_share of the dataset.')

@@ -1,4 +1,4 @@
-"""A dataset that replaces a bad video with another one."""
+"""A dataset that replaces a bad video, or a bad image, with another one."""
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +14,7 @@ from .limit import BadVideos
 
 
 class SkippingDataset(BaseDataset):
-    """Base class of :class:`VideoPairDataset` and :class:`PackedFrameDataset`.
+    """Base class of :class:`VideoPairDataset`, :class:`PackedFrameDataset` and the image datasets.
 
     A subclass reads its videos in ``load_data_list``, which must also set ``bad_videos``. Records
     have the keys of mmaction2's ``VideoDataset``: ``filename``, ``label`` (-1 for none),
@@ -27,6 +27,8 @@ class SkippingDataset(BaseDataset):
 
     bad_videos: BadVideos
     retries_bad_videos = False  # whether the next run tries bad videos again if unchanged
+    path_key = 'filename'  # of a record
+    constants: dict[str, Any] = dict(modality='RGB', start_index=0)  # added to each record
 
     def __init__(self, *, max_bad_share: float = 0.05, test_mode: bool = False,
                  **kwargs: Any) -> None:
@@ -43,12 +45,13 @@ class SkippingDataset(BaseDataset):
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
         info = super().get_data_info(int(idx))
-        info.update(modality='RGB', start_index=0)
+        info.update(self.constants)
         return info
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The label, for mmengine's ``ClassBalancedDataset``."""
-        return [self.get_data_info(idx)['label']]
+        info = self.get_data_info(idx)
+        return [info['label'] if 'label' in info else info['gt_label']]
 
     def __getitem__(self, idx: int) -> Any:
         """The pipeline's result for one video; in training, for another one if that is bad."""
@@ -56,7 +59,7 @@ class SkippingDataset(BaseDataset):
             self.full_init()
         if self.test_mode:
             with random_stream(idx):
-                return self.pipeline(self.get_data_info(idx))
+                return self._transform(self.get_data_info(idx))
         index = _as_sample_index(idx)
         for attempt in range(self.max_refetch + 1):
             # Each attempt has its own streams (even: pipeline, odd: choice of a video), because a
@@ -70,14 +73,15 @@ class SkippingDataset(BaseDataset):
             if sample is not None:
                 return sample
         raise RunError(
-            f'{self.source}: no usable video for index {int(idx)} in {attempt + 1} draws '
-            f'({len(self.bad_videos):,} of {len(self):,} videos are known to be bad). If the '
-            'videos are good, a transform in the pipeline returns None too often.')
+            f'{self.source}: no usable {self.bad_videos.noun} for index {int(idx)} in '
+            f'{attempt + 1} draws ({len(self.bad_videos):,} of {len(self):,} {self.bad_videos.noun}'
+            's are known to be bad). If they are good, a transform in the pipeline returns None '
+            'too often.')
 
     def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
         """The sample of this video; None if it is bad or the pipeline rejects it."""
         info = self.get_data_info(candidate)
-        path = info['filename']
+        path = info[self.path_key]
         if path in self.bad_videos:
             return None
         try:
@@ -93,7 +97,10 @@ class SkippingDataset(BaseDataset):
         return None
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
-        return run_seeded(self.pipeline, info, index, stream)
+        return run_seeded(self._transform, info, index, stream)
+
+    def _transform(self, info: dict) -> Any:
+        return self.pipeline(info)
 
     def share_bad_videos(self, ledger_path: str) -> None:
         """Record bad videos in a file that all processes share; call it before workers start.
@@ -112,7 +119,7 @@ class SkippingDataset(BaseDataset):
         self.bad_videos.check(len(self))
 
     def _filenames(self) -> set[str]:
-        return {self.get_data_info(idx)['filename'] for idx in range(len(self))}
+        return {self.get_data_info(idx)[self.path_key] for idx in range(len(self))}
 
 
 def run_seeded(pipeline: Callable, info: dict, index: SampleIndex, stream: int) -> Any:

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mmcv
 import numpy as np
 import torch
 from mmcv.transforms import Compose
@@ -111,3 +113,29 @@ def decode_image(path: str | Path, upright: bool = True) -> np.ndarray:
         raise
     except Exception as error:  # Pillow's decoders raise many types for damaged data
         raise InputError(str(error)) from error
+
+
+def image_problem(path: str) -> str:
+    """Why mmcv cannot load an image file, or '' if it can.
+
+    Raises:
+        OSError: The file cannot be read, for a reason that is not its content.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except IsADirectoryError:
+        return 'is a folder'
+    except (FileNotFoundError, NotADirectoryError):
+        return 'does not exist'
+    if not data:
+        return 'is empty (0 bytes)'
+    with suppress(Exception):  # OpenCV returns None for some damage and raises for other
+        if mmcv.imfrombytes(data) is not None:
+            return ''
+    try:
+        decode_image(path)
+    except UnidentifiedImageError:
+        return 'is not an image'
+    except ValueError as error:
+        return f'is a damaged image ({error})'
+    return 'is an image of a kind that OpenCV does not decode'

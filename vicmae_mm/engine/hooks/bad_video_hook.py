@@ -1,4 +1,4 @@
-"""Recording and counting bad videos."""
+"""Recording and counting bad videos and images."""
 import os.path as osp
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +14,14 @@ from vicmae_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class BadVideoHook(Hook):
-    """Record bad videos in the work dir, and log their number.
+    """Record bad videos and images in the work dir, and log their number.
 
-    Before the workers start, every :class:`VideoPairDataset` and :class:`PackedFrameDataset` of
-    the training dataloader (also inside wrappers) gets ``bad_videos.jsonl`` in the work dir. After
-    every epoch the total of all workers and ranks is logged, also as ``train/bad_videos``.
+    Before the workers start, every :class:`VideoPairDataset`, :class:`PackedFrameDataset` and
+    :class:`LabelledImages` of the training dataloader (also inside wrappers) gets
+    ``bad_videos.jsonl`` in the work dir. After every epoch the total of all workers and ranks is
+    logged, also as ``train/bad_videos``. Datasets of validation and testing get
+    ``test_mode=True``: a bad file is an error there, since another one in its place would change
+    the result.
 
     Raises:
         TooManyBadVideosError: Before training, if the bad videos known from an earlier run in this
@@ -37,6 +40,14 @@ class BadVideoHook(Hook):
         barrier()
         self._publish(runner)
 
+    def before_val(self, runner: Runner) -> None:
+        """Let a bad file be an error."""
+        _raise_errors(runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        """Let a bad file be an error."""
+        _raise_errors(runner.test_dataloader.dataset)
+
     def after_train_epoch(self, runner: Runner) -> None:
         """Log the number of bad videos."""
         for dataset in self._datasets:
@@ -44,7 +55,9 @@ class BadVideoHook(Hook):
         bad, total = self._publish(runner)
         if self._datasets:
             see = f', see {self._ledger_path}' if bad else ''
-            runner.logger.info(f'bad videos: {bad:,} of {total:,} ({100 * bad / total:.3f} %){see}')
+            kinds = ' and '.join(sorted({f'{item.bad_videos.noun}s' for item in self._datasets}))
+            share = f'{100 * bad / total:.3f} %'
+            runner.logger.info(f'bad {kinds}: {bad:,} of {total:,} ({share}){see}')
 
     def _publish(self, runner: Runner) -> tuple[int, int]:
         bad = sum(len(dataset.bad_videos) for dataset in self._datasets)
@@ -57,3 +70,8 @@ class BadVideoHook(Hook):
 def iter_pair_datasets(dataset: Any) -> Iterator[SkippingDataset]:
     """The datasets that skip bad videos, each once, inside any wrappers."""
     return (item for item in innermost_datasets(dataset) if isinstance(item, SkippingDataset))
+
+
+def _raise_errors(dataset: Any) -> None:
+    for item in iter_pair_datasets(dataset):
+        item.test_mode = True

@@ -1,11 +1,20 @@
-"""Refusing data whose classes do not match the head of the model."""
-from numbers import Integral
+"""Refusing data whose classes match neither each other's nor the head of the model."""
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
-from vicmae_mm.engine.runner_access import innermost_datasets, unwrapped_model
+from vicmae_mm.datasets.class_labels import ClassLabels, class_labels
+from vicmae_mm.datasets.class_names import (
+    align_classes,
+    check_same_labels,
+    comparable_names,
+    quoted,
+)
+from vicmae_mm.engine.runner_access import current_task, innermost_datasets, unwrapped_model
 from vicmae_mm.models.preprocessors import MixupCutmix
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
@@ -13,15 +22,43 @@ from vicmae_mm.utils.errors import InputError
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Compare the labels of the data with the classes of ``model.head`` or ``model.cls_head``.
+    """Compare the labels of the data with each other and with ``model.head`` or ``model.cls_head``.
 
-    This happens before training, validation and testing. A dataset that knows its classes (class
-    folders, or names in ``metainfo``) must have as many as the head; the labels of a list must be
-    in its range, so some classes may be missing. Multi-label samples are not checked.
+    This happens before training, validation and testing.
+
+    - Labels are in the range of the head. A dataset that names its classes (class folders, or
+      ``metainfo['classes']``) has as many as the head; a list may lack some.
+    - Classes of validation and test data have names that the training data have, too; without
+      training, those that the checkpoint records. If some are missing or the order differs, the
+      samples get the labels that the training data have for the names.
+    - If each folder at the top of the paths has one label, it has the same in all data.
     """
 
     def before_run(self, runner: Runner) -> None:
         """Check every dataset of the run; the ValueError names the settings to change."""
+        loads = (runner._load_from or runner._resume) and not runner._has_loaded
+        if current_task(runner) == 'train' or not loads:
+            self._check(runner, None)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the names of the classes with those that the checkpoint records."""
+        meta = checkpoint.get('meta') or {}
+        names = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
+        saved = ClassLabels(f'the data of {runner._load_from or "the checkpoint"}', tuple(names))
+        if current_task(runner) != 'train':
+            self._check(runner, saved if names else None)
+        elif runner._resume:
+            for dataset in _labelled(runner.train_dataloader.dataset):
+                labels = class_labels(dataset, 'train')
+                found, known = comparable_names(labels, saved)
+                if found != known:
+                    differ = set(found) ^ set(known)
+                    raise InputError(
+                        f'{labels} have other classes than the run began with '
+                        f'({quoted(differ) if differ else "or another order of them"}): resume '
+                        'with the data of before, or start a new run.')
+
+    def _check(self, runner: Runner, reference: ClassLabels | None) -> None:
         model = unwrapped_model(runner)
         name = 'head' if hasattr(model, 'head') else 'cls_head'
         num_classes = getattr(getattr(model, name, None), 'num_classes', None)
@@ -30,14 +67,29 @@ class ClassCountHook(Hook):
         counts = {f'model.{name}.num_classes': num_classes, **_other_counts(runner, model)}
         for split in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{split}_loop')
-            if isinstance(loop, BaseLoop):
-                for dataset in innermost_datasets(loop.dataloader.dataset):
-                    _check_dataset(dataset, split, num_classes, list(counts))
-                _check_topk(loop, split, num_classes)
+            if not isinstance(loop, BaseLoop):
+                continue
+            for dataset in _labelled(loop.dataloader.dataset):
+                labels = class_labels(dataset, split)
+                if reference is not None and align_classes(dataset, labels, reference):
+                    labels = class_labels(dataset, split)
+                    _tell_metrics(loop, labels.classes)
+                _check_range(labels, num_classes, list(counts))
+                if reference is not None:
+                    check_same_labels(labels, reference)
+                elif split == 'train':
+                    _warn_of_missing(labels, num_classes)
+                reference = reference or labels
+            _check_topk(loop, split, num_classes)
         if len(set(counts.values())) > 1:
             raise InputError(
                 f'The parts of the model have different numbers of classes: {_settings(counts)}. '
                 'Set all of them to the same number.')
+
+
+def _labelled(dataset: Any) -> Iterable[Any]:
+    """The datasets of mmengine's kind inside any wrappers."""
+    return (item for item in innermost_datasets(dataset) if hasattr(item, 'get_data_info'))
 
 
 def _other_counts(runner: Runner, model: Any) -> dict[str, int]:
@@ -54,31 +106,40 @@ def _other_counts(runner: Runner, model: Any) -> dict[str, int]:
     return {setting: count for setting, count in counts.items() if count is not None}
 
 
-def _check_dataset(dataset: Any, split: str, num_classes: int, settings: list[str]) -> None:
-    if not hasattr(dataset, 'get_data_info'):
-        return
-    origin = (dataset.ann_file or ', '.join(dataset.data_prefix.values())).rstrip('/')
-    where = f'The {split} data in {origin}'
+def _check_range(labels: ClassLabels, num_classes: int, settings: list[str]) -> None:
 
     def advice(count: int) -> str:
         return (f'use --cfg-options {_settings(dict.fromkeys(settings, count))}, or data with '
                 'the classes of the model.')
 
-    labels = [_label(dataset.get_data_info(index)) for index in range(len(dataset))]
-    unlabelled = sum(label < 0 for label in labels)
-    if unlabelled:
-        raise InputError(f'{where} have no label for {unlabelled:,} of {len(labels):,} samples: '
-                         'provide a list with one "path label" per line, labels starting at 0, or '
-                         'class folders.')
     # The labels alone would not show it: a head with too many classes trains without an error.
-    classes = dataset.metainfo.get('classes')
-    if classes is not None and len(classes) != num_classes:
-        raise InputError(f'{where} have {len(classes):,} classes, the head of the model '
-                         f'{num_classes:,}: {advice(len(classes))}')
-    top = max(labels, default=0)
-    if top >= num_classes:
-        raise InputError(f'{where} have labels up to {top:,}, the head of the model '
-                         f'{num_classes:,} classes (0 to {num_classes - 1:,}): {advice(top + 1)}')
+    if labels.classes and len(labels.classes) != num_classes:
+        raise InputError(f'{labels} have {len(labels.classes):,} classes, the head of the model '
+                         f'{num_classes:,}: {advice(len(labels.classes))}')
+    if not labels.used or labels.used[-1] < num_classes:
+        return
+    first, top = labels.used[0], labels.used[-1]
+    what_to_do = advice(top + 1)
+    if top - first < num_classes:
+        what_to_do = f'they count from {first}, but should from 0. Subtract {first} from each.'
+    elif len(labels.used) <= num_classes:
+        what_to_do = (f'only {len(labels.used):,} of these numbers occur. Number the classes '
+                      f'without gaps, or {what_to_do}')
+    raise InputError(f'{labels} have labels up to {top:,}, the head of the model '
+                     f'{num_classes:,} classes (0 to {num_classes - 1:,}): {what_to_do}')
+
+
+def _warn_of_missing(labels: ClassLabels, num_classes: int) -> None:
+    missing = sorted(set(range(num_classes)) - set(labels.used))
+    if missing:
+        print_log(f'{labels} have no sample of {len(missing):,} of the {num_classes:,} classes of '
+                  f'the model: {", ".join(map(str, missing[:5]))}{", ..." * (len(missing) > 5)}.',
+                  'current', logging.WARNING)
+
+
+def _tell_metrics(loop: Any, classes: tuple[str, ...]) -> None:
+    if hasattr(loop, 'evaluator'):
+        loop.evaluator.dataset_meta = {**(loop.evaluator.dataset_meta or {}), 'classes': classes}
 
 
 def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:
@@ -89,12 +150,6 @@ def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:
             raise InputError(
                 f'{num_classes} classes have no top-{max(topk)} accuracy: use --cfg-options '
                 f'{split}_evaluator.topk="[1,]".')
-
-
-def _label(info: dict) -> int:
-    """The class of a sample; -1 if it has none, 0 if it has several (not checked)."""
-    label = info.get('gt_label', info.get('label', -1))
-    return int(label) if isinstance(label, Integral) else 0
 
 
 def _settings(counts: dict[str, int]) -> str:

@@ -1,0 +1,44 @@
+"""Image datasets that replace a bad image with another one."""
+from typing import Any
+
+from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers.image_or_video import image_problem
+
+from .limit import BadVideos
+from .skipping_dataset import SkippingDataset
+
+REMEDY = 'Check data_root and data_prefix if files are missing; remove or replace the bad files'
+
+
+class SkippingImages(SkippingDataset):
+    """Base class of our image datasets; mmpretrain's class comes after it.
+
+    An image whose file is missing, empty, not an image or damaged is treated as a bad video is:
+    replaced and counted in training, an error that names it with ``test_mode=True``. Other errors,
+    such as a file that may not be read, are raised.
+    """
+
+    path_key = 'img_path'
+    constants: dict[str, Any] = {}
+
+    def full_init(self) -> None:
+        """Load the records."""
+        if not self._fully_initialized:
+            self.bad_videos = BadVideos(self.source, self.max_bad_share, REMEDY, 'image')
+        super().full_init()
+
+    @property
+    def source(self) -> str:
+        """The list, or without one the folder."""
+        return self.ann_file or self.data_prefix[self.path_key]
+
+    def _transform(self, info: dict) -> Any:
+        path = info[self.path_key]
+        try:
+            return super()._transform(info)
+        except Exception:
+            # Any type: each loader raises its own. Whether the file is to blame, it tells itself.
+            problem = image_problem(path)
+            if not problem:
+                raise
+        raise VideoError(path, problem)
