@@ -64,8 +64,8 @@ def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
     is_moved = checkpoint['meta']['iter'] != position
     parts += adopt_optimizer(runner, checkpoint, is_known, is_moved)
     if parts:
-        runner.logger.warning(f'Not as when {name} was written; from here on as set now: '
-                              f'{"; ".join(parts)}.')
+        runner.logger.warning(f'Settings have changed since {name} was written, and apply from '
+                              f'here on: {"; ".join(parts)}.')
     _check_rest(runner, checkpoint, name)
 
 

@@ -77,7 +77,9 @@ def adopt_optimizer(runner: Runner, checkpoint: dict, is_known: bool,
             return [*changes.values(), 'but the schedules follow metrics and stay as saved']
         _replay(runner, checkpoint['meta'])
         for key in scheduled:
-            changes[key] = f'{key} by the schedules: {groups[0][0][key]:g} -> {groups[0][1][key]:g}'
+            was, now = (f'{group[key]:g}' for group in groups[0])
+            if was != now:
+                changes[key] = f'{key} by the schedules: {was} -> {now}'
             for old, new in groups:
                 old.update({each: new[each] for each in (key, f'initial_{key}')})
         checkpoint['param_schedulers'] = _states(schedulers)

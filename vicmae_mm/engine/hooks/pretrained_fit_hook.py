@@ -18,7 +18,7 @@ from vicmae_mm.engine.start import choose_start, pretrained_modules
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
-_SCRATCH = ('To train from scratch on purpose: --cfg-options model.backbone.init_cfg=None '
+_SCRATCH = ('. To train from scratch on purpose: --cfg-options model.backbone.init_cfg=None '
             'default_hooks.pretrained_fit.allow_untrained=True')
 
 
@@ -49,6 +49,7 @@ class PretrainedFitHook(Hook):
         self.fresh = tuple(fresh)
         self.unused = tuple(unused)
         self.allow_untrained = allow_untrained
+        self._scratch = '.' if allow_untrained else _SCRATCH
         self._source = ''
         self._loaded: dict[str, Tensor] = {}
 
@@ -65,7 +66,7 @@ class PretrainedFitHook(Hook):
         elif not self.allow_untrained:
             raise InputError(
                 f'The encoder of {self._config} would start untrained: set a checkpoint with '
-                f'--cfg-options model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
+                f'--cfg-options model.backbone.init_cfg.checkpoint=PATH{self._scratch}')
 
     def before_train(self, runner: Runner) -> None:
         """Check that the weights were loaded and are unchanged."""
@@ -99,7 +100,7 @@ class PretrainedFitHook(Hook):
                 owner.init_cfg = None
                 continue
             check_exists(path, 'pre-train, or set yours with --cfg-options '
-                         f'model.backbone.init_cfg.checkpoint=PATH. {_SCRATCH}')
+                         f'model.backbone.init_cfg.checkpoint=PATH{self._scratch}')
             owner.init_weights = functools.partial(self._init_weights, owner)
             return path
         return str(runner._load_from or '')
@@ -135,4 +136,4 @@ class PretrainedFitHook(Hook):
         return InputError(
             f'{self._source} does not fit the encoder of {self._config}: {reason}. The file looks '
             f'like {family}. Use the config for its network and image size, or convert files of '
-            f'other projects with tools/convert_checkpoint.py. {_SCRATCH}')
+            f'other projects with tools/convert_checkpoint.py{self._scratch}')
