@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmaction.datasets import transforms as stock
 from mmaction.datasets.transforms import (
     DecordDecode,
     DecordInit,
@@ -18,7 +19,10 @@ from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.readers.torchcodec_reader import TorchCodecReader
 from vicmae_mm.datasets.transforms.decoding import VideoDecode, VideoInit
+from vicmae_mm.datasets.transforms.frame_pair import SampleFramePair
+from vicmae_mm.datasets.transforms.repeat_aug import RepeatAug
 from vicmae_mm.registry import TRANSFORMS
+from vicmae_mm.utils.errors import UserError
 
 
 @pytest.fixture
@@ -148,3 +152,83 @@ def test_torchcodec_without_ffmpeg_is_not_a_bad_video(video, monkeypatch):
     monkeypatch.setitem(sys.modules, 'torchcodec', found_nothing)
     with pytest.raises(ImportError, match='finds no FFmpeg'):
         VideoInit('torchcodec')(dict(filename=video))
+
+
+@pytest.mark.parametrize('decode', [
+    stock.DecordDecode, lambda: stock.DecordDecode('efficient'), stock.PyAVDecode,
+    lambda: stock.PyAVDecode(multi_thread=True), lambda: stock.PyAVDecode(mode='efficient'),
+    stock.OpenCVDecode, stock.PIMSDecode, stock.PyAVDecodeMotionVector])
+def test_decoders_of_other_libraries_are_refused_by_name(video, decode):
+    pipeline = Compose([VideoInit(), SampleFrames(4), decode()])
+    with pytest.raises(UserError, match=r'VideoInit opened .*use vicmae_mm\.VideoDecode'):
+        pipeline(dict(filename=video, start_index=0))
+
+
+@pytest.mark.parametrize('init, reader', [
+    (stock.DecordInit, 'VideoReader'), (stock.PyAVInit, 'InputContainer'),
+    (stock.OpenCVInit, 'VideoReader')])
+def test_readers_of_other_libraries_are_refused_by_name(video, init, reader):
+    pipeline = Compose([init(), SampleFrames(4), VideoDecode()])
+    with pytest.raises(ValueError, match=rf'another library, [\w.]+\.{reader}\. Put VideoInit'):
+        pipeline(dict(filename=video, start_index=0))
+
+
+def test_decoding_without_opening_or_twice(video):
+    results = dict(filename=video, frame_inds=np.array([3]))
+    with pytest.raises(ValueError, match='there is nothing open'):
+        VideoDecode()(dict(results))
+    with pytest.raises(ValueError, match='which no transform has chosen'):
+        Compose([VideoInit(), VideoDecode()])(dict(filename=video))
+    with pytest.raises(ValueError, match='there is nothing open'):
+        Compose([VideoInit(), VideoDecode(), VideoDecode()])(dict(results))
+
+
+@pytest.mark.parametrize('pipeline', [
+    [DecordInit(), VideoInit(), SampleFrames(1), VideoDecode()],  # the last Init counts
+    [VideoInit(), DecordInit(), SampleFrames(1), DecordDecode()],
+    [DecordInit(), SampleFramePair(), DecordDecode()],
+    [VideoInit(), SampleFrames(1), VideoDecode(), stock.BuildPseudoClip(4)]])
+def test_mixes_that_work(video, pipeline):
+    results = Compose(pipeline)(dict(filename=video, start_index=0))
+    assert {read_frame_number(img) for img in results['imgs']} == set(results['frame_inds'])
+
+
+def test_records_of_raw_frames(video):
+    with pytest.raises(ValueError, match='RawframeDataset are read by mmaction'):
+        VideoInit()(dict(frame_dir='folder'))
+    with pytest.raises(ValueError, match='start_index=1 of the dataset would shift all frames'):
+        VideoInit()(dict(filename=video, start_index=1))
+
+
+@pytest.mark.parametrize('sample', [
+    stock.UniformSample(4), stock.UniformSample(4, 3, test_mode=True), stock.DenseSampleFrames(4),
+    stock.DenseSampleFrames(4, num_sample_positions=2, test_mode=True),
+    stock.UntrimmedSampleFrames(3, clip_interval=5), stock.SampleAVAFrames(4),
+    stock.SampleAVAFrames(4, test_mode=True), SampleFrames(4, target_fps=5),
+    SampleFrames(4, 1, 2, keep_tail_frames=True), SampleFrames(60, out_of_bound_opt='repeat_last')])
+def test_samplers_of_mmaction2(video, sample):
+    record = dict(filename=video, start_index=0, fps=25, timestamp=1, timestamp_start=0)
+    results = Compose([VideoInit(), sample, VideoDecode()])(record)
+    assert [read_frame_number(img) for img in results['imgs']] == results['frame_inds'].tolist()
+
+
+@pytest.mark.parametrize('proposals', [None, np.array([[.5, .5, 1, 1, .9]])[:, :4]])
+def test_boxes_become_pixels_as_with_decord(video, proposals):
+    record = dict(filename=video, start_index=0, proposals=proposals,
+                  gt_bboxes=np.array([[0, .25, .5, 1], [.1, .2, .3, .4]]))
+    results = [Compose([init, SampleFrames(1, test_mode=True), decode])(dict(record))
+               for init, decode in ((VideoInit(), VideoDecode()), (DecordInit(), DecordDecode()))]
+    repeated = Compose([VideoInit(), RepeatAug(SampleFrames(1, test_mode=True), [])])(dict(record))
+    assert results[0]['gt_bboxes'][0].tolist() == [0, 16, 48, 64]
+    for name in ('gt_bboxes', 'proposals'):
+        for ours in (results[0], *repeated):
+            np.testing.assert_array_equal(ours[name], results[1][name])
+            assert getattr(ours[name], 'dtype', None) == getattr(results[1][name], 'dtype', None)
+    assert record['gt_bboxes'].max() == 1  # the dataset's own
+
+
+def test_boxes_need_not_be_there_for_proposals(video):
+    """As in DecordDecode, proposals alone stay shares."""
+    results = Compose([VideoInit(), SampleFrames(1), VideoDecode()])(
+        dict(filename=video, start_index=0, proposals=np.array([[.5, .5, 1, 1]])))
+    assert results['proposals'].max() == 1

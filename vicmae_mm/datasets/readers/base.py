@@ -1,7 +1,7 @@
 """The interface of video readers, and the error they raise about a file."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,10 @@ class VideoError(UserError, RuntimeError):
 
 class FrameNumberError(UserError, IndexError):
     """A pipeline requests a frame that the video does not have."""
+
+
+class ForeignDecoderError(UserError, AttributeError):
+    """A transform of another library takes the reader for that library's own."""
 
 
 class VideoReader(ABC):
@@ -80,3 +84,17 @@ class VideoReader(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    # What mmaction2's DecordDecode, PyAVDecode, OpenCVDecode and PIMSDecode ask their own readers
+    # for. An image by [] would be silently wrong: OpenCV's has other channels than PIMS's.
+    def __getattr__(self, name: str) -> Any:
+        if name in ('get_batch', 'seek', 'decode', 'streams', 'demux'):
+            raise ForeignDecoderError(_FOREIGN)
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
+    def __getitem__(self, index: int) -> Any:
+        raise ForeignDecoderError(_FOREIGN)
+
+
+_FOREIGN = ('vicmae_mm.VideoInit opened this video, and a transform of another library is to '
+            'decode it: use vicmae_mm.VideoDecode, or the Init of the same library')

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from vicmae_mm.datasets.readers import IndexStore, check_backend, open_video
+from vicmae_mm.datasets.readers import IndexStore, VideoReader, check_backend, open_video
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError, RunError
 
@@ -34,6 +34,9 @@ class VideoInit(BaseTransform):
         ImportError: The backend's package is not installed.
         RuntimeError: The reading process cannot use the device (when transforming).
         VideoError: The file cannot be opened as a video (when transforming).
+
+    Also refused when transforming, with a ValueError: records without ``filename``, and those whose
+    ``start_index`` is not 0, which would shift the frames of a video.
     """
 
     def __init__(self, backend: str = 'pyav', index_dir: str | None = None,
@@ -52,6 +55,14 @@ class VideoInit(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open ``results['filename']``."""
+        if 'filename' not in results:
+            raise InputError("VideoInit needs the path of a video, results['filename'], and there "
+                             'is none. The frames of a RawframeDataset are read by '
+                             'mmaction.RawFrameDecode.')
+        if results.get('start_index', 0):
+            raise InputError(f'{results["filename"]}: start_index={results["start_index"]} of the '
+                             'dataset would shift all frames, since those of videos are numbered '
+                             'from 0: set start_index=0.')
         # Not in __init__: a process that has initialised CUDA forks workers that cannot use it.
         if self.device != 'cpu':
             self._check_device()
@@ -82,23 +93,44 @@ class VideoDecode(BaseTransform):
 
     Required keys: ``video_reader``, ``frame_inds`` (integers in [0, total_frames), any shape).
 
-    Modified keys: ``frame_inds`` (flattened), ``video_reader`` (None).
+    Modified keys: ``frame_inds`` (flattened), ``video_reader`` (None), and, as in
+    ``DecordDecode``, ``gt_bboxes`` and ``proposals`` (from shares of the frame to pixels).
 
     Added keys: ``imgs`` (list of (H, W, 3) uint8 RGB arrays, one per index in the given order),
     ``original_shape`` and ``img_shape`` ((height, width) of the first).
 
     Raises:
         VideoError: A frame does not decode.
+        ValueError: ``video_reader`` is not of ``VideoInit`` or a dataset of packed frames.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decode ``results['frame_inds']``."""
+        if not isinstance(results.get('video_reader'), VideoReader):
+            found = type(results.get('video_reader'))
+            raise InputError(
+                'VideoDecode decodes what vicmae_mm.VideoInit, before it in the pipeline, has '
+                'opened, but there is '
+                + ('nothing open' if found is type(None) else
+                   f'a reader of another library, {found.__module__}.{found.__qualname__}')
+                + '. Put VideoInit before it, once for each VideoDecode, or use the Decode of the '
+                'same library as the Init.')
+        if 'frame_inds' not in results:
+            raise InputError('VideoDecode decodes the frames results["frame_inds"], which no '
+                             'transform has chosen: put SampleFramePair, mmaction.SampleFrames or '
+                             'a similar one before it.')
         results['frame_inds'] = np.asarray(results['frame_inds']).reshape(-1)
         with results['video_reader'] as reader:
             # An open reader cannot be pickled, which a sample from a worker must be.
             results['video_reader'] = None
             results['imgs'] = reader.get_frames(results['frame_inds'])
-        results['original_shape'] = results['img_shape'] = results['imgs'][0].shape[:2]
+        height, width = results['original_shape'] = results['img_shape'] = (
+            results['imgs'][0].shape[:2])
+        if 'gt_bboxes' in results:
+            for name in ('gt_bboxes', 'proposals'):
+                if results.get(name) is not None:
+                    results[name] = (
+                        results[name] * np.array([width, height] * 2)).astype(np.float32)
         return results
 
     def __repr__(self) -> str:

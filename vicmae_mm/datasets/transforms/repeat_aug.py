@@ -53,12 +53,13 @@ class RepeatAug(BaseTransform):
         clips = [self.sample_frames(dict(results)) for _ in range(self.num_repeats)]
         frame_inds_of_clips = [np.asarray(clip['frame_inds']).reshape(-1) for clip in clips]
         decoded = self._decode(dict(results, frame_inds=np.concatenate(frame_inds_of_clips)))
-        shape, imgs = decoded['img_shape'], iter(decoded['imgs'])
+        imgs = iter(decoded['imgs'])
+        changed = {name: decoded[name] for name in (
+            'video_reader', 'original_shape', 'img_shape', 'gt_bboxes', 'proposals')
+            if name in decoded}
         samples = []
         for clip, frame_inds in zip(clips, frame_inds_of_clips, strict=True):
-            clip.update(
-                frame_inds=frame_inds, imgs=[next(imgs) for _ in frame_inds], video_reader=None,
-                original_shape=shape, img_shape=shape)
+            clip.update(changed, frame_inds=frame_inds, imgs=[next(imgs) for _ in frame_inds])
             sample = self.transforms(clip)
             if sample is None:
                 return None
