@@ -66,6 +66,9 @@ class VideoViT(VisionTransformer):
             (1, [1 +] H' * W', C), plus a temporal one, ``temporal_embed`` (1, T', C), as in
             MAE-ST. If not, ``pos_embed`` is (1, [1 +] T' * H' * W', C), as in VideoMAE,
             whose checkpoints contain its fixed table.
+        tuple_output: Whether one output is returned in a tuple, too, which mmaction2's ``TPN``
+            and ``MViTHead(with_cls_token=False)`` need, with ``out_type='featmap'``. Several
+            ``out_indices`` always give a tuple; ``SlowFastHead`` needs two.
         **kwargs: Passed to ``mmpretrain.VisionTransformer``: ``drop_path_rate``,
             ``with_cls_token``, ``frozen_stages``, ``out_indices``, ...
 
@@ -78,7 +81,8 @@ class VideoViT(VisionTransformer):
     def __init__(self, arch: str | dict = 'b', img_size: int | tuple[int, int] = 224,
                  patch_size: int = 16, num_frames: int = 16, tubelet_size: int = 2,
                  out_type: str = 'avg_featmap', final_norm: bool | None = None,
-                 with_cp: bool = False, separable_position: bool = True, **kwargs: Any) -> None:
+                 with_cp: bool = False, separable_position: bool = True,
+                 tuple_output: bool = False, **kwargs: Any) -> None:
         if num_frames < 1 or tubelet_size < 1 or num_frames % tubelet_size:
             raise InputError(f'num_frames={num_frames} must be a multiple of '
                              f'tubelet_size={tubelet_size}, both 1 or more.')
@@ -87,6 +91,7 @@ class VideoViT(VisionTransformer):
             final_norm=out_type != 'avg_featmap' if final_norm is None else final_norm, **kwargs)
         self.num_frames, self.tubelet_size = num_frames, tubelet_size
         self.with_cp, self.separable_position = with_cp, separable_position
+        self.tuple_output = tuple_output
         conv2d = self.patch_embed.projection
         self.patch_embed = TubeletEmbed(
             tubelet_size, in_channels=conv2d.in_channels, input_size=img_size,
@@ -134,7 +139,8 @@ class VideoViT(VisionTransformer):
                 network was built for: positions are interpolated.
 
         Returns:
-            Features as described by ``out_type``; a tuple for several ``out_indices``.
+            Features as described by ``out_type``; a tuple for several ``out_indices``, or with
+            ``tuple_output``.
 
         Raises:
             ValueError: If the input is not 5-D, or T is not a multiple of ``tubelet_size``.
@@ -158,7 +164,7 @@ class VideoViT(VisionTransformer):
                 x = self.ln1(x)
             if index in self.out_indices:
                 outs.append(self._format_output(x, grid))
-        return outs[0] if len(outs) == 1 else tuple(outs)
+        return outs[0] if len(outs) == 1 and not self.tuple_output else tuple(outs)
 
     def _format_output(self, x: Tensor, hw: Grid) -> Tensor:
         if self.out_type == 'featmap':
