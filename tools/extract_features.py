@@ -22,7 +22,7 @@ from vicmae_mm.apis import extract_features
 from vicmae_mm.apis.features import FileFeatures
 from vicmae_mm.commands.options import add_device, add_trust
 from vicmae_mm.commands.run_tool import run_tool
-from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.atomic_files import atomic_write, check_writable
 from vicmae_mm.utils.errors import InputError
 
 SUFFIXES = ('.npz', '.safetensors')
@@ -59,10 +59,7 @@ def check_out(out: Path) -> None:
     """Refuse a path to which no features can be written, before anything is computed."""
     if out.suffix not in SUFFIXES:
         raise InputError(f'{out} has none of the suffixes {" and ".join(SUFFIXES)}.')
-    if out.is_dir():
-        raise IsADirectoryError(f'{out} is a folder: name a file.')
-    if out.parent.exists() and not out.parent.is_dir():
-        raise NotADirectoryError(f'{out.parent} is not a folder: {out} cannot be written.')
+    check_writable(out)
 
 
 def write(file: BinaryIO, suffix: str, result: FileFeatures) -> None:

@@ -1,5 +1,6 @@
 """Test a model: python tools/test.py CONFIG CHECKPOINT [--out FILE] ..."""
 import argparse
+import os
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 import mmengine
@@ -10,6 +11,7 @@ from mmengine.runner import Runner
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.launcher import prepare_launcher
 from vicmae_mm.commands.options import add_run_options, merge_options
+from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
 
 
@@ -20,7 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
     parser.add_argument(
         '--out', '--dump', metavar='FILE',
-        help='write the predictions to FILE.pkl, or the metrics to FILE.json (see --out-item)')
+        help='write the predictions to FILE.pkl, or the metrics to FILE.json (see --out-item); '
+        'replaces a file that exists')
     parser.add_argument(
         '--out-item', choices=['pred', 'metrics'], default='pred', help='what --out writes')
     add_run_options(parser)
@@ -33,6 +36,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError: The checkpoint does not exist.
         ValueError: The config has no test, or --out has a wrong file extension.
+        OSError: --out cannot be written.
     """
     if cfg.get('test_dataloader') is None:
         raise InputError(f'{args.config} has no test_dataloader: there is nothing to test. '
@@ -46,6 +50,9 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         endings = ('.pkl', '.pickle') if args.out_item == 'pred' else ('.json', '.yaml', '.yml')
         if not args.out.endswith(endings):
             raise InputError(f'--out {args.out}: must end in {" or ".join(endings)}')
+        # Now, not after the test. mmengine also writes to URLs.
+        if '://' not in args.out:
+            check_writable(args.out)
         if args.out_item == 'pred':
             # mmengine has a metric that writes the predictions instead of judging them.
             metrics = cfg.test_evaluator
@@ -62,6 +69,8 @@ def main() -> None:
     merge_args(cfg, args)
     prepare_launcher(cfg.launcher)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if args.out and os.path.exists(args.out):
+        runner.logger.warning(f'--out {args.out} exists: the test will replace it.')
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)

@@ -79,8 +79,11 @@ def test_test_writes_predictions_and_metrics(tool, tmp_path):
     checkpoint = 'work_dirs/recognizer/epoch_1.pth'
     tool('test.py', config, checkpoint, '--out', 'out.pkl')
     assert len(pickle.loads(Path('out.pkl').read_bytes())) == 4
-    tool('test.py', config, checkpoint, '--out', 'out.json', '--out-item', 'metrics')
-    assert 'acc/top1' in json.loads(Path('out.json').read_text())
+    for _ in range(2):
+        tool('test.py', config, checkpoint, '--out', 'new/out.json', '--out-item', 'metrics')
+        assert 'acc/top1' in json.loads(Path('new/out.json').read_text())
+    logs = [path.read_text() for path in Path('work_dirs/recognizer').glob('*/*.log')]
+    assert sum('new/out.json exists: the test will replace it' in log for log in logs) == 1
 
 
 # --- Options ------------------------------------------------------------------------------
@@ -186,11 +189,17 @@ def test_refused_checkpoint_is_one_line(tool, tmp_path):
 @pytest.mark.parametrize('arguments, words', [
     (['none.pth'], 'There is no checkpoint none.pth'),
     ([__file__, '--out', 'a.txt'], '--out a.txt: must end in .pkl or .pickle'),
+    ([__file__, '--out', 'a.pkl', '--out-item', 'metrics'], 'must end in .json or .yaml'),
+    ([__file__, '--out', 'folder.pkl'], 'folder.pkl is a folder: name a file'),
+    ([__file__, '--out', 'videos.txt/a.pkl'], 'videos.txt is not a folder'),
+    ([__file__, '--out', 'videos.txt/b/a.pkl'], 'videos.txt/b: Not a directory'),
+    ([__file__, '--out', '/proc/a.pkl'], '/proc'),
 ])
 def test_wrong_input_to_test(arguments, words, tool, tmp_path):
+    (tmp_path / 'folder.pkl').mkdir()
     with pytest.raises(SystemExit) as caught:
         tool('test.py', write_recognizer(tmp_path), *arguments)
-    assert words in caught.value.code
+    assert words in caught.value.code and 'Epoch(test)' not in caught.value.code
 
 
 def test_pretraining_config_cannot_be_tested(tool):

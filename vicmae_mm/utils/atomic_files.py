@@ -1,6 +1,7 @@
 """Atomic writing: a file is replaced by a complete one, or stays as it was."""
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,27 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Check that a file can be written, or replaced, before it is known what to write.
+
+    Its folder is created; an existing file is unchanged.
+
+    Raises:
+        OSError: The path is a folder, its folder is none, or one of them may not be written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a folder: name a file.')
+    if path.parent.exists() and not path.parent.is_dir():
+        raise NotADirectoryError(f'{path.parent} is not a folder: {path} cannot be written.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+    if path.exists():
+        with open(path, 'ab'):
+            pass
 
 
 def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview]) -> None:
