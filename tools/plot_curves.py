@@ -8,6 +8,7 @@ from pathlib import Path
 
 import vicmae_mm  # noqa: F401  (patches of upstream faults)
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.visualization import find_scalars, plot_curves
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument(
         '--out', type=Path, help='picture file (default: curves.png in the work dir, or next to '
         'the json)')
-    args = parser.parse_args()
+    args = parser.parse_args(expand_arguments(sys.argv[1:]))
     out = args.out or (args.run if args.run.is_dir() else args.run.parent) / 'curves.png'
     try:
         scalars = find_scalars(args.run) if args.run.is_dir() else [args.run]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vicmae_mm.apis import load_model, reconstruction_picture
 from vicmae_mm.commands.options import add_device, add_trust
+from vicmae_mm.utils.home_folder import expand_arguments
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         '--mask-ratio', type=float, help="share of hidden patches (default: the model's own)")
     add_trust(parser)
     add_device(parser)
-    return parser.parse_args()
+    return parser.parse_args(expand_arguments(sys.argv[1:]))
 
 
 def picture_file(out: Path) -> Path:

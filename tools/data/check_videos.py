@@ -30,6 +30,7 @@ from vicmae_mm.commands.preparation.check_videos import (
 from vicmae_mm.commands.preparation.lists import write_lines
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
 from vicmae_mm.utils.file_state import file_state
+from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import WorkerError, num_cores, run_isolated
 from vicmae_mm.utils.progress import Progress
@@ -47,7 +48,7 @@ def parse_args() -> argparse.Namespace:
                         help='processes (default: %(default)s)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS',
                         help='time limit per file (default: 60, with --full 600)')
-    args = parser.parse_args()
+    args = parser.parse_args(expand_arguments(sys.argv[1:]))
     if args.workers < 1 or (args.timeout is not None and args.timeout <= 0):
         parser.error('--workers and --timeout must be positive')
     args.timeout = args.timeout or (600. if args.full else 60.)

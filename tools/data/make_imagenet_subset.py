@@ -15,6 +15,7 @@ from collections import Counter
 
 from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets, write_subset
 from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
+from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.utils.progress import track
 
 NUM_CLASSES = 1000  # ImageNet-1K
@@ -31,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0,
                         help='seed of the draw (default: %(default)s)')
     parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT/subsets)')
-    return parser.parse_args()
+    return parser.parse_args(expand_arguments(sys.argv[1:]))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import sys
 
 from vicmae_mm.commands.preparation import kinetics
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
+from vicmae_mm.utils.home_folder import expand_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         parser.add_argument(f'--{split}', metavar='FOLDER',
                             help=f'folder of the {split} videos, relative to ROOT')
     parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT)')
-    return parser.parse_args()
+    return parser.parse_args(expand_arguments(sys.argv[1:]))
 
 
 def main() -> None:

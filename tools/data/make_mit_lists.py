@@ -14,6 +14,7 @@ import sys
 
 from vicmae_mm.commands.preparation import moments
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
+from vicmae_mm.utils.home_folder import expand_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', help='folder of the dataset')
     parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT)')
-    return parser.parse_args()
+    return parser.parse_args(expand_arguments(sys.argv[1:]))
 
 
 def main() -> None:

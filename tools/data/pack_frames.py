@@ -26,6 +26,7 @@ from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
 from vicmae_mm.datasets.packed.index import build_index
+from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.utils.processes.pool import WorkerError
 
 
@@ -46,7 +47,7 @@ def parse_args() -> argparse.Namespace:
                         help='videos per shard; a shard is built in memory '
                         '(default: %(default)s)')
     add_convert_options(parser, timeout=600.)
-    args = parser.parse_args()
+    args = parser.parse_args(expand_arguments(sys.argv[1:]))
     if min(args.frames, args.videos_per_shard, args.workers, args.timeout, args.short_side) <= 0:
         parser.error('--frames, --videos-per-shard, --workers, --timeout and --short-side must be '
                      'positive')

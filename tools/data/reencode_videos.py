@@ -26,6 +26,7 @@ from vicmae_mm.commands.preparation.converting import (
 )
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
 from vicmae_mm.commands.preparation.reencode_plan import plan_jobs, prepare_target
+from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.utils.processes.pool import WorkerError
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
@@ -46,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1,
                         help='threads of x264 per video (default: %(default)s)')
     add_convert_options(parser, timeout=3600.)
-    args = parser.parse_args()
+    args = parser.parse_args(expand_arguments(sys.argv[1:]))
     if min(args.gop, args.threads, args.workers, args.timeout) <= 0 or args.short_side < 2:
         parser.error('--gop, --threads, --workers and --timeout must be positive, '
                      '--short-side at least 2')

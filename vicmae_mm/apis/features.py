@@ -86,7 +86,7 @@ def extract_features(checkpoint: str | Path | Encoder,
 def list_files(paths: Iterable[str | Path]) -> list[str]:
     """The files at paths; for a folder, every image and video below it, sorted."""
     files: list[str] = []
-    for path in map(Path, paths):
+    for path in (Path(path).expanduser() for path in paths):
         if not path.exists():
             raise FileNotFoundError(f'{path} is missing.')
         # A file that is named is used, whatever its suffix.

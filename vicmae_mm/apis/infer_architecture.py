@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,15 +12,21 @@ from torch import Tensor, nn
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.utils.errors import InputError
 
+from .hub_config import HubConfig
+
 # VideoMAE's clips. Its single position table does not tell how much of it is time.
 VIDEO_FRAMES = 16
+# Width and depth of networks that exist with different numbers of heads.
+_SEVERAL_HEADS = {(384, 12): '6 (DeiT, DINO, VideoMAE) or 12 (MoCo v3)'}
 
 
-def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str) -> nn.Module:
+def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str,
+                   hub: HubConfig) -> nn.Module:
     """Build a ``mmpretrain.VisionTransformer``, or a ``VideoViT`` if patches are tubelets.
 
     Depth, width, patch and image size and the norms are inferred from names and shapes. The number
-    of attention heads cannot be: it is that of the network in mmpretrain's zoo with these sizes.
+    of attention heads cannot be: it is the one in ``hub``, else that of the network in mmpretrain's
+    zoo with these sizes. ViT-S exists with 6 and with 12: it is not guessed.
 
     Raises:
         ValueError: If it cannot be inferred, with what to do; ``checkpoint`` names the file.
@@ -27,24 +34,23 @@ def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str) -> nn.Module:
     from mmpretrain.models.backbones import VisionTransformer
 
     from vicmae_mm.models import VideoViT
-    settings = _settings(weights, checkpoint)
+    settings = _settings(weights, checkpoint, hub)
     projection = weights['backbone.patch_embed.projection.weight']
     patches = weights['backbone.pos_embed'].shape[1] - settings['with_cls_token']
+    size = _ImageSize(projection.shape[-1], hub, checkpoint)
     if projection.ndim == 4:
-        return VisionTransformer(img_size=_image_size(patches, projection, checkpoint), **settings)
+        return VisionTransformer(img_size=size.of(patches), **settings)
     tubelet, time = projection.shape[2], weights.get('backbone.temporal_embed')
+    frames = (hub.frames or VIDEO_FRAMES) if time is None else tubelet * time.shape[1]
     if time is None:
-        patches, rest = divmod(patches, VIDEO_FRAMES // tubelet)
+        patches, rest = divmod(patches, frames // tubelet)
         patches = -1 if rest else patches
-    return VideoViT(
-        img_size=_image_size(patches, projection, checkpoint),
-        num_frames=VIDEO_FRAMES if time is None else tubelet * time.shape[1],
-        tubelet_size=tubelet, separable_position=time is not None, **settings)
+    return VideoViT(img_size=size.of(patches), num_frames=frames, tubelet_size=tubelet,
+                    separable_position=time is not None, **settings)
 
 
-def _settings(weights: Mapping[str, Tensor], checkpoint: str) -> dict[str, Any]:
+def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) -> dict[str, Any]:
     """Everything but the sizes of images and clips."""
-    from mmpretrain.models.backbones import VisionTransformer
     projection = weights.get('backbone.patch_embed.projection.weight')
     feedforward = weights.get('backbone.layers.0.ffn.layers.0.0.bias')
     if projection is None or feedforward is None or 'backbone.pos_embed' not in weights:
@@ -52,14 +58,15 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str) -> dict[str, Any]:
     layers = {match[1] for key in weights if (match := re.match(r'backbone\.layers\.(\d+)\.', key))}
     sizes = dict(
         embed_dims=len(projection), num_layers=len(layers), feedforward_channels=len(feedforward))
-    arch = next((arch for arch in VisionTransformer.arch_zoo.values()
-                 if sizes.items() <= arch.items()), None)
-    # Another number of heads would load as well, and give features without meaning.
-    if arch is None:
-        raise _unknown(checkpoint, f'a Vision Transformer {len(projection)} wide and {len(layers)} '
-                       'deep is not a standard one, so the number of its heads is unknown')
+    hub.check_width(len(projection))
+    said: dict[str, Any] = {}
+    if hub.norm_eps is not None:
+        said['norm_cfg'] = dict(type='LN', eps=hub.norm_eps)
+    if hub.activation is not None:
+        said['layer_cfgs'] = dict(act_cfg=hub.activation)
     return dict(
-        arch=arch,
+        **said,
+        arch=dict(sizes, num_heads=_num_heads(sizes, checkpoint, hub)),
         patch_size=projection.shape[-1],
         with_cls_token='backbone.cls_token' in weights,
         final_norm='backbone.ln1.weight' in weights,
@@ -67,15 +74,48 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str) -> dict[str, Any]:
         out_type='avg_featmap' if 'backbone.ln2.weight' in weights else 'raw')
 
 
-def _image_size(patches: int, projection: Tensor, checkpoint: str) -> int:
-    """Side in pixels of the square image with that many patches."""
-    side = math.isqrt(max(patches, 0))
-    if patches < 1 or side**2 != patches:
-        raise _unknown(checkpoint, 'its position table does not fit a square image, or 16 frames '
-                       'of one')
-    return side * projection.shape[-1]
+def _num_heads(sizes: dict[str, int], checkpoint: str, hub: HubConfig) -> int:
+    from mmpretrain.models.backbones import VisionTransformer
+    if hub.heads is not None:
+        return hub.heads
+    width, depth = sizes['embed_dims'], sizes['num_layers']
+    several = _SEVERAL_HEADS.get((width, depth))
+    arch = next((arch for arch in VisionTransformer.arch_zoo.values()
+                 if sizes.items() <= arch.items()), None)
+    # Another number of heads would load as well, and give features without meaning.
+    if arch is None:
+        raise _unknown(checkpoint, f'a Vision Transformer {width} wide and {depth} deep is not a '
+                       'standard one, so the number of its heads is unknown', heads=True)
+    if several and not hub.is_timm:
+        raise _unknown(checkpoint, f'a Vision Transformer {width} wide and {depth} deep has '
+                       f'{several} attention heads, and it does not say how many', heads=True)
+    return arch['num_heads']
 
 
-def _unknown(checkpoint: str, reason: str) -> InputError:
+@dataclass(frozen=True)
+class _ImageSize:
+    """Height and width in pixels, from the number of patches of a side of ``patch`` pixels."""
+
+    patch: int
+    hub: HubConfig
+    checkpoint: str
+
+    def of(self, patches: int) -> tuple[int, int]:
+        if self.hub.image is not None:
+            height, width = self.hub.image
+            if (height // self.patch) * (width // self.patch) != patches:
+                raise _unknown(self.checkpoint, f'{self.hub.source} says that images have {height} '
+                               f'x {width} px, but its position table is for {patches} patches')
+            return height, width
+        side = math.isqrt(max(patches, 0))
+        if patches < 1 or side**2 != patches:
+            raise _unknown(self.checkpoint, 'its position table does not fit a square image, or 16 '
+                           'frames of one')
+        return side * self.patch, side * self.patch
+
+
+def _unknown(checkpoint: str, reason: str, heads: bool = False) -> InputError:
+    advice = (', or write the number to config.json next to it: {"num_attention_heads": ...}'
+              if heads else '')
     return InputError(f'Cannot infer the architecture of {checkpoint} from its tensors: {reason}. '
-                      'Name the config it was trained with (config=, --config).')
+                      f'Name the config it was trained with (config=, --config){advice}.')

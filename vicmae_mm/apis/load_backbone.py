@@ -1,35 +1,32 @@
 """Load the encoder of any supported checkpoint, to use it frozen."""
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from vicmae_mm.checkpoints.conversion import convert_with_report
+from vicmae_mm.checkpoints.conversion.detect import needs_conversion
 from vicmae_mm.checkpoints.find_config import find_config, read_config
 from vicmae_mm.checkpoints.fit import check_fit, not_finite
 from vicmae_mm.checkpoints.weight_files import read_weights
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
-from .infer_architecture import infer_backbone
+from .hub_config import HubConfig
+from .infer_architecture import VIDEO_FRAMES, infer_backbone
+from .normalisation import NORMALISATION, normalisation_of
 
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
 
 PREFIX = 'backbone.'
-_HALF = dict(mean=[127.5] * 3, std=[127.5] * 3)
-# Families that are not normalised as for ImageNet. Some of timm's networks are (DeiT, DINO): for
-# them, a config with their data_preprocessor says so.
-NORMALISATION: dict[str, dict[str, Any]] = {
-    'timm': _HALF,
-    'hf-vit': _HALF,
-    'mae_st': dict(mean=[0.45 * 255] * 3, std=[0.225 * 255] * 3),
-}
 
 
 def load_backbone(checkpoint: str | Path,
@@ -41,10 +38,11 @@ def load_backbone(checkpoint: str | Path,
     they are; those of other families (``vicmae_mm.checkpoints.conversion``) are converted. The
     architecture and the normalisation come from the config: the one given, else the one next to
     the checkpoint (:func:`find_config`). Without one, a Vision Transformer of a standard width is
-    inferred from the shapes of its tensors, and the normalisation is its family's.
+    inferred from the shapes of its tensors and from the JSON files of the Hub next to it
+    (:class:`HubConfig`); if these do not say the normalisation, it is its family's.
 
     Args:
-        checkpoint: A file of weights.
+        checkpoint: A file of weights, a folder of the Hub, or the index of sharded weights.
         config: A training config with the network as ``model.backbone``.
         device: Where to put the encoder.
 
@@ -58,32 +56,37 @@ def load_backbone(checkpoint: str | Path,
             tensors are not exactly those of the network, or one is not finite.
         UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
     """
-    from mmpretrain.models.backbones import VisionTransformer
-
     from vicmae_mm.models import Encoder
     name, weights = str(checkpoint), read_weights(checkpoint)
+    hub = HubConfig.next_to(checkpoint) if config is None else HubConfig()
     normalisation: dict[str, Any] = {}
-    if not any(key.startswith(PREFIX) for key in weights):
-        weights, normalisation = _convert(weights, name)
+    if needs_conversion(weights):
+        weights, normalisation = _convert(weights, name, hub)
     elif config is None:
         with suppress(FileNotFoundError):
             config = find_config(checkpoint)
     weights = {key: value for key, value in weights.items() if key.startswith(PREFIX)}
     if config is None:
-        backbone = infer_backbone(weights, name)
+        backbone = infer_backbone(weights, name, hub)
+        if not hub.normalisation:
+            _warn(name, normalisation)
+        normalisation = hub.normalisation or normalisation
     else:
         backbone, normalisation = _build_from_config(config, normalisation)
     _fill(backbone, weights, name, str(config or 'its shapes'))
     # Not before: built with 'raw', a network would lack ln2.
-    if isinstance(backbone, VisionTransformer):
-        backbone.out_type = 'raw'
+    if 'raw' in getattr(backbone, 'OUT_TYPES', ()):
+        setattr(backbone, 'out_type', 'raw')  # noqa: B010
     return Encoder(backbone, **normalisation).to(device).eval()
 
 
-def _convert(weights: dict, checkpoint: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _convert(weights: dict, checkpoint: str,
+             hub: HubConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights of another family under the names of this package, and its normalisation."""
     try:
-        result = convert_with_report(weights, encoder_only=True)
+        result = convert_with_report(
+            weights, encoder_only=True, num_frames=hub.frames or VIDEO_FRAMES,
+            img_size=hub.image[0] if hub.image else 224)
     except ValueError as error:
         raise InputError(f'{checkpoint}: {error}') from error
     return result.state, NORMALISATION.get(result.source, {})
@@ -113,11 +116,16 @@ def _build_from_config(config: str | Path,
             isinstance(module, nn.Conv3d) for module in backbone.modules()):
         raise InputError(f'The backbone of {config} is a {type(backbone).__name__} for clips: the '
                          'only such backbone supported here is vicmae_mm.VideoViT.')
-    if preprocessor := cfg.model.get('data_preprocessor'):
-        # A preprocessor without mean and std does not normalise.
-        normalisation = dict(mean=preprocessor.get('mean') or [0.] * 3,
-                             std=preprocessor.get('std') or [1.] * 3)
-    return backbone, normalisation
+    return backbone, normalisation_of(cfg, normalisation, str(config))
+
+
+def _warn(checkpoint: str, normalisation: dict[str, Any]) -> None:
+    what = ('a mean and deviation of 0.5 are used, as by most of its family'
+            if normalisation == NORMALISATION['timm'] else
+            'those of its family are used' if normalisation else "ImageNet's are used")
+    print_log(f'{checkpoint} does not say how its images were normalised: {what}. If it was '
+              'trained with others, name a config with its mean and std (config=, --config).',
+              'current', logging.WARNING)
 
 
 def _fill(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: str, config: str) -> None:

@@ -14,6 +14,8 @@ from vicmae_mm.checkpoints.weight_files import read_weights
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
+from .normalisation import is_bgr
+
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
@@ -48,6 +50,9 @@ def load_model(checkpoint: str | Path,
     if not isinstance(model, ViCMAE):
         raise InputError(f'The model of {config} is a {type(model).__name__}: pass a pre-training '
                          'config of this package (vicmae_mm.ViCMAE).')
+    if is_bgr(cfg, str(config)):
+        raise InputError(f'{config} trains on BGR images, of which no pictures are drawn. Features '
+                         'can be extracted (vicmae_mm.apis.load_backbone, extract_features).')
     check_fit(weights, model.state_dict(), str(checkpoint), str(config))
     model.load_state_dict(weights)
     return model.to(device).eval()

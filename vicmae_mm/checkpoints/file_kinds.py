@@ -47,13 +47,11 @@ def foreign_kind(path: str | Path) -> str | None:
             return words
     if is_safetensors(head) or head.startswith(b'\x80'):
         return None
-    if head.startswith(b'PK'):
-        return _kind_of_zip(path)
     suffix = Path(path).suffix.lower()
     if suffix in _SUFFIXES or '.data-0' in Path(path).name:
         what = _SUFFIXES.get(suffix, 'part of a checkpoint of TensorFlow')
         return f'{what}: take the PyTorch or safetensors file'
-    return _kind_of_text(head)
+    return _kind_of_zip(path) if head.startswith(b'PK') else _kind_of_text(head)
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -73,7 +71,7 @@ def _kind_of_zip(path: str | Path) -> str | None:
                 'instead')
     if not names or any(name.endswith(('data.pkl', '/version')) for name in names):
         return None
-    return f'a zip archive of {len(names)} files, such as {names[0]}: {_UNPACK}'
+    return f'a zip archive, with {names[0]} in it: {_UNPACK}'
 
 
 def _kind_of_text(head: bytes) -> str | None:

@@ -6,6 +6,8 @@ from mmengine.config import Config
 
 from vicmae_mm.utils.errors import InputError
 
+from .weight_folders import files_with_weights
+
 CONFIG_CALLS = {'dict', 'float', 'list', 'set', 'tuple'}
 
 
@@ -21,7 +23,7 @@ def find_config(checkpoint: str | Path) -> Path:
     """
     # The config text inside the checkpoint is never used: a config names what to call, and a
     # checkpoint may come from anybody.
-    folder = Path(checkpoint).resolve().parent
+    folder = Path(files_with_weights(checkpoint)[0]).parent
     for place in (folder, folder.parent):
         configs = sorted(path for path in place.glob('*.py') if _is_dumped_config(path))
         if len(configs) == 1:
@@ -42,7 +44,8 @@ def read_config(config: str | Path) -> Config:
         FileNotFoundError: If the file does not exist.
         ValueError: If it describes no model.
     """
-    if not Path(config).is_file():
+    config = Path(config).expanduser()
+    if not config.is_file():
         raise FileNotFoundError(f'There is no config {config}.')
     cfg = Config.fromfile(config)
     if 'model' not in cfg:

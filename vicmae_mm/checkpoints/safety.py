@@ -114,7 +114,7 @@ def guard_loader(loader: Any) -> None:
     """
     stock = loader.load_checkpoint.__func__
 
-    def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
+    def load_checkpoint(cls: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
         """Load a checkpoint as data only; see :func:`guard_loader`."""
         path = _resolve(str(filename))
         files = files_with_weights(path) if os.path.exists(path) else [path]

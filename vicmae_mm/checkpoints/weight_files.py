@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,22 +14,28 @@ from torch import Tensor
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.errors import InputError
 
+from .conversion.families import WRAPPER
 from .integrity import check_exists
 
 PICKLED, SAFE = ('.pth', '.pt', '.bin', '.ckpt'), '.safetensors'
 # Keys of a state dict in files of mmengine, MAE's authors, PySlowFast and DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'model_state', 'module')
+# What torch.compile, FSDP and activation checkpointing put into names.
+_COMPILED = re.compile(r'\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.')
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a file, executing nothing.
 
     Args:
-        path: ``.safetensors``, or a pickled file of any name. The optimizer, the arguments and
-            whatever else training saved in it are not read.
+        path: ``.safetensors``, or a pickled file of any name, or several files
+            (:func:`files_with_weights`). The optimizer, the arguments and whatever else training
+            saved in it are not read.
 
     Returns:
-        The state dict, without the prefix ``module.`` of a parallel wrapper.
+        The state dict, without what parallel and compiled modules add to names (``module.``,
+        ``_orig_mod.``). Of a file with several state dicts, such as ``student`` and ``teacher``,
+        the tensors have the name of theirs as a prefix.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -54,8 +61,14 @@ def read_weights_and_extras(path: str | Path) -> tuple[dict[str, Tensor], list[s
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             extras += [str(key) for key in content if key != name]
             content = content[name]
-    weights = {key: value for key, value in content.items()
-               if isinstance(value, Tensor)} if isinstance(content, dict) else {}
+    weights = _tensors(content)
+    if not weights and isinstance(content, dict):
+        parts = {name: _tensors(part) for name, part in content.items()
+                 if WRAPPER.fullmatch(f'{name}.')}
+        weights = {f'{name}.{key}': value for name, part in parts.items()
+                   for key, value in part.items()}
+        extras += [str(name) for name in content if weights and name not in parts]
+        content = weights or content
     if not weights:
         what = f'is a {type(content).__name__}'
         if isinstance(content, dict):
@@ -63,9 +76,18 @@ def read_weights_and_extras(path: str | Path) -> tuple[dict[str, Tensor], list[s
         raise InputError(f'{path} contains no weights where they are expected '
                          f'({", ".join(_WRAPPERS)}, or the file itself): it {what}.')
     extras += [str(key) for key in content if key not in weights]
-    if all(key.startswith('module.') for key in weights):
-        weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    return weights, extras
+    bare = {_COMPILED.sub('', key): value for key, value in weights.items()}
+    if all(key.startswith('module.') for key in bare):
+        bare = {key.removeprefix('module.'): value for key, value in bare.items()}
+    if len(bare) < len(weights):
+        raise InputError(f'{path} has tensors with and without the prefix of a compiled module.')
+    return bare, extras
+
+
+def _tensors(content: object) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        return {}
+    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
 def write_weights(path: str | Path,
@@ -78,7 +100,7 @@ def write_weights(path: str | Path,
         state: The tensors.
         wrapper: Key of the state dict in a pickled file; None if the file is the state dict.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     check_suffix(path)
     # A view would save all of its storage in a pickled file, and safetensors refuses views.
     state = {key: value.detach().clone(memory_format=torch.contiguous_format)

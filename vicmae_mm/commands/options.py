@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
 from vicmae_mm.checkpoints.safety import trust
+from vicmae_mm.utils.home_folder import expand_home
 
 from .launcher import detect_launcher
 
@@ -96,6 +97,7 @@ def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> 
         for name in found:
             cfg[name] = ConfigDict({**defaults, **cfg[name]})
     cfg.merge_from_dict(args.cfg_options or {})
+    expand_home(cfg._cfg_dict)
     for name in found:
         # torch warns about pinned memory without an accelerator.
         if args.no_pin_memory or get_device() == 'cpu':

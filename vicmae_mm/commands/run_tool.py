@@ -12,6 +12,7 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.logging import MMLogger
 
 from vicmae_mm.utils.errors import UserError
+from vicmae_mm.utils.home_folder import expand_arguments
 
 _FOR_THE_USER = (UserError, OSError, ImportError, SyntaxError, ConfigParsingError)
 _FROM_PROCESS = '.\nOriginal Traceback'  # written by torch's ExceptionWrapper
@@ -26,6 +27,7 @@ def run_tool(main: Callable[[], object]) -> None:
     Its traceback goes to the run's log file, if there is one yet, or to the terminal instead with
     ``VICMAE_TRACEBACK=1``. Bugs keep their traceback.
     """
+    sys.argv[1:] = expand_arguments(sys.argv[1:])
     try:
         main()
     except KeyboardInterrupt:

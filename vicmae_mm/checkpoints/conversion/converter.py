@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .detect import describe_family, detect_family
+from .detect import choose_network, describe_family, find_networks
 from .families import CONVERTIBLE, OURS
 from .fixed_positions import check_fixed, fixed_positions
 from .names import shorten
@@ -81,26 +81,42 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
             or does not belong to the source's family, a tensor is missing, one network is for
             images and the other for clips, or ``drop`` matches nothing.
     """
-    source = detect_family(state_dict) if source is None else source
-    for name in (source, target):
+    for name in (source or OURS, target):
         if name not in NAMES:
             raise InputError(f'{name!r} is not a family of checkpoints: choose from '
                              f'{", ".join(NAMES)}.')
-    result = Conversion(dict(state_dict), source, target)
+    result = Conversion(dict(state_dict), source or '', target)
     for prefix in drop:
         _drop(result, prefix)
+    source = _unwrap(result, encoder_only)
     # Families are converted by way of ours: n tables instead of one for each of n x n directions.
     if source != OURS:
         _convert_to_ours(result, (num_frames, img_size), encoder_only)
-    elif not any(key.startswith(f'{ENCODER}.layers.0.') for key in state_dict):
+    elif not any(key.startswith(f'{ENCODER}.layers.0.') for key in result.state):
         raise InputError(f'There is no encoder of {OURS} in it: it looks like '
-                         f'{describe_family(state_dict)}.')
+                         f'{describe_family(result.state)}.')
     if encoder_only:
         _remove(result, [key for key in result.state if not key.startswith(f'{ENCODER}.')])
     result.parts = Counter(key.partition('.')[0] for key in result.state)
     if target != OURS:
         _convert_from_ours(result)
     return result
+
+
+def _unwrap(result: Conversion, encoder_only: bool) -> str:
+    """Take the network out of what wraps it, and return its family."""
+    prefix, family = '', result.source
+    networks = find_networks(result.state)
+    if not family or family in [network.name for network in networks.values()]:
+        prefix, found = choose_network(result.state)
+        family = family or found
+    others = [key for key in result.state if not key.startswith(prefix)]
+    if others and not encoder_only:
+        raise _no_place(family, others)
+    _remove(result, others)
+    result.state = {key.removeprefix(prefix): value for key, value in result.state.items()}
+    result.source = family
+    return family
 
 
 def _convert_to_ours(result: Conversion, clip: tuple[int, int], encoder_only: bool) -> None:

@@ -4,24 +4,77 @@ from collections.abc import Collection
 
 from vicmae_mm.utils.errors import InputError
 
-from .families import CONVERTIBLE, FAMILIES, Family
+from .families import CONVERTIBLE, FAMILIES, OURS, TRAITS, WRAPPER, Family
+
+
+def find_networks(keys: Collection[str]) -> dict[str, Family]:
+    """Families of the networks in a file, by the prefix of their tensors' names.
+
+    A prefix consists of names such as ``model.`` or ``teacher.backbone.``, see :data:`WRAPPER`. The
+    prefix '' comes first, unless only networks under prefixes can be converted.
+    """
+    prefixes = {''}
+    for key in keys:
+        end = 0
+        while match := WRAPPER.match(key, end):
+            end = match.end()
+            prefixes.add(key[:end])
+    found: dict[str, Family] = {}
+    for prefix in sorted(prefixes, key=len):
+        # What is inside a network that was found is a part of it, unless it was found by a part.
+        if not any(prefix.startswith(outer) and (family.name or family.patterns[0][0] == '^')
+                   for outer, family in found.items()):
+            family = _first_match([key[len(prefix):] for key in keys if key.startswith(prefix)])
+            if family is not None:
+                found[prefix] = family
+    convertible = {prefix: family for prefix, family in found.items() if family.name}
+    return convertible or dict([*found.items()][:1])
+
+
+def needs_conversion(keys: Collection[str]) -> bool:
+    """Whether tensors have names of other projects, or ours under a prefix; if in doubt, no."""
+    return not any(key.startswith('backbone.') for key in keys) or any(
+        family.name and (prefix or family.name != OURS)
+        for prefix, family in find_networks(keys).items())
 
 
 def describe_family(keys: Collection[str]) -> str:
     """Describe the network that tensor names belong to, for a message."""
-    family = _first_match(keys)
-    if family is None:
+    networks = find_networks(keys)
+    if not networks:
         return f'an unknown network (its parameters are called {", ".join([*keys][:3])}, ...)'
-    return family.description
+    return ' and '.join(family.description + (f' under {prefix!r}' if prefix else '')
+                        for prefix, family in networks.items())
 
 
 def detect_family(keys: Collection[str]) -> str:
     """Name the convertible family that tensor names belong to; a ValueError if there is none."""
-    family = _first_match(keys)
-    if family is None or family.name is None:
+    return choose_network(keys)[1]
+
+
+def choose_network(keys: Collection[str]) -> tuple[str, str]:
+    """The prefix and the family of the only network in a file that can be converted.
+
+    Raises:
+        ValueError: If there is none, or several.
+    """
+    networks = find_networks(keys)
+    names = [family.name for family in networks.values() if family.name]
+    if not names:
         raise InputError(f'It looks like {describe_family(keys)}. Families that can be converted: '
                          f'{", ".join(CONVERTIBLE)}.')
-    return family.name
+    if len(names) > 1:
+        raise InputError(
+            f'It contains {len(names)} networks: {describe_family(keys)}. Choose one: convert the '
+            'file with tools/convert_checkpoint.py and --drop (drop=[...]) with the prefixes of '
+            'the others.')
+    return next(iter(networks)), names[0]
+
+
+def describe_traits(keys: Collection[str]) -> str:
+    """What tells a network from the plain one of its family, as a sentence; '' if nothing does."""
+    found = [words for pattern, words in TRAITS if any(re.search(pattern, key) for key in keys)]
+    return f' It has {" and ".join(found)}.' if found else ''
 
 
 def _first_match(keys: Collection[str]) -> Family | None:

@@ -1,11 +1,29 @@
 """How to recognise each family of checkpoints, and how its names map to ours (mmpretrain's)."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .rules import Rule, rules
 
 OURS = 'vicmae_mm'
+# Parts of the prefixes under which files of trainers, parallel or compiled modules have a network,
+# and names of its copies.
+WRAPPER = re.compile(
+    r'(module|_orig_mod|model|model_ema|ema|net|network|online|backbone|encoder|visual|trunk|'
+    r'teacher|student|(base|momentum|target|online|context)_(encoder|backbone)|'
+    r'encoder_[qk]|momentum_backbone|state_dict|state_dict_ema)\.')
+# What networks have that are not the plain ones of their families.
+TRAITS = (
+    (r'\.ls[12]\.gamma|\.gamma_[12]$|layer_scale|\.lambda1', 'layer scale'),
+    (r'(^|[._])(reg|register)_tokens?', 'register tokens'),
+    (r'(^|[._])(dist_token|distillation_token)', 'a distillation token'),
+    (r'norm_pre|pre_layrnorm|ln_pre', 'a norm before the layers, as CLIP'),
+    (r'rel_pos|relative_position', 'relative positions, as BEiT and Swin'),
+    (r'\brope\b', 'rotary positions'), (r'\b[qk]_norm\b', 'norms of queries and keys'),
+    (r'attn_pool', 'attention pooling'), (r'mlp\.(w12|fc1_g)\b', 'gated feed-forward layers'),
+    (r'(^|\.)(lora_|base_layer)', 'LoRA adapters: merge them first'),
+)
 
 
 @dataclass(frozen=True)
@@ -196,12 +214,14 @@ FAMILIES: tuple[Family, ...] = (
     _ours('a video Vision Transformer of this package',
           r'^(backbone\.temporal_embed|cls_head)'),
     _ours('a Vision Transformer of mmpretrain'),
-    Family('a video Vision Transformer of mmaction2', (r'^backbone\.blocks\.0\.norm1', )),
+    Family('a video Vision Transformer of mmaction2',
+           (r'^backbone\.blocks\.0\.norm1', r'^backbone\.patch_embed\.projection')),
     Family("a ViC-MAE of the authors' own code",
            (_TIMM, r'^decoder_blocks\.', r'^projector\.0'),
            'official-vicmae', VIT + MAE_DECODER + PROJECTOR),
     Family('a video MAE (MAE-ST)', (_TIMM, r'^pos_embed_temporal'), 'mae_st', MAE_ST, dims=5),
     Family('an MAE of its authors', (_TIMM, r'^decoder_blocks\.'), 'mae', VIT + MAE_DECODER),
+    Family('a BEiT', (r'^blocks\.0\.attn\.relative_position_bias_table', )),
     Family('a VideoMAE of its authors', (r'^(encoder\.)?blocks\.0\.attn\.q_bias', ),
            'videomae', VIDEOMAE, dims=5, base_prefix='encoder.', fixed_positions=True),
     Family('a Vision Transformer of timm', (_TIMM, ), 'timm', VIT, wrapper=None),
@@ -217,6 +237,8 @@ FAMILIES: tuple[Family, ...] = (
            'hf-videomae', HF_VIDEOMAE, dims=5, wrapper=None, base_prefix='videomae.',
            fixed_positions=True, spellings=HF_VIDEO_SPELLINGS),
     Family('a Transformer of Hugging Face', (r'(^|\.)encoder\.layer\.0\.attention\.', )),
+    Family('a ConvNeXt', (r'(^|\.)stages\.0\.(blocks\.0\.conv_dw|0\.depthwise_conv|0\.dwconv)', )),
+    Family('a CLIP', (r'(^|\.)(transformer\.resblocks|vision_model\.encoder\.layers)\.0\.', )),
     Family('a Swin Transformer', (r'(stages|layers)\.0\.blocks\.0\.', )),
     Family('a ResNet', (r'(^|\.)layer1\.0\.conv1', )),
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .detect import describe_family
+from .detect import describe_family, describe_traits
 from .families import CONVERTIBLE, Family
 from .names import shorten
 from .rules import Packing, Rule
@@ -42,7 +42,7 @@ def to_ours(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
     if unknown:
         raise InputError(
             f'{len(unknown)} of {len(state)} tensors do not belong to {name}: {shorten(unknown)}. '
-            f'It looks like {describe_family(state)}.')
+            f'It looks like {describe_family(state)}.{describe_traits(unknown)}')
     _check_complete(family, groups, name)
     ours = {rule.ours.format(i=layer): _pack(parts, rule.packing)
             for (rule, layer), parts in groups.items() if rule.ours is not None}
@@ -79,7 +79,10 @@ def _check_complete(family: Family, groups: Groups, name: str) -> None:
     # As keys of a dict: once each, in the order of the table.
     missing = [key.removeprefix('@') for key in dict.fromkeys(expected) if key not in found]
     if missing:
-        raise InputError(f"{len(missing)} of {name}'s tensors are missing: {shorten(missing)}.")
+        without = (' A Vision Transformer without class token is not converted.'
+                   if any(key.endswith('cls_token') for key in missing) else '')
+        raise InputError(f"{len(missing)} of {name}'s tensors are missing: {shorten(missing)}."
+                         f'{without}')
 
 
 def check_dims(ours: Mapping[str, Tensor], name: str) -> None:
