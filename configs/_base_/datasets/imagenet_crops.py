@@ -28,7 +28,7 @@ train_dataloader = dict(
     batch_size=128,
     num_workers=10,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='vicmae_mm.LabelledImages',

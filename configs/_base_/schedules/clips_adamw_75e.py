@@ -1,5 +1,5 @@
 # Fine-tuning on clips as VideoMAE's ViT-B on Kinetics-400 (its published script)
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=75, val_interval=1)
+train_cfg = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=75, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 

@@ -1,5 +1,5 @@
 # Linear evaluation: Table 9, which is for images, on clips
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=1)
+train_cfg = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=90, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 

@@ -1,7 +1,7 @@
 _base_ = '../imagenet_runtime.py'
 
 # Table 8: end-to-end fine-tuning setting
-train_cfg = dict(by_epoch=True, max_epochs=100)
+train_cfg = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=100)
 val_cfg = dict()
 test_cfg = dict()
 

@@ -1,7 +1,7 @@
 _base_ = '../imagenet_runtime.py'
 
 # Table 9: linear evaluation setting
-train_cfg = dict(by_epoch=True, max_epochs=90)
+train_cfg = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=90)
 val_cfg = dict()
 test_cfg = dict()
 

@@ -14,7 +14,14 @@ test_pipeline = [
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
-default_hooks = dict(  # no silent start from random weights
+# a resumed run continues as if it had never stopped
+train_cfg = dict(type='vicmae_mm.ResumableTrainLoop')
+train_dataloader = dict(sampler=dict(type='vicmae_mm.EpochSampler'))
+
+default_hooks = dict(
+    checkpoint=dict(type='vicmae_mm.SafeCheckpointHook'),
+    step_seed=dict(type='vicmae_mm.StepSeedHook'),
+    # no silent start from random weights
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
     pretrained_fit=dict(type='vicmae_mm.PretrainedFitHook'),
     class_count=dict(type='vicmae_mm.ClassCountHook'))

@@ -5,10 +5,11 @@ from typing import Any, cast
 
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from vicmae_mm.registry import LOOPS
+from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
+from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
 
 
@@ -28,7 +29,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     it. This one continues with the next batch; earlier samples are not read. Hooks get the
     position in the complete epoch as ``batch_idx``.
 
-    The sampler must be able to start within an epoch: ``vicmae_mm.EpochSampler``. The number of
+    The sampler must be able to start within an epoch: ``vicmae_mm.EpochSampler``. Datasets of
+    other packages get its random streams by :class:`SeededSamples`. The number of
     processes may change if the data and the global batch (samples per step over all processes)
     stay the same. Otherwise the epoch starts again, with a warning.
 
@@ -38,6 +40,17 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     # Key in the message hub, which mmengine saves in every checkpoint.
     STATE = 'epoch_state'
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, *args: Any,
+                 **kwargs: Any) -> None:
+        if isinstance(dataloader, dict) and isinstance(dataloader['dataset'], dict):
+            dataset = dataloader['dataset']
+            with DATASETS.switch_scope_and_registry(None) as registry:
+                kind = registry.get(dataset['type'])
+            if not (isinstance(kind, type) and issubclass(kind, SkippingDataset)):
+                dataset = dict(type='vicmae_mm.SeededSamples', dataset=dataset)
+            dataloader = dict(dataloader, dataset=dataset)
+        super().__init__(runner, dataloader, *args, **kwargs)
 
     def run_epoch(self) -> None:
         """Run one epoch, or the rest of it."""
