@@ -22,6 +22,9 @@ LOOPS = Registry(
     'loop', parent=mmengine_registry.LOOPS, scope=SCOPE, locations=['vicmae_mm.engine'])
 HOOKS = Registry(
     'hook', parent=mmengine_registry.HOOKS, scope=SCOPE, locations=['vicmae_mm.engine'])
+LOG_PROCESSORS = Registry(
+    'log processor', parent=mmengine_registry.LOG_PROCESSORS, scope=SCOPE,
+    locations=['vicmae_mm.engine'])
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper', parent=mmengine_registry.OPTIM_WRAPPERS, scope=SCOPE,
     locations=['vicmae_mm.engine'])

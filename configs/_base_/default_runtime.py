@@ -31,8 +31,9 @@ visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
 # The order of the videos, their frames and masks are the same for any number of processes.
 randomness = dict(seed=0, diff_rank_seed=False)
 
-# mmengine averages over the interval what has "loss" in its name; these are to be averaged too
+# What has "loss" in its name is averaged over the interval and over all processes; these, too
 log_processor = dict(
+    type='vicmae_mm.GlobalLogProcessor',
     window_size=20,
     custom_cfg=[
         dict(data_src=name, method_name='mean', window_size=20)

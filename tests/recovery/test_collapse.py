@@ -105,7 +105,7 @@ def test_training_that_collapses_and_training_that_does_not(tmp_path):
 def test_batches_too_small_to_judge(tmp_path):
     lines = train(tmp_path, 55, ConstantEmbeddings(range(55)), pairs=4)
     assert not warnings(lines)
-    assert any('fewer than 8 pairs per process' in line for line in lines)
+    assert any('fewer than 8 pairs per step' in line for line in lines)
 
 
 def test_warns_again_after_twenty_times_the_patience(tmp_path):

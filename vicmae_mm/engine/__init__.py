@@ -1,4 +1,5 @@
-"""Hooks, loops and optimizer wrappers for mmengine's Runner."""
+"""Hooks, loops, optimizer wrappers and the log processor for mmengine's Runner."""
+from .global_log_processor import GlobalLogProcessor  # noqa: F401
 from .hooks import *  # noqa: F403
 from .loops import *  # noqa: F403
 from .optimizers import *  # noqa: F403

@@ -3,7 +3,7 @@ from .backbones import ViCMAEViT, VideoViT
 from .encoder import Encoder
 from .heads import InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
 from .layers import SyncBN1d
-from .necks import FeatureNorm, MAEDecoder, Projector, TokenPooling
+from .necks import FeatureNorm, MAEDecoder, PathwayPooling, Projector, TokenPooling
 from .preprocessors import (
     AugmentedPairPreprocessor,
     MixupCutmix,
@@ -14,7 +14,7 @@ from .vicmae import ViCMAE
 
 __all__ = [
     'AugmentedPairPreprocessor', 'Encoder', 'FeatureNorm', 'InfoNCEHead', 'MAEDecoder',
-    'MixupCutmix', 'MultiViewTSNHead', 'PairDataPreprocessor', 'Projector', 'SimSiamHead',
-    'SyncBN1d', 'TokenPooling', 'VICRegHead', 'ViCMAE', 'ViCMAEViT', 'VideoViT',
+    'MixupCutmix', 'MultiViewTSNHead', 'PairDataPreprocessor', 'PathwayPooling', 'Projector',
+    'SimSiamHead', 'SyncBN1d', 'TokenPooling', 'VICRegHead', 'ViCMAE', 'ViCMAEViT', 'VideoViT',
     'ViewsDataPreprocessor'
 ]

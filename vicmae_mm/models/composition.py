@@ -3,11 +3,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from mmengine.dist import get_world_size
 from mmpretrain.models.selfsup.mae import MAEViT
-from torch import Tensor, nn
+from torch import Tensor
 
+from vicmae_mm.models.modes import evaluating
 from vicmae_mm.models.necks import MAEDecoder
+from vicmae_mm.models.pooling import pool_features
 from vicmae_mm.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,17 +97,31 @@ def _check_masked_encoder(model: ViCMAE) -> None:
         return
     if model.pooling is None:
         raise InputError('A contrast_head needs a pooling that reduces the tokens to one vector.')
-    for projector in (model.projector, model.target_projector):
-        _check_width(projector, model.backbone.embed_dims)
+    _check_widths(model)
 
 
-def _check_width(projector: nn.Module | None, width: int) -> None:
-    # A projector may be of any class; its first Linear determines the input width.
-    layers = projector.modules() if projector is not None else ()
-    first = next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
-    if first is not None and first.in_features != width:
-        raise InputError(f'The projector takes {first.in_features} channels but the backbone has '
-                         f'{width}: set in_channels of the projector to {width}.')
+@torch.no_grad()
+def _check_widths(model: ViCMAE) -> None:
+    """Pool and project two images as training does, in evaluation mode, which changes nothing."""
+    width = model.backbone.embed_dims
+    weight = next(model.backbone.parameters())
+    tokens = weight.new_zeros(2, 1 + model.backbone.num_extra_tokens, width)
+    with evaluating(model):
+        pooled = pool_features(tokens, model.pooling, model.backbone)
+        if pooled.shape[1] != width:
+            raise InputError(f'{type(model.pooling).__name__} returns {pooled.shape[1]} channels '
+                             f'but the backbone has {width}: choose vicmae_mm.TokenPooling.')
+        for projector in filter(None, (model.projector, model.target_projector)):
+            try:
+                projector(pooled)
+            except (RuntimeError, AssertionError, TypeError) as error:
+                takes = getattr(projector, 'in_channels', None)
+                if takes in (None, width):
+                    raise InputError(f'The projector {type(projector).__name__} cannot take '
+                                     f'vectors (N, {width}): {error}') from error
+                raise InputError(f'The projector takes {takes} channels but the backbone has '
+                                 f'{width}: set in_channels of the projector to {width}.'
+                                 ) from error
 
 
 def _check_geometry(model: ViCMAE) -> None:

@@ -1,12 +1,42 @@
 """Metrics logged during training: whether embeddings collapse, and whether pairs match.
 
-All take un-normalised embeddings (N, D) of one process and return an fp32 scalar without gradient.
+All take embeddings (N, D), normalised or not, and return fp32 scalars without gradient.
 """
+from collections.abc import Sequence
+
 import torch
+from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 from torch.nn import functional as F
 
+from .distributed import gather_with_grad
 from .precision import at_least_fp32
+
+
+@torch.no_grad()
+def global_monitors(online: Tensor, target: Tensor,
+                    gathered: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
+    """Compute the monitors of the global batch.
+
+    Args:
+        online: This process's embeddings (N, D) of the first frames.
+        target: The same of the second frames.
+        gathered: Both of all processes (W * N, D), in rank order, where the loss has gathered
+            them; None gathers them here.
+
+    Returns:
+        ``embedding_std`` and ``embedding_rank``, the same on every process, and
+        ``pair_accuracy`` of this process's rows among all: its mean over processes is that of
+        the global batch.
+    """
+    onlines, targets = online, target
+    if get_world_size() > 1:
+        onlines, targets = gathered or gather_with_grad(torch.stack([online, target], 1)).unbind(1)
+    embeddings = torch.cat((onlines, targets))
+    return dict(
+        embedding_std=embedding_std(embeddings),
+        embedding_rank=embedding_rank(embeddings),
+        pair_accuracy=pair_accuracy(online, targets, get_rank() * len(online)))
 
 
 @torch.no_grad()
@@ -44,13 +74,14 @@ def embedding_rank(z: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def pair_accuracy(a: Tensor, b: Tensor) -> Tensor:
+def pair_accuracy(a: Tensor, b: Tensor, first: int = 0) -> Tensor:
     """Share of rows of ``a`` whose most similar row of ``b`` (cosine) is their own pair.
 
-    N-way top-1 retrieval from 0 to 1; chance is 1/N. Row n of ``a`` and row n of ``b`` are a pair.
+    M-way top-1 retrieval among the M rows of ``b``, from 0 to 1; chance is 1/M. Row n of ``a`` and
+    row ``first + n`` of ``b`` are a pair.
     """
     # Only b is normalised: the scale of a row of a does not change its best match.
     with torch.autocast(a.device.type, enabled=False):
         similarity = at_least_fp32(a) @ F.normalize(at_least_fp32(b), dim=1).T
-    own = torch.arange(len(a), device=a.device)
+    own = torch.arange(first, first + len(a), device=a.device)
     return (similarity.argmax(dim=1) == own).float().mean()

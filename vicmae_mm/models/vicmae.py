@@ -9,7 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 from vicmae_mm.models.composition import check_composition, check_targets, check_views
 from vicmae_mm.models.masking import rand_rows, take_patches
-from vicmae_mm.models.monitors import embedding_rank, embedding_std, pair_accuracy
+from vicmae_mm.models.monitors import global_monitors
+from vicmae_mm.models.pooling import pool_features
 from vicmae_mm.models.view_layout import split_views
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
@@ -39,7 +40,7 @@ class ViCMAE(BaseSelfSupervisor):
         decoder: The decoder :math:`d_\phi`; None trains on contrast alone.
         head: The reconstruction head, required with a decoder.
         pooling: The pooling operator :math:`\Omega`; None for a backbone that returns one vector
-            per image.
+            per image. Of several stages the last is pooled, as in :func:`pool_features`.
         projector: The predictor encoder :math:`\mathcal{P}`; None contrasts pooled tokens.
         target_projector: The target encoder :math:`\mathcal{T}`; None shares the weights of
             ``projector``.
@@ -125,8 +126,8 @@ class ViCMAE(BaseSelfSupervisor):
 
         Returns:
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon`` and ``contrast``
-            without their weights, and the monitors ``contrast_weight``, ``embedding_std``,
-            ``embedding_rank`` and ``pair_accuracy``.
+            without their weights, of this process, and the monitors ``contrast_weight`` and those
+            of :func:`global_monitors`.
 
         Raises:
             ValueError: If the samples do not suit the method, or there is nothing to train.
@@ -200,25 +201,12 @@ class ViCMAE(BaseSelfSupervisor):
     def _contrast_loss(self, features: Tensor | tuple[Tensor, ...], videos: Tensor,
                        weight: float) -> dict[str, Tensor]:
         """Contrast between the pooled and projected frames (eq. 7)."""
-        online, target = self._project(self._pool(features))
+        online, target = self._project(pool_features(features, self.pooling, self.backbone))
         contrast = self.contrast_head.loss(online, target, videos)
-        embeddings = torch.cat((online, target))
-        return dict(
-            loss_contrast=weight * contrast,
-            contrast=contrast.detach(),
-            embedding_std=embedding_std(embeddings),
-            embedding_rank=embedding_rank(embeddings),
-            pair_accuracy=pair_accuracy(online, target))
-
-    def _pool(self, features: Tensor | tuple[Tensor, ...]) -> Tensor:
-        """Global representations (2N, C) of the frames."""
-        pooled = features if self.pooling is None else self.pooling(features)
-        pooled = pooled[-1] if isinstance(pooled, (tuple, list)) else pooled
-        if pooled.ndim != 2:
-            raise InputError(
-                f'The backbone returns features of shape {tuple(pooled.shape)}: pool them to '
-                "(N, C), with pooling=dict(type='mmpretrain.GlobalAveragePooling') for maps.")
-        return pooled
+        # Taken from the head, or its tensors would be kept until the next step.
+        gathered = vars(self.contrast_head).pop('gathered', None)
+        return dict(loss_contrast=weight * contrast, contrast=contrast.detach(),
+                    **global_monitors(online, target, gathered))
 
     def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings p_i and z_j, (N, D) each, before l2 normalisation."""

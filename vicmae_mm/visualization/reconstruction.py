@@ -1,8 +1,7 @@
 """Pictures of masked frames and of their reconstructions."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vicmae_mm.models.modes import evaluating
 from vicmae_mm.utils.errors import InputError
 
 from .grid import draw_grid
@@ -69,7 +69,7 @@ def reconstruct(model: ViCMAE, frames: Tensor, noise: Tensor) -> Reconstruction:
         ValueError: If the model has no decoder.
     """
     check_can_reconstruct(model)
-    with _evaluating(model):
+    with evaluating(model):
         images = model.data_preprocessor(dict(inputs=[frames], data_samples=None))['inputs'][0]
         latent, mask, ids_restore = model.backbone(images, noise=noise.to(images.device))
         patches = model.neck(latent, ids_restore).float()
@@ -106,19 +106,6 @@ def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tens
     return draw_grid(
         TITLES, [(caption, [next(rows) for _ in frames]) for caption, frames in inputs],
         footnote=NORM_PIX_NOTE if model.head.norm_pix else '')
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Set evaluation mode, then restore the mode of every module."""
-    # Per module, because a frozen part may be in evaluation mode while the rest trains.
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _to_pixels(model: ViCMAE, images: Tensor) -> Tensor:

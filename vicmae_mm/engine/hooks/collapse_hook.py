@@ -1,7 +1,7 @@
 """Detecting collapsed embeddings while the run can still be corrected."""
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -16,7 +16,7 @@ _REMIND_EVERY = 20  # times ``patience``
 
 @HOOKS.register_module()
 class CollapseHook(Hook):
-    """Warn, with advice, if the embeddings of the main process's batches have collapsed.
+    """Warn, with advice, if the embeddings of the global batches have collapsed.
 
     Embeddings that are all equal (``embedding_std`` near 0) or all on a line (``embedding_rank``
     near 1) satisfy a loss without negatives and teach nothing. Iterations without either value,
@@ -41,9 +41,10 @@ class CollapseHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check that batches are large enough to detect a collapse."""
         size = runner.train_dataloader.batch_size  # None with a batch_sampler
-        self._watching = is_main_process() and (size is None or size >= _MIN_BATCH)
-        if not self._watching and is_main_process():
-            runner.logger.info(f'With fewer than {_MIN_BATCH} pairs per process, collapsed '
+        enough = size is None or size * get_world_size() >= _MIN_BATCH
+        self._watching = is_main_process() and enough
+        if not enough:
+            runner.logger.info(f'With fewer than {_MIN_BATCH} pairs per step, collapsed '
                                'embeddings cannot be detected: there will be no warning.')
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,

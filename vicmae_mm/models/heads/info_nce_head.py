@@ -39,6 +39,9 @@ class InfoNCEHead(BaseModule):
             embeddings of the other branch (N-way).
         gather: Use candidates from all processes.
 
+    Attributes:
+        gathered: Both branches of all processes, (M, D) each, of the last loss; for monitors.
+
     Raises:
         ValueError: For a temperature or ``negatives`` out of range.
     """
@@ -97,7 +100,9 @@ class InfoNCEHead(BaseModule):
         if not self.gather:
             return online, target, 0
         # Stacked, so that both branches need only one collective.
-        onlines, targets = gather_with_grad(torch.stack([online, target], dim=1)).unbind(dim=1)
+        pairs = gather_with_grad(torch.stack([online, target], dim=1))
+        self.gathered = pairs.detach().unbind(dim=1)
+        onlines, targets = pairs.unbind(dim=1)
         return onlines, targets, get_rank() * len(online)
 
     def _cross_entropy(self, anchors: Tensor, own: Tensor, other: Tensor, same_video: Tensor,

@@ -86,6 +86,8 @@ class VICRegHead(BaseModule):
             distance = self._distance(both)
             if self.gather:
                 both = gather_with_grad(both)
+                if self.predictor is None:  # otherwise one of them is a prediction
+                    self.gathered = both.detach().unbind(dim=1)
             if len(both) < 2:
                 raise InputError('VICReg needs the variance of a batch: at least 2 pairs, got 1.')
             p, z = (both - both.mean(dim=0)).unbind(dim=1)

@@ -1,7 +1,8 @@
 """Necks: from the encoder's tokens to pixels, embeddings and normalised features."""
 from .feature_norm import FeatureNorm
 from .mae_decoder import MAEDecoder
+from .pathway_pooling import PathwayPooling
 from .projector import Projector
 from .token_pooling import TokenPooling
 
-__all__ = ['FeatureNorm', 'MAEDecoder', 'Projector', 'TokenPooling']
+__all__ = ['FeatureNorm', 'MAEDecoder', 'PathwayPooling', 'Projector', 'TokenPooling']

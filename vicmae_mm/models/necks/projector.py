@@ -1,4 +1,5 @@
 """The multi-layer perceptron between pooled tokens and the contrastive head."""
+from collections.abc import Sequence
 from typing import Any
 
 from mmpretrain.models.necks import NonLinearNeck
@@ -36,7 +37,7 @@ class Projector(NonLinearNeck):
     """Projector P (and target T) of section 3.3, in the variants that its sources describe.
 
     mmpretrain's ``NonLinearNeck`` with its parameter names (``fc0``, ``bn0``, ``fc1``, ...);
-    ``'appendixA'`` has a Linear ``expand`` before it.
+    ``'appendixA'`` has a Linear ``expand`` before it. A tensor in gives a tensor out.
 
     Args:
         in_channels: C, the width of the backbone.
@@ -70,10 +71,27 @@ class Projector(NonLinearNeck):
             hid_channels=hid_channels,
             out_channels=default_out if out_channels is None else out_channels,
             with_avg_pool=False, norm_cfg=norm_cfg, init_cfg=init_cfg, **layers)
+        self.in_channels = in_channels
         self.expand = nn.Linear(in_channels, hid_channels) if expands else nn.Identity()
         self.ends_in_relu = variant in _END_IN_RELU
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Project features (N, C) to un-normalised embeddings (N, D)."""
+    def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor | tuple[Tensor]:
+        """Project features (N, C) to un-normalised embeddings (N, D).
+
+        Args:
+            x: Or a tuple or list of one such tensor, as necks of mmpretrain take it; then the
+                result is a tuple, too.
+
+        Raises:
+            ValueError: For several tensors.
+        """
+        if not isinstance(x, Tensor):
+            if len(x) != 1:
+                raise InputError(f'A Projector takes one tensor, got {len(x)}: put a neck before '
+                                 'it that makes one of them.')
+            return (self._embeddings(x[0]), )
+        return self._embeddings(x)
+
+    def _embeddings(self, x: Tensor) -> Tensor:
         x = super().forward((self.expand(x), ))[0]
         return F.relu(x) if self.ends_in_relu else x

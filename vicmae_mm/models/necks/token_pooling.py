@@ -1,4 +1,6 @@
 """Pool the tokens of a frame to one vector (paper, section 3.3, Omega; Table 5)."""
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.models.necks.gem import gem
@@ -23,39 +25,57 @@ class TokenPooling(BaseModule):
         p: Initial exponent of ``'gem'``, >= 1.
         p_trainable: Whether p is learned.
         eps: Lower bound of x in ``'gem'``.
+        num_extra_tokens: Tokens before those of the patches, 0 or more: the class token, and
+            those of distilled networks (2) or networks with registers.
 
     Raises:
-        ValueError: For an unknown mode, or p below 1.
+        ValueError: For an unknown mode, p below 1, or ``'cls'`` without a class token.
     """
 
     def __init__(self, mode: str = 'mean', p: float = 3., p_trainable: bool = True,
-                 eps: float = 1e-6) -> None:
+                 eps: float = 1e-6, num_extra_tokens: int = 1) -> None:
         super().__init__()
         if mode not in MODES:
             raise InputError(f'The pooling mode must be one of {MODES}, got {mode!r}.')
         if p < 1:
             raise InputError(f'The exponent p of GeM pooling must be at least 1, got {p}.')
+        if num_extra_tokens < (mode == 'cls'):
+            raise InputError(f'num_extra_tokens={num_extra_tokens} must be 0 or more, and 1 or '
+                             "more for mode='cls', which takes the first token.")
         self.mode = mode
+        self.num_extra_tokens = num_extra_tokens
         self.eps = eps
         if mode == 'gem':
             # One-dimensional, so that flat_decay_mult=0 exempts it from weight decay.
             self.p = nn.Parameter(torch.full((1, ), float(p)), requires_grad=p_trainable)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor | Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Pool tokens (B, 1 + L, C), taken after the final norm, with the class token first.
 
+        Args:
+            tokens: Or a tuple or list of such, as backbones of mmpretrain return it with
+                ``out_type='raw'``.
+
         Returns:
-            Shape (B, C); fp32 for ``'gem'``, otherwise the dtype of ``tokens``.
+            Shape (B, C), or a tuple of such; fp32 for ``'gem'``, otherwise the dtype of
+            ``tokens``.
 
         Raises:
             ValueError: If ``tokens`` has another shape or no patch token.
         """
-        if tokens.dim() != 3 or tokens.shape[1] < 2:
-            raise InputError('Pooling needs tokens of shape (batch, 1 + patches, channels) with '
-                             f'the class token first, got {tuple(tokens.shape)}.')
+        if isinstance(tokens, Tensor):
+            return self._pooled(tokens)
+        return tuple(map(self._pooled, tokens))
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        if tokens.dim() != 3 or tokens.shape[1] <= self.num_extra_tokens:
+            extra = self.num_extra_tokens
+            order = 'the class token first' if extra == 1 else f'{extra} other tokens first'
+            raise InputError(f'Pooling needs tokens of shape (batch, {extra} + patches, channels) '
+                             f'with {order}, got {tuple(tokens.shape)}.')
         if self.mode == 'cls':
             return tokens[:, 0]
-        patches = tokens[:, 1:]
+        patches = tokens[:, self.num_extra_tokens:]
         if self.mode == 'mean':
             return patches.mean(dim=1)
         if self.mode == 'max':

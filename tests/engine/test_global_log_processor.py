@@ -1,0 +1,93 @@
+"""Logged scalars are those of the global batch, whatever the number of processes."""
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.model import MMDistributedDataParallel
+
+from tests.conftest import REPO
+from tests.helpers.distributed import run_distributed
+from tests.helpers.models import tiny_vicmae
+from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_runner
+from vicmae_mm.engine import global_log_processor
+
+PAIRS, STEPS, INTERVAL = 16, 4, 2
+PREDICTOR = dict(
+    type='mmpretrain.NonLinearNeck', in_channels=64, hid_channels=16, out_channels=64,
+    with_avg_pool=False, norm_cfg=dict(type='vicmae_mm.SyncBN1d'))
+HEADS = dict(  # gathers normalised embeddings; embeddings; predictions; nothing
+    info_nce=dict(type='vicmae_mm.InfoNCEHead'),
+    vicreg=dict(type='vicmae_mm.VICRegHead'),
+    vicreg_predictor=dict(type='vicmae_mm.VICRegHead', predictor=PREDICTOR),
+    simsiam=dict(type='vicmae_mm.SimSiamHead', predictor=PREDICTOR))
+OURS = ('loss', 'loss_recon', 'loss_contrast', 'recon', 'contrast', 'embedding_std',
+        'embedding_rank', 'pair_accuracy', 'contrast_weight', 'grad_norm')
+
+
+def train(folder: str) -> dict[str, dict]:
+    """Train with each head; the logged scalars, and what the main process had of its own."""
+    world, results = get_world_size(), {}
+    for name, head in HEADS.items():
+        work_dir = Path(folder) / f'{name}_{world}'
+        torch.manual_seed(0)
+        model = tiny_vicmae(contrast_head=dict(_delete_=True, **head), contrast_weight=1.,
+                            data_preprocessor=PREPROCESSOR)
+        runner = tiny_runner(
+            work_dir, [dict(type='vicmae_mm.StepSeedHook'), dict(type='vicmae_mm.CollapseHook')],
+            epochs=1, model=MMDistributedDataParallel(model) if world > 1 else model,
+            train_dataloader=dict(
+                batch_size=PAIRS // world, num_workers=0, dataset=FixedPairs(PAIRS * STEPS),
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                collate_fn=dict(type='default_collate')),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-2), clip_grad=dict(max_norm=9.)),
+            default_hooks=dict(checkpoint=None, logger=dict(type='LoggerHook', interval=INTERVAL)),
+            log_processor=Config.fromfile(REPO / 'configs/_base_/default_runtime.py').log_processor,
+            randomness=dict(seed=0, diff_rank_seed=False))
+        with patch.object(global_log_processor, 'all_reduce',
+                          wraps=global_log_processor.all_reduce) as reduce:
+            runner.train()
+        own = runner.message_hub.get_scalar('train/contrast').mean(20)
+        texts = [path.read_text() for path in work_dir.glob('*/vis_data/scalars.json')]
+        results[name] = dict(
+            logged=[json.loads(line) for line in ''.join(texts).splitlines()], own=float(own),
+            reductions=reduce.call_count,
+            watching=any(getattr(hook, '_watching', False) for hook in runner.hooks))
+    return results
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory) -> dict[int, list[dict]]:
+    folder = str(tmp_path_factory.mktemp('runs'))
+    return {1: [train(folder)], **{
+        world: run_distributed(train, world, folder) for world in (2, 4)}}
+
+
+@pytest.mark.parametrize('head', HEADS)
+@pytest.mark.parametrize('world', [2, 4])
+def test_scalars_do_not_depend_on_the_number_of_processes(runs, world, head):
+    logged, wanted = runs[world][0][head]['logged'], runs[1][0][head]['logged']
+    assert len(logged) == len(wanted) == STEPS // INTERVAL
+    for got, want in zip(logged, wanted, strict=True):
+        for name in OURS:
+            assert got[name] == pytest.approx(want[name], rel=2e-5), name
+
+
+def test_the_share_of_the_main_process_is_another(runs):
+    for world in (2, 4):
+        run = runs[world][0]['info_nce']
+        assert abs(run['own'] / run['logged'][-1]['contrast'] - 1) > 1e-3
+
+
+def test_one_reduction_per_logged_line(runs):
+    for results in runs.values():
+        for result in results:
+            assert result['info_nce']['reductions'] == STEPS // INTERVAL
+
+
+def test_the_main_process_watches_for_collapse_by_the_global_batch(runs):
+    """4 pairs per process are 16 in all."""
+    assert [result['info_nce']['watching'] for result in runs[4]] == [True, False, False, False]

@@ -1,0 +1,46 @@
+"""Pool the outputs of a backbone with several pathways to one vector."""
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from vicmae_mm.registry import MODELS
+from vicmae_mm.utils.errors import InputError
+
+
+@MODELS.register_module()
+class PathwayPooling(BaseModule):
+    """Average each output of a backbone over its positions, and concatenate the averages.
+
+    As mmaction2's ``SlowFastHead`` does for the two pathways of SlowFast. Also for the map and the
+    class token of MViT, the two branches of Conformer, the two tokens of a distilled ViT and the
+    resolutions of HRNet.
+    """
+
+    def forward(self, features: Tensor | Sequence) -> Tensor | tuple[Tensor]:
+        """Pool maps (B, C_i, H_i, W_i) or (B, C_i, T_i, H_i, W_i), and vectors (B, C_i).
+
+        Returns:
+            Shape (B, sum of C_i), in a tuple if ``features`` is a tuple or list.
+
+        Raises:
+            ValueError: For another shape, such as tokens.
+        """
+        if isinstance(features, Tensor):
+            return _mean(features)
+        return (torch.cat([_mean(each) for each in _flattened(features)], dim=1), )
+
+
+def _flattened(features: Sequence) -> list[Tensor]:
+    flat: list[Tensor] = []
+    for each in features:
+        flat.extend(_flattened(each) if isinstance(each, (tuple, list)) else [each])
+    return flat
+
+
+def _mean(features: Tensor) -> Tensor:
+    if features.ndim not in (2, 4, 5):
+        raise InputError('PathwayPooling needs maps (B, C, H, W), (B, C, T, H, W) or vectors '
+                         f'(B, C), got {tuple(features.shape)}.')
+    return features if features.ndim == 2 else features.flatten(2).mean(dim=2)
