@@ -1,10 +1,13 @@
 """Whether the weights of a checkpoint are those of a model."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.utils.errors import InputError
@@ -64,9 +67,38 @@ class CheckpointFit:
         return '; '.join(parts)
 
 
-def not_finite(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors that contain NaN or infinity."""
-    return [key for key, value in state.items() if not value.isfinite().all()]
+def not_finite(state: Any, name: str = '') -> list[str]:
+    """Names of the tensors in nested dicts and lists that contain NaN or infinity."""
+    if isinstance(state, Tensor):
+        return [] if _is_finite(state) else [name]
+    items = state.items() if isinstance(state, Mapping) else (
+        enumerate(state) if isinstance(state, (list, tuple)) else ())
+    return [each for key, value in items
+            for each in not_finite(value, f'{name}.{key}' if name else str(key))]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # On a CPU, a tenth of the time that isfinite() takes.
+    extremes = torch.stack(torch.aminmax(tensor if tensor.itemsize > 1 else tensor.float()))
+    return bool(extremes.isfinite().all())
+
+
+def not_finite_in_training_state(checkpoint: Mapping[str, Any], meant: Sequence[str]) -> list[str]:
+    """Names of tensors with NaN or infinity among weights, averaged weights and optimizer's state.
+
+    ``meant`` are the buffers that may be infinite (:func:`infinite_buffers`).
+    """
+    state = {key: value for key, value in checkpoint.items() if key not in ('meta', 'message_hub')}
+    return [name for name in not_finite(state)
+            if re.sub(r'^(ema_)?state_dict\.(module\.)?', '', name) not in meant]
+
+
+def infinite_buffers(model: nn.Module) -> list[str]:
+    """Names of buffers that contain infinity but no NaN, such as an attention's mask."""
+    return [name for name, buffer in model.named_buffers()
+            if not _is_finite(buffer) and not buffer.isnan().any()]
 
 
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], checkpoint: str,

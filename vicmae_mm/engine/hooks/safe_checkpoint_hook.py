@@ -10,12 +10,13 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.backend import AtomicFileBackend, CheckpointWriteError
-from vicmae_mm.engine.runner_access import current_task
+from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
+from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.start import checkpoint_folder, choose_start
 from vicmae_mm.engine.work_dir_lock import lock_work_dir, unlock_work_dir
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.main_process import on_main_process
 
 _LOCAL = (LocalBackend, HardDiskBackend)  # the same under an old name
@@ -39,6 +40,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     Raises:
         CheckpointWriteError: A checkpoint cannot be written (disk full). Older ones are untouched.
+        RunError: Weights or the optimizer's state contain NaN or infinity. Nothing is written.
     """
 
     MID_EPOCH = 'iter_{}.pth'
@@ -52,6 +54,7 @@ class SafeCheckpointHook(CheckpointHook):
             raise InputError(f'mid_epoch_interval={mid_epoch_interval} must be a number of '
                              'iterations, or 0 for never.')
         self.mid_epoch_interval = mid_epoch_interval
+        self._infinite: list[str] = []
 
     def before_run(self, runner: Runner) -> None:
         """Reserve the work dir, and decide what a training starts from."""
@@ -84,6 +87,20 @@ class SafeCheckpointHook(CheckpointHook):
             for place in {folder, runner.work_dir}:
                 for part in remove_leftovers(place):
                     runner.logger.info(f'Removed {part}, left by a killed run.')
+        self._infinite = infinite_buffers(unwrapped_model(runner))
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Write nothing that a run could not continue from."""
+        # With the lowest priority: averaged weights are in the checkpoint by now.
+        broken = not_finite_in_training_state(checkpoint, self._infinite)
+        if broken:
+            newest = self.last_ckpt or runner._load_from
+            raise RunError(
+                f'No checkpoint is written after {checkpoint["meta"]["iter"]} iterations: '
+                f'{len(broken)} tensors are not finite (NaN or infinity), such as '
+                f'{", ".join(broken[:3])}. '
+                + (f'The newest complete checkpoint is {newest}: lower the learning rate, then use '
+                   '--resume.' if newest else 'Lower the learning rate, and start again.'))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
