@@ -34,7 +34,7 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
         ValueError: If ``pooling`` would lose outputs or pool other axes than the positions.
     """
     parts = _outputs(features, backbone)
-    if len(parts) > 1 and (pooling is None or isinstance(pooling, _OF_ONE)):
+    if len(parts) != 1 and (pooling is None or isinstance(pooling, _OF_ONE)):
         raise InputError(
             f'The {type(backbone).__name__} returns {len(parts)} outputs of shapes '
             f"{_shapes(parts)}: set pooling=dict(type='vicmae_mm.PathwayPooling'), which averages "
@@ -58,11 +58,14 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
 
 def _outputs(features: Any, backbone: nn.Module) -> list[Any]:
     """The last stage, as one tensor or as several that belong together."""
-    stages = getattr(backbone, 'out_indices', None) or getattr(backbone, 'out_scales', None)
+    timm_features = getattr(getattr(backbone, 'timm_model', None), 'feature_info', None)
+    stages = next((each for each in (
+        getattr(backbone, 'out_indices', None), getattr(backbone, 'out_scales', None),
+        getattr(timm_features, 'out_indices', None)) if each), None)
     num_stages = len(stages) if isinstance(stages, Sequence) else 0
     while isinstance(features, (tuple, list)):
         features = [each for each in features if each is not None]  # an auxiliary output, not used
-        if len(features) != 1 and len(features) != num_stages:
+        if not features or len(features) not in (1, num_stages):
             return features
         features, num_stages = features[-1], 0
     return [features]

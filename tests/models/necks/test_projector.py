@@ -87,6 +87,17 @@ def test_normalisation_is_found_from_every_scope(scope: str) -> None:
     assert isinstance(projector.bn0, SyncBN1d) and isinstance(projector.bn1, SyncBN1d)
 
 
+@pytest.mark.parametrize('variant', ['default', 'appendixA'])
+def test_a_tuple_in_is_a_tuple_out(variant: str) -> None:
+    projector, x = Projector(C, variant), torch.randn(4, C)
+    for given in ((x, ), [x]):
+        out = projector(given)
+        assert isinstance(out, tuple) and len(out) == 1
+        assert torch.equal(out[0], projector(x))
+    with pytest.raises(ValueError, match='takes one tensor, got 2'):
+        projector((x, x))
+
+
 def test_other_normalisation() -> None:
     assert type(Projector(C, norm_cfg=dict(type='BN1d')).bn0) is nn.BatchNorm1d
 

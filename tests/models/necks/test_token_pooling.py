@@ -90,3 +90,28 @@ def test_errors() -> None:
     for shape in ((2, 6), (2, 1, 6), (2, 6, 7, 7)):
         with pytest.raises(ValueError, match=r'\(batch, 1 \+ patches, channels\)'):
             TokenPooling()(torch.ones(shape))
+
+
+@pytest.mark.parametrize('mode', ['mean', 'max', 'gem', 'cls'])
+def test_tuples_in_tuples_out(mode: str) -> None:
+    pooling, stages = TokenPooling(mode).double(), (tokens(), tokens())
+    for given in (stages, list(stages)):
+        pooled = pooling(given)
+        assert isinstance(pooled, tuple) and len(pooled) == 2
+        assert all(torch.equal(a, pooling(b)) for a, b in zip(pooled, stages, strict=True))
+
+
+@pytest.mark.parametrize('extra', [0, 2, 5])
+def test_other_tokens_than_patches_are_left_out(extra: int) -> None:
+    x = torch.randn(2, extra + 4, 3)
+    for mode, wanted in (('mean', x[:, extra:].mean(1)), ('max', x[:, extra:].amax(1))):
+        torch.testing.assert_close(TokenPooling(mode, num_extra_tokens=extra)(x), wanted)
+
+
+def test_a_class_token_needs_one() -> None:
+    with pytest.raises(ValueError, match='num_extra_tokens=0 must be'):
+        TokenPooling('cls', num_extra_tokens=0)
+    with pytest.raises(ValueError, match='num_extra_tokens=-1 must be'):
+        TokenPooling(num_extra_tokens=-1)
+    with pytest.raises(ValueError, match=r'2 \+ patches'):
+        TokenPooling(num_extra_tokens=2)(torch.ones(2, 2, 3))
