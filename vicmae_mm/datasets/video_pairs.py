@@ -19,6 +19,7 @@ from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset, run_seeded
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.home_folder import expand_home
 from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
 from .samplers import SampleIndex
@@ -92,7 +93,7 @@ class VideoPairDataset(SkippingDataset):
         if decode_timeout is not None and not 0 < decode_timeout <= 86400:
             raise InputError(f'decode_timeout={decode_timeout!r} should be a number of seconds, '
                              'above 0 and at most 86400 (a day), or None for no limit.')
-        self.exclude_file = exclude_file
+        self.exclude_file = expand_home(exclude_file)
         self.allow_outside_root = allow_outside_root
         self.decode_timeout = decode_timeout
         self._isolated: IsolatedFunction | None = None

@@ -109,3 +109,25 @@ def test_preprocessor_that_swaps_gets_bgr():
     swapping = tiny_vicmae(data_preprocessor=PREPROCESSOR | dict(to_rgb=True))
     bgr, = prepare_frames(swapping, frames)
     assert torch.equal(bgr, rgb.flip(0)) and not torch.equal(bgr, rgb)
+
+
+@pytest.mark.parametrize('dtype', [np.int32, np.float32])
+def test_thirty_two_bits_are_not_clipped_to_eight(tmp_path, dtype):
+    Image.fromarray(np.arange(48 * 64, dtype=dtype).reshape(48, 64)).save(tmp_path / 'a.tif')
+    with pytest.raises(ValueError, match=r'a\.tif: an image of 32 bits per channel does not say'):
+        read_frames(tmp_path / 'a.tif')
+
+
+@pytest.mark.parametrize('name', ['a.gif', 'a.png'])
+def test_animation_is_a_video(tmp_path, name):
+    first, *others = [Image.new('L', (64, 48), 30 * number) for number in range(8)]
+    first.save(tmp_path / name, save_all=True, append_images=others)
+    caption, frames = read_frames(tmp_path / name)
+    assert caption == f'{name}: frames 2 and 6 of 8'
+    assert [frame.mean() for frame in frames] == [60, 180]
+
+
+def test_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    Image.fromarray(draw_frame(5)).save(tmp_path / 'a.png')
+    assert read_frames('~/a.png')[0] == 'a.png'

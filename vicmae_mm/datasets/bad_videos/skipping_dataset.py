@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.samplers import SampleIndex, random_stream
 from vicmae_mm.utils.errors import InputError, RunError
+from vicmae_mm.utils.home_folder import expand_home
 from vicmae_mm.utils.processes.failed_call import FailedCall
 
 from .limit import BadVideos
@@ -35,7 +36,7 @@ class SkippingDataset(BaseDataset):
         if not 0 <= max_bad_share <= 1:
             raise InputError(f'max_bad_share={max_bad_share!r} should be in [0, 1].')
         self.max_bad_share = max_bad_share
-        super().__init__(test_mode=test_mode, **kwargs)
+        super().__init__(test_mode=test_mode, **expand_home(kwargs))
 
     @property
     def source(self) -> str:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
 
+class UnsupportedImageError(InputError):
+    """An image that is undamaged, but of a kind that cannot be used."""
+
+
 def middle_pair(total: int) -> list[int]:
     """The typical pair of training: the frames at one and three quarters of a video."""
     return sorted({total // 4, 3 * total // 4})
@@ -30,7 +34,7 @@ def middle_pair(total: int) -> list[int]:
 def read_frames(
         path: str | Path,
         choose: Callable[[int], Sequence[int]] = middle_pair) -> tuple[str, list[np.ndarray]]:
-    """Read an image, or some frames of a video.
+    """Read an image, or some frames of a video or of an animated image.
 
     Args:
         path: An image or video file, recognised by its content.
@@ -43,14 +47,17 @@ def read_frames(
         FileNotFoundError: If the file does not exist.
         ValueError: If it is neither an image nor a video that can be decoded.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         what = 'a folder; name the files in it' if path.is_dir() else 'missing'
         raise FileNotFoundError(f'{path} is {what}.')
     try:
-        return path.name, [decode_image(path)]
+        if not _is_animated(path):
+            return path.name, [decode_image(path)]
     except UnidentifiedImageError:
         pass  # a video?
+    except UnsupportedImageError as error:
+        raise InputError(f'{path}: {error}.') from error
     except ValueError as error:
         raise InputError(f'{path} is a damaged image: {error}') from error
     try:
@@ -101,18 +108,29 @@ def decode_image(path: str | Path, upright: bool = True) -> np.ndarray:
 
     Raises:
         UnidentifiedImageError: If it is not an image.
-        ValueError: If it is damaged, or so large that Pillow refuses it.
+        ValueError: If it is damaged, has 32 bits per channel, or is so large that Pillow refuses
+            it.
     """
     try:
         with Image.open(path) as image:
             rotated = ImageOps.exif_transpose(image) if upright else image
             if rotated.mode.startswith('I;16'):  # 16 bits, which Pillow would clip at 255
                 rotated = Image.fromarray((np.asarray(rotated) // 256).astype(np.uint8))
+            if rotated.mode in ('I', 'F'):  # Pillow would clip at 255
+                raise UnsupportedImageError('an image of 32 bits per channel does not say which '
+                                            'value is white: convert it to 8 or 16 bits')
             return np.asarray(rotated.convert('RGB'))
-    except UnidentifiedImageError:
+    except (UnsupportedImageError, UnidentifiedImageError):
         raise
     except Exception as error:  # Pillow's decoders raise many types for damaged data
         raise InputError(str(error)) from error
+
+
+def _is_animated(path: Path) -> bool:
+    """Whether it is an image of several frames, not of several pages (TIFF) or views (MPO)."""
+    with suppress(Exception), Image.open(path) as image:  # decode_image says what is wrong with it
+        return image.format in ('GIF', 'PNG', 'WEBP') and getattr(image, 'is_animated', False)
+    return False
 
 
 def image_problem(path: str) -> str:
