@@ -28,6 +28,7 @@ _WITHOUT_EFFECT = {
                       'runtime_info', 'finite_loss'),
 }
 _SHOWN = 12  # changed settings named in the warning
+_BATCH_SIZE = 'train_dataloader.batch_size'
 _OPTIMIZER = ('optim_wrapper', 'param_scheduler', 'auto_scale_lr')
 
 
@@ -49,14 +50,18 @@ def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
     before = _curve_settings(checkpoint['meta'].get('cfg'))
     changes = list(changed_settings(before, _curve_settings(runner.cfg.pretty_text))
                    if before else ())
-    keys = [key for key, _, _ in changes]
     other = next((old for key, old, _ in changes if key == 'optim_wrapper.optimizer.type'), None)
     check_optimizer(runner, checkpoint['optimizer'], name, other)
+    position = checkpoint['meta']['iter']
+    batches = _adopt_batches(runner, checkpoint, _BATCH_SIZE in [key for key, _, _ in changes])
+    if not batches and isinstance(runner.train_loop, EpochBasedTrainLoop):
+        # Each process has another share of the same batches.
+        changes = [change for change in changes if change[0] != _BATCH_SIZE]
+    keys = [key for key, _, _ in changes]
     parts = [f'{key}: {old!r} -> {new!r}' for key, old, new in changes[:_SHOWN]]
     if len(changes) > _SHOWN:
         parts.append(f'and {len(changes) - _SHOWN} more')
-    position = checkpoint['meta']['iter']
-    parts += _adopt_batches(runner, checkpoint, 'train_dataloader.batch_size' in keys)
+    parts += batches
     if any(key.startswith('optim_wrapper.loss_scale') for key in keys):
         checkpoint['optimizer'].pop('loss_scaler', None)  # or it would replace the new scale
     is_known = bool(before) and not any(key.startswith(_OPTIMIZER) for key in keys) and not (
