@@ -1,27 +1,20 @@
 """The complete check, in a process of its own."""
-import logging
 import multiprocessing
 import os
-import random
-import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
-import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from vicmae_mm.utils.errors import InputError
 
-from .batch import check_batch
-from .components import check_components
-from .disk import check_disk
+from .disk import check_work_dir
+from .dry_run import check_run
 from .findings import Findings, describe
-from .samples import check_samples
-from .shapes import check_shapes
+from .misspelt_options import name_types
+from .process import become_training_process, forbid_writing
 
 _COUNT = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
 _RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
@@ -75,40 +68,14 @@ def check_config(cfg: Config, processes: int = 1) -> Findings:
 
 def _check(cfg: Config, processes: int, sender: Connection) -> None:
     findings = Findings()
-    warnings.simplefilter('ignore')
-    # mmengine logs to the logger that was created last; this one prints nothing.
-    logger = MMLogger.get_instance('config_check')
-    logger.handlers = [logging.NullHandler()]
-    torch.set_num_threads(1)  # fork does not copy the threads of torch's pool
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(0)
-    os.environ.setdefault('LOCAL_RANK', '0')
     try:
-        _run(cfg, processes, findings, logger)
+        become_training_process(processes)
+        init_default_scope(cfg.get('default_scope') or 'mmengine')
+        check_work_dir(cfg.work_dir, findings)
+        hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+        forbid_writing([cfg.work_dir, *filter(None, [(hook or {}).get('out_dir')])])
+        check_run(cfg, findings)
+        name_types(cfg, findings)
     except Exception as error:
         findings.warn(f'the config check could not be completed: {describe(error)}')
     sender.send(findings)
-
-
-def _run(cfg: Config, processes: int, findings: Findings, logger: MMLogger) -> None:
-
-    def add_warning(record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.WARNING:
-            findings.warn(record.getMessage())
-        return True
-
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    check_components(cfg, findings)
-    num_samples, batch, model = 0, None, None
-    if cfg.get('train_dataloader') is not None:
-        # Datasets log missing and bad files as warnings.
-        logger.addFilter(add_warning)
-        num_samples, batch = check_samples(cfg, findings)
-        logger.removeFilter(add_warning)
-    if isinstance(cfg.get('model'), dict):
-        model = check_shapes(cfg, batch, findings)
-    if cfg.get('train_dataloader') is not None:
-        inputs = batch.get('inputs') if isinstance(batch, dict) else None
-        num_views = len(inputs) if isinstance(inputs, list) else 1
-        check_batch(cfg, model, num_samples, num_views, processes, findings)
-    check_disk(cfg, model, findings)

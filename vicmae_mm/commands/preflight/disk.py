@@ -5,38 +5,35 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from torch import nn, optim
 
-from .components import hooks
 from .findings import Findings
 
 _TWO_STATES = (optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam)
 
 
-def check_disk(cfg: Config, model: nn.Module | None, findings: Findings) -> None:
-    """Compare the size of the checkpoints with the free space in the work dir."""
-    folder = _existing_folder(cfg.work_dir)
+def check_work_dir(work_dir: str, findings: Findings) -> None:
+    """Check that the work dir can be written to, or created."""
+    folder = _existing_folder(work_dir)
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        findings.error(f'cannot write to work_dir {cfg.work_dir} ({folder}: {error.strerror}): '
+        findings.error(f'cannot write to work_dir {work_dir} ({folder}: {error.strerror}): '
                        'choose another with --work-dir')
-        return
+
+
+def check_disk(cfg: Config, one: int, findings: Findings) -> None:
+    """Compare the size of the checkpoints, of ``one`` byte(s) each, with the free space."""
     # mmengine adds a checkpoint hook where the config names none.
     hook = (cfg.get('default_hooks') or {}).get('checkpoint', dict(interval=1))
     out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
-    if model is None or not isinstance(hook, dict) or '://' in (out_dir or ''):
+    if not isinstance(hook, dict) or '://' in (out_dir or ''):
         return
-    if out_dir:
-        folder = _existing_folder(out_dir)
-    with findings.catch('optim_wrapper'):
-        one = checkpoint_bytes(cfg, model, hook.get('save_optimizer', True))
-        # A resumed run deletes its checkpoints as it writes new ones.
-        old = Path(cfg.work_dir).glob('*.pth') if cfg.get('resume') else ()
-        _compare(one, _num_checkpoints(cfg, hook), folder, sum(path.stat().st_size for path in old),
-                 findings)
+    # A resumed run deletes its checkpoints as it writes new ones.
+    old = Path(cfg.work_dir).glob('*.pth') if cfg.get('resume') else ()
+    _compare(one, _num_checkpoints(cfg, hook), _existing_folder(out_dir or cfg.work_dir),
+             sum(path.stat().st_size for path in old), findings)
 
 
 def _existing_folder(path: str) -> Path:
@@ -47,29 +44,16 @@ def _existing_folder(path: str) -> Path:
     return folder
 
 
-def checkpoint_bytes(cfg: Config, model: nn.Module, save_optimizer: bool = True) -> int:
-    """Bytes of a checkpoint's tensors: the model, the optimizer's state, the averaged model.
+def checkpoint_bytes(model: nn.Module, optimizers: list[Any], averaged: bool = False) -> int:
+    """Bytes of a checkpoint's tensors: the model, the optimizers' states, the averaged model.
 
-    The tensors of ``model`` need no values.
-
-    Raises:
-        Exception: The optimizer cannot be built.
+    The tensors need no values.
     """
     weights = sum(each.numel() * each.element_size() for each in model.state_dict().values())
-    averaged = any(isinstance(hook, dict) and str(hook.get('type')).endswith('EMAHook')
-                   for _, hook in hooks(cfg))
-    state = _optimizer_bytes(cfg, model) if save_optimizer else 0
-    return weights * (2 if averaged else 1) + state
+    return weights * (2 if averaged else 1) + sum(map(_optimizer_bytes, optimizers))
 
 
-def _optimizer_bytes(cfg: Config, model: nn.Module) -> int:
-    wrapper = cfg.get('optim_wrapper') or {}
-    if 'optimizer' not in wrapper:  # several optimizers, whose constructor is not known here
-        return 0
-    # Wrappers for mixed precision need a GPU; the optimizer's state is the same without.
-    plain = {name: wrapper[name] for name in ('optimizer', 'constructor', 'paramwise_cfg')
-             if wrapper.get(name) is not None}
-    optimizer: Any = build_optim_wrapper(model, dict(plain, type='mmengine.OptimWrapper')).optimizer
+def _optimizer_bytes(optimizer: Any) -> int:
     groups = optimizer.param_groups
     has_momentum = any(group.get('momentum') or 'betas' in group for group in groups)
     copies = 2 if isinstance(optimizer, _TWO_STATES) else int(has_momentum)

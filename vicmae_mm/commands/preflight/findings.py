@@ -1,7 +1,10 @@
 """The results of a check."""
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from mmengine.logging import MMLogger
 
 from vicmae_mm.commands.run_tool import own_message, user_message
 
@@ -27,12 +30,28 @@ class Findings:
         _add(self.notes, message)
 
     @contextmanager
-    def catch(self, name: str) -> Iterator[None]:
+    def catch(self, name: str = '') -> Iterator[None]:
         """Add an exception raised in the block as an error of the setting ``name``."""
         try:
             yield
         except Exception as error:
-            self.error(f'{name}: {describe(error)}')
+            self.error(f'{name}: {describe(error)}' if name else describe(error))
+
+    @contextmanager
+    def collect_warnings(self) -> Iterator[None]:
+        """Add what is logged in the block as a warning."""
+
+        def add(record: logging.LogRecord) -> bool:
+            if record.levelno >= logging.WARNING:
+                self.warn(record.getMessage())
+            return True
+
+        logger = MMLogger.get_current_instance()
+        logger.addFilter(add)
+        try:
+            yield
+        finally:
+            logger.removeFilter(add)
 
 
 def describe(error: Exception) -> str:

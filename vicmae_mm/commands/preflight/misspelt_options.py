@@ -1,12 +1,16 @@
-"""Settings of the command line that the config does not know."""
+"""Settings of the command line that the config does not know, and types that nothing registers."""
 import inspect
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from .findings import Findings
+
+_NO_TYPE = re.compile(r'^.*?((\S+) is not in the (?:\S+::)?([\w ]+) registry)\. .*$')
 # What mmengine's runner and the tools read at the top level of a config.
 _TOP = {*inspect.signature(Runner.__init__).parameters, 'compile', 'find_unused_parameters',
         'model_wrapper_cfg', 'sync_bn', 'runner_type', 'custom_imports'} - {'self', 'cfg'}
@@ -45,3 +49,25 @@ def _check(cfg: Config, option: str) -> str | None:
             return f'--cfg-options {option}: the config has no such setting; did you mean {hint}?'
         node = node[int(part)] if is_list else node[part]
     return None
+
+
+def name_types(cfg: Config, findings: Findings) -> None:
+    """Say in mmengine's errors about unknown types where the config names them."""
+    for index, line in enumerate(findings.errors):
+        if match := _NO_TYPE.match(line):
+            words, kind, registry = match.groups()
+            for path in _paths_of_type(cfg, kind):
+                findings.errors[index] = (
+                    f'{path}.type={kind!r} is not a registered {registry}: correct its spelling, '
+                    f'or add the module that defines it to custom_imports ({words})')
+                break
+
+
+def _paths_of_type(node: Any, kind: str, path: str = '') -> Iterator[str]:
+    if isinstance(node, (list, tuple)):
+        node = dict(enumerate(node))
+    if hasattr(node, 'items'):
+        if node.get('type') == kind:
+            yield path
+        for key, value in node.items():
+            yield from _paths_of_type(value, kind, f'{path}.{key}' if path else str(key))

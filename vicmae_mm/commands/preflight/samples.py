@@ -1,51 +1,41 @@
-"""Checks that the data exist and that some samples can be read."""
+"""Building the dataloaders of a run, and reading some samples."""
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sized
+from typing import Any, cast
 
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
-
-from vicmae_mm.utils.errors import InputError
+from torch.utils.data import DataLoader
 
 from .findings import Findings, describe
 
 NUM_SAMPLES = 4
+# What to build a dataloader with where its own part has an error, to find those of the others.
+_STAND_INS: tuple[dict[str, Any], ...] = (
+    {}, dict(sampler=dict(type='mmengine.DefaultSampler')), dict(dataset=range(NUM_SAMPLES)))
 
 
-def check_samples(cfg: Config, findings: Findings) -> tuple[int, Any]:
-    """Build the datasets, read some training samples and collate four.
+def build_loader(settings: Any, name: str, build: Callable[[dict], DataLoader],
+                 findings: Findings) -> DataLoader:
+    """Build a dataloader by ``build``; one with an error has stand-ins for parts of it.
 
-    Returns:
-        The size of the training dataset and a batch of four; 0 and None where an error was found.
+    Args:
+        settings: Those of the config.
+        name: Their name there.
+        build: ``Runner.build_dataloader``.
     """
-    if cfg.get('val_dataloader') is not None:
-        _build(cfg, 'val_dataloader', findings)
-    dataset = _build(cfg, 'train_dataloader', findings)
-    if dataset is None:
-        return 0, None
-    if isinstance(sampler := cfg.train_dataloader.get('sampler'), dict):
-        with findings.catch('train_dataloader.sampler'):
-            DATA_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=0))
-    samples = _read(dataset, findings)
-    if samples:
-        with findings.catch('train_dataloader.collate_fn'):
-            # Not two: a list of two tensors per sample would pass for the two views of two samples.
-            return len(dataset), _collate_fn(cfg.train_dataloader)((samples * 4)[:4])
-    return len(dataset), None
-
-
-def _build(cfg: Config, loader: str, findings: Findings) -> Any:
-    with findings.catch(f'{loader}.dataset'):
-        dataset = DATASETS.build(_decoding_on_cpu(cfg[loader].dataset))
-        if hasattr(dataset, 'full_init'):
-            dataset.full_init()
-        if len(dataset):
-            return dataset
-        findings.error(f'{loader}.dataset is empty: correct its ann_file or data_prefix')
-    return None
+    settings = dict(_decoding_on_cpu(settings))
+    size = settings.get('batch_size', 1)
+    # A sampler of batches sets their size itself.
+    if settings.get('batch_sampler') is None and (
+            isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        findings.error(f'{name}.batch_size={size!r} must be a positive integer')
+        settings['batch_size'] = 1
+    for stand_in in _STAND_INS:
+        with findings.catch(name):
+            loader = build({**settings, **stand_in})
+            if len(cast(Sized, loader.dataset)):
+                return loader
+            findings.error(f'{name}.dataset is empty: correct its ann_file or data_prefix')
+    return DataLoader(cast(Any, range(NUM_SAMPLES)))
 
 
 def _decoding_on_cpu(settings: Any) -> Any:
@@ -59,8 +49,11 @@ def _decoding_on_cpu(settings: Any) -> Any:
     return settings
 
 
-def _read(dataset: Any, findings: Findings) -> list:
-    """Evenly spread samples; as in training, other videos replace bad ones."""
+def read_samples(loader: DataLoader, findings: Findings) -> list:
+    """Evenly spread samples, with others in place of bad videos; empty after an error."""
+    dataset: Any = loader.dataset
+    if isinstance(dataset, range):  # a stand-in
+        return []
     size = len(dataset)
     indices = sorted({round(n * (size - 1) / max(NUM_SAMPLES - 1, 1)) for n in range(NUM_SAMPLES)})
     samples, num_bad, begin = [], 0, time.monotonic()
@@ -80,16 +73,3 @@ def _read(dataset: Any, findings: Findings) -> list:
     findings.note(f'data: {size:,} samples for training; {len(indices)} read, '
                   f'{1000 * seconds:.0f} ms each')
     return samples
-
-
-def _collate_fn(loader: Any) -> Callable:
-    """Build the function as mmengine's ``Runner.build_dataloader`` does."""
-    collate_fn = loader.get('collate_fn', pseudo_collate)
-    if not isinstance(collate_fn, dict):
-        return collate_fn
-    settings = dict(collate_fn)
-    kind = settings.pop('type')
-    function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
-    if function is None:
-        raise InputError(f'{kind!r} is not a registered function')
-    return partial(function, **settings)

@@ -1,11 +1,13 @@
-"""Compute the shapes of a model's loss on a batch, without weights and arithmetic.
+"""The shapes of a model's loss on a batch, without weights and arithmetic.
 
 torch's ``FakeTensorMode`` carries shapes and types through the code that training runs.
 """
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.model.utils import _BatchNormXd
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch._subclasses import fake_tensor
@@ -19,34 +21,15 @@ from .findings import Findings, describe
 _NO_VALUES = (
     fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException,
     fake_tensor.UnsupportedFakeTensorException, fake_tensor.UnsupportedOperatorException)
+_NO_NUMPY = 'tensor subclasses'  # said by .numpy(), as in mmaction2's accuracies
 
 
-def check_shapes(cfg: Config, batch: Any, findings: Findings) -> nn.Module | None:
-    """Build the model and compute the shapes of its loss.
-
-    Args:
-        cfg: With ``model``.
-        batch: Two or more collated samples; None skips the loss.
-
-    Returns:
-        The model, whose tensors have shapes but no values; None if it cannot be built.
-    """
-    settings = dict(cfg.model)
-    if cfg.get('data_preprocessor'):  # as mmengine's runner does
-        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
+def build_without_values(settings: dict) -> tuple[nn.Module, FakeTensorMode]:
+    """Build a model whose tensors have shapes but no values, and the mode for computing with it."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with findings.catch('model'):
-        model = _build(settings, mode)
-        if batch is not None:
-            _compute_loss(model, settings, batch, mode, findings)
-        return model
-    return None
-
-
-def _build(settings: dict, mode: FakeTensorMode) -> nn.Module:
     try:
         with mode:
-            return MODELS.build(settings)
+            return MODELS.build(settings), mode
     except Exception:
         # A few backbones compute Python numbers with tensors (drop path rates, say).
         model = MODELS.build(settings)
@@ -55,11 +38,19 @@ def _build(settings: dict, mode: FakeTensorMode) -> nn.Module:
             for name, tensor in tensors.items():
                 if tensor is not None:
                     tensors[name] = mode.from_tensor(tensor)
-    return model
+    return model, mode
 
 
-def _compute_loss(model: Any, settings: dict, batch: Any, mode: FakeTensorMode,
-                  findings: Findings) -> None:
+def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, findings: Findings,
+               last: int = 0) -> None:
+    """Compute the shapes of the loss in training.
+
+    Args:
+        model: As :func:`build_without_values` returns it, with ``mode``.
+        settings: Its settings.
+        batch: Collated samples.
+        last: Number of samples if this is the last batch of an epoch, smaller than the others.
+    """
     shapes = _shapes(batch)
     try:
         # A preprocessor may look at values in the samples, so the batch passes it unfaked.
@@ -71,44 +62,74 @@ def _compute_loss(model: Any, settings: dict, batch: Any, mode: FakeTensorMode,
         shapes = _shapes(prepared)
         with mode:
             model.train()(**prepared, mode='loss')
-    except _NO_VALUES:
-        findings.note(f'model: takes batches of {shapes}; what depends on values was not checked')
     except Exception as error:
-        if 'tensor subclasses' in str(error):  # .numpy(), as in mmaction2's accuracies
-            findings.note(f'model: takes batches of {shapes}; its metrics were not checked')
-            return
+        said = f'takes batches of {shapes}'
+        if _NO_NUMPY in str(error):
+            findings.note(f'model: {said}; its metrics were not checked')
+        elif needs_values(error):
+            findings.note(f'model: {said}; what depends on values was not checked')
+        elif user_message(error):
+            _report(model, error, shapes, last, findings)
         # An error of torch may only be due to missing values: compute the loss to find out.
-        if user_message(error) is None:
-            model = MODELS.build(settings)
-            real_error = _error_on_cpu(model, batch)
-            if real_error is None:
-                findings.note(f'model: its loss takes batches of {shapes}, computed on the CPU')
-                return
-            error = real_error
-        findings.error(f'{_place(model, error)}: {describe(error)} (samples: {shapes}; '
-                       'train_dataloader.dataset.pipeline must match the model)')
+        elif real := _error_on_cpu(settings, batch):
+            _report(*real, shapes, last, findings)
+        else:
+            findings.note(f'model: its loss {said}, computed on the CPU')
     else:
         findings.note(f'model: its loss takes batches of {shapes}')
 
 
-def _error_on_cpu(model: Any, batch: Any) -> Exception | None:
+def needs_values(error: BaseException) -> bool:
+    """Whether an error says that tensors have no values."""
+    return isinstance(error, _NO_VALUES) or _NO_NUMPY in str(error)
+
+
+def error_with_values(settings: dict, use: Callable[[Any], object]) -> tuple[Any, Exception] | None:
+    """The model built with values, and the error of using it; None if there is no error."""
+    model = MODELS.build(settings)
     try:
-        model.train()(**model.data_preprocessor(batch, True), mode='loss')
+        use(model)
     except Exception as error:
-        return error
+        return model, error
     return None
 
 
-def _place(model: nn.Module, error: Exception) -> str:
-    """The innermost module that an exception passed through, as a setting of the config."""
-    names = {module: name for name, module in model.named_modules()}
-    place, trace = 'model', error.__traceback__
+def _error_on_cpu(settings: dict, batch: Any) -> tuple[Any, Exception] | None:
+    return error_with_values(
+        settings, lambda model: model.train()(**model.data_preprocessor(batch, True), mode='loss'))
+
+
+def _report(model: Any, error: Exception, shapes: str, last: int, findings: Findings) -> None:
+    name, module = _innermost(model, error)
+    if 'more than 1 value per channel' not in str(error):
+        words = f'{name}: {describe(error)}'
+        if user_message(error) is None:
+            words += (f' (samples: {shapes}; train_dataloader.dataset.pipeline must match the '
+                      'model)')
+    # It stands in for a SyncBatchNorm, which sees the other processes but needs a GPU.
+    elif isinstance(module, _BatchNormXd) and get_world_size() > 1:
+        return
+    else:
+        words = (f'{name} (BatchNorm) would use the statistics of a single sample: set '
+                 'train_dataloader.batch_size to 2 or more')
+        if get_world_size() > 1:
+            words += ", or its norm_cfg=dict(type='vicmae_mm.SyncBN1d')"
+    if last:
+        words = (f'the last batch of an epoch has {last} sample(s): set train_dataloader.drop_last='
+                 f'True ({words})')
+    findings.error(words)
+
+
+def _innermost(model: nn.Module, error: Exception) -> tuple[str, nn.Module]:
+    """The innermost module that an exception passed through, and its place in the config."""
+    names = {module: f'model.{name}'.rstrip('.') for name, module in model.named_modules()}
+    found, trace = model, error.__traceback__
     while trace is not None:
         module = trace.tb_frame.f_locals.get('self')
-        if isinstance(module, nn.Module) and names.get(module):
-            place = f'model.{names[module]}'
+        if isinstance(module, nn.Module) and module in names:
+            found = module
         trace = trace.tb_next
-    return place
+    return names[found], found
 
 
 def _shapes(inputs: Any) -> str:

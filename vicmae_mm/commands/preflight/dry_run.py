@@ -1,0 +1,253 @@
+"""A runner that is built and started as for training, up to the first step."""
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import RUNNERS
+from mmengine.runner import BaseLoop, Runner
+from mmengine.visualization import Visualizer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.commands.run_tool import user_message
+from vicmae_mm.engine.start import choose_start, pretrained_modules
+
+from .batch import batch_sizes, check_batch
+from .disk import check_disk, checkpoint_bytes
+from .findings import Findings, describe
+from .process import WriteRefusedError
+from .samples import build_loader, read_samples
+from .shapes import build_without_values, check_loss, error_with_values, needs_values
+
+_MANY = 4
+_WITHOUT_AMP = 'optimizer', 'constructor', 'paramwise_cfg', 'accumulative_counts', 'clip_grad'
+
+
+class DryRunner(Runner):
+    """mmengine's runner with a model whose tensors have shapes but no values.
+
+    Everything that a config names is built by the methods that training calls, and the hooks check
+    it as they do there. Each error is added to ``findings`` with its setting, and what depends on
+    the setting is left out. Nothing is written.
+    """
+
+    findings: Findings
+    model_settings: dict | None = None
+    # As in mmengine: settings until they are built.
+    _train_dataloader: Any
+    _train_loop: Any
+    _val_loop: Any
+    _val_evaluator: Any
+    optim_wrapper: Any
+    param_schedulers: Any
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """The logger that prints nothing."""
+        return MMLogger.get_current_instance()
+
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        """Build it and its backends, which would write with their first picture."""
+        built = None
+        with self.findings.catch('visualizer'):
+            built = super().build_visualizer(visualizer)
+        built = built or super().build_visualizer()
+        for name in dir(built):
+            if name.startswith('add_'):
+                setattr(built, name, lambda *args, **kwargs: None)
+        return built
+
+    def build_model(self, model: Any) -> nn.Module:
+        """Build it without values."""
+        with self.findings.catch('model'):
+            built, self.mode = build_without_values(model)
+            self.model_settings = model
+            return built
+        return nn.Linear(1, 1)  # a stand-in
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """As for one process: tensors without values cannot be moved or broadcast."""
+        return revert_sync_batchnorm(model)
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Build one hook."""
+        custom = self.cfg.get('custom_hooks') or []
+        named = {**{f'default_hooks.{key}': each
+                    for key, each in (self.cfg.get('default_hooks') or {}).items()},
+                 **{f'custom_hooks.{index}': each for index, each in enumerate(custom)}}
+        name = next((key for key, each in named.items() if each == hook), 'default_hooks')
+        with self.findings.catch(name):
+            super().register_hook(hook, priority)
+
+    def dump_config(self) -> None:
+        """Write no config."""
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Look for no compilers."""
+
+    def check(self) -> None:
+        """Start everything; all errors are in ``findings``."""
+        findings = self.findings
+        settings = self._train_dataloader
+        loader = self._train_dataloader = self._build_loader('train')
+        with findings.catch('train_cfg'):
+            self._train_loop = self.build_train_loop(self._train_loop)
+        if self._val_loop is not None:
+            self._build_validation()
+        if self._load_from and not self._resume:
+            with findings.catch():
+                check_exists(self._load_from, 'correct load_from')
+        batches = self._batches(loader, settings.get('sampler'))
+        self._build_optimizer()
+        if self.model_settings is None:
+            return
+        for size, batch in batches.items():
+            check_loss(self.model, self.mode, self.model_settings, batch, findings,
+                       last=size if size != loader.batch_size and len(batches) > 1 else 0)
+        if not findings.errors:
+            self._start()
+        inputs = [batch.get('inputs') for batch in batches.values() if isinstance(batch, dict)]
+        num_views = len(inputs[0]) if inputs and isinstance(inputs[0], list) else 1
+        if batches:
+            check_batch(self, next(iter(batches)), num_views, findings)
+        self._check_disk()
+
+    def _build_loader(self, split: str) -> DataLoader:
+        build = partial(self.build_dataloader, seed=self.seed,
+                        diff_rank_seed=self._randomness_cfg.get('diff_rank_seed', False))
+        name = f'{split}_dataloader'
+        # Datasets log missing and bad files as warnings.
+        with self.findings.collect_warnings():
+            return build_loader(getattr(self, f'_{name}'), name, build, self.findings)
+
+    def _batches(self, loader: DataLoader, sampler: Any) -> dict[int, Any]:
+        """Collated samples, by the size of the batch; more than five samples are represented."""
+        with self.findings.collect_warnings():
+            samples = read_samples(loader, self.findings)
+        batches = {}
+        for size in batch_sizes(loader, sampler, self.findings) if samples else ():
+            # Not two of many: two tensors per sample would pass for the two views of two samples.
+            number = size if size < _MANY else _MANY + size % 2
+            with self.findings.catch('train_dataloader.collate_fn'):
+                batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
+        return batches
+
+    def _build_validation(self) -> None:
+        self._val_dataloader = self._build_loader('val')
+        with self.findings.catch('val_evaluator'):
+            self._val_evaluator = self.build_evaluator(self._val_evaluator)
+        with self.findings.catch('val_cfg'):
+            self._val_loop = self.build_val_loop(self._val_loop)
+
+    def _build_optimizer(self) -> None:
+        settings: Any = self.optim_wrapper
+        kind = str(settings.get('type'))
+        if kind.endswith('AmpOptimWrapper') and not torch.cuda.is_available():
+            self.findings.warn(f'optim_wrapper: {kind} needs a GPU, and there is none here')
+            settings = {key: settings[key] for key in _WITHOUT_AMP if settings.get(key)}
+        if self.model_settings is None:
+            settings = dict(optimizer=dict(type='mmengine.SGD', lr=1.0))
+        with self.findings.catch('optim_wrapper'):
+            self.optim_wrapper = self.build_optim_wrapper(settings)
+        if isinstance(self.optim_wrapper, OptimWrapper) and isinstance(self._train_loop, BaseLoop):
+            with self.findings.catch('auto_scale_lr'):
+                self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
+            with self.findings.catch('param_scheduler'):
+                if self.param_schedulers is not None and len(self._train_dataloader):
+                    self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks, as far as they need no values and write nothing."""
+        for hook in self._hooks:
+            try:
+                getattr(hook, fn_name)(self, **kwargs)
+            except Exception as error:
+                if not _only_in_check(error):
+                    raise
+
+    def _start(self) -> None:
+        """Find out which checkpoints are loaded, and load them."""
+        with self._attempt('before_run', self.findings.warn):
+            choose_start(self)
+            self.call_hook('before_run')
+        if self.findings.errors:
+            return
+        for _, module, settings in pretrained_modules(self.model):
+            if '://' in str(settings['checkpoint']):
+                module.init_cfg = None  # a check downloads nothing
+        with self._attempt('model', self._confirm):
+            self._init_model_weights()
+            if '://' not in str(self._load_from):
+                with self._attempt('resume' if self._resume else 'load_from', self.findings.error):
+                    self.load_or_resume()
+                    with self._attempt('before_train', self.findings.warn):
+                        self.call_hook('before_train')
+
+    @contextmanager
+    def _attempt(self, name: str, report: Callable[[str], None]) -> Iterator[None]:
+        """Add an error for the user; report others that are not due to this being a check."""
+        try:
+            yield
+        except Exception as error:
+            if words := user_message(error):
+                self.findings.error(words)
+            elif not _only_in_check(error):
+                report(f'{name}: {describe(error)}')
+
+    def _confirm(self, line: str) -> None:
+        """Add an error of initialising the weights, unless it is due to missing values."""
+        if error_with_values(self.model_settings or {}, lambda model: model.init_weights()):
+            self.findings.error(line)
+
+    def _check_disk(self) -> None:
+        wrapper: Any = self.optim_wrapper
+        with self.findings.catch('default_hooks.checkpoint'):
+            hook = (self.cfg.get('default_hooks') or {}).get('checkpoint') or {}
+            wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+            optimizers = [each.optimizer for each in wrappers if isinstance(each, OptimWrapper)
+                          and hook.get('save_optimizer', True)]
+            averaged = any(isinstance(hook, EMAHook) for hook in self._hooks)
+            check_disk(self.cfg, checkpoint_bytes(self.model, optimizers, averaged), self.findings)
+
+
+def check_run(cfg: Config, findings: Findings) -> None:
+    """Build the run of a config, which is complete with ``work_dir``, and check it."""
+    kind = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
+    if not (isinstance(kind, type) and issubclass(kind, Runner)):
+        findings.warn(f'runner_type={cfg.runner_type!r} is no Runner of mmengine: the config '
+                      'cannot be checked before training')
+    elif _has_groups(cfg, findings):
+        with findings.catch('config'):
+            runner: Any = type('DryRunner', (DryRunner, kind), dict(findings=findings))
+            runner.from_cfg(cfg).check()
+
+
+def _has_groups(cfg: Config, findings: Findings) -> bool:
+    """Whether the settings for training are complete; drops others that are not."""
+    for split, third in (
+            ('test', 'test_evaluator'), ('val', 'val_evaluator'), ('train', 'optim_wrapper')):
+        names = f'{split}_dataloader', f'{split}_cfg', third
+        missing = [name for name in names if cfg.get(name) is None]
+        if missing and (split == 'train' or len(missing) < len(names)):
+            findings.error(f'the config lacks {" and ".join(missing)}: set all of '
+                           f'{", ".join(names)}{"" if split == "train" else ", or none"}')
+            for name in names:
+                cfg[name] = None
+    return cfg.train_cfg is not None
+
+
+def _only_in_check(error: Exception) -> bool:
+    """Whether an error is due to tensors without values, or to writing that is forbidden here."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, WriteRefusedError) or needs_values(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
