@@ -13,6 +13,8 @@ default_hooks = dict(
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),
     # for load_from and model.backbone.init_cfg: all of the encoder is loaded, or training stops
     pretrained_fit=dict(type='vicmae_mm.PretrainedFitHook', allow_untrained=True),
+    sample_independence=dict(type='vicmae_mm.SampleIndependenceHook'),
+    gradient_coverage=dict(type='vicmae_mm.GradientCoverageHook'),
     finite_loss=dict(type='vicmae_mm.FiniteLossHook', max_skipped=0),
     collapse=dict(type='vicmae_mm.CollapseHook'),
     bad_videos=dict(type='vicmae_mm.BadVideoHook'),

@@ -2,14 +2,23 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
+from torch import Tensor
+
+from vicmae_mm.models.view_layout import split_views
 
 
 def unwrapped_model(runner: Runner) -> Any:
     """The runner's model without DistributedDataParallel or test-time augmentation."""
     model = runner.model
     return model.module if is_model_wrapper(model) or isinstance(model, BaseTTAModel) else model
+
+
+def backbone_inputs(model: Any, batch: Any) -> Tensor:
+    """All views of a pre-training batch, without augmentation, as ``model.backbone`` gets them."""
+    return torch.cat(split_views(model.data_preprocessor(batch, False)['inputs']))
 
 
 def current_task(runner: Runner) -> str:

@@ -96,7 +96,8 @@ def _check_masked_encoder(model: ViCMAE) -> None:
     if model.contrast_head is None:
         return
     if model.pooling is None:
-        raise InputError('A contrast_head needs a pooling that reduces the tokens to one vector.')
+        raise InputError('A contrast_head needs a pooling that reduces the tokens to one vector: '
+                         "set pooling=dict(type='vicmae_mm.TokenPooling').")
     _check_widths(model)
 
 

@@ -7,15 +7,17 @@ from .compile_hook import CompileHook
 from .contrast_weight_hook import ContrastWeightHook
 from .curves_hook import CurvesHook
 from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
+from .gradient_coverage_hook import GradientCoverageHook
 from .packed_attention_hook import PackedAttentionHook
 from .pretrained_fit_hook import PretrainedFitHook
 from .reconstruction_hook import ReconstructionHook
 from .safe_checkpoint_hook import SafeCheckpointHook
+from .sample_independence_hook import SampleIndependenceHook
 from .step_seed_hook import StepSeedHook
 
 __all__ = [
     'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'CollapseHook', 'CompileHook',
-    'ContrastWeightHook', 'CurvesHook', 'FiniteLossHook', 'NonFiniteLossError',
-    'PackedAttentionHook', 'PretrainedFitHook', 'ReconstructionHook', 'SafeCheckpointHook',
-    'StepSeedHook'
+    'ContrastWeightHook', 'CurvesHook', 'FiniteLossHook', 'GradientCoverageHook',
+    'NonFiniteLossError', 'PackedAttentionHook', 'PretrainedFitHook', 'ReconstructionHook',
+    'SafeCheckpointHook', 'SampleIndependenceHook', 'StepSeedHook'
 ]

@@ -1,0 +1,124 @@
+"""Stopping a run that would train only a part of its backbone."""
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+from torch.utils.hooks import RemovableHandle
+
+from vicmae_mm.engine.runner_access import backbone_inputs, unwrapped_model
+from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError
+
+_STEPS = 3  # more than one, because a network may drop layers at random
+_SHOWN = 6  # parameters named in a message
+
+
+@HOOKS.register_module()
+class GradientCoverageHook(Hook):
+    """Stop after the first optimizer steps if the loss ignores a part of the backbone's output.
+
+    If it does, the layers behind that part get no gradient, and keep their random weights without
+    an error: of SlowFast's two pathways, for example, only one is trained where the features of
+    the other are not pooled.
+
+    Every parameter of ``model.backbone`` that requires a gradient must have had one within three
+    steps. One that had none stops the run if autograd's graph connects it to an output of the
+    backbone, or if no parameter had one. The others, such as a mask token or the layers after the
+    last output, have no effect on any output: a warning names them.
+
+    With accumulated gradients, the gradients of all batches of a step count. The check costs
+    nothing on a backbone that has all its gradients after the first step.
+
+    Raises:
+        ValueError: In the third optimizer step, on every process, with the parameters' names.
+    """
+
+    def __init__(self) -> None:
+        self._handles: list[RemovableHandle] = []
+        self._pending: dict[str, Tensor] = {}
+        self._batch: Any = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the optimizer."""
+        self.after_train(runner)
+        backbone = getattr(unwrapped_model(runner), 'backbone', None)
+        if not isinstance(backbone, nn.Module):
+            return
+        self._pending = {name: parameter for name, parameter in backbone.named_parameters()
+                         if parameter.requires_grad}
+        self._total, self._steps = len(self._pending), 0
+        wrapper = runner.optim_wrapper
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        # A lambda, not a bound method: with the latter, copying the optimizer would copy this hook.
+        self._handles = [each.optimizer.register_step_pre_hook(
+            lambda optimizer, args, kwargs: self._check(runner)) for each in wrappers]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Keep the batch, for finding out what parameters without a gradient do."""
+        if self._handles:
+            self._batch = data_batch
+
+    def after_train(self, runner: Runner) -> None:
+        """Stop watching."""
+        while self._handles:
+            self._handles.pop().remove()
+        self._batch, self._pending = None, {}
+
+    def _check(self, runner: Runner) -> None:
+        self._steps += 1
+        # With DistributedDataParallel, the processes agree on which gradients there are.
+        self._pending = {name: parameter for name, parameter in self._pending.items()
+                         if parameter.grad is None}
+        if self._pending and self._steps < _STEPS:
+            return
+        if self._pending:
+            self._judge(runner, unwrapped_model(runner))
+        self.after_train(runner)
+
+    def _judge(self, runner: Runner, model: Any) -> None:
+        connected = _connected(model.backbone, backbone_inputs(model, self._batch))
+        none_trains = len(self._pending) == self._total
+        ignored = [name for name, parameter in self._pending.items()
+                   if none_trains or id(parameter) in connected]
+        if ignored:
+            raise InputError(
+                f'{len(ignored)} of the {self._total} trainable parameters of '
+                f'{type(model.backbone).__name__} got no gradient in {_STEPS} steps, so they would '
+                f'keep their initial weights: {_some(ignored)}. The loss ignores the outputs that '
+                'they lead to: set a model.pooling that uses all outputs (docs/backbones.md), or '
+                'let the backbone return only what is pooled (out_indices).')
+        runner.logger.warning(
+            f'{len(self._pending)} of the {self._total} trainable parameters of the backbone have '
+            f'no effect on its output and stay untrained: {_some(list(self._pending))}.')
+
+
+@torch.enable_grad()
+def _connected(backbone: nn.Module, inputs: Tensor) -> set[int]:
+    """Ids of the leaf tensors from which any output of the backbone is computed."""
+    buffers = [(buffer, buffer.clone()) for buffer in backbone.buffers()]
+    with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
+        # Not the module itself, which may be compiled.
+        outputs = tree_flatten(backbone.forward(inputs))[0]
+    with torch.no_grad():
+        for buffer, before in buffers:  # BatchNorm's statistics
+            buffer.copy_(before)
+    nodes = [output.grad_fn for output in outputs if isinstance(output, Tensor)]
+    seen, leaves = set(), set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, 'variable'):
+            leaves.add(id(node.variable))
+        nodes += [following for following, _ in node.next_functions]
+    return leaves
+
+
+def _some(names: list[str]) -> str:
+    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return ', '.join(names[:_SHOWN]) + more
