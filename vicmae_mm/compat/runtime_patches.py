@@ -81,7 +81,7 @@ def _processes_on_cpu(utils: Any) -> None:
     Without an accelerator the processes are joined by gloo, whatever the config says.
     No report known. Remove when mmengine looks for a device first.
     """
-    for name in ('_init_dist_pytorch', '_init_dist_slurm'):
+    for name in ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi'):
         setattr(utils, name, _over_gloo_on_cpu(getattr(utils, name)))
 
 
