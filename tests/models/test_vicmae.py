@@ -7,7 +7,8 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from tests.helpers.models import tiny_vicmae
-from vicmae_mm.models import ViCMAE
+from vicmae_mm.models import ViCMAE, composition
+from vicmae_mm.models.necks.projector import VARIANTS
 
 
 def pair(num_videos: int = 4, size: int = 32) -> list[torch.Tensor]:
@@ -233,6 +234,15 @@ def test_linear_layers_start_as_the_authors():
     (dict(pooling=dict(mode='median')), 'median'),
     (dict(contrast_weight=-1), 'contrast_weight=-1'),
     (dict(projector=dict(in_channels=64)), 'takes 64 channels but the backbone has 32'),
+    (dict(projector=dict(in_channels=64, variant='appendixA')), 'takes 64 channels'),
+    (dict(target_projector=dict(type='vicmae_mm.Projector', in_channels=16)), 'takes 16 channels'),
+    (dict(projector=dict(
+        _delete_=True, type='mmpretrain.NonLinearNeck', in_channels=32, hid_channels=8,
+        out_channels=8)), 'NonLinearNeck cannot take vectors'),
+    (dict(pooling=dict(_delete_=True, type='mmpretrain.GlobalAveragePooling', dim=1),
+          projector=None), 'would pool the 32 channels'),
+    (dict(pooling=dict(_delete_=True, type='mmpretrain.GlobalAveragePooling')), 'TokenPooling'),
+    (dict(pooling=dict(num_extra_tokens=0)), 'num_extra_tokens=1'),
     (dict(decoder=dict(num_patches=9)), r'decoder\.num_patches=9 .* set it to 16'),
     (dict(decoder=dict(embed_dim=64)), r'decoder\.embed_dim=64 .* set it to 32'),
     (dict(decoder=dict(patch_size=4)), r'decoder\.patch_size=4 .* set it to 8'),
@@ -254,6 +264,19 @@ def test_linear_layers_start_as_the_authors():
 def test_wrong_configs_are_refused(overrides, message):
     with pytest.raises(ValueError, match=message):
         tiny_vicmae(**overrides)
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_the_check_of_the_widths_leaves_no_trace(variant, monkeypatch):
+    drawn = []
+    for check in (composition._check_widths, lambda model: None):
+        monkeypatch.setattr(composition, '_check_widths', check)
+        torch.manual_seed(0)
+        model = tiny_vicmae(projector=dict(variant=variant))
+        drawn.append((torch.rand(3), model.state_dict()))
+        assert all(module.training for module in model.modules())
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    assert all(torch.equal(drawn[0][1][key], drawn[1][1][key]) for key in drawn[0][1])
 
 
 def test_single_frames_cannot_be_contrasted():
