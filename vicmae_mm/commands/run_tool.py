@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from itertools import takewhile
 from types import FrameType
 
 from mmengine.config.utils import ConfigParsingError
@@ -51,7 +52,7 @@ def user_message(error: Exception) -> str | None:
     """Message of an error that the user can fix; None for one that looks like a bug.
 
     For the user are :class:`UserError`, Python's errors about files, imports and syntax, and those
-    of mmengine's registry about a type or argument that a config names.
+    of mmengine's registry, or of what it builds, about a type or argument that a config names.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     text = own_message(error)
@@ -71,6 +72,8 @@ def user_message(error: Exception) -> str | None:
         return f'{error.filename}: {error.strerror}'
     if isinstance(error, ImportError) and frames[-1].f_code.co_filename.endswith(_CONFIG):
         return str(error.__context__ or error)  # mmengine's own message lists pages of paths
+    if isinstance(error, (AssertionError, ValueError)) and not isinstance(error, _FOR_THE_USER):
+        return f'{type(frames[-1].f_locals["self"]).__name__}: {text}'
     # str() of a KeyError adds quotes.
     return str(error.args[0]) if isinstance(error, KeyError) else text or type(error).__name__
 
@@ -90,9 +93,18 @@ def own_message(error: Exception) -> str:
 
 
 def _is_about_the_config(error: Exception, frames: list[FrameType]) -> bool:
-    """Whether mmengine's registry does not know a type, or the type does not know an argument."""
+    """Whether mmengine's registry does not know a type, or the type refuses an argument."""
     in_registry = [frame.f_code.co_filename.endswith(_REGISTRY) for frame in frames]
-    if not isinstance(error, (KeyError, TypeError)) or not any(in_registry):
+    if not any(in_registry):
+        return False
+    if isinstance(error, (AssertionError, ValueError)):
+        # Raised by the type's own __init__, or a parent's, and not by what that calls.
+        called = takewhile(lambda frame: not frame.f_code.co_filename.endswith(_REGISTRY),
+                           reversed(frames))
+        origins = {(frame.f_code.co_name, id(frame.f_locals.get('self'))) for frame in called
+                   if frame.f_code.co_name != 'build_iter_from_epoch'}  # mmengine's schedulers
+        return bool(str(error)) and [name for name, _ in origins] == ['__init__']
+    if not isinstance(error, (KeyError, TypeError)):
         return False
     # An __init__ may pass arguments on to its parents. If another class refuses, it is a bug.
     refusing = str(error).partition('.__init__() got an unexpected keyword argument')[0]

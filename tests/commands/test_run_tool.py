@@ -1,0 +1,51 @@
+"""Errors that a config causes inside the libraries end in one line; bugs keep their traceback."""
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, PARAM_SCHEDULERS
+from torch import nn
+
+from vicmae_mm.commands.run_tool import user_message
+
+
+class Refusing(nn.Module):
+    """A component that refuses an argument, itself or in what it calls."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        if kind == 'call':
+            raise_value_error()
+        raise AssertionError('' if kind == 'silent' else 'kind is wrong')
+
+
+def raise_value_error() -> None:
+    raise ValueError('a bug')
+
+
+def build(kind: str) -> None:
+    """Build a component with an argument that it refuses."""
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+    model = nn.Linear(1, 1)
+    if kind == 'amp':
+        build_optim_wrapper(model, dict(wrapper, type='AmpOptimWrapper'))
+    elif kind == 'rate':
+        build_optim_wrapper(model, dict(optimizer=dict(type='AdamW', lr=-1)))
+    elif kind == 'schedule':
+        PARAM_SCHEDULERS.build(
+            dict(type='LinearLR', start_factor=2, convert_to_iter_based=True),
+            default_args=dict(optimizer=build_optim_wrapper(model, wrapper), epoch_length=2))
+    else:
+        MODELS.build(dict(type=Refusing, kind=kind))
+
+
+@pytest.mark.parametrize('kind, words', [
+    pytest.param('amp', 'AmpOptimWrapper: ``AmpOptimizerWrapper`` is only available', marks=(
+        pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU is there'))),
+    ('rate', 'AdamW: Invalid learning rate: -1'),
+    ('schedule', 'LinearLR: Starting multiplicative factor should'),
+    ('other', 'Refusing: kind is wrong'), ('silent', None), ('call', None)])
+def test_what_a_component_refuses_is_one_line(kind, words):
+    with pytest.raises(Exception) as caught:
+        build(kind)
+    message = user_message(caught.value)
+    assert message is None if words is None else message.startswith(words)
