@@ -15,6 +15,8 @@ from mmengine.logging import MMLogger
 from vicmae_mm.utils.errors import UserError
 from vicmae_mm.utils.home_folder import expand_arguments
 
+from .scope_advice import scope_advice
+
 _FOR_THE_USER = (UserError, OSError, ImportError, SyntaxError, ConfigParsingError)
 _FROM_PROCESS = '.\nOriginal Traceback'  # written by torch's ExceptionWrapper
 _LOADER = os.path.join('torch', 'utils', 'data', 'dataloader.py')
@@ -64,6 +66,8 @@ def user_message(error: Exception) -> str | None:
         reason = text.strip() or type(error).__name__  # an EOFError has no message
         return (f'a data-loading worker died, most likely out of memory ({reason}): lower '
                 'train_dataloader.num_workers, and continue with --resume')
+    if advice := scope_advice(error, frames):
+        return advice
     if not isinstance(error, _FOR_THE_USER) and not _is_about_the_config(error, frames):
         return None
     if isinstance(error, SyntaxError) and error.filename is not None:
