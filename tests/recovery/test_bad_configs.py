@@ -138,6 +138,35 @@ def test_accumulation_adds_no_negatives(check):
                'one forward pass, not 64' in line for line in found.warnings)
 
 
+PAIRS = f'{DATA}.pipeline.1.num_pairs'
+
+
+@pytest.mark.parametrize(('change', 'processes', 'batch'), [
+    ({'optim_wrapper.accumulative_counts': 8}, 2, 64), ({PAIRS: 3}, 2, 24),
+    ({PAIRS: 2, 'optim_wrapper.accumulative_counts': 512, BATCH: 2}, 2, None)])
+def test_the_learning_rate_is_for_a_step_of_the_optimizer(change, processes, batch, check):
+    """The last makes 4,096 pairs, which the learning rate is for."""
+    lines = [line for line in check(change, processes).warnings if 'learning rate' in line]
+    noun = 'pairs' if PAIRS in change else 'samples'
+    assert lines == ([] if batch is None else [
+        f'the learning rate 0.0024 is for 4,096 {noun} per step, but this run has {batch}: '
+        f'--auto-scale-lr makes it {0.0024 * batch / 4096:g}'])
+
+
+def test_pairs_of_a_video_are_counted(check):
+    found = check({PAIRS: 3, BATCH: 1, 'optim_wrapper.accumulative_counts': 3}, processes=2)
+    assert any('sees the 6 pairs of one forward pass, not 18' in line for line in found.warnings)
+    assert any(line.startswith('3 pairs of one video per process: all 6 negatives')
+               for line in found.warnings)
+
+
+def test_accumulation_over_the_end_of_an_epoch(check):
+    lines = check({'optim_wrapper.accumulative_counts': NUM_VIDEOS, BATCH: 2}).warnings
+    assert any('does not divide the' in line and 'lacks the gradients' in line for line in lines)
+    lines = check({'optim_wrapper.accumulative_counts': NUM_VIDEOS // 2}).warnings
+    assert not any('does not divide' in line for line in lines)
+
+
 def state():
     """State of the process that a check must not change."""
     return (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),

@@ -5,8 +5,10 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
 from mmengine.registry import DATA_SAMPLERS
+from mmengine.runner import EpochBasedTrainLoop
 
 from vicmae_mm.engine.step_size import step_size
+from vicmae_mm.utils.errors import InputError
 
 from .findings import Findings
 from .process import as_last_process
@@ -43,7 +45,9 @@ def check_batch(runner: Any, size: int, num_views: int, findings: Findings) -> N
         num_views: Frames per pre-training sample.
     """
     _check_learning_rate(runner, findings)
-    _check_negatives(runner, size, max(num_views // 2, 1), findings)
+    if getattr(runner.model, 'contrast_head', None) is not None:
+        _check_negatives(runner, size, max(num_views // 2, 1), findings)
+    _check_accumulation(runner, findings)
 
 
 def _check_learning_rate(runner: Any, findings: Findings) -> None:
@@ -52,10 +56,11 @@ def _check_learning_rate(runner: Any, findings: Findings) -> None:
     rate = ((runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
     if not base or not rate or scaling.get('enable'):
         return
-    with findings.catch('auto_scale_lr'):
+    # A batch that cannot be counted is an error only for --auto-scale-lr, which counts it, too.
+    with suppress(InputError):
         size = step_size(runner, runner.optim_wrapper)
-        noun = 'pairs' if size.pairs > 1 else 'samples'
         if size.total != base:
+            noun = 'pairs' if size.pairs > 1 else 'samples'
             findings.warn(f'the learning rate {rate:g} is for {base:,} {noun} per step, but this '
                           f'run has {size.total:,}: --auto-scale-lr makes it '
                           f'{rate * size.total / base:g}')
@@ -63,20 +68,28 @@ def _check_learning_rate(runner: Any, findings: Findings) -> None:
 
 def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> None:
     from vicmae_mm.models import InfoNCEHead
-    head = getattr(runner.model, 'contrast_head', None)
-    if head is None:
-        return
-    total = size * get_world_size()
+    head, total = runner.model.contrast_head, size * get_world_size()
     if isinstance(head, InfoNCEHead):
         seen = total if head.gather else size
         negatives = (seen - 1) * pairs * (2 if head.negatives == 'both' else 1)
         findings.note(f'contrast: {negatives:,} negatives per frame, from {seen:,} videos per step')
         if size == 1 and negatives:
-            findings.warn(f'1 pair per process: all {negatives:,} negatives come from the other '
+            own = f'{pairs} pairs of one video' if pairs > 1 else '1 pair'
+            findings.warn(f'{own} per process: all {negatives:,} negatives come from the other '
                           'processes')
     steps = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
     if steps > 1:
         findings.warn(
             f'accumulative_counts={steps} adds no negatives and no samples to BatchNorm: the '
-            f'contrast sees the {total:,} pairs of one forward pass, not {steps * total:,}; for '
-            'more, raise train_dataloader.batch_size or the number of processes')
+            f'contrast sees the {total * pairs:,} pairs of one forward pass, not '
+            f'{steps * total * pairs:,}; for more, raise train_dataloader.batch_size or the number '
+            'of processes')
+
+
+def _check_accumulation(runner: Any, findings: Findings) -> None:
+    steps = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    loop = runner._train_loop
+    if isinstance(loop, EpochBasedTrainLoop) and len(loop.dataloader) % steps:
+        findings.warn(
+            f'accumulative_counts={steps} does not divide the {len(loop.dataloader):,} batches of '
+            'an epoch: a checkpoint written at its end lacks the gradients accumulated so far')
