@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vicmae_mm.utils.errors import InputError
 
-from .token_layout import as_tokens, image_side, num_extra_tokens
+from .pooling import last_outputs
+from .token_layout import as_tokens, check_channels, image_side, num_extra_tokens
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -47,7 +48,8 @@ class Encoder(nn.Module):
             does not say.
 
     Raises:
-        ValueError: If the backbone was built for images that are not square.
+        ValueError: If the backbone was built for images that are not square, or not of three
+            channels.
     """
 
     mean: Tensor
@@ -58,6 +60,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.image_size = image_side(backbone)
+        check_channels(backbone)
         self.bgr = bgr
         # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)
@@ -126,10 +129,10 @@ class Encoder(nn.Module):
         # Networks of masked pre-training hide patches unless they are told not to.
         masked = 'mask' in inspect.signature(self.backbone.forward).parameters
         features = self.backbone(inputs, mask=None) if masked else self.backbone(inputs)
-        last = features[-1] if isinstance(features, (tuple, list)) and features else features
-        if not isinstance(last, Tensor) or last.ndim < 3:
-            what = f'vectors of shape {tuple(last.shape)}' if isinstance(last, Tensor) else (
-                f'a {type(last).__name__}')
+        outputs = last_outputs(features, self.backbone)
+        if len(outputs) != 1 or getattr(outputs[0], 'ndim', 0) < 3:
+            what = (f'vectors of shape {tuple(outputs[0].shape)}' if len(outputs) == 1 else
+                    f'{len(outputs)} outputs')
             raise InputError(f'The {type(self.backbone).__name__} returns {what}: it must return '
                              'tokens or a map.')
-        return last
+        return outputs[0]

@@ -33,7 +33,11 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
     Raises:
         ValueError: If ``pooling`` would lose outputs or pool other axes than the positions.
     """
-    parts = _outputs(features, backbone)
+    parts = last_outputs(features, backbone)
+    if any(isinstance(each, Tensor) and not each.is_floating_point() for each in parts):
+        raise InputError(
+            f'The {type(backbone).__name__} returns indices besides its features ({_shapes(parts)})'
+            ': it masks images for another method, and cannot be trained by contrast.')
     if len(parts) != 1 and (pooling is None or isinstance(pooling, _OF_ONE)):
         raise InputError(
             f'The {type(backbone).__name__} returns {len(parts)} outputs of shapes '
@@ -56,7 +60,7 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
     return pooled
 
 
-def _outputs(features: Any, backbone: nn.Module) -> list[Any]:
+def last_outputs(features: Any, backbone: nn.Module) -> list[Any]:
     """The last stage, as one tensor or as several that belong together."""
     timm_features = getattr(getattr(backbone, 'timm_model', None), 'feature_info', None)
     stages = next((each for each in (
@@ -83,6 +87,7 @@ def _check_axes(features: Any, pooling: nn.Module, backbone: nn.Module) -> None:
                          f'{_shapes([features])}: set {_POOLING.get(ndim, "another pooling")}.')
     network: Any = getattr(backbone, 'timm_model', backbone)
     width = getattr(network, 'embed_dims', None) or getattr(network, 'num_features', None)
+    width = width[-1] if isinstance(width, Sequence) else width  # one per stage
     axis, other = (-1, 1) if tokens else (1, -1)
     if width == features.shape[other] != features.shape[axis]:
         right = "mmpretrain.GlobalAveragePooling', dim=1" if tokens else "vicmae_mm.TokenPooling'"

@@ -29,6 +29,15 @@ def image_side(backbone: nn.Module) -> int:
     return height
 
 
+def check_channels(backbone: nn.Module) -> None:
+    """Raise a ValueError if the first convolution is not for three channels."""
+    channels = next((module.in_channels for module in backbone.modules()
+                     if isinstance(module, (nn.Conv2d, nn.Conv3d))), 3)
+    if channels != 3:
+        raise InputError(f'The {type(backbone).__name__} was built for images of {channels} '
+                         'channel(s): only RGB and BGR images are supported here.')
+
+
 def num_extra_tokens(backbone: nn.Module, output: Tensor) -> int:
     """How many tokens (class, distillation, registers) come before those of the patches.
 
