@@ -127,9 +127,7 @@ def test_both_preprocessors_give_the_same_views(shape, layout):
     stock = ActionDataPreprocessor(format_shape=layout, to_rgb=True, **NORMAL)(
         pseudo_collate(samples), True)
     ours = PairDataPreprocessor(to_rgb=True, **NORMAL)(default_collate(samples), True)
-    assert isinstance(ours['inputs'], list)
-    for got, wanted in zip(ours['inputs'], split_views(stock['inputs']), strict=True):
-        assert torch.equal(got, wanted)
+    assert torch.equal(ours['inputs'], stock['inputs'])
 
 
 @pytest.mark.parametrize('layout, shape, message', [
@@ -145,7 +143,7 @@ def test_another_format_than_the_preprocessors_is_refused(layout, shape, message
         model.loss(**batch)
 
 
-@pytest.mark.parametrize('count', [3, 4, 7])
+@pytest.mark.parametrize('count', [2, 3, 4, 7])
 def test_tensors_per_sample_are_not_taken_for_views(count):
     """mmengine's default collate function leaves a list of (views, 3, H, W), one per video."""
     batch = pseudo_collate(packed(count, 2, 3, 8, 6))

@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmaction.structures import ActionDataSample
 from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
@@ -24,18 +25,21 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
 
     Args:
         inputs: As above, of any type.
-        data_samples: A list with one element per sample shows that ``inputs`` has one tensor per
+        data_samples: A list of the samples shows that a list ``inputs`` has one tensor per
             sample, not per view. Anything but a list is ignored.
 
     Raises:
         ValueError: For every other layout, and for (B, 3, 3, H, W), which is three images or one
             clip of three frames.
     """
-    views = _unstacked(inputs) if isinstance(inputs, Tensor) else inputs
+    if isinstance(inputs, Tensor):
+        views, data_samples = _unstacked(inputs), None
+    else:
+        views = inputs
     if not (isinstance(views, Sequence) and views
             and all(isinstance(view, Tensor) for view in views)):
-        raise InputError('The batch needs stacked views: set '
-                         "train_dataloader.collate_fn=dict(type='default_collate').")
+        raise InputError(f'The batch is a {type(inputs).__name__} without stacked views, which '
+                         "need train_dataloader.collate_fn=dict(type='default_collate').")
     shapes = list(dict.fromkeys(tuple(view.shape) for view in views))
     if len(shapes) > 1:
         raise InputError(f'The views of a batch must have one shape, but theirs are {shapes}: '
@@ -44,11 +48,21 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
         raise InputError(f'A batch must be {_LAYOUTS}, with 3 channels, but it has '
                          f'{len(views)} view(s) of shape {shapes[0]}. Unstacked samples need '
                          "train_dataloader.collate_fn=dict(type='default_collate').")
-    if isinstance(data_samples, (list, tuple)) and len(data_samples) != shapes[0][0]:
-        raise InputError(f'The batch has {len(data_samples)} samples, but its {len(views)} tensors '
-                         f'of shape {shapes[0]} would be views of {shapes[0][0]}: stack them by '
-                         "train_dataloader.collate_fn=dict(type='default_collate').")
+    if _one_per_sample(views, data_samples):
+        raise InputError(f'The batch has {len(data_samples)} samples and {len(views)} tensors of '
+                         f'shape {shapes[0]}, one per sample; views have one row per sample. '
+                         "Set train_dataloader.collate_fn=dict(type='default_collate').")
     return list(views)
+
+
+def _one_per_sample(views: Sequence[Tensor], data_samples: Any) -> bool:
+    if not isinstance(data_samples, (list, tuple)):
+        return False
+    number = len(data_samples)
+    if number != len(views[0]):
+        return True
+    # As many samples as views: PackActionInputs packs one tensor per sample, never a list.
+    return number == len(views) > 1 and isinstance(data_samples[0], ActionDataSample)
 
 
 def _unstacked(inputs: Tensor) -> Sequence[Tensor]:

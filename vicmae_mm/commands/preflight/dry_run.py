@@ -1,6 +1,6 @@
 """A runner that is built and started as for training, up to the first step."""
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.run_tool import user_message
 from vicmae_mm.engine.start import choose_start, pretrained_modules
+from vicmae_mm.models.view_layout import split_views
+from vicmae_mm.utils.errors import InputError
 
 from .batch import batch_sizes, check_batch
 from .disk import check_disk, checkpoint_bytes
@@ -113,10 +115,12 @@ class DryRunner(Runner):
                        last=size if size != loader.batch_size and len(batches) > 1 else 0)
         if not findings.errors:
             self._start()
-        inputs = [batch.get('inputs') for batch in batches.values() if isinstance(batch, dict)]
-        num_views = len(inputs[0]) if inputs and isinstance(inputs[0], list) else 1
-        if batches:
-            check_batch(self, next(iter(batches)), num_views, findings)
+        for size, batch in list(batches.items())[:1]:
+            num_views = 1
+            if isinstance(batch, dict):
+                with suppress(InputError):  # one tensor per sample, stacked by the preprocessor
+                    num_views = len(split_views(batch['inputs'], batch.get('data_samples')))
+            check_batch(self, size, num_views, findings)
         self._check_disk()
 
     def _build_loader(self, split: str) -> DataLoader:

@@ -30,20 +30,19 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
             training: Passed to :meth:`augment`.
 
         Returns:
-            ``inputs`` in float32, one tensor if it is a single view, otherwise a list of views,
-            and ``data_samples``.
+            ``inputs`` in float32 and in the same layout, and ``data_samples``.
 
         Raises:
             ValueError: For another layout.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         # Split twice: what cannot be views is refused before it is copied to the device.
-        single = len(split_views(inputs, samples)) == 1 and isinstance(inputs, Tensor)
+        split_views(inputs, samples)
         views = split_views(self.cast_data(inputs), samples)
         if self._channel_conversion:
             views = [view[:, [2, 1, 0]] for view in views]
         views = [self._normalised(view) for view in self.augment(views, training)]
-        return dict(inputs=views[0] if single else views, data_samples=self.cast_data(samples))
+        return dict(inputs=_as_before(views, inputs), data_samples=self.cast_data(samples))
 
     def augment(self, views: list[Tensor], training: bool) -> list[Tensor]:
         """Augment views on the device: nothing here, for subclasses to override."""
@@ -57,3 +56,10 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
             view = view.float()
         mean, std = (value.view(-1, *(1, ) * (view.ndim - 2)) for value in (self.mean, self.std))
         return torch.sub(view, mean).div_(std)
+
+
+def _as_before(views: list[Tensor], inputs: Any) -> Any:
+    """The views in the layout of ``inputs``."""
+    if not isinstance(inputs, Tensor):
+        return views
+    return views[0] if inputs.ndim == views[0].ndim else torch.stack(views, dim=1)
