@@ -77,6 +77,14 @@ def check_views(model: ViCMAE, views: list[Tensor]) -> None:
                          "are single frames: set it to 'both'.")
 
 
+def masked_output(outputs: tuple[Tensor, ...], backbone: MAEViT) -> tuple[Tensor, Tensor]:
+    """Tokens and restoring indices; a ValueError if a subclass of MAEViT returns anything else."""
+    if len(outputs) != 3 or not isinstance(outputs[0], Tensor):
+        raise InputError(f'{type(backbone).__name__} does not return tokens, mask and restoring '
+                         'indices, as mmpretrain.MAEViT does: choose vicmae_mm.ViCMAEViT.')
+    return outputs[0], outputs[2]
+
+
 def check_targets(model: ViCMAE, targets: Tensor, ids_restore: Tensor) -> None:
     """Raise a ValueError unless the target generator gave the features of each patch."""
     expected = (*ids_restore.shape, model.neck.decoder_pred.out_features)

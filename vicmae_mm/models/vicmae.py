@@ -7,7 +7,12 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vicmae_mm.models.composition import check_composition, check_targets, check_views
+from vicmae_mm.models.composition import (
+    check_composition,
+    check_targets,
+    check_views,
+    masked_output,
+)
 from vicmae_mm.models.masking import rand_rows, take_patches
 from vicmae_mm.models.monitors import global_monitors
 from vicmae_mm.models.pooling import pool_features
@@ -137,10 +142,9 @@ class ViCMAE(BaseSelfSupervisor):
         frames, videos = _stack_pairs(views)
         weight = self.contrast_weight * self.contrast_scale
         losses: dict[str, Tensor] = {}
+        features = self.backbone(frames)
         if isinstance(self.backbone, MAEViT):
-            features, _, ids_restore = self.backbone(frames)
-        else:
-            features = self.backbone(frames)
+            features, ids_restore = masked_output(features, self.backbone)
         if self.with_neck:
             recon = self._reconstruction_loss(features, ids_restore, frames)
             losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach())
