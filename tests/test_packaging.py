@@ -107,6 +107,7 @@ def test_editable_install_serves_configs_and_tools(checkout, tmp_path):
 def check_installed(site: Path, folder: Path) -> None:
     """As installed in ``site``: a config of another project builds on ours, and mim's files."""
     (folder / 'mine.py').write_text("_base_ = 'vicmae_mm::ablations/table5_pool-max.py'\n")
+    (folder / 'top.py').write_text("_base_ = 'vicmae_mm::vicmae_vit-b16_k400.py'\n")
     code = f'''
 import vicmae_mm
 from mmengine.config import Config
@@ -116,6 +117,8 @@ from pathlib import Path
 assert vicmae_mm.__file__.startswith({str(site)!r}), vicmae_mm.__file__
 mine = Config.fromfile({str(folder / 'mine.py')!r})
 assert mine.model.pooling.mode == 'max' and mine.model.backbone.type == 'vicmae_mm.ViCMAEViT'
+assert Config.fromfile({str(folder / 'top.py')!r}).default_scope == 'mmpretrain'
+assert get_config('vicmae_mm::vicmae_vit-b16_k400.py').model.type == 'vicmae_mm.ViCMAE'
 assert get_config('vicmae_mm::ablations/table5_pool-max.py').model.pooling.mode == 'max'
 mim = Path(get_installed_path('vicmae_mm')) / '.mim'
 assert (mim / 'tools/train.py').is_file() and (mim / 'configs/vicmae_vit-b16_k400.py').is_file()

@@ -49,9 +49,17 @@ def package_paths(folder: Path) -> None:
     assert Config.fromfile(config).default_hooks
 
 
-def our_configs(folder: Path) -> None:
+def our_models(folder: Path) -> None:
     from mmengine.config.utils import _get_package_and_cfg_path
-    assert _get_package_and_cfg_path('vicmae_mm::a/b.py') == ('vicmae_mm', 'a/b.py')
+    for name in ('a/b.py', 'b.py'):
+        assert _get_package_and_cfg_path(f'vicmae_mm::{name}') == ('vicmae_mm', name)
+
+
+def our_configs(folder: Path) -> None:
+    from mmengine.config import Config
+    config = folder / 'config.py'
+    config.write_text("_base_ = 'vicmae_mm::vicmae_vit-b16_k400.py'\n")
+    assert '_scope_' not in Config.fromfile(config).model
 
 
 def scope_in_collate(folder: Path) -> None:
@@ -227,8 +235,8 @@ def negative_hue_mmaction(folder: Path) -> None:
 FAULTS: dict[str, Callable[[Path], None]] = {
     fault.__name__: fault
     for fault in (
-        torchvision_without_ops, multimodal_models, mmaction_drn, our_configs, scope_in_collate,
-        hooks_switched_off, batch_of_scale_lr,
+        torchvision_without_ops, multimodal_models, mmaction_drn, our_models, our_configs,
+        scope_in_collate, hooks_switched_off, batch_of_scale_lr,
         checkpoints_hold_getattr, url_unpickles_anything, resume_runs_config_text,
         inferencer_runs_config_text, inferencer_scope, activation_checkpointing,
         processes_on_cpu, ddp_on_cpu, negative_hue_mmcv, negative_hue_mmaction, package_paths)

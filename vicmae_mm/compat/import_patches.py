@@ -1,9 +1,11 @@
 """Patches of faults met when the libraries are imported and configs are read."""
+import errno
 import functools
 import importlib.metadata
 import os
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,12 +98,48 @@ def get_installed_path(package: str) -> str:
 
 
 @hooks.on_import('mmengine.config.utils')
-def _our_configs(utils: Any) -> None:
-    """``'vicmae_mm::dir/file.py'``: mmengine loads configs from a fixed list of packages.
+def _our_models(utils: Any) -> None:
+    """``get_config('vicmae_mm::...')``: mmengine loads configs from a fixed list of packages.
 
-    No report known. Remove when mmengine asks the package instead.
+    It also loads none that is not in a folder. No report known. Remove when mmengine asks the
+    package instead, and loads all of its configs.
     """
     utils.MODULE2PACKAGE.setdefault('vicmae_mm', 'vicmae_mm')
+    stock = utils._get_package_and_cfg_path
+
+    @functools.wraps(stock)
+    def _get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
+        package, _, name = cfg_path.partition('::')
+        at_top = package == 'vicmae_mm' and not {'/', ':'} & {*name}
+        return (package, name) if at_top else stock(cfg_path)
+
+    rebind(stock, _get_package_and_cfg_path)
+
+
+@hooks.on_import('mmengine.config.config')
+def _our_configs(module: Any) -> None:
+    """``_base_ = 'vicmae_mm::file.py'``: mmengine reads no file at the top level of a package.
+
+    It would also look up all types of another package's config in that package's scope, but ours
+    name types of mmengine and mmpretrain, too. As with the path of the file, they are looked up in
+    the config's ``default_scope``. No report known. Remove when mmengine does both.
+    """
+    stock = module.Config._get_cfg_path
+
+    @functools.wraps(stock)
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        package, _, name = cfg_path.partition('::')
+        if package != 'vicmae_mm':
+            return stock(cfg_path, filename)
+        root = Path(__file__).parents[1]
+        # Installed as .mim; a clone that is not installed has them beside the package.
+        folders = [root / '.mim' / 'configs', root.parent / 'configs']
+        for path in (folder / name for folder in folders):
+            if path.is_file():
+                return str(path), None
+        raise FileNotFoundError(errno.ENOENT, f'there is no such config in {folders[0]}', cfg_path)
+
+    module.Config._get_cfg_path = staticmethod(get_cfg_path)
 
 
 @hooks.on_import('mmengine.runner.runner')
