@@ -44,7 +44,7 @@ def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
 
     Raises:
         ValueError: It lacks a part of the state of a training, or has that of another optimizer
-            or of averaged weights; or nothing would change any more.
+            or of averaged weights.
     """
     _check_complete(runner, checkpoint, name)
     before = _curve_settings(checkpoint['meta'].get('cfg'))
@@ -135,7 +135,7 @@ def _describe_batches(batches: dict[str, Any]) -> str:
 
 
 def _check_rest(runner: Runner, checkpoint: dict, name: str) -> None:
-    """Say that nothing is left to train; refuse to train what cannot change."""
+    """Warn if nothing is left to train, or only with the last learning rate."""
     loop: Any = runner.train_loop
     unit, total = (('epoch', loop.max_epochs) if isinstance(loop, EpochBasedTrainLoop) else
                    ('iter', loop.max_iters))
@@ -146,11 +146,9 @@ def _check_rest(runner: Runner, checkpoint: dict, name: str) -> None:
             f'on, raise train_cfg.max_{unit}s, and with it the end of the schedules.')
         return
     schedules = checkpoint.get('param_schedulers') if runner.param_schedulers else None
-    groups = checkpoint['optimizer'].get('param_groups', [])
-    if isinstance(schedules, list) and schedules and groups and all(
-            state['_global_step'] >= state['end'] for state in schedules) and not any(
-            group['lr'] for group in groups):
-        raise InputError(
-            f'The schedules have ended with a learning rate of 0 where {name} was written, so the '
-            f'remaining {unit}s up to {total} would change nothing: extend param_scheduler '
-            '(T_max, end).')
+    if isinstance(schedules, list) and schedules and all(
+            state['_global_step'] >= state['end'] for state in schedules):
+        rate = checkpoint['optimizer']['param_groups'][0]['lr']
+        runner.logger.warning(
+            f'The schedules had ended where {name} was written, so the learning rate stays at '
+            f'{rate:.2g} up to {unit} {total}: extend param_scheduler (T_max, end).')
