@@ -39,6 +39,11 @@ class StepSize:
         """Those of all processes, to be compared with ``auto_scale_lr.base_batch_size``."""
         return self.per_process * self.processes
 
+    @property
+    def simultaneous(self) -> int:
+        """Those of one forward pass over all processes."""
+        return self.batch * self.pairs * self.processes
+
     def __str__(self) -> str:
         """The total and how it comes about."""
         factors = [f'{self.batch:,} per batch', f'{self.processes:,} process(es)']
@@ -58,7 +63,9 @@ def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
     """
     loader: Any = runner.train_dataloader
     # A sampler of batches may have a size, too; DataLoader.batch_size is None then.
-    batch = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
+    # What mmpretrain's vis_scheduler.py passes for a loader has neither.
+    batch = getattr(loader, 'batch_size', None) or getattr(
+        getattr(loader, 'batch_sampler', None), 'batch_size', None)
     if not isinstance(batch, int):
         raise InputError('train_dataloader.batch_sampler makes batches of different sizes, so the '
                          'samples per optimizer step cannot be counted.')

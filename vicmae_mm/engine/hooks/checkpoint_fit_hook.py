@@ -11,12 +11,15 @@ from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
+_HEADS = ('head.', 'cls_head.')
+
 
 @HOOKS.register_module()
 class CheckpointFitHook(Hook):
     """Stop where mmengine would warn and continue with random weights.
 
-    To resume or test, the checkpoint must match the model exactly, and to resume also the
+    To resume or test, the checkpoint must match the model exactly (but for a head that the model
+    to test lacks, as in mmaction2's feature extraction), and to resume also the
     optimizer; settings that have changed since it was written take effect, and are named (see
     :func:`adopt_settings`). For training, ``load_from`` may provide only a part of the model, such
     as an encoder, but at least one parameter.
@@ -37,7 +40,8 @@ class CheckpointFitHook(Hook):
         elif current_task(runner) in ('val', 'test'):
             try:
                 # Really loaded, not only compared: load hooks may resize position tables.
-                model.load_state_dict(found)
+                model.load_state_dict({key: value for key, value in found.items()
+                                       if key in expected or not key.startswith(_HEADS)})
             except RuntimeError as error:
                 check_fit(found, expected, runner._load_from, config)
                 raise InputError(f'{runner._load_from}: {error}') from None

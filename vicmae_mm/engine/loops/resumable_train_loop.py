@@ -54,7 +54,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """Run one epoch, or the rest of it."""
-        first = self._resume_epoch()
+        # mmpretrain's vis_scheduler.py passes a list of numbers for a loader.
+        first = self._resume_epoch() if hasattr(self.dataloader, 'batch_sampler') else 0
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         # Counted from the start of the epoch: hooks find its end and their intervals by batch_idx.
