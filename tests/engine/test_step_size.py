@@ -113,4 +113,5 @@ def test_what_cannot_be_counted_is_not_scaled():
 
 
 def test_the_product():
-    assert StepSize(8, 2, 4, 16, 'pairs').total == 1024
+    size = StepSize(8, 2, 4, 16, 'pairs')
+    assert (size.per_process, size.simultaneous, size.total) == (256, 64, 1024)

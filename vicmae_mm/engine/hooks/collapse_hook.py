@@ -1,10 +1,11 @@
 """Detecting collapsed embeddings while the run can still be corrected."""
 from typing import Any
 
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from vicmae_mm.engine.step_size import step_size
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
@@ -41,7 +42,8 @@ class CollapseHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check that batches are large enough to detect a collapse."""
         size = runner.train_dataloader.batch_size  # None with a batch_sampler
-        enough = size is None or size * get_world_size() >= _MIN_BATCH
+        enough = size is None or step_size(
+            runner, runner.optim_wrapper).simultaneous >= _MIN_BATCH
         self._watching = is_main_process() and enough
         if not enough:
             runner.logger.info(f'With fewer than {_MIN_BATCH} pairs per step, collapsed '
