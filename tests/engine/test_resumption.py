@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
@@ -98,6 +98,13 @@ def train(work_dir: Path, changes: dict | None = None, stop: Any = None,
     with patch.object(runner.logger, 'warning', lines.append):
         runner.train()
     return steps.seen, ' '.join(line for line in lines if 'was written' in line)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def plain_texts():
+    """Config texts without yapf's layout, which would take most of the time."""
+    with patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True)):
+        yield
 
 
 @pytest.fixture(scope='module')

@@ -27,18 +27,20 @@ def _value(node: ast.expr) -> Any:
         return node.value
     if isinstance(node, ast.List | ast.Tuple):
         return [_value(item) for item in node.elts]
+    pairs: list[tuple[ast.expr | None, ast.expr]]
     if isinstance(node, ast.Dict):
         pairs = list(zip(node.keys, node.values, strict=True))
-    elif isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
-        pairs = [(ast.Constant(word.arg) if word.arg else None, word.value)
-                 for word in node.keywords]
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
+        # dict({'.cls_token': ...}, name=...), for keys that are no names
+        pairs = [(None, item) for item in node.args] + [
+            (ast.Constant(word.arg) if word.arg else None, word.value) for word in node.keywords]
     else:
-        return ast.unparse(node)
+        return ast.unparse(node)  # -1 too: as a text, it can be compared just as well
     result: dict[str, Any] = {}
     for key, item in pairs:
-        if key is None:  # **{...}, for names with dots
+        if key is None:
             inner = _value(item)
-            result.update(inner if isinstance(inner, dict) else {})
+            result.update(inner if isinstance(inner, dict) else {'': inner})
         else:
             result[str(_value(key))] = _value(item)
     return result
