@@ -1,14 +1,18 @@
 """The encoder of a checkpoint: its network, its weights, its normalisation."""
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmpretrain import FeatureExtractor
 from mmpretrain.models import VisionTransformer
+from PIL import Image
 
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR, save_run
-from vicmae_mm.apis import load_backbone
+from vicmae_mm.apis import extract_features, load_backbone
 from vicmae_mm.checkpoints.conversion import convert
 from vicmae_mm.checkpoints.weight_files import read_weights, write_weights
 from vicmae_mm.models import VideoViT
@@ -85,6 +89,25 @@ def test_what_the_head_of_a_fine_tuned_classifier_sees(tmp_path, images, backbon
     assert torch.equal(features, expected) and features.shape == (2, WIDTH)
 
 
+@pytest.mark.parametrize('to_rgb', [False, True])
+def test_order_of_channels_is_that_of_training(tmp_path, to_rgb):
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 37, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    steps = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=IMG_SIZE),
+             dict(type='PackInputs')]
+    model = image_classifier()
+    model['data_preprocessor']['to_rgb'] = to_rgb
+    checkpoint, _ = save_classifier(tmp_path, model)
+    loader = dict(dataset=dict(type='CustomDataset', pipeline=steps))
+    config = Config(dict(default_scope='mmpretrain', model=model, train_dataloader=loader,
+                         test_dataloader=loader))
+    config.dump(tmp_path / 'config.py')
+    theirs = FeatureExtractor(str(tmp_path / 'config.py'), pretrained=str(checkpoint))
+    expected = theirs(str(tmp_path / 'a.png'))[0][-1].flatten()
+    ours = extract_features(checkpoint, tmp_path / 'a.png').features[0]
+    torch.testing.assert_close(ours, expected)
+
+
 def test_resnet_of_its_config(tmp_path, images):
     model = dict(
         type='mmaction.Recognizer2D',
@@ -115,6 +138,12 @@ def test_standard_vit_is_inferred_from_its_tensors(tmp_path, images, arch, heads
     inputs = (images - encoder.mean.view(3, 1, 1)) / encoder.std.view(3, 1, 1)
     backbone.eval()
     assert torch.equal(encoder(images), backbone(inputs)[-1])
+
+
+def test_two_kinds_of_vit_s_are_not_guessed_between(tmp_path):
+    checkpoint = save(tmp_path / 'a.pth', VisionTransformer('deit-s', **SIZES))
+    with pytest.raises(ValueError, match=r'has 6 .* or 12 \(MoCo v3\) attention heads'):
+        load_backbone(checkpoint)
 
 
 def test_heads_of_another_width_are_not_guessed(tmp_path):
@@ -184,6 +213,23 @@ def test_image_is_a_still_clip(tmp_path, images):
     encoder = load_backbone(save(tmp_path / 'a.pth', backbone))
     clip = images[:, :, None].repeat(1, 1, encoder.num_frames, 1, 1)
     assert torch.equal(encoder(images), encoder(clip))
+
+
+@pytest.mark.parametrize('prefix', ['_orig_mod.', 'teacher.backbone.', 'backbone.'])
+def test_weights_under_a_prefix(tmp_path, images, prefix):
+    checkpoint = save(tmp_path / 'a.pth', VisionTransformer('deit-t', **SIZES), 'timm')
+    weights = {prefix + key: value for key, value in torch.load(checkpoint).items()}
+    torch.save(dict(state_dict=weights, epoch=1), tmp_path / 'b.pth')
+    assert torch.equal(load_backbone(tmp_path / 'b.pth')(images), load_backbone(checkpoint)(images))
+
+
+def test_an_assumed_normalisation_is_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(sys.modules['vicmae_mm.apis.load_backbone'], 'print_log',
+                        lambda message, *_: said.append(message))
+    load_backbone(save(tmp_path / 'a.pth', VisionTransformer('deit-t', **SIZES), 'timm'))
+    (message, ) = said
+    assert ' does not say how its images were normalised: a mean and deviation of 0.5' in message
 
 
 def test_safetensors(tmp_path, images):

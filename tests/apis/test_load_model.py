@@ -56,6 +56,14 @@ def test_normalisation_of_the_config(tmp_path, checkpoint):
     assert mean.flatten().tolist() == pytest.approx(PREPROCESSOR['mean'])
 
 
+def test_pictures_of_a_bgr_network_are_refused(tmp_path, checkpoint):
+    loader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))
+    cfg = Config(dict(model=tiny_config(), data_preprocessor=PREPROCESSOR, train_dataloader=loader))
+    cfg.dump(tmp_path / 'tiny.py')
+    with pytest.raises(ValueError, match=r'tiny\.py trains on BGR images'):
+        load_model(checkpoint)
+
+
 def test_config_named_by_hand(tmp_path, checkpoint):
     config = dump_config(tmp_path / 'elsewhere')
     (tmp_path / 'tiny.py').unlink()

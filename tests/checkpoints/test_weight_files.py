@@ -70,6 +70,30 @@ def test_prefix_of_a_parallel_wrapper_goes(tmp_path):
     assert_same(read_weights(tmp_path / 'a.pth'), STATE)
 
 
+@pytest.mark.parametrize('prefix', ['_orig_mod.', 'module._orig_mod.', '_orig_mod.module.',
+                                    '_fsdp_wrapped_module.'])
+def test_what_compiling_adds_to_names_goes(prefix, tmp_path):
+    torch.save({prefix + key: value for key, value in STATE.items()}, tmp_path / 'a.pth')
+    assert_same(read_weights(tmp_path / 'a.pth'), STATE)
+
+
+def test_compiled_parts(tmp_path):
+    torch.save({'backbone._orig_mod.a': torch.ones(2), 'head.b': torch.ones(1)}, tmp_path / 'a.pth')
+    assert list(read_weights(tmp_path / 'a.pth')) == ['backbone.a', 'head.b']
+    torch.save({'_orig_mod.a': torch.ones(2), 'a': torch.ones(1)}, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='with and without the prefix of a compiled module'):
+        read_weights(tmp_path / 'a.pth')
+
+
+def test_several_state_dicts_keep_their_names(tmp_path):
+    torch.save(dict(student=STATE, teacher={'x': torch.ones(1)}, epoch=3,
+                    optimizer=dict(state={0: dict(step=torch.ones(1))})), tmp_path / 'a.pth')
+    weights, extras = read_weights_and_extras(tmp_path / 'a.pth')
+    assert_same(weights, {f'student.{key}': value for key, value in STATE.items()}
+                | {'teacher.x': torch.ones(1)})
+    assert extras == ['epoch', 'optimizer']
+
+
 def test_options_of_a_run_are_named_and_not_read(tmp_path):
     options = argparse.Namespace(lr=1e-3, output_dir='x', betas=(0.9, 0.95), resume=None)
     torch.save(dict(model=dict(STATE, version=2), args=options, epoch=3, scaler=dict(scale=1.)),

@@ -5,7 +5,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from tests.helpers.videos import read_frame_number
+from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets import SampleIndex, VideoPairDataset
 
 from .helpers import GOOD, PACK, READ, build, write_list
@@ -86,3 +86,14 @@ def test_real_clips(real_data):
         first, second = dataset[SampleIndex(index, 0, 0)]['inputs']
         assert first.shape == second.shape == (3, 32, 32)
         assert not torch.equal(first, second)
+
+
+def test_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    make_video(tmp_path / 'a.mp4')
+    (tmp_path / 'list.txt').write_text('a.mp4 0\n')
+    for settings in (dict(data_prefix=dict(video='~')),
+                     dict(ann_file='~/list.txt', data_prefix=dict(video='~')),
+                     dict(ann_file='list.txt', data_root='~')):
+        dataset = VideoPairDataset(**settings)
+        assert dataset.get_data_info(0)['filename'] == str(tmp_path / 'a.mp4')

@@ -179,3 +179,19 @@ def test_a_tensor_may_not_be_there_twice(vicmae):
     theirs['vit.embeddings.cls_token'] = theirs['embeddings.cls_token']
     with pytest.raises(ValueError, match=r'vit\.embeddings\.cls_token occurs twice'):
         convert(theirs)
+
+
+def test_a_network_under_a_prefix(vicmae):
+    timm = convert(vicmae, target='timm', encoder_only=True)
+    both = {f'{name}.backbone.{key}': value for name in ('student', 'teacher')
+            for key, value in timm.items()}
+    with pytest.raises(ValueError, match='It contains 2 networks'):
+        convert(both)
+    result = convert_with_report(both, drop=['student.'])
+    assert_same(result.state, convert(timm))
+    assert result.source == 'timm' and len(result.left_out) == len(timm)
+    wrapped = {f'model.{key}': value for key, value in timm.items()} | {'loss.scale': torch.ones(1)}
+    with pytest.raises(ValueError, match=r'has no place for 1 of the tensors: loss\.scale'):
+        convert(wrapped)
+    assert_same(convert(wrapped, encoder_only=True), convert(timm))
+    assert_same(convert(wrapped, 'timm', encoder_only=True), convert(timm))

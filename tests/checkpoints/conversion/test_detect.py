@@ -4,7 +4,12 @@ import torchvision
 from mmpretrain.models import ResNet, SwinTransformer, VisionTransformer
 
 from tests.helpers.models import TINY_ARCH, tiny_vicmae
-from vicmae_mm.checkpoints.conversion.detect import describe_family
+from vicmae_mm.checkpoints.conversion.detect import (
+    choose_network,
+    describe_family,
+    describe_traits,
+    needs_conversion,
+)
 
 OFFICIAL = ('cls_token', 'blocks.0.norm1.weight', 'blocks.0.attn.qkv.weight')
 HF_VIT = ('vit.embeddings.cls_token', 'vit.embeddings.patch_embeddings.projection.weight',
@@ -49,3 +54,57 @@ def test_family_of_a_video_network():
     from mmaction.models import VisionTransformer as VideoTransformer
     model = VideoTransformer(img_size=32, embed_dims=32, depth=1, num_heads=2, num_frames=2)
     assert describe_family(prefixed(model)) == 'a video Vision Transformer of mmaction2'
+
+
+@pytest.mark.parametrize('prefix', [
+    '', 'module.', '_orig_mod.', 'module._orig_mod.', 'model.', 'backbone.', 'encoder.',
+    'teacher.backbone.', 'student.module.backbone.', 'base_encoder.', 'module.momentum_encoder.',
+    'model_ema.', 'encoder_q.', 'target_encoder.', 'visual.trunk.'])
+def test_prefixes(prefix):
+    keys = [prefix + key for key in OFFICIAL]
+    assert choose_network([*keys, 'head.weight']) == (prefix, 'timm')
+    assert describe_family(keys) == 'a Vision Transformer of timm' + (
+        f' under {prefix!r}' if prefix else '')
+    assert needs_conversion(keys)
+
+
+def test_ours_under_a_prefix():
+    keys = prefixed(VisionTransformer(TINY_ARCH, img_size=32))
+    assert not needs_conversion(keys)
+    assert choose_network(keys) == ('', 'vicmae_mm')
+    wrapped = [f'model.{key}' for key in keys]
+    assert choose_network(wrapped) == ('model.', 'vicmae_mm') and needs_conversion(wrapped)
+    assert not needs_conversion(prefixed(ResNet(18)))
+
+
+def test_several_networks_are_not_chosen_between():
+    keys = [f'{name}.{key}' for name in ('teacher', 'student') for key in OFFICIAL]
+    with pytest.raises(ValueError, match=r"It contains 2 networks: .* under 'teacher\.' and .* "
+                                         r"under 'student\.'\. Choose one: .*--drop"):
+        choose_network(keys)
+
+
+@pytest.mark.parametrize('keys, words', [
+    (['blocks.0.ls1.gamma'], 'layer scale'), (['encoder.layer.0.layer_scale1.lambda1'],
+                                              'layer scale'),
+    (['reg_token'], 'register tokens'), (['embeddings.register_tokens'], 'register tokens'),
+    (['dist_token'], 'a distillation token'), (['norm_pre.weight'], 'a norm before the layers'),
+    (['blocks.0.attn.rel_pos_h'], 'relative positions'), (['blocks.0.attn.q_norm.weight'],
+                                                          'norms of queries and keys'),
+    (['blocks.0.attn.qkv.lora_A'], 'LoRA adapters'), (['blocks.0.mlp.w12.weight'], 'gated'),
+])
+def test_traits(keys, words):
+    assert words in describe_traits(keys)
+    assert describe_traits(OFFICIAL) == ''
+
+
+@pytest.mark.parametrize('key, words', [
+    ('stages.0.blocks.0.conv_dw.weight', 'a ConvNeXt'),
+    ('backbone.stages.0.0.depthwise_conv.weight', 'a ConvNeXt'),
+    ('visual.transformer.resblocks.0.ln_1.weight', 'a CLIP'),
+    ('vision_model.encoder.layers.0.layer_norm1.weight', 'a CLIP'),
+    ('blocks.0.attn.relative_position_bias_table', 'a BEiT'),
+    ('encoder_q.layer1.0.conv1.weight', 'a ResNet'),
+])
+def test_other_networks(key, words):
+    assert describe_family([key]) == words

@@ -1,0 +1,144 @@
+"""What the JSON files of the Hub say is believed."""
+import json
+
+import pytest
+import torch
+
+from tests.checkpoints.conversion.helpers import randomise
+from vicmae_mm.apis import extract_features, load_backbone
+from vicmae_mm.commands.transfer.cached_features import checkpoint_key
+
+transformers = pytest.importorskip('transformers')
+SIZES = dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+             image_size=32, patch_size=16)
+MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]
+PREPROCESSOR = dict(do_normalize=True, do_rescale=True, rescale_factor=1 / 255, image_mean=MEAN,
+                    image_std=STD)
+
+
+def save(folder, preprocessor=PREPROCESSOR, **settings):
+    """A network in the folder format of the Hub; returns it."""
+    net = randomise(transformers.ViTModel(transformers.ViTConfig(**{**SIZES, **settings})))
+    net.save_pretrained(folder)
+    if preprocessor:
+        (folder / 'preprocessor_config.json').write_text(json.dumps(preprocessor))
+    return net.eval()
+
+
+def images(size=32):
+    return torch.randint(256, (2, 3, size, size)).float()
+
+
+def normalised(pixels, mean=MEAN, std=STD):
+    return (pixels / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('settings', [
+    dict(), dict(num_attention_heads=12), dict(layer_norm_eps=0.1), dict(hidden_act='gelu_new'),
+    dict(hidden_act='relu'), dict(patch_size=14, image_size=28),
+    dict(hidden_size=384, num_hidden_layers=12, num_attention_heads=12, patch_size=32),
+], ids=['plain', 'heads', 'eps', 'tanh', 'relu', 'patch 14', 'moco v3'])
+def test_tokens_are_the_networks_own(tmp_path, settings):
+    net = save(tmp_path, **settings)
+    encoder = load_backbone(tmp_path)
+    pixels = images(encoder.image_size)
+    torch.testing.assert_close(
+        encoder(pixels), net(normalised(pixels)).last_hidden_state, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('preprocessor, mean, std', [
+    (dict(do_normalize=False), [0.] * 3, [1.] * 3),
+    (dict(do_rescale=False, image_mean=[1, 2, 3], image_std=[4, 5, 6]),
+     [1 / 255, 2 / 255, 3 / 255], [4 / 255, 5 / 255, 6 / 255]),
+    (dict(image_mean=MEAN, image_std=STD, rescale_factor=1 / 127.5),
+     [value / 2 for value in MEAN], [value / 2 for value in STD]),
+])
+def test_preprocessing(tmp_path, preprocessor, mean, std):
+    net = save(tmp_path, preprocessor)
+    pixels = images()
+    torch.testing.assert_close(load_backbone(tmp_path)(pixels),
+                               net(normalised(pixels, mean, std)).last_hidden_state)
+
+
+@torch.no_grad()
+def test_clips(tmp_path):
+    net = randomise(transformers.VideoMAEModel(transformers.VideoMAEConfig(
+        **SIZES, num_frames=8, use_mean_pooling=False))).eval()
+    net.save_pretrained(tmp_path)
+    (tmp_path / 'preprocessor_config.json').write_text(json.dumps(PREPROCESSOR))
+    encoder = load_backbone(tmp_path)
+    assert encoder.num_frames == 8 and encoder.image_size == 32
+    clip = torch.randint(256, (1, 8, 3, 32, 32)).float()
+    torch.testing.assert_close(encoder(clip.transpose(1, 2)),
+                               net(normalised(clip)).last_hidden_state)
+
+
+@torch.no_grad()
+def test_timm(tmp_path):
+    timm = pytest.importorskip('timm')
+    net = randomise(timm.create_model('vit_small_patch16_224', img_size=32, num_classes=0))
+    torch.save(net.state_dict(), tmp_path / 'pytorch_model.bin')
+    (tmp_path / 'config.json').write_text(json.dumps(dict(
+        architecture='vit_small_patch16_224',
+        pretrained_cfg=dict(mean=MEAN, std=STD, input_size=[3, 32, 32]))))
+    pixels = images()
+    torch.testing.assert_close(load_backbone(tmp_path)(pixels),
+                               net.eval().forward_features(normalised(pixels)))
+
+
+def test_heads_of_a_vit_s_are_asked_for(tmp_path):
+    save(tmp_path, hidden_size=384, num_hidden_layers=12, num_attention_heads=12,
+         intermediate_size=1536)
+    (tmp_path / 'config.json').unlink()
+    message = r'384 wide and 12 deep has 6 .* or 12 \(MoCo v3\) .*"num_attention_heads"'
+    with pytest.raises(ValueError, match=message):
+        load_backbone(tmp_path)
+    for heads in (6, 12):
+        (tmp_path / 'config.json').write_text(json.dumps(dict(num_attention_heads=heads)))
+        assert load_backbone(tmp_path).backbone.layers[0].attn.num_heads == heads
+
+
+@pytest.mark.parametrize('content, message', [
+    ('{', 'cannot be read'), ('[]', 'should be a JSON object, not a list'),
+    (dict(num_attention_heads=5), 'num_attention_heads=5, but the tensors next to it are 48 wide'),
+    (dict(num_attention_heads='4'), 'belongs to another network'),
+    (dict(model_type='vit', hidden_size=96), 'hidden_size=96 and .* are 48 wide'),
+    (dict(model_type='vit', hidden_act='quick_gelu'), "'quick_gelu', is not supported"),
+    (dict(model_type='vit', num_attention_heads=4, layer_norm_eps='__import__("os")'),
+     'a value in it is wrong'),
+    (dict(model_type='vit', num_attention_heads=4, image_size=64),
+     'says that images have 64 x 64 px, but its position table is for 4 patches'),
+    (dict(model_type='vit', num_attention_heads=4, image_size=[16, 64]),
+     'built for images of 16 x 64 px'),
+])
+def test_wrong_values_are_refused(tmp_path, content, message):
+    save(tmp_path)
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / 'config.json').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_backbone(tmp_path)
+
+
+def test_a_config_of_something_else_is_passed_over(tmp_path):
+    save(tmp_path, hidden_size=192, num_hidden_layers=12, num_attention_heads=3,
+         intermediate_size=768)
+    (tmp_path / 'config.json').write_text('{"image_size": 7, "name": "my app"}')
+    assert load_backbone(tmp_path).image_size == 32
+
+
+def test_cached_features_depend_on_it(tmp_path):
+    save(tmp_path)
+    before = checkpoint_key(tmp_path)
+    (tmp_path / 'preprocessor_config.json').write_text(json.dumps(dict(do_normalize=False)))
+    assert checkpoint_key(tmp_path) != before
+
+
+def test_features_of_a_folder_in_the_home_folder(tmp_path, monkeypatch):
+    from PIL import Image
+    monkeypatch.setenv('HOME', str(tmp_path))
+    save(tmp_path / 'net')
+    Image.new('RGB', (40, 40)).save(tmp_path / 'a.png')
+    features, names = extract_features('~/net', '~/a.png')
+    assert features.shape == (1, 48) and names == [str(tmp_path / 'a.png')]

@@ -1,0 +1,128 @@
+"""Features are the network's own: extra tokens, other layouts, channels, sizes."""
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from vicmae_mm.models import Encoder
+from vicmae_mm.registry import MODELS
+
+MEAN, STD = [1., 2., 3.], [4., 5., 6.]
+SIZES = dict(img_size=32, patch_size=16)
+ARCH = dict(embed_dims=24, num_layers=1, num_heads=2, feedforward_channels=32)
+
+
+def build(**cfg):
+    init_default_scope('mmpretrain')
+    net = MODELS.build(cfg)
+    for value in net.parameters():
+        nn.init.normal_(value, std=0.1)
+    net.eval()  # returns None for mmpretrain's backbones
+    return net
+
+
+def images(size=32):
+    return torch.randint(256, (2, 3, size, size)).float()
+
+
+def normalised(pixels):
+    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+@torch.no_grad()
+def check(net, expected, size=32, level='avg'):
+    pixels = images(size)
+    features = Encoder(net, MEAN, STD)(pixels, level)
+    torch.testing.assert_close(features, expected(normalised(pixels)))
+
+
+def test_distillation_token_is_no_patch():
+    net = build(type='DistilledVisionTransformer', arch=ARCH, out_type='raw', **SIZES)
+    check(net, lambda x: net(x)[-1][:, 2:].mean(1))
+    check(net, lambda x: net(x)[-1][:, 0], level='cls')
+
+
+def test_tokens_with_the_channels_second():
+    net = build(type='MlpMixer', arch=dict(
+        embed_dims=24, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=16), **SIZES)
+    assert net(images())[-1].shape == (2, 24, 4)
+    check(net, lambda x: net(x)[-1].mean(2))
+    check(net, lambda x: net(x)[-1].transpose(1, 2), level='tokens')
+
+
+def test_square_tokens_of_an_unknown_network_are_refused():
+    net = build(type='MlpMixer', arch=dict(
+        embed_dims=4, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=16), **SIZES)
+    with pytest.raises(ValueError, match=r'shape \(2, 4, 4\): it cannot be told which axis'):
+        Encoder(net)(images(), 'avg')
+
+
+def test_map_of_a_vision_transformer_has_no_class_token():
+    net = build(type='VisionTransformer', arch=ARCH, out_type='featmap', **SIZES)
+    check(net, lambda x: net(x)[-1].mean((2, 3)))
+    with pytest.raises(ValueError, match="has no features of level 'cls'"):
+        Encoder(net)(images(), 'cls')
+
+
+def timm_backbone(name, **settings):
+    pytest.importorskip('timm')
+    return build(type='TIMMBackbone', model_name=name, **settings)
+
+
+@pytest.mark.parametrize('registers', [0, 3])
+def test_registers_are_no_patches(registers):
+    net = timm_backbone('vit_tiny_patch16_224', img_size=32, depth=1, reg_tokens=registers)
+    check(net, lambda x: net.timm_model.forward_features(x)[:, 1 + registers:].mean(1))
+    assert Encoder(net).image_size == 32
+
+
+def test_map_with_the_channels_last():
+    net = timm_backbone('swin_tiny_patch4_window7_224', img_size=64, window_size=2,
+                        depths=(1, 1), num_heads=(1, 1), embed_dim=8)
+    assert net(images(64))[-1].shape == (2, 8, 8, 16)
+    check(net, lambda x: net(x)[-1].mean((1, 2)), size=64)
+
+
+class Registers(nn.Module):
+    """Tokens with registers of which nothing says how many there are."""
+
+    embed_dims = 8
+
+    def __init__(self):
+        super().__init__()
+        self.register_tokens = nn.Parameter(torch.zeros(1, 4, 8))
+
+    def forward(self, x):
+        return torch.cat((self.register_tokens.expand(len(x), -1, -1), x.new_ones(2, 5, 8)), 1)
+
+
+def test_extra_tokens_without_a_number_are_refused():
+    with pytest.raises(ValueError, match='it has register_tokens, and no num_extra_tokens'):
+        Encoder(Registers())(images(), 'avg')
+
+
+@pytest.mark.parametrize('cfg, message', [
+    (dict(type='VisionTransformer', arch=ARCH, img_size=(32, 64)),
+     'built for images of 32 x 64 px: only square images'),
+    (dict(type='LeNet5'), 'built for images of 1 channel'),
+])
+def test_other_images_are_refused(cfg, message):
+    with pytest.raises(ValueError, match=message):
+        Encoder(build(**cfg))
+
+
+def test_resolutions_that_belong_together_are_refused():
+    with pytest.raises(ValueError, match='The HRNet returns 4 outputs'):
+        Encoder(build(type='HRNet', arch='w18'))(images(), 'avg')
+
+
+def test_masked_networks_hide_nothing():
+    net = build(type='MaskFeatViT', arch=ARCH, **SIZES)
+    check(net, lambda x: net(x, mask=None)[-1][:, 1:].mean(1))
+
+
+def test_a_network_of_bgr_images_gets_bgr():
+    net = build(type='VisionTransformer', arch=ARCH, out_type='raw', **SIZES)
+    pixels = images()
+    torch.testing.assert_close(Encoder(net, MEAN, STD, bgr=True)(pixels),
+                               Encoder(net, MEAN, STD)(pixels.flip(1)))
