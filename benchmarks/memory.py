@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepSpaces
+from vicmae_mm.commands.options import KeepText, merge_settings
 from vicmae_mm.utils.errors import InputError
 
 from .options import add_config, add_number, read_config, select_device
@@ -28,7 +28,7 @@ PLAIN = 'the config'
 BATCH = {'cuda': 128, 'cpu': 4}
 
 
-class _Variant(KeepSpaces):
+class _Variant(KeepText):
     """Collects ``NAME KEY=VALUE ...`` as ``{NAME: {KEY: VALUE}}``."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {PLAIN: {}, **(args.variant or _usual_settings(cfg))}
     variants = {name: Config(cfg.to_dict()) for name in settings}
     for name, variant in variants.items():
-        variant.merge_from_dict(settings[name])
+        merge_settings(variant, settings[name])
     print_machine('mmengine', 'mmpretrain')
     costs: Mapping[str, StepCost | None] = dict.fromkeys(variants, StepCost(np.empty(0), None))
     if args.steps:

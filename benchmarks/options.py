@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepSpaces, add_device
+from vicmae_mm.commands.options import KeepText, add_device, merge_settings
 from vicmae_mm.utils.errors import InputError
 
 from .timing import CLOCKS
@@ -14,7 +14,7 @@ from .timing import CLOCKS
 def add_config(parser: argparse.ArgumentParser, clock: bool = False) -> None:
     """Add ``config``, ``--cfg-options``, ``--device`` and, with ``clock``, ``--clock``."""
     parser.add_argument('config', help='path of a config')
-    parser.add_argument('--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
                         help='settings to replace in the config')
     add_device(parser)
     if clock:
@@ -26,7 +26,7 @@ def add_config(parser: argparse.ArgumentParser, clock: bool = False) -> None:
 def read_config(args: argparse.Namespace) -> Config:
     """Read the config with the settings of the command line."""
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_settings(cfg, args.cfg_options)
     return cfg
 
 

@@ -10,7 +10,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from vicmae_mm.commands.options import KeepSpaces
+from vicmae_mm.commands.options import KeepText
 from vicmae_mm.commands.quickstart.clips import render_clips
 from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
 from vicmae_mm.commands.quickstart.measuring import draw_images, majority_share, measure
@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--clips', default=1000, type=int, help='clips to render (default: %(default)s)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
         help='settings to replace in both configs, e.g. train_dataloader.num_workers=2')
     return parser.parse_args()
 

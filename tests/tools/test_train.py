@@ -21,7 +21,7 @@ from tests.conftest import REPO
 from tests.helpers.tiny_configs import write_mae, write_recognizer
 from tests.helpers.videos import make_video
 from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
-from vicmae_mm.commands.options import KeepSpaces, add_run_options
+from vicmae_mm.commands.options import KeepText, add_run_options, merge_settings
 from vicmae_mm.commands.run_tool import own_message, run_tool, user_message
 from vicmae_mm.datasets import TooManyBadVideosError
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
@@ -57,6 +57,20 @@ def merged(tool):
         return cfg
 
     return merge
+
+
+def test_home_folder_is_expanded_in_every_path(merged, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    cfg = merged('train.py', CONFIG, '--work-dir', '~/run', '--cfg-options',
+                 'train_dataloader.dataset.data_prefix.video=~/videos',
+                 'train_dataloader.dataset.ann_file=~/list.txt',
+                 'train_dataloader.dataset.pipeline.0.index_dir=~/index',
+                 'model.backbone.init_cfg.checkpoint=~/a.safetensors')
+    dataset = cfg.train_dataloader.dataset
+    found = [cfg.work_dir, dataset.data_prefix.video, dataset.ann_file,
+             dataset.pipeline[0].index_dir, cfg.model.backbone.init_cfg.checkpoint]
+    names = ['run', 'videos', 'list.txt', 'index', 'a.safetensors']
+    assert found == [str(tmp_path / name) for name in names]
 
 
 # --- Runs ---------------------------------------------------------------------------------
@@ -316,7 +330,7 @@ def test_an_argument_refused_by_a_parent_class_is_an_error_in_the_config(is_pare
 
 @pytest.mark.parametrize('bug', [
     lambda: torch.zeros(2).view(3), lambda: {}['x'], lambda: int('x'), lambda: None.x,
-    lambda: KeepSpaces._parse_iterable(None)])
+    lambda: KeepText._parse_iterable(None)])
 def test_bugs_keep_their_traceback(bug):
     with pytest.raises(Exception) as direct:
         bug()
@@ -350,7 +364,9 @@ def test_ctrl_c_is_quiet():
 def options(*words: str) -> dict:
     parser = argparse.ArgumentParser()
     add_run_options(parser)
-    return parser.parse_args(['--cfg-options', *words]).cfg_options
+    cfg = Config()
+    merge_settings(cfg, parser.parse_args(['--cfg-options', *words]).cfg_options)
+    return cfg.to_dict()
 
 
 def test_a_missing_decoder_is_named(tool, tmp_path, monkeypatch):

@@ -1,6 +1,10 @@
 """Command-line options that several tools share."""
 import argparse
+import ast
 import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +13,84 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
 from vicmae_mm.checkpoints.safety import trust
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.home_folder import expand_home
 
 from .launcher import detect_launcher
 
+# Settings with a path, or another name that the user makes up.
+_PATH = re.compile(r'(dir|root|file|path|prefix|checkpoint|from|name)$')
+_NO_NUMBER = re.compile(r'[+-]?0\d|.*_')
 
-class KeepSpaces(DictAction):
-    """mmengine's action, but a value that is not a list keeps its spaces, which paths may have."""
-
-    @staticmethod
-    def _parse_iterable(val: str) -> Any:
-        bare = val.strip('\'"')
-        if ',' in bare or bare[:1] in ('(', '['):
-            return DictAction._parse_iterable(val)
-        return DictAction._parse_int_float_bool(bare)
+class KeepText(DictAction):
+    """Collects KEY=VALUE as text: what a value means depends on the config (merge_settings)."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Any, option_string: str | None = None) -> None:
         """Add settings; exit with the usage if one has no "="."""
+        settings = {}
         for value in values or []:
-            if '=' not in value:
+            key, equals, settings[key] = value.partition('=')
+            if not (key and equals):
                 parser.error(f'{option_string} takes KEY=VALUE, not {value!r}')
-        super().__call__(parser, namespace, values, option_string)
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest, None) or {}), **settings})
+
+
+def merge_settings(cfg: Config, settings: Mapping[str, Any] | None) -> None:
+    """Write settings into a config; texts mean what :func:`parse_setting` says.
+
+    Raises:
+        ValueError: A setting is inside of something that has no settings.
+    """
+    values = dict(settings or {})
+    for key, value in values.items():
+        if isinstance(value, str):
+            values[key] = parse_setting(value, _present(cfg, key), key)
+    try:
+        cfg.merge_from_dict(values)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f'--cfg-options {" ".join(values)}: the config has no place for one of '
+                         f'these settings: {error}') from error
+
+
+def parse_setting(text: str, present: Any, key: str = '') -> Any:
+    """The value that a text on the command line stands for.
+
+    Where the config has a text, or the name is that of a path, it is a text: a path may look like a
+    number or a list. Elsewhere it is a number, ``True``, ``None``, a list (``a,b`` or in brackets)
+    or else a text, and always a text in quotes of its own.
+
+    Args:
+        text: Without the quotes that the shell removes.
+        present: The value in the config; None if it has none.
+        key: Name of the setting.
+    """
+    quoted = len(text) > 1 and text[0] in '\'"' and text[-1] == text[0]
+    bare = text[1:-1] if quoted else text
+    is_list = (bare[:1] + bare[-1:]) in ('[]', '()')
+    is_text = isinstance(present, str) or (present is None and _PATH.search(key) is not None)
+    if quoted and (is_text or present is None):
+        return bare
+    if is_text and not is_list and bare not in ('None', 'True', 'False'):
+        return bare
+    if is_list:
+        with suppress(SyntaxError, ValueError):
+            return ast.literal_eval(bare)
+    if is_list or ',' in bare:
+        # mmengine refuses brackets that do not match.
+        with suppress(AssertionError):
+            return DictAction._parse_iterable(bare)
+    # Python reads 2024_01 as 202401, and 007 as 7.
+    return bare if _NO_NUMBER.match(bare) else DictAction._parse_int_float_bool(bare)
+
+
+def _present(cfg: Any, key: str) -> Any:
+    """The value of a dotted name; None if there is none."""
+    for part in key.split('.'):
+        if isinstance(cfg, (list, tuple)):
+            cfg = {str(index): item for index, item in enumerate(cfg)}
+        cfg = cfg.get(part) if hasattr(cfg, 'keys') else None
+    return cfg
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +99,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         '--work-dir', help='folder for logs and checkpoints; default: the one in the config, '
         'otherwise work_dirs/NAME_OF_THE_CONFIG')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=KeepSpaces, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
         help='settings to replace in the config, e.g. train_dataloader.batch_size=64 '
-        'model.contrast_head.temperature=0.2 train_cfg.max_epochs=100; lists as KEY="[1,2]"')
+        'model.contrast_head.temperature=0.2 train_cfg.max_epochs=100; lists as KEY="[1,2]", a '
+        'text that looks like a number or a list as KEY=\'"[1]"\'')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default=detect_launcher(),
         help='what started the processes; taken from the environment that it sets')
@@ -87,8 +148,8 @@ def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> 
     """Write the options of :func:`add_run_options` into the config, for the loaders named."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join(
-        'work_dirs', Path(args.config).stem)
+    default = cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
+    cfg.work_dir = args.work_dir or default
     found = [name for name in loaders if cfg.get(name) is not None]
     # mmpretrain's own tools do the same: a config must not depend on the tool that runs it.
     if cfg.get('default_scope') == 'mmpretrain':
@@ -96,8 +157,9 @@ def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> 
             pin_memory=True, persistent_workers=True, collate_fn=dict(type='default_collate'))
         for name in found:
             cfg[name] = ConfigDict({**defaults, **cfg[name]})
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_settings(cfg, args.cfg_options)
     expand_home(cfg._cfg_dict)
+    cfg.work_dir = str(cfg.work_dir or default)
     for name in found:
         # torch warns about pinned memory without an accelerator.
         if args.no_pin_memory or get_device() == 'cpu':

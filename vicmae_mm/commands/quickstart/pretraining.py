@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from vicmae_mm.commands.options import merge_settings
 from vicmae_mm.models import ViCMAE
 from vicmae_mm.utils.errors import RunError
 from vicmae_mm.utils.processes.pool import num_cores
@@ -70,7 +71,7 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
     cfg.train_dataloader.dataset.data_prefix.video = str(clips)
     cfg.randomness.seed = seed
     cfg.work_dir = str(work_dir)
-    cfg.merge_from_dict(options or {})
+    merge_settings(cfg, options)
     # Threads that share a core wait for each other at every operation: on two cores, a step
     # takes longer with two threads and a worker than with one thread and a worker.
     torch.set_num_threads(max(1, num_cores() - cfg.train_dataloader.num_workers))

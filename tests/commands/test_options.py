@@ -1,0 +1,68 @@
+"""What a text given by --cfg-options means, by the value that the config has."""
+import argparse
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+
+from vicmae_mm.commands.options import (
+    add_run_options,
+    merge_options,
+    merge_settings,
+    parse_setting,
+)
+
+
+@pytest.mark.parametrize('path', [
+    'a,b', '2024', '2024_01', '007', '1e5', '(copy) x', '[x,y', '[2] done', 'a]b', 'nan', 'x=y',
+    ' ', '"quoted" folder', "it's", '(a', 'a b,c d'])
+def test_a_setting_that_is_a_text_stays_one(path):
+    assert parse_setting(path, 'videos') == path
+    for key in ('work_dir', 'load_from', 'dataset.ann_file', 'init_cfg.checkpoint'):
+        assert parse_setting(path, None, key) == path
+
+
+@pytest.mark.parametrize('path', ['[1, 2]', '(1)', '[old]', 'None', 'True', '3', 'a,b', ''])
+@pytest.mark.parametrize('quote', ['"', "'"])
+@pytest.mark.parametrize('present', ['videos', None])
+def test_quotes_of_its_own_make_a_text(path, quote, present):
+    assert parse_setting(f'{quote}{path}{quote}', present) == path
+
+
+@pytest.mark.parametrize('text, present, value', [
+    ('1,2', [3], [1, 2]), ('a,b', ['c'], ['a', 'b']), ('[1,2]', None, [1, 2]),
+    ('(1, 2)', (3, 4), (1, 2)), ('[(1,2),[a,b],c]', None, [(1, 2), ['a', 'b'], 'c']),
+    ('"[1]"', [2], [1]), ("['a b', 'c,d']", None, ['a b', 'c,d']), ('[a.txt]', 'b.txt', ['a.txt']),
+    ('3', 1, 3), ('"3"', 1, 3), ('1e-3', 0.1, 1e-3), ('.5', None, 0.5), ('-1', None, -1),
+    ('false', True, False), ('None', 'a', None), ('None', dict(a=1), None), ('True', 'auto', True),
+    ('a b', None, 'a b'), ('[a', None, '[a'), ('2024_01', None, '2024_01'), ('007', 1, '007')])
+def test_other_values_are_numbers_and_lists(text, present, value):
+    parsed = parse_setting(text, present)
+    assert parsed == value and type(parsed) is type(value)
+
+
+def test_the_value_of_the_config_decides():
+    cfg = Config(dict(loader=dict(datasets=[dict(prefix='a', size=(1, 2))]), name='x'))
+    merge_settings(cfg, {'loader.datasets.0.prefix': 'a,b', 'loader.datasets.0.size': '3,4',
+                         'loader.new': '3,4', 'typed': 5})
+    assert cfg.loader == dict(datasets=[dict(prefix='a,b', size=[3, 4])], new=[3, 4])
+    assert cfg.typed == 5
+
+
+@pytest.mark.parametrize('key', ['loader.9.size', 'name.first', 'loader.x'])
+def test_a_setting_without_a_place_is_refused(key):
+    cfg = Config(dict(loader=[dict(size=1)], name='x'))
+    with pytest.raises(ValueError, match=f'^--cfg-options {key}: the config has no place for'):
+        merge_settings(cfg, {key: '1'})
+
+
+@pytest.mark.parametrize('words, work_dir', [
+    (['--cfg-options', 'work_dir=2024'], '2024'), (['--work-dir', '7'], '7'),
+    (['--cfg-options', 'work_dir=None'], 'work_dirs/a'), ([], 'work_dirs/a')])
+def test_the_work_dir_is_a_path(words, work_dir):
+    parser = argparse.ArgumentParser()
+    add_run_options(parser)
+    args = SimpleNamespace(**vars(parser.parse_args(words)), config='configs/a.py')
+    cfg = Config()
+    merge_options(cfg, args, [])
+    assert cfg.work_dir == work_dir
