@@ -4,6 +4,8 @@ import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.structures import ActionDataSample
 from mmengine.dataset import default_collate, pseudo_collate
+from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
 
 from tests.helpers.models import tiny_vicmae
 from vicmae_mm.models import PairDataPreprocessor
@@ -151,3 +153,15 @@ def test_tensors_per_sample_are_not_taken_for_views(count):
         PairDataPreprocessor(**NORMAL)(batch, True)
     with pytest.raises(ValueError, match='default_collate'):
         contrast_only().loss([view.float() for view in batch['inputs']], batch['data_samples'])
+
+
+@pytest.mark.parametrize('count', [2, 3, 4, 7])
+@pytest.mark.parametrize('preprocessor', [ActionDataPreprocessor, ClsDataPreprocessor])
+def test_lists_that_another_preprocessor_stacks_view_by_view_are_refused(preprocessor, count):
+    """They become (views, B, 3, H, W)."""
+    samples = [dict(inputs=views(3, 32, 32), data_samples=DataSample()) for _ in range(count)]
+    batch = preprocessor(**NORMAL)(default_collate(samples), True)
+    assert batch['inputs'].shape == (2, count, 3, 32, 32)
+    # of three samples, it looks like three images or a clip of three frames
+    with pytest.raises(ValueError, match='three images' if count == 3 else f'has {count} '):
+        contrast_only().loss(**batch)

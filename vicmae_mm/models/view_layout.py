@@ -25,17 +25,14 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
 
     Args:
         inputs: As above, of any type.
-        data_samples: A list of the samples shows that a list ``inputs`` has one tensor per
-            sample, not per view. Anything but a list is ignored.
+        data_samples: A list of the samples tells samples from views in ``inputs``. Anything but a
+            list is ignored.
 
     Raises:
         ValueError: For every other layout, and for (B, 3, 3, H, W), which is three images or one
             clip of three frames.
     """
-    if isinstance(inputs, Tensor):
-        views, data_samples = _unstacked(inputs), None
-    else:
-        views = inputs
+    views = _unstacked(inputs) if isinstance(inputs, Tensor) else inputs
     if not (isinstance(views, Sequence) and views
             and all(isinstance(view, Tensor) for view in views)):
         raise InputError(f'The batch is a {type(inputs).__name__} without stacked views, which '
@@ -48,21 +45,25 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
         raise InputError(f'A batch must be {_LAYOUTS}, with 3 channels, but it has '
                          f'{len(views)} view(s) of shape {shapes[0]}. Unstacked samples need '
                          "train_dataloader.collate_fn=dict(type='default_collate').")
-    if _one_per_sample(views, data_samples):
-        raise InputError(f'The batch has {len(data_samples)} samples and {len(views)} tensors of '
-                         f'shape {shapes[0]}, one per sample; views have one row per sample. '
-                         "Set train_dataloader.collate_fn=dict(type='default_collate').")
+    if isinstance(data_samples, (list, tuple)) and _are_samples(inputs, views, data_samples):
+        raise InputError(
+            f'The batch has {len(data_samples)} samples, but its inputs would be {len(views)} '
+            f'view(s) of {shapes[0][0]} samples, or the other way round. Lists of views need '
+            "data_preprocessor.type='vicmae_mm.PairDataPreprocessor' and collate_fn=dict("
+            "type='default_collate'); mmaction2's PackActionInputs needs both, too, or "
+            "'mmaction.ActionDataPreprocessor'.")
     return list(views)
 
 
-def _one_per_sample(views: Sequence[Tensor], data_samples: Any) -> bool:
-    if not isinstance(data_samples, (list, tuple)):
-        return False
+def _are_samples(inputs: Any, views: Sequence[Tensor], data_samples: Sequence[Any]) -> bool:
+    """Whether what looks like views may be samples: unstacked, or stacked before the views."""
     number = len(data_samples)
     if number != len(views[0]):
         return True
-    # As many samples as views: PackActionInputs packs one tensor per sample, never a list.
-    return number == len(views) > 1 and isinstance(data_samples[0], ActionDataSample)
+    # With as many samples as views the kind of the samples decides: mmaction2 packs one tensor
+    # per sample, all others pack lists, which preprocessors other than ours stack view by view.
+    of_mmaction = isinstance(data_samples[0], ActionDataSample)
+    return number == len(views) > 1 and of_mmaction != isinstance(inputs, Tensor)
 
 
 def _unstacked(inputs: Tensor) -> Sequence[Tensor]:
