@@ -23,4 +23,5 @@ train_pipeline = [  # one clip per video, only cropped and flipped
     *_base_.pack,
 ]
 train_dataloader = dict(
+    drop_last=True,  # BatchNorm cannot train on a last batch of one clip
     collate_fn=dict(type='pseudo_collate'), dataset=dict(pipeline=train_pipeline))
