@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from vicmae_mm.datasets.transforms import RepeatAug, SampleFramePair
-from vicmae_mm.engine.step_size import StepSize, step_size
+from vicmae_mm.engine.step_size import StepSize, accumulated_batches, step_size
 
 
 class Samples(list):
@@ -103,6 +103,7 @@ def test_each_of_several_optimizers_by_its_own():
     both = OptimWrapperDict(one=wrapper(1), two=wrapper(4))
     Runner.scale_lr(runner, both, dict(base_batch_size=8, enable=True))
     assert both.get_lr() == {'one.lr': [0.25], 'two.lr': [1.]}
+    assert accumulated_batches(OptimWrapperDict(one=wrapper(6), two=wrapper(4))) == 12
 
 
 def test_what_cannot_be_counted_is_not_scaled():

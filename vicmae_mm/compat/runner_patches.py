@@ -47,10 +47,9 @@ def _batch_of_scale_lr(module: Any) -> None:
 
     @functools.wraps(stock)
     def scale_lr(self: Any, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
-        from vicmae_mm.engine.step_size import step_size
+        from vicmae_mm.engine.step_size import each_wrapper, step_size
         enabled = (auto_scale_lr or {}).get('enable', False)
-        several = isinstance(optim_wrapper, module.OptimWrapperDict)
-        for wrapper in optim_wrapper.values() if several else [optim_wrapper]:
+        for wrapper in each_wrapper(optim_wrapper):
             try:
                 size = step_size(self, wrapper)
             except InputError as error:

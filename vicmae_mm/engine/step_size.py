@@ -1,7 +1,9 @@
 """How many samples a step of the optimizer is made of: what its learning rate is for."""
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from vicmae_mm.engine.runner_access import innermost_datasets
@@ -75,8 +77,19 @@ def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
                          'optimizer step cannot be counted: set the same number in all.')
     pairs = counts.pop()
     return StepSize(batch, pairs or 1, runner.world_size,
-                    getattr(optim_wrapper, '_accumulative_counts', 1),
-                    'samples' if pairs is None else 'pairs')
+                    accumulated_batches(optim_wrapper), 'samples' if pairs is None else 'pairs')
+
+
+def each_wrapper(optim_wrapper: Any) -> list[Any]:
+    """The wrappers of a model's optimizers, of which there may be several."""
+    several = isinstance(optim_wrapper, OptimWrapperDict)
+    return list(optim_wrapper.values()) if several else [optim_wrapper]
+
+
+def accumulated_batches(optim_wrapper: Any) -> int:
+    """Batches after which every optimizer has just taken a step (``accumulative_counts``)."""
+    return math.lcm(*(
+        getattr(wrapper, '_accumulative_counts', 1) for wrapper in each_wrapper(optim_wrapper)))
 
 
 def _num_pairs(dataset: Any) -> int | None:

@@ -7,7 +7,7 @@ from mmengine.dist import get_world_size
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import EpochBasedTrainLoop
 
-from vicmae_mm.engine.step_size import step_size
+from vicmae_mm.engine.step_size import accumulated_batches, step_size
 from vicmae_mm.utils.errors import InputError
 
 from .findings import Findings
@@ -77,7 +77,7 @@ def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> 
             own = f'{pairs} pairs of one video' if pairs > 1 else '1 pair'
             findings.warn(f'{own} per process: all {negatives:,} negatives come from the other '
                           'processes')
-    steps = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    steps = accumulated_batches(runner.optim_wrapper)
     if steps > 1:
         findings.warn(
             f'accumulative_counts={steps} adds no negatives and no samples to BatchNorm: the '
@@ -87,7 +87,7 @@ def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> 
 
 
 def _check_accumulation(runner: Any, findings: Findings) -> None:
-    steps = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    steps = accumulated_batches(runner.optim_wrapper)
     loop = runner._train_loop
     if isinstance(loop, EpochBasedTrainLoop) and len(loop.dataloader) % steps:
         findings.warn(

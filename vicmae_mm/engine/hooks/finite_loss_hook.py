@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
 from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
+from vicmae_mm.engine.step_size import accumulated_batches, each_wrapper
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError, RunError
 
@@ -86,15 +87,12 @@ class FiniteLossHook(Hook):
             raise InputError(
                 f'Before the first step, {len(broken)} tensors of the model are not finite (NaN or '
                 f'infinity): {_first(broken)}. Check init_cfg and the file that it names.')
-        wrappers = [runner.optim_wrapper]
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
-            wrappers = [*runner.optim_wrapper.values()]
             runner.logger.warning('FiniteLossHook does not see the losses of a model with several '
                                   'optimizers: it checks their gradients only.')
-        self._samples = deque(maxlen=max(
-            getattr(wrapper, '_accumulative_counts', 1) for wrapper in wrappers))
-        self._guards = [GradientGuard(wrapper.optimizer) for wrapper in wrappers
-                        if not _has_scaler(wrapper)]
+        self._samples = deque(maxlen=accumulated_batches(runner.optim_wrapper))
+        self._guards = [GradientGuard(wrapper.optimizer) for wrapper
+                        in each_wrapper(runner.optim_wrapper) if not _has_scaler(wrapper)]
         # A lambda, not a bound method: with the latter, copying the model would copy this hook.
         self._forward = unwrapped_model(runner).register_forward_hook(
             lambda module, args, losses: self._keep_losses(losses))

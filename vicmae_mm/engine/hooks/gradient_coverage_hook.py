@@ -3,13 +3,13 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 from torch.utils.hooks import RemovableHandle
 
 from vicmae_mm.engine.runner_access import backbone_inputs, unwrapped_model
+from vicmae_mm.engine.step_size import each_wrapper
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
@@ -51,11 +51,10 @@ class GradientCoverageHook(Hook):
         self._pending = {name: parameter for name, parameter in backbone.named_parameters()
                          if parameter.requires_grad}
         self._total, self._steps = len(self._pending), 0
-        wrapper = runner.optim_wrapper
-        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         # A lambda, not a bound method: with the latter, copying the optimizer would copy this hook.
         self._handles = [each.optimizer.register_step_pre_hook(
-            lambda optimizer, args, kwargs: self._check(runner)) for each in wrappers]
+            lambda optimizer, args, kwargs: self._check(runner))
+            for each in each_wrapper(runner.optim_wrapper)]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the batch, for finding out what parameters without a gradient do."""

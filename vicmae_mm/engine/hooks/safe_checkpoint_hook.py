@@ -13,6 +13,7 @@ from vicmae_mm.checkpoints.backend import AtomicFileBackend, CheckpointWriteErro
 from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.start import checkpoint_folder, choose_start
+from vicmae_mm.engine.step_size import accumulated_batches
 from vicmae_mm.engine.work_dir_lock import lock_work_dir, unlock_work_dir
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
@@ -76,7 +77,7 @@ class SafeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend=AtomicFileBackend.NAME)
             self.file_backend = AtomicFileBackend()
         # Checkpoints lack partly accumulated gradients: write them only after optimizer steps.
-        step = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        step = accumulated_batches(runner.optim_wrapper)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
         # Not by the iteration: that of a run resumed with other batches is counted anew.
         resumed = os.path.basename(str(runner._load_from))
