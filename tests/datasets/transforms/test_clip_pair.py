@@ -10,7 +10,7 @@ from vicmae_mm.datasets.transforms import SampleClipPair, SampleFramePair
 
 from .test_frame_pair import assert_follows, sections
 
-DRAWS = 1000
+DRAWS = 700
 CLIPS = [(2, 1), (3, 2), (4, 3)]  # (clip_len, frame_interval)
 MODES = [{}, dict(num_sections=4), dict(max_gap=13, num_sections=3),
          dict(mode='continuous', delta=0), dict(mode='continuous', delta=5),
@@ -55,7 +55,7 @@ def test_clips_of_one_frame_are_drawn_as_frames_are(total, kwargs):
 
 
 @pytest.mark.parametrize('clip_len, interval', CLIPS)
-@pytest.mark.parametrize('n', [2, 3, 5])
+@pytest.mark.parametrize('n', [2, 5])
 def test_distant_clips_are_uniform_within_their_sections(clip_len, interval, n):
     span = (clip_len - 1) * interval + 1
     for total in (2 * span, 3 * span + 2):
@@ -67,7 +67,7 @@ def test_distant_clips_are_uniform_within_their_sections(clip_len, interval, n):
 def test_distant_clips_never_overlap_unless_the_video_is_too_short(clip_len, interval, kwargs):
     span = (clip_len - 1) * interval + 1
     for total in range(1, 4 * span):
-        pairs = draw(total, clip_len, interval, draws=10, **kwargs)
+        pairs = draw(total, clip_len, interval, draws=5, **kwargs)
         assert all(0 <= a <= b <= max(total - span, 0) for a, b in pairs)
         if total >= 2 * span:
             assert all(b - a >= span for a, b in pairs)
@@ -77,10 +77,10 @@ def test_distant_clips_never_overlap_unless_the_video_is_too_short(clip_len, int
 
 
 @pytest.mark.parametrize('clip_len, interval', CLIPS)
-@pytest.mark.parametrize('delta', [0, 1, 4, 100])
+@pytest.mark.parametrize('delta', [0, 4, 100])
 def test_continuous_clips_begin_at_most_delta_apart(clip_len, interval, delta):
     span = (clip_len - 1) * interval + 1
-    for total in (1, span, span + 3, 2 * span + 5):
+    for total in (1, span, 2 * span + 5):
         gap = min(delta, max(total - span, 0))
         starts = range(max(total - span, 0) - gap + 1)
         pairs = ([(a, a) for a in starts] if gap == 0 else

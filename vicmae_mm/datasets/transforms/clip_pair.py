@@ -11,21 +11,16 @@ from .frame_pair import SampleFramePair, at_least
 class SampleClipPair(SampleFramePair):
     """Draw pairs of clips from a video of T frames, as ``SampleFramePair`` draws frames.
 
-    A clip begins at frame a and has the frames ``a, a + s, ..., a + (clip_len - 1) s`` with
-    ``s = frame_interval``. It spans ``S = (clip_len - 1) s + 1`` frames. A clip of one frame gives
-    the pairs of ``SampleFramePair``.
+    A clip has the frames ``a, a + s, ..., a + (clip_len - 1) s`` with ``s = frame_interval``, and
+    spans ``S = (clip_len - 1) s + 1`` frames. If ``T < S``, a is 0 and frame numbers continue from
+    0 after T - 1, as in mmaction2's ``SampleFrames``.
 
-    ``mode='distant'`` draws one clip uniformly from each of two sections, and a clip does not leave
-    its section, so that the two never overlap. A video has at most ``T // S`` sections, so that
-    each has room for a clip. If the video is too short for two (``T < 2 S``), the first clip begins
-    with the video and the second ends with it, which is the least overlap.
+    ``mode='distant'`` draws a clip uniformly from each of two sections. Clips do not leave their
+    section, and a video has at most ``T // S``, so the two never overlap. If the video is too short
+    for two (``T < 2 S``), it gives its first and its last clip, which is the least overlap.
 
-    ``mode='continuous'`` draws the first frames of the clips, a and b: a uniformly from
-    ``0 .. T-S-d``, b uniformly from ``a+1 .. a+d``, where ``d = min(delta, T - S)``. ``delta=0``
-    gives the same clip twice.
-
-    If ``T < S``, both clips begin with frame 0, and frame numbers continue from 0 after T - 1, as
-    in mmaction2's ``SampleFrames``.
+    ``mode='continuous'`` draws a uniformly from ``0 .. T-S-d`` and the first frame of the other
+    clip from ``a+1 .. a+d``, where ``d = min(delta, T - S)``. ``delta=0`` gives a clip twice.
 
     Required Keys: ``total_frames`` (int, >= 1), ``start_index`` (int, optional).
 

@@ -56,8 +56,7 @@ class PerFrame(BaseTransform):
                              'put it after VideoDecode.')
         if len(self.frames) == 1 and results.get('clip_len', 2) > 2:
             raise InputError(f'PerFrame: frames={list(self.frames)} selects from pairs of frames, '
-                             f'but these are clips of {results["clip_len"]} frames: put PerFrame '
-                             f'without it into PerClip(clips={list(self.frames)}, ...).')
+                             f'but these are clips of {results["clip_len"]} frames: leave it out.')
         imgs = list(results['imgs'])
         # Restoring the generators' states works with any transform. mmcv's cache_random_params only
         # knows decorated methods, and refuses mmpretrain's RandomResizedCrop.
@@ -85,13 +84,11 @@ class PerFrame(BaseTransform):
                 f'rgb_to_bgr={self.rgb_to_bgr})')
 
 
-def check_positions(positions: Sequence[int] | None, owner: str,
-                    views: str = 'frame') -> tuple[int, ...]:
-    """Check the argument ``frames`` or ``clips`` of a transform; None means both positions."""
-    if positions is None:
+def check_positions(frames: Sequence[int] | None, owner: str) -> tuple[int, ...]:
+    """Check the argument ``frames`` of a transform ``owner``; None means both positions."""
+    if frames is None:
         return 0, 1
-    if not positions or not set(positions) <= {0, 1}:
-        raise InputError(f'{owner}: {views}s={positions!r} should list positions within the pair: '
-                         f'[0] for the first {views}, [1] for the second. Leave it out to '
-                         'transform both.')
-    return tuple(positions)
+    if not frames or not set(frames) <= {0, 1}:
+        raise InputError(f'{owner}: frames={frames!r} should list positions within the pair: [0] '
+                         'for the first frame, [1] for the second. Leave it out to transform both.')
+    return tuple(frames)
