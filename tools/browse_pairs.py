@@ -1,0 +1,79 @@
+"""Draw the pairs of frames that training sees, beside the whole frames.
+
+    python tools/browse_pairs.py configs/vicmae_vit-b16_k400.py --out pairs.png
+    python tools/browse_pairs.py configs/vicmae_vit-b16_k400.py --count 4 --epoch 3 \\
+        --cfg-options train_dataloader.dataset.data_root=path/to/videos
+
+Evenly spread samples of the training data, with the numbers of their frames and the times. Frames,
+crops and flips are those that the given epoch of training draws. Augmentation that runs on the GPU
+is not shown.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from PIL import Image
+
+from vicmae_mm.commands.options import KeepText, merge_settings
+from vicmae_mm.datasets import SampleIndex
+from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.engine.runner_access import innermost_datasets
+from vicmae_mm.utils.atomic_files import check_writable
+from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.progress import track
+from vicmae_mm.visualization.pairs import draw_samples, trace_sample
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='path of a pre-training config')
+    parser.add_argument('--out', type=Path, default=Path('pairs.png'),
+                        help='a .png or .jpg file (default: %(default)s)')
+    parser.add_argument('--count', type=int, default=6, help='samples (default: %(default)s)')
+    parser.add_argument('--epoch', type=int, default=0,
+                        help='the epoch whose draws are shown, from 0 (default: %(default)s)')
+    parser.add_argument('--videos', default='', metavar='FOLDER',
+                        help='where the videos of packed frames are, for their times')
+    parser.add_argument('--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
+                        help='settings to replace in the config')
+    args = parser.parse_args()
+    if args.count < 1 or args.epoch < 0:
+        parser.error('--count must be 1 or more, --epoch 0 or more')
+    if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
+        parser.error(f'--out {args.out} must end in .png or .jpg')
+    return args
+
+
+def main() -> None:
+    """Draw the picture and print its path."""
+    args = parse_args()
+    check_writable(args.out)
+    cfg = Config.fromfile(args.config)
+    merge_settings(cfg, args.cfg_options)
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    if cfg.get('train_dataloader') is None:
+        raise InputError(f'{args.config} has no train_dataloader.')
+    dataset = next(iter(innermost_datasets(DATASETS.build(cfg.train_dataloader.dataset))))
+    seed = cfg.get('randomness', {}).get('seed') or 0
+    positions = np.unique(np.linspace(0, len(dataset) - 1, args.count).round().astype(int))
+    samples = []
+    for position in track(positions, 'Reading'):
+        try:
+            index = SampleIndex(int(position), seed, args.epoch)
+            samples.append(trace_sample(dataset, index, args.videos))
+        except VideoError as error:
+            print(f'Left out a bad video: {error}', file=sys.stderr)
+    if not samples:
+        raise InputError('None of these videos can be read.')
+    Image.fromarray(draw_samples(samples)).save(args.out)
+    print(f'Wrote {args.out}: {len(samples)} samples of {len(dataset):,}')
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,131 @@
+"""Pictures of the pairs that a training pipeline draws, beside the frames they are cut from."""
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.datasets.samplers import random_stream
+from vicmae_mm.utils.errors import InputError
+
+from .grid import BACKGROUND, draw_grid
+
+TITLES = ('first: whole frame', 'as trained on', 'second: whole frame', 'as trained on')
+MAX_ROWS = 4  # frames shown of a clip
+NO_PAIRS = ('does not draw pairs of frames: browse_pairs.py needs a pre-training pipeline, with '
+            'SampleFramePair or SampleClipPair, VideoDecode and PackFrames. For images and single '
+            "clips there is mmpretrain's browse_dataset.py")
+
+
+@dataclass(frozen=True)
+class TracedSample:
+    """A sample, and the frames that it was made of.
+
+    Attributes:
+        path: The video.
+        total: Its number of frames.
+        fps: Its average frames per second, 0 if not known.
+        frames: Frame numbers of each view, (V, T): V = 2 for a pair, T = 1 without clips.
+        whole: The decoded frames, uint8 (H, W, 3) RGB, V * T of them.
+        views: What the model gets, uint8 (V, T, h, w, 3).
+    """
+
+    path: str
+    total: int
+    fps: float
+    frames: np.ndarray
+    whole: list[np.ndarray]
+    views: np.ndarray
+
+
+def trace_sample(dataset: Any, index: int, videos: str = '') -> TracedSample:
+    """Run the pipeline of a dataset step by step.
+
+    Args:
+        dataset: A :class:`VideoPairDataset` or :class:`PackedFrameDataset`.
+        index: Index; a :class:`SampleIndex` gives the sample of training.
+        videos: Folder of the videos that packed frames were made of, which do not store times.
+
+    Raises:
+        VideoError: The video cannot be read.
+        ValueError: The pipeline does not draw pairs of frames.
+    """
+    results = dataset.get_data_info(index)
+    whole: list[np.ndarray] = []
+    seen: dict[str, Any] = {}
+    with random_stream(index):
+        for transform in dataset.pipeline.transforms:
+            results = transform(results)
+            if not isinstance(results, dict):
+                raise InputError(f'{transform} {NO_PAIRS}.')
+            seen.update(results)
+            if not whole and isinstance(results.get('imgs'), list):
+                whole = [image.copy() for image in results['imgs']]  # later ones may change it
+    views = _pictures(results.get('inputs'))
+    # A frame without a partner is a pair of one view, as for the MAE baseline.
+    if not whole or views is None or views.shape[0] * views.shape[1] != len(whole):
+        raise InputError(f'The pipeline of {type(dataset).__name__} {NO_PAIRS}.')
+    frames = np.reshape(seen['frame_inds'], views.shape[:2])
+    return TracedSample(seen['filename'], seen['total_frames'], _fps(seen, videos), frames, whole,
+                        views)
+
+
+def draw_samples(samples: Sequence[TracedSample]) -> np.ndarray:
+    """Draw samples below each other, as uint8 (height, width, 3) RGB.
+
+    Each row has a view's whole frame, smaller, and what the model gets, for both views of a pair.
+    """
+    height, width = samples[0].views.shape[2:4]
+    columns = min(2, samples[0].views.shape[0])
+    sections = []
+    for sample in samples:
+        num_views, length = sample.frames.shape
+        shown = np.unique(np.linspace(0, length - 1, min(length, MAX_ROWS)).round().astype(int))
+        for first in range(0, num_views, columns):
+            pair = range(first, first + columns)
+            rows = [[picture for view in pair for picture in (
+                _fit(sample.whole[view * length + frame], height, width),
+                sample.views[view, frame])] for frame in shown]
+            sections.append((_caption(sample, pair), rows))
+    return draw_grid(TITLES[:2 * columns], sections)
+
+
+def _pictures(inputs: Any) -> np.ndarray | None:
+    """Views (V, T, H, W, 3) of a list of (C, H, W) or (C, T, H, W); None for anything else."""
+    if not isinstance(inputs, list) or len({view.shape for view in inputs}) != 1:
+        return None
+    stacked = torch.stack(inputs)
+    if stacked.ndim == 4:
+        stacked = stacked.unsqueeze(2)
+    return stacked.permute(0, 2, 3, 4, 1).clamp(0, 255).byte().numpy()
+
+
+def _fps(results: dict[str, Any], videos: str) -> float:
+    if 'avg_fps' in results:
+        return results['avg_fps']
+    with suppress(VideoError), open_video(os.path.join(videos, results['filename'])) as video:
+        return video.fps
+    return 0.
+
+
+def _fit(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The frame, scaled to fit into a picture with a border."""
+    return np.array(ImageOps.pad(
+        Image.fromarray(frame), (width, height), Image.Resampling.BICUBIC, color=BACKGROUND))
+
+
+def _caption(sample: TracedSample, pair: range) -> str:
+    """Path, frame numbers and times of a pair."""
+    spans = []
+    for view in pair:
+        ends = sorted({sample.frames[view, 0], sample.frames[view, -1]})
+        spans.append('-'.join(map(str, ends)))
+        if sample.fps:
+            spans[-1] += f' ({"-".join(f"{number / sample.fps:.2f}" for number in ends)} s)'
+    several = 's' if sample.frames[list(pair)].size > 1 else ''
+    return f'{sample.path}: frame{several} {" and ".join(spans)} of {sample.total}'
