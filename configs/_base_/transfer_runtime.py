@@ -21,6 +21,7 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))  # tools/dist_train.sh picks gloo where there is no GPU
 
+log_processor = dict(type='vicmae_mm.GlobalLogProcessor')
 vis_backends = [dict(type='LocalVisBackend')]
 randomness = dict(seed=0, diff_rank_seed=True)
 log_level = 'INFO'

@@ -165,3 +165,11 @@ def test_lists_that_another_preprocessor_stacks_view_by_view_are_refused(preproc
     # of three samples, it looks like three images or a clip of three frames
     with pytest.raises(ValueError, match='three images' if count == 3 else f'has {count} '):
         contrast_only().loss(**batch)
+
+
+def test_a_preprocessor_of_single_images_is_refused_for_pairs():
+    """It would leave the channels of stacked pairs in the order blue, green, red."""
+    model = contrast_only()
+    model.data_preprocessor = ClsDataPreprocessor(**NORMAL, to_rgb=True)
+    with pytest.raises(ValueError, match='looks for the channels'):
+        model.loss(**model.data_preprocessor(default_collate(packed(5, 2, 3, 32, 32)), True))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from mmengine.dist import get_world_size
+from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor
 
@@ -65,6 +66,9 @@ def check_views(model: ViCMAE, views: list[Tensor]) -> None:
         kind, right = ('clips', 'NCTHW') if clips else ('images', 'NCHW')
         raise InputError(f'data_preprocessor.format_shape={shape!r} normalises another axis than '
                          f'the channels of {kind}: set it to {right!r}.')
+    if isinstance(model.data_preprocessor, ClsDataPreprocessor) and len(views) > 1:
+        raise InputError('ClsDataPreprocessor looks for the channels (to_rgb) where pairs have '
+                         "views: set data_preprocessor.type='vicmae_mm.PairDataPreprocessor'.")
     if model.contrast_head is not None and len(views) % 2:
         raise InputError(
             f'Contrast needs frame pairs but got {len(views)} frame(s) per sample: use '
