@@ -116,25 +116,20 @@ def _check_masked_encoder(model: ViCMAE) -> None:
 @torch.no_grad()
 def _check_widths(model: ViCMAE) -> None:
     """Pool and project two images as training does, in evaluation mode, which changes nothing."""
-    width = model.backbone.embed_dims
-    weight = next(model.backbone.parameters())
-    tokens = weight.new_zeros(2, 1 + model.backbone.num_extra_tokens, width)
+    tokens = next(model.backbone.parameters()).new_zeros(
+        2, 1 + model.backbone.num_extra_tokens, model.backbone.embed_dims)
     with evaluating(model):
         pooled = pool_features(tokens, model.pooling, model.backbone)
-        if pooled.shape[1] != width:
-            raise InputError(f'{type(model.pooling).__name__} returns {pooled.shape[1]} channels '
-                             f'but the backbone has {width}: choose vicmae_mm.TokenPooling.')
         for projector in filter(None, (model.projector, model.target_projector)):
             try:
                 projector(pooled)
             except (RuntimeError, AssertionError, TypeError) as error:
-                takes = getattr(projector, 'in_channels', None)
-                if takes in (None, width):
-                    raise InputError(f'The projector {type(projector).__name__} cannot take '
-                                     f'vectors (N, {width}): {error}') from error
-                raise InputError(f'The projector takes {takes} channels but the backbone has '
-                                 f'{width}: set in_channels of the projector to {width}.'
-                                 ) from error
+                takes, width = getattr(projector, 'in_channels', None), pooled.shape[1]
+                raise InputError(
+                    f'The projector {type(projector).__name__} cannot take vectors (N, {width}): '
+                    f'{error}' if takes in (None, width) else
+                    f'The projector takes {takes} channels but the backbone has {width}: set '
+                    f'in_channels of the projector to {width}.') from error
 
 
 def _check_geometry(model: ViCMAE) -> None:

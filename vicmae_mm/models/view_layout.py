@@ -33,17 +33,15 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
             clip of three frames.
     """
     views = _unstacked(inputs) if isinstance(inputs, Tensor) else inputs
-    if not (isinstance(views, Sequence) and views
-            and all(isinstance(view, Tensor) for view in views)):
-        raise InputError(f'The batch is a {type(inputs).__name__} without stacked views, which '
-                         "need train_dataloader.collate_fn=dict(type='default_collate').")
-    shapes = list(dict.fromkeys(tuple(view.shape) for view in views))
+    tensors = isinstance(views, Sequence) and all(isinstance(view, Tensor) for view in views)
+    shapes = list(dict.fromkeys(tuple(view.shape) for view in views)) if tensors else []
     if len(shapes) > 1:
         raise InputError(f'The views of a batch must have one shape, but theirs are {shapes}: '
                          'crop or resize them to the same size and number of frames.')
-    if len(shapes[0]) not in (4, 5) or shapes[0][1] != _CHANNELS:
-        raise InputError(f'A batch must be {_LAYOUTS}, with 3 channels, but it has '
-                         f'{len(views)} view(s) of shape {shapes[0]}. Unstacked samples need '
+    if not shapes or len(shapes[0]) not in (4, 5) or shapes[0][1] != _CHANNELS:
+        found = f'{len(views)} view(s) of shape {shapes[0]}' if shapes else 'no stacked views'
+        raise InputError(f'A batch must be {_LAYOUTS}, with 3 channels, but this '
+                         f'{type(inputs).__name__} has {found}. Unstacked samples need '
                          "train_dataloader.collate_fn=dict(type='default_collate').")
     if isinstance(data_samples, (list, tuple)) and _are_samples(inputs, views, data_samples):
         raise InputError(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
+from torch.utils._pytree import tree_flatten
 
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
@@ -29,14 +30,7 @@ class PathwayPooling(BaseModule):
         """
         if isinstance(features, Tensor):
             return _mean(features)
-        return (torch.cat([_mean(each) for each in _flattened(features)], dim=1), )
-
-
-def _flattened(features: Sequence) -> list[Tensor]:
-    flat: list[Tensor] = []
-    for each in features:
-        flat.extend(_flattened(each) if isinstance(each, (tuple, list)) else [each])
-    return flat
+        return (torch.cat([_mean(each) for each in tree_flatten(features)[0]], dim=1), )
 
 
 def _mean(features: Tensor) -> Tensor:
