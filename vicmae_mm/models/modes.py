@@ -2,7 +2,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 
 @contextmanager
@@ -16,3 +18,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def evaluated_outputs(backbone: nn.Module, batch: Tensor) -> list[Tensor]:
+    """Return the features of a backbone in evaluation mode, with the same masks every time.
+
+    All tensors of floating point that it returns, in any nesting. Modes, buffers and random
+    generators are left as they were.
+    """
+    with evaluating(backbone), torch.random.fork_rng([batch.device] if batch.is_cuda else []):
+        torch.manual_seed(0)
+        # Not the module itself, which may be compiled, or watched by hooks.
+        outputs = tree_flatten(backbone.forward(batch))[0]
+    return [each for each in outputs if isinstance(each, Tensor) and each.is_floating_point()]

@@ -128,7 +128,7 @@ def test_gradients_of_accumulated_batches_count_together(tmp_path):
 @pytest.mark.parametrize('overrides', [
     dict(contrast_weight=0.0),  # as before the contrast begins: the projector has no gradient
     dict(pooling=None, projector=None, contrast_head=None),  # MAE
-    dict(pooling=dict(mode='cls')), dict(decoder_chunks=2), dict(recon_frames='first')])
+    dict(pooling=dict(mode='cls'), decoder_chunks=2, recon_frames='first')])
 def test_masked_encoders_have_all_gradients(overrides, tmp_path):
     model = tiny_config(data_preprocessor=PREPROCESSOR, **overrides)
     _, hook = run(tmp_path, model, steps=2)

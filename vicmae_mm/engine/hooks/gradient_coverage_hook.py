@@ -5,11 +5,11 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 from torch.utils.hooks import RemovableHandle
 
 from vicmae_mm.engine.runner_access import backbone_inputs, unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper
+from vicmae_mm.models.modes import evaluated_outputs
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
@@ -19,22 +19,20 @@ _SHOWN = 6  # parameters named in a message
 
 @HOOKS.register_module()
 class GradientCoverageHook(Hook):
-    """Stop after the first optimizer steps if the loss ignores a part of the backbone's output.
+    """Stop after three steps if the loss ignores a part of what the backbone returns.
 
-    If it does, the layers behind that part get no gradient, and keep their random weights without
-    an error: of SlowFast's two pathways, for example, only one is trained where the features of
-    the other are not pooled.
+    The layers behind that part get no gradient and keep their random weights, without an error: of
+    SlowFast's two pathways, for example, only one is trained if the other is not pooled.
 
-    Every parameter of ``model.backbone`` that requires a gradient must have had one within three
-    steps. One that had none stops the run if autograd's graph connects it to an output of the
-    backbone, or if no parameter had one. The others, such as a mask token or the layers after the
-    last output, have no effect on any output: a warning names them.
+    Every parameter of ``model.backbone`` that requires a gradient must have had one by then, from
+    any of the accumulated batches. One that had none stops the run if autograd's graph connects it
+    to an output of the backbone, or if no parameter had one. The others have no effect on any
+    output, such as the unused norms in mmpretrain's ``DeiT3``: a warning names them.
 
-    With accumulated gradients, the gradients of all batches of a step count. The check costs
-    nothing on a backbone that has all its gradients after the first step.
+    A backbone that has all its gradients in the first step is not looked at again.
 
     Raises:
-        ValueError: In the third optimizer step, on every process, with the parameters' names.
+        ValueError: On every process, with the parameters' names.
     """
 
     def __init__(self) -> None:
@@ -79,7 +77,9 @@ class GradientCoverageHook(Hook):
         self.after_train(runner)
 
     def _judge(self, runner: Runner, model: Any) -> None:
-        connected = _connected(model.backbone, backbone_inputs(model, self._batch))
+        with torch.enable_grad():
+            inputs = backbone_inputs(model, self._batch)
+            connected = _connected(evaluated_outputs(model.backbone, inputs))
         none_trains = len(self._pending) == self._total
         ignored = [name for name, parameter in self._pending.items()
                    if none_trains or id(parameter) in connected]
@@ -95,18 +95,9 @@ class GradientCoverageHook(Hook):
             f'no effect on its output and stay untrained: {_some(list(self._pending))}.')
 
 
-@torch.enable_grad()
-def _connected(backbone: nn.Module, inputs: Tensor) -> set[int]:
-    """Ids of the leaf tensors from which any output of the backbone is computed."""
-    buffers = [(buffer, buffer.clone()) for buffer in backbone.buffers()]
-    with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
-        # Not the module itself, which may be compiled.
-        outputs = tree_flatten(backbone.forward(inputs))[0]
-    with torch.no_grad():
-        for buffer, before in buffers:  # BatchNorm's statistics
-            buffer.copy_(before)
-    nodes = [output.grad_fn for output in outputs if isinstance(output, Tensor)]
-    seen, leaves = set(), set()
+def _connected(outputs: list[Tensor]) -> set[int]:
+    """Ids of the leaf tensors that autograd's graph connects to the outputs."""
+    nodes, seen, leaves = [output.grad_fn for output in outputs], set(), set()
     while nodes:
         node = nodes.pop()
         if node is None or node in seen:

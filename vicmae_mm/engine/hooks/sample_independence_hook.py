@@ -6,10 +6,9 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
 from vicmae_mm.engine.runner_access import backbone_inputs, unwrapped_model
-from vicmae_mm.models.modes import evaluating
+from vicmae_mm.models.modes import evaluated_outputs
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError, UserError
 
@@ -21,9 +20,8 @@ class SampleIndependenceHook(Hook):
     """Compare the features of one sample with and without its neighbours before the first step.
 
     A backbone that takes consecutive images of a batch for frames of one video, as ``ResNetTSM``
-    does, would mix different videos. It is run twice on the first batch, in evaluation mode (where
-    BatchNorm mixes nothing) and without gradients; the second time with all samples but one
-    replaced. Weights, buffers, random generators and the batch are left as they were.
+    does, would mix different videos. It is run twice on the first batch, in evaluation mode, where
+    BatchNorm mixes nothing; the second time with all samples but one replaced.
 
     Raises:
         ValueError: On every process, if the features of the kept sample differ.
@@ -74,19 +72,10 @@ def neighbour_effect(backbone: nn.Module, inputs: Tensor) -> float:
     keep = len(inputs) // 2  # has neighbours on both sides, if there are any
     others = -inputs
     others[keep] = inputs[keep]
-    with evaluating(backbone):
-        before, after = (_features(backbone, batch, keep) for batch in (inputs, others))
-    changes = [float((one - two).norm() / one.norm().clamp_min(1e-12))
-               for one, two in zip(before, after, strict=True)]
-    return max(changes, default=0.)
-
-
-def _features(backbone: nn.Module, batch: Tensor, keep: int) -> list[Tensor]:
-    devices = [batch.device] if batch.is_cuda else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(0)  # the same masks each time
-        # Not the module itself, which may be compiled, or watched by other hooks.
-        outputs = tree_flatten(backbone.forward(batch))[0]
-    return [output.unflatten(0, (len(batch), -1))[keep].float() for output in outputs
-            if isinstance(output, Tensor) and output.is_floating_point()
-            and output.ndim and len(output) and len(output) % len(batch) == 0]
+    changes = [0.]
+    for one, two in zip(evaluated_outputs(backbone, inputs), evaluated_outputs(backbone, others),
+                        strict=True):
+        if one.ndim and len(one) and len(one) % len(inputs) == 0:
+            one, two = (each.unflatten(0, (len(inputs), -1))[keep].float() for each in (one, two))
+            changes.append(float((one - two).norm() / one.norm().clamp_min(1e-12)))
+    return max(changes)
