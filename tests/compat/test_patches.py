@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,7 +148,17 @@ def test_installed_paths():
     assert get_installed_path('vicmae_mm') == str(REPO / 'vicmae_mm')
     with pytest.raises(ModuleNotFoundError, match='no_such_package'):
         get_installed_path('no_such_package')
-    # as mmengine's main; what the users of 0.10.7 expect is gone with pkg_resources
+    with pytest.raises(importlib.metadata.PackageNotFoundError, match=r'for no_such_package$'):
+        get_installed_path('no_such_package')
+
+
+def test_a_missing_package_is_also_what_mmengine_0_10_7_raises(monkeypatch):
+    stock = type('DistributionNotFound', (Exception, ), {'__str__': lambda self: 'stock'})
+    monkeypatch.setitem(
+        sys.modules, 'pkg_resources', SimpleNamespace(DistributionNotFound=stock))
+    with pytest.raises(stock, match='No package metadata was found for no_such_package'):
+        get_installed_path('no_such_package')
+    monkeypatch.setitem(sys.modules, 'pkg_resources', None)  # as with setuptools 82
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         get_installed_path('no_such_package')
 

@@ -3,6 +3,7 @@ import errno
 import functools
 import importlib.metadata
 import os
+import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,10 +92,17 @@ def get_installed_path(package: str) -> str:
         module = (top_level or package.replace('-', '_')).split()[0]
     spec = find_spec(module)
     if spec is None:
-        raise importlib.metadata.PackageNotFoundError(package)
+        raise _not_found(package)
     if spec.origin is None:
         raise RuntimeError(f'{package} is a namespace package: a folder without __init__.py.')
     return os.path.dirname(spec.origin)
+
+
+def _not_found(package: str) -> Exception:
+    """The error of mmengine's main; also that of 0.10.7, for a caller who imported it to catch."""
+    ours = importlib.metadata.PackageNotFoundError
+    stock = getattr(sys.modules.get('pkg_resources'), 'DistributionNotFound', None)
+    return type(ours.__name__, (ours, stock) if stock else (ours, ), {})(package)
 
 
 @hooks.on_import('mmengine.config.utils')

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 # By the names in our configs: the config does not say any more what the hook was.
 LOSSES = dict(
     bad_videos='bad files are skipped without bad_videos.jsonl, in validation and tests too',
-    checkpoint='no checkpoint is written, and --resume takes the one that last_checkpoint names, '
-    'damaged or not',
+    checkpoint='no checkpoint is written, so the run cannot be continued',
     checkpoint_fit='a checkpoint of another model leaves random weights where it does not fit',
     class_count='wrong class names and labels are not noticed',
     collapse='no warning when embeddings collapse',
