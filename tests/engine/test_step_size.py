@@ -42,11 +42,11 @@ def wrapper(accumulated: int = 1, kind: str = 'OptimWrapper') -> Any:
 
 @pytest.mark.parametrize('dataset, processes, accumulated, want', [
     (Samples(), 1, 1, '2 samples per optimizer step (2 per batch x 1 process(es))'),
-    (pairs(1), 8, 1, '16 pairs per optimizer step (2 per batch x 8 process(es))'),
-    (pairs(4), 8, 512, '32,768 pairs per optimizer step (4 pairs per video x 2 videos per batch '
+    (pairs(1), 8, 1, '16 samples per optimizer step (2 per batch x 8 process(es))'),
+    (pairs(4), 8, 512, '32,768 pairs per optimizer step (2 per batch x 4 pairs per video '
      'x 8 process(es) x 512 accumulated batches)'),
-    (joined(pairs(3), pairs(3)), 1, 2, '12 pairs per optimizer step (3 pairs per video x 2 videos '
-     'per batch x 1 process(es) x 2 accumulated batches)'),
+    (joined(pairs(3), pairs(3)), 1, 2, '12 pairs per optimizer step (2 per batch x 3 pairs per '
+     'video x 1 process(es) x 2 accumulated batches)'),
     # a video in the batch twice is one sample
     (Samples(RepeatAug(lambda clip: clip, [], num_repeats=2)), 4, 1,
      '8 samples per optimizer step (2 per batch x 4 process(es))')])
@@ -67,12 +67,12 @@ def test_samplers_of_batches():
 
     assert step_size(
         runner_of(Samples(), batch_sampler=Batches([[0, 1, 2]])), wrapper()).total == 3
-    with pytest.raises(ValueError, match='makes batches of different sizes'):
+    with pytest.raises(ValueError, match='batches of train_dataloader differ'):
         step_size(runner_of(Samples(), batch_sampler=[[0], [1, 2]]), wrapper())
 
 
 def test_datasets_of_different_pairs_are_refused():
-    with pytest.raises(ValueError, match='differ in num_pairs'):
+    with pytest.raises(ValueError, match='its datasets in num_pairs'):
         step_size(runner_of(joined(pairs(1), pairs(2)), batch_size=2), wrapper())
 
 
@@ -109,10 +109,10 @@ def test_each_of_several_optimizers_by_its_own():
 def test_what_cannot_be_counted_is_not_scaled():
     runner = runner_of(Samples(), batch_sampler=[[0], [1, 2]])
     Runner.scale_lr(runner, wrapper(), dict(base_batch_size=8, enable=False))
-    with pytest.raises(ValueError, match=r'--auto-scale-lr: train_dataloader\.batch_sam'):
+    with pytest.raises(ValueError, match='--auto-scale-lr: The samples per optimizer step cannot'):
         Runner.scale_lr(runner, wrapper(), dict(base_batch_size=8, enable=True))
 
 
 def test_the_product():
-    size = StepSize(8, 2, 4, 16, 'pairs')
+    size = StepSize(8, 2, 4, 16)
     assert (size.per_process, size.simultaneous, size.total) == (256, 64, 1024)

@@ -13,24 +13,23 @@ def _hooks_switched_off(module: Any) -> None:
 
     No report known. Remove when mmengine leaves out every hook that is None.
     """
-    stock_default, stock_custom = (
-        module.Runner.register_default_hooks, module.Runner.register_custom_hooks)
+    default, custom = module.Runner.register_default_hooks, module.Runner.register_custom_hooks
 
-    @functools.wraps(stock_default)
+    @functools.wraps(default)
     def register_default_hooks(self: Any, hooks: dict | None = None) -> None:
-        from vicmae_mm.engine.hooks.switched_off import describe_switched_off
-        off = [name for name, hook in (hooks or {}).items() if hook is None]
-        for line in describe_switched_off(off):
-            self.logger.warning(line)
+        from vicmae_mm.engine.hooks.switched_off import LOSSES
         # A hook without methods in its place, so that mmengine adds none of its own.
-        nothing = module.Hook()
-        stock_default(self, hooks and {
-            name: nothing if hook is None else hook for name, hook in hooks.items()})
+        nothing, given = module.Hook(), dict(hooks or {})
+        for name in [name for name, hook in given.items() if hook is None]:
+            given[name] = nothing
+            loss = f': {LOSSES[name]}' if name in LOSSES else ''
+            self.logger.warning(f'default_hooks.{name}=None switches this hook off{loss}.')
+        default(self, given)
         self._hooks = [hook for hook in self._hooks if hook is not nothing]
 
-    @functools.wraps(stock_custom)
+    @functools.wraps(custom)
     def register_custom_hooks(self: Any, hooks: list) -> None:
-        stock_custom(self, [hook for hook in hooks if hook is not None])
+        custom(self, [hook for hook in hooks if hook is not None])
 
     module.Runner.register_default_hooks = register_default_hooks
     module.Runner.register_custom_hooks = register_custom_hooks
@@ -48,21 +47,18 @@ def _batch_of_scale_lr(module: Any) -> None:
     @functools.wraps(stock)
     def scale_lr(self: Any, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
         from vicmae_mm.engine.step_size import each_wrapper, step_size
-        enabled = (auto_scale_lr or {}).get('enable', False)
-        for wrapper in each_wrapper(optim_wrapper):
-            try:
+        loader = self._train_dataloader
+        try:
+            for wrapper in each_wrapper(optim_wrapper):
                 size = step_size(self, wrapper)
-            except InputError as error:
-                if enabled:
-                    raise InputError(f'--auto-scale-lr: {error}') from None
-                return
-            self.logger.info(f'{size}.')
-            # mmengine multiplies this number by that of the processes.
-            loader, self._train_dataloader = self._train_dataloader, dict(
-                batch_size=size.per_process)
-            try:
+                self.logger.info(f'{size}.')
+                # mmengine multiplies this number by that of the processes.
+                self._train_dataloader = dict(batch_size=size.per_process)
                 stock(self, wrapper, auto_scale_lr)
-            finally:
-                self._train_dataloader = loader
+        except InputError as error:
+            if auto_scale_lr and auto_scale_lr.get('enable'):
+                raise InputError(f'--auto-scale-lr: {error}') from None
+        finally:
+            self._train_dataloader = loader
 
     module.Runner.scale_lr = scale_lr

@@ -1,5 +1,4 @@
 """What a run loses without a hook that its config switches off by ``default_hooks.NAME=None``."""
-from collections.abc import Iterable
 
 # By the names in our configs: the config does not say any more what the hook was.
 LOSSES = dict(
@@ -16,12 +15,3 @@ LOSSES = dict(
     reconstruction='no pictures of reconstructions',
     sample_independence='a backbone that mixes different samples is not noticed',
     step_seed='a resumed run draws other masks than one that was not interrupted')
-
-
-def describe_switched_off(names: Iterable[str]) -> list[str]:
-    """One line for each hook of ``default_hooks`` that is None, by its name in the config."""
-    lines = []
-    for name in names:
-        loss = f': {LOSSES[name]}' if name in LOSSES else ''
-        lines.append(f'default_hooks.{name}=None switches this hook off{loss}.')
-    return lines
