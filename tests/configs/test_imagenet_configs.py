@@ -87,6 +87,17 @@ def test_a_tiny_copy_takes_a_step(name, data, tmp_path):
     assert 0 <= runner.message_hub.get_scalar('val/accuracy/top1').current() <= 100
 
 
+def test_a_probe_by_the_generalised_mean(data, tmp_path):
+    """As docs/imagenet.md shows it."""
+    cfg = load('linear_vit-b16')
+    cfg.model.backbone.out_type = 'raw'
+    cfg.model.neck = [dict(type='vicmae_mm.TokenPooling', mode='gem'), cfg.model.neck]
+    cfg.optim_wrapper.optimizer.lr = 1e6
+    runner = Runner.from_cfg(shrink(cfg, data, tmp_path))
+    runner.train()
+    assert runner.iter == 1 and runner.model.neck[0].p.item() != 3
+
+
 @pytest.mark.parametrize('name', sorted(set(CONFIGS) - set(KINDS)))
 def test_the_others_differ_by_size_or_share_alone(name, data, tmp_path):
     kind = re.sub(r'vit-[sl]16', 'vit-b16', re.sub(r'\d+pct', '010pct', name))
