@@ -3,12 +3,11 @@
     python tools/plot_curves.py work_dirs/run
 """
 import argparse
-import sys
 from pathlib import Path
 
 import vicmae_mm  # noqa: F401  (patches of upstream faults)
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import InputError
-from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.visualization import find_scalars, plot_curves
 
 
@@ -21,18 +20,15 @@ def main() -> None:
     parser.add_argument(
         '--out', type=Path, help='picture file (default: curves.png in the work dir, or next to '
         'the json)')
-    args = parser.parse_args(expand_arguments(sys.argv[1:]))
+    args = parser.parse_args()
     out = args.out or (args.run if args.run.is_dir() else args.run.parent) / 'curves.png'
-    try:
-        scalars = find_scalars(args.run) if args.run.is_dir() else [args.run]
-        if not scalars:
-            raise InputError(f'{args.run} is not the work dir of a run: it has no '
-                             '<timestamp>/vis_data/scalars.json.')
-        plot_curves(scalars, out)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    scalars = find_scalars(args.run) if args.run.is_dir() else [args.run]
+    if not scalars:
+        raise InputError(f'{args.run} is not the work dir of a run: it has no '
+                         '<timestamp>/vis_data/scalars.json.')
+    plot_curves(scalars, out)
     print(f'Wrote {out}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -7,15 +7,13 @@ the frame after masking, the reconstruction, and the reconstruction with the vis
 pasted in.
 """
 import argparse
-import pickle
-import sys
 from pathlib import Path
 
 from PIL import Image
 
 from vicmae_mm.apis import load_model, reconstruction_picture
 from vicmae_mm.commands.options import add_device, add_trust
-from vicmae_mm.utils.home_folder import expand_arguments
+from vicmae_mm.commands.run_tool import run_tool
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 
@@ -35,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         '--mask-ratio', type=float, help="share of hidden patches (default: the model's own)")
     add_trust(parser)
     add_device(parser)
-    return parser.parse_args(expand_arguments(sys.argv[1:]))
+    return parser.parse_args()
 
 
 def picture_file(out: Path) -> Path:
@@ -49,15 +47,12 @@ def picture_file(out: Path) -> Path:
 def main() -> None:
     """Draw the picture and print its path."""
     args = parse_args()
-    try:
-        model = load_model(args.checkpoint, args.config, args.device)
-        picture = reconstruction_picture(model, args.inputs, args.seed, args.mask_ratio)
-        out = picture_file(args.out)
-        Image.fromarray(picture).save(out)
-    except (ImportError, OSError, ValueError, pickle.UnpicklingError) as error:
-        sys.exit(f'error: {error}')
+    model = load_model(args.checkpoint, args.config, args.device)
+    picture = reconstruction_picture(model, args.inputs, args.seed, args.mask_ratio)
+    out = picture_file(args.out)
+    Image.fromarray(picture).save(out)
     print(f'Wrote {out}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

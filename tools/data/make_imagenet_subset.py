@@ -10,12 +10,11 @@ to ROOT/train), which configs/transfer/imagenet/semi_* read.
 """
 import argparse
 import os.path as osp
-import sys
 from collections import Counter
 
 from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets, write_subset
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
-from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.utils.progress import track
 
 NUM_CLASSES = 1000  # ImageNet-1K
@@ -32,33 +31,30 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0,
                         help='seed of the draw (default: %(default)s)')
     parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT/subsets)')
-    return parser.parse_args(expand_arguments(sys.argv[1:]))
+    return parser.parse_args()
 
 
 def main() -> None:
     """Write the lists and print a summary."""
     args = parse_args()
     out = args.out or osp.join(args.root, 'subsets')
-    try:
-        if args.ann_file:
-            images = read_list(args.ann_file)
-        else:
-            images = scan_classes(osp.join(args.root, 'train'),
-                                  lambda names: track(names, 'Scanning class folders'))
-        subsets = nested_subsets(images, args.percentages, args.seed)
-        classes = len({label for _, label in images})
-        print(f'{len(images):,} images of {classes:,} classes')
-        for percentage, chosen in subsets.items():
-            path = write_subset(out, percentage, chosen)
-            sizes = Counter(label for _, label in chosen).values()
-            print(f'{percentage:3d} %: {len(chosen):,} images, {min(sizes):,} to {max(sizes):,} '
-                  f'per class -> {path}')
-        if classes != NUM_CLASSES:
-            print(f'WARNING: these labels are not those of ImageNet-1K, which has {NUM_CLASSES:,} '
-                  'classes')
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    if args.ann_file:
+        images = read_list(args.ann_file)
+    else:
+        images = scan_classes(osp.join(args.root, 'train'),
+                              lambda names: track(names, 'Scanning class folders'))
+    subsets = nested_subsets(images, args.percentages, args.seed)
+    classes = len({label for _, label in images})
+    print(f'{len(images):,} images of {classes:,} classes')
+    for percentage, chosen in subsets.items():
+        path = write_subset(out, percentage, chosen)
+        sizes = Counter(label for _, label in chosen).values()
+        print(f'{percentage:3d} %: {len(chosen):,} images, {min(sizes):,} to {max(sizes):,} '
+              f'per class -> {path}')
+    if classes != NUM_CLASSES:
+        print(f'WARNING: these labels are not those of ImageNet-1K, which has {NUM_CLASSES:,} '
+              'classes')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

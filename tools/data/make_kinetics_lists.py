@@ -13,11 +13,10 @@ and kinetics400_label_map.txt (the classes in mmaction2's order).
 """
 import argparse
 import re
-import sys
 
 from vicmae_mm.commands.preparation import kinetics
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
-from vicmae_mm.utils.home_folder import expand_arguments
+from vicmae_mm.commands.run_tool import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,22 +32,19 @@ def parse_args() -> argparse.Namespace:
         parser.add_argument(f'--{split}', metavar='FOLDER',
                             help=f'folder of the {split} videos, relative to ROOT')
     parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT)')
-    return parser.parse_args(expand_arguments(sys.argv[1:]))
+    return parser.parse_args()
 
 
 def main() -> None:
     """Write the lists and print a summary."""
     args = parse_args()
     out = args.out or args.root
-    try:
-        folders = kinetics.find_folders(args.root, vars(args))
-        csv_files = args.csv or kinetics.find_csv_files(args.root)
-        print('Official csv files:', ', '.join(csv_files) or 'none')
-        classes, lists, skipped = kinetics.build_kinetics_lists(
-            args.root, folders, kinetics.read_csv_files(csv_files))
-        files = write_lists(out, args.name, classes, lists)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    folders = kinetics.find_folders(args.root, vars(args))
+    csv_files = args.csv or kinetics.find_csv_files(args.root)
+    print('Official csv files:', ', '.join(csv_files) or 'none')
+    classes, lists, skipped = kinetics.build_kinetics_lists(
+        args.root, folders, kinetics.read_csv_files(csv_files))
+    files = write_lists(out, args.name, classes, lists)
     # The last file is the label map.
     for item, file in zip(lists, files, strict=False):
         print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
@@ -59,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

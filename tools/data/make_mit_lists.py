@@ -10,11 +10,10 @@ Writes mit_train_list_videos.txt and mit_val_list_videos.txt (one "path label" p
 mmaction2 does), and mit_label_map.txt (the classes in the order of their labels).
 """
 import argparse
-import sys
 
 from vicmae_mm.commands.preparation import moments
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
-from vicmae_mm.utils.home_folder import expand_arguments
+from vicmae_mm.commands.run_tool import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,21 +21,18 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', help='folder of the dataset')
     parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT)')
-    return parser.parse_args(expand_arguments(sys.argv[1:]))
+    return parser.parse_args()
 
 
 def main() -> None:
     """Write the lists and print a summary."""
     args = parse_args()
-    try:
-        classes, lists = moments.build_moments_lists(args.root)
-        files = write_lists(args.out or args.root, 'mit', classes, lists)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    classes, lists = moments.build_moments_lists(args.root)
+    files = write_lists(args.out or args.root, 'mit', classes, lists)
     for item, file in zip(lists, files, strict=False):
         print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
     print(f'{len(classes)} classes -> {files[-1]}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
