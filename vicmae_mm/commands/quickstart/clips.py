@@ -65,8 +65,10 @@ def write_clip(path: Path, frames: list[np.ndarray]) -> None:
         stream = container.add_stream('libx264', rate=FPS)
         stream.width = stream.height = SIDE
         stream.pix_fmt = 'yuv420p'
-        # With one thread, the bytes do not depend on the number of cores.
-        stream.options = dict(preset='veryfast', crf='18', bf='0', threads='1')
+        # With one thread, the bytes do not depend on the number of cores. With x264's assembly, one
+        # in about twelve clips differs from run to run, and the training with it.
+        stream.options = {'preset': 'veryfast', 'crf': '18', 'bf': '0', 'threads': '1',
+                          'x264-params': 'asm=0'}
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode(None))
