@@ -35,10 +35,10 @@ def normalised(pixels, mean=MEAN, std=STD):
 
 @torch.no_grad()
 @pytest.mark.parametrize('settings', [
-    dict(), dict(num_attention_heads=12), dict(layer_norm_eps=0.1), dict(hidden_act='gelu_new'),
-    dict(hidden_act='relu'), dict(patch_size=14, image_size=28),
+    dict(), dict(num_attention_heads=12), dict(layer_norm_eps=0.1),
+    dict(patch_size=14, image_size=28),
     dict(hidden_size=384, num_hidden_layers=12, num_attention_heads=12, patch_size=32),
-], ids=['plain', 'heads', 'eps', 'tanh', 'relu', 'patch 14', 'moco v3'])
+], ids=['plain', 'heads', 'eps', 'patch 14', 'moco v3'])
 def test_tokens_are_the_networks_own(tmp_path, settings):
     net = save(tmp_path, **settings)
     encoder = load_backbone(tmp_path)
@@ -101,15 +101,16 @@ def test_heads_of_a_vit_s_are_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [
-    ('{', 'cannot be read'), ('[]', 'should be a JSON object, not a list'),
+    ('{', 'cannot be used'), ('[1]', 'cannot be used'), ('[' * 9999, 'cannot be used'),
     (dict(num_attention_heads=5), 'num_attention_heads=5, but the tensors next to it are 48 wide'),
-    (dict(num_attention_heads='4'), 'belongs to another network'),
+    (dict(num_attention_heads='7'), 'belongs to another network'),
+    (dict(num_attention_heads=0), '0 should be positive'),
     (dict(model_type='vit', hidden_size=96), 'hidden_size=96 and .* are 48 wide'),
-    (dict(model_type='vit', hidden_act='quick_gelu'), "'quick_gelu', is not supported"),
+    (dict(model_type='vit', hidden_act='quick_gelu'), "'quick_gelu' is not supported"),
     (dict(model_type='vit', num_attention_heads=4, layer_norm_eps='__import__("os")'),
-     'a value in it is wrong'),
+     'could not convert'),
     (dict(model_type='vit', num_attention_heads=4, image_size=64),
-     'says that images have 64 x 64 px, but its position table is for 4 patches'),
+     r'does not fit images of 64 x 64 px, as .*config\.json says'),
     (dict(model_type='vit', num_attention_heads=4, image_size=[16, 64]),
      'built for images of 16 x 64 px'),
 ])

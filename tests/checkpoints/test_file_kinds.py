@@ -26,7 +26,7 @@ STATE = {'a': torch.arange(3.)}
     ('a.h5', b'\x89HDF\r\n\x1a\n', 'an HDF5 file'),
     ('a.onnx', b'\x08\x07\x12\x07pytorch', 'an ONNX model'),
     ('a.ckpt.index', b'\0\0\0', 'part of a checkpoint of TensorFlow'),
-    ('a.ckpt.data-00000-of-00001', b'\0\0\0', 'part of a checkpoint of TensorFlow'),
+    ('a.data-00000-of-00001', b'\0\0\0', 'part of a checkpoint of TensorFlow'),
     ('a.pth.gz', b'\x1f\x8b\x08', 'compressed by gzip'),
     ('a.pth', b'{"message": "Not Found"}', "a text file, which begins with '{\"message\""),
 ])

@@ -103,8 +103,8 @@ def test_extra_tokens_without_a_number_are_refused():
 
 @pytest.mark.parametrize('cfg, message', [
     (dict(type='VisionTransformer', arch=ARCH, img_size=(32, 64)),
-     'built for images of 32 x 64 px: only square images'),
-    (dict(type='LeNet5'), 'built for images of 1 channel'),
+     'built for images of 32 x 64 px .* only square images'),
+    (dict(type='LeNet5'), 'and 1 channel'),
 ])
 def test_other_images_are_refused(cfg, message):
     with pytest.raises(ValueError, match=message):

@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,8 +19,7 @@ VIDEO_FRAMES = 16
 _SEVERAL_HEADS = {(384, 12): '6 (DeiT, DINO, VideoMAE) or 12 (MoCo v3)'}
 
 
-def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str,
-                   hub: HubConfig) -> nn.Module:
+def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) -> nn.Module:
     """Build a ``mmpretrain.VisionTransformer``, or a ``VideoViT`` if patches are tubelets.
 
     Depth, width, patch and image size and the norms are inferred from names and shapes. The number
@@ -37,16 +35,17 @@ def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str,
     settings = _settings(weights, checkpoint, hub)
     projection = weights['backbone.patch_embed.projection.weight']
     patches = weights['backbone.pos_embed'].shape[1] - settings['with_cls_token']
-    size = _ImageSize(projection.shape[-1], hub, checkpoint)
     if projection.ndim == 4:
-        return VisionTransformer(img_size=size.of(patches), **settings)
+        size = _image_size(patches, projection, checkpoint, hub)
+        return VisionTransformer(img_size=size, **settings)
     tubelet, time = projection.shape[2], weights.get('backbone.temporal_embed')
     frames = (hub.frames or VIDEO_FRAMES) if time is None else tubelet * time.shape[1]
     if time is None:
         patches, rest = divmod(patches, frames // tubelet)
         patches = -1 if rest else patches
-    return VideoViT(img_size=size.of(patches), num_frames=frames, tubelet_size=tubelet,
-                    separable_position=time is not None, **settings)
+    return VideoViT(
+        img_size=_image_size(patches, projection, checkpoint, hub), num_frames=frames,
+        tubelet_size=tubelet, separable_position=time is not None, **settings)
 
 
 def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) -> dict[str, Any]:
@@ -59,13 +58,8 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) ->
     sizes = dict(
         embed_dims=len(projection), num_layers=len(layers), feedforward_channels=len(feedforward))
     hub.check_width(len(projection))
-    said: dict[str, Any] = {}
-    if hub.norm_eps is not None:
-        said['norm_cfg'] = dict(type='LN', eps=hub.norm_eps)
-    if hub.activation is not None:
-        said['layer_cfgs'] = dict(act_cfg=hub.activation)
     return dict(
-        **said,
+        norm_cfg=dict(type='LN', eps=1e-6 if hub.norm_eps is None else hub.norm_eps),
         arch=dict(sizes, num_heads=_num_heads(sizes, checkpoint, hub)),
         patch_size=projection.shape[-1],
         with_cls_token='backbone.cls_token' in weights,
@@ -78,40 +72,30 @@ def _num_heads(sizes: dict[str, int], checkpoint: str, hub: HubConfig) -> int:
     from mmpretrain.models.backbones import VisionTransformer
     if hub.heads is not None:
         return hub.heads
-    width, depth = sizes['embed_dims'], sizes['num_layers']
-    several = _SEVERAL_HEADS.get((width, depth))
+    network = 'a Vision Transformer {embed_dims} wide and {num_layers} deep'.format_map(sizes)
+    several = _SEVERAL_HEADS.get((sizes['embed_dims'], sizes['num_layers']))
     arch = next((arch for arch in VisionTransformer.arch_zoo.values()
                  if sizes.items() <= arch.items()), None)
     # Another number of heads would load as well, and give features without meaning.
     if arch is None:
-        raise _unknown(checkpoint, f'a Vision Transformer {width} wide and {depth} deep is not a '
-                       'standard one, so the number of its heads is unknown', heads=True)
+        raise _unknown(checkpoint, f'{network} is not a standard one, so the number of its heads '
+                       'is unknown', heads=True)
     if several and not hub.is_timm:
-        raise _unknown(checkpoint, f'a Vision Transformer {width} wide and {depth} deep has '
-                       f'{several} attention heads, and it does not say how many', heads=True)
+        raise _unknown(checkpoint, f'{network} has {several} attention heads, and it does not say '
+                       'how many', heads=True)
     return arch['num_heads']
 
 
-@dataclass(frozen=True)
-class _ImageSize:
-    """Height and width in pixels, from the number of patches of a side of ``patch`` pixels."""
-
-    patch: int
-    hub: HubConfig
-    checkpoint: str
-
-    def of(self, patches: int) -> tuple[int, int]:
-        if self.hub.image is not None:
-            height, width = self.hub.image
-            if (height // self.patch) * (width // self.patch) != patches:
-                raise _unknown(self.checkpoint, f'{self.hub.source} says that images have {height} '
-                               f'x {width} px, but its position table is for {patches} patches')
-            return height, width
-        side = math.isqrt(max(patches, 0))
-        if patches < 1 or side**2 != patches:
-            raise _unknown(self.checkpoint, 'its position table does not fit a square image, or 16 '
-                           'frames of one')
-        return side * self.patch, side * self.patch
+def _image_size(patches: int, projection: Tensor, checkpoint: str,
+                hub: HubConfig) -> tuple[int, int]:
+    """Height and width in pixels of the images with that many patches."""
+    patch, side = projection.shape[-1], math.isqrt(max(patches, 0))
+    height, width = hub.image or (side * patch, side * patch)
+    if patches < 1 or (height // patch) * (width // patch) != patches:
+        images = f'images of {height} x {width} px, as {hub.source} says'
+        raise _unknown(checkpoint, 'its position table does not fit ' + (
+            images if hub.image else 'a square image, or 16 frames of one'))
+    return height, width
 
 
 def _unknown(checkpoint: str, reason: str, heads: bool = False) -> InputError:

@@ -42,7 +42,7 @@ def load_backbone(checkpoint: str | Path,
     (:class:`HubConfig`); if these do not say the normalisation, it is its family's.
 
     Args:
-        checkpoint: A file of weights, a folder of the Hub, or the index of sharded weights.
+        checkpoint: A file of weights, or a folder of the Hub.
         config: A training config with the network as ``model.backbone``.
         device: Where to put the encoder.
 
@@ -58,18 +58,17 @@ def load_backbone(checkpoint: str | Path,
     """
     from vicmae_mm.models import Encoder
     name, weights = str(checkpoint), read_weights(checkpoint)
-    hub = HubConfig.next_to(checkpoint) if config is None else HubConfig()
+    is_foreign = needs_conversion(weights)
     normalisation: dict[str, Any] = {}
-    if needs_conversion(weights):
-        weights, normalisation = _convert(weights, name, hub)
-    elif config is None:
+    if config is None and not is_foreign:
         with suppress(FileNotFoundError):
             config = find_config(checkpoint)
+    hub = HubConfig.next_to(checkpoint) if config is None else HubConfig()
+    if is_foreign:
+        weights, normalisation = _convert(weights, name, hub)
     weights = {key: value for key, value in weights.items() if key.startswith(PREFIX)}
     if config is None:
         backbone = infer_backbone(weights, name, hub)
-        if not hub.normalisation:
-            _warn(name, normalisation)
         normalisation = hub.normalisation or normalisation
     else:
         backbone, normalisation = _build_from_config(config, normalisation)
@@ -77,7 +76,13 @@ def load_backbone(checkpoint: str | Path,
     # Not before: built with 'raw', a network would lack ln2.
     if 'raw' in getattr(backbone, 'OUT_TYPES', ()):
         setattr(backbone, 'out_type', 'raw')  # noqa: B010
-    return Encoder(backbone, **normalisation).to(device).eval()
+    encoder = Encoder(backbone, **normalisation).to(device).eval()
+    if config is None and not hub.normalisation:
+        print_log(f'{name} does not say how images were normalised in training: as most of its '
+                  f'family, by mean {encoder.mean.tolist()} and std {encoder.std.tolist()}, is '
+                  'assumed. Name a config with its own if not (config=, --config).', 'current',
+                  logging.WARNING)
+    return encoder
 
 
 def _convert(weights: dict, checkpoint: str,
@@ -117,15 +122,6 @@ def _build_from_config(config: str | Path,
         raise InputError(f'The backbone of {config} is a {type(backbone).__name__} for clips: the '
                          'only such backbone supported here is vicmae_mm.VideoViT.')
     return backbone, normalisation_of(cfg, normalisation, str(config))
-
-
-def _warn(checkpoint: str, normalisation: dict[str, Any]) -> None:
-    what = ('a mean and deviation of 0.5 are used, as by most of its family'
-            if normalisation == NORMALISATION['timm'] else
-            'those of its family are used' if normalisation else "ImageNet's are used")
-    print_log(f'{checkpoint} does not say how its images were normalised: {what}. If it was '
-              'trained with others, name a config with its mean and std (config=, --config).',
-              'current', logging.WARNING)
 
 
 def _fill(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: str, config: str) -> None:

@@ -17,9 +17,8 @@ NORMALISATION: dict[str, dict[str, Any]] = {
     'hf-vit': _HALF,
     'mae_st': dict(mean=[0.45 * 255] * 3, std=[0.225 * 255] * 3),
 }
-_SWAPS = ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr')  # all three reverse the channels
-_DECODERS = ('VideoDecode', 'DecordDecode', 'PyAVDecode', 'OpenCVDecode', 'RawFrameDecode',
-             'ImageDecode')  # these make RGB
+_DECODERS = {'VideoDecode', 'DecordDecode', 'PyAVDecode', 'OpenCVDecode', 'RawFrameDecode',
+             'ImageDecode'}  # these make RGB
 
 
 def normalisation_of(cfg: Config, family: dict[str, Any], name: str) -> dict[str, Any]:
@@ -31,17 +30,13 @@ def normalisation_of(cfg: Config, family: dict[str, Any], name: str) -> dict[str
         name: The config, for messages.
 
     Raises:
-        ValueError: If the config does not say it where :class:`Encoder` can do the same.
+        ValueError: If the config does not say it, or the encoder cannot do the same.
     """
-    steps = list(_steps(cfg.get('train_dataloader') or cfg.get('test_dataloader') or {}))
-    preprocessor = cfg.model.get('data_preprocessor')
-    if any(_is(step, 'Normalize') for step in steps):
-        raise InputError(f'{name} normalises in its pipeline: name a config that has mean, std and '
-                         'to_rgb in its data_preprocessor instead.')
+    preprocessor, steps = cfg.model.get('data_preprocessor'), list(_steps(_loader(cfg)))
+    if 'Normalize' in steps or (preprocessor is None and not steps and not family):
+        raise InputError(f'{name} does not normalise by a data_preprocessor: name a config with '
+                         'one, with the mean, std and to_rgb that the network was trained with.')
     if preprocessor is None and not steps:
-        if not family:
-            raise InputError(f'{name} has no data_preprocessor: add one with the mean and std that '
-                             'the network was trained with.')
         return family
     preprocessor = preprocessor or {}
     # A preprocessor without mean and std does not normalise.
@@ -58,34 +53,29 @@ def is_bgr(cfg: Config, name: str) -> bool:
     Raises:
         ValueError: If it trains on both.
     """
-    preprocessor = cfg.model.get('data_preprocessor') or {}
-    swaps = any(preprocessor.get(key) for key in _SWAPS)
-    steps = list(_steps(cfg.get('train_dataloader') or cfg.get('test_dataloader') or {}))
+    preprocessor, steps = cfg.model.get('data_preprocessor') or {}, set(_steps(_loader(cfg)))
     if not steps:
-        mean = list(preprocessor.get('mean') or [])
-        return bool(preprocessor.get('rgb_to_bgr')) or mean == list(IMAGENET_MEAN[::-1])
-    orders = {'bgr' for step in steps if _is(step, 'LoadImageFromFile')
-              and step.get('imdecode_backend') != 'tifffile'}
-    orders |= {'rgb' for step in steps if _is(step, *_DECODERS)}
-    if len(orders) > 1:
+        return bool(preprocessor.get('rgb_to_bgr')) or (
+            list(preprocessor.get('mean') or []) == list(IMAGENET_MEAN[::-1]))
+    decoded_to_bgr = 'LoadImageFromFile' in steps
+    if decoded_to_bgr and steps & _DECODERS:
         raise InputError(f'{name} trains on images that are decoded to BGR and on videos that are '
                          'decoded to RGB: the order of its channels is not known.')
-    # In-memory datasets, such as CIFAR's, have RGB arrays.
-    return swaps != ('bgr' in orders)
+    # Whatever their names, all three reverse the channels. Arrays, such as CIFAR's, are RGB.
+    swaps = any(preprocessor.get(key) for key in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
+    return swaps != decoded_to_bgr
 
 
-def _steps(value: Any) -> Iterator[dict]:
-    """The datasets and transforms in a data loader's config."""
+def _loader(cfg: Config) -> Any:
+    return cfg.get('train_dataloader') or cfg.get('test_dataloader')
+
+
+def _steps(value: Any) -> Iterator[str]:
+    """Names of the datasets and transforms in a data loader's config."""
     if isinstance(value, dict):
-        if 'type' in value:
-            yield value
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
-        return
-    for part in value:
+        kind = value.get('type')
+        if kind is not None:
+            yield (kind if isinstance(kind, str) else kind.__name__).rpartition('.')[2]
+        value = list(value.values())
+    for part in value if isinstance(value, (list, tuple)) else ():
         yield from _steps(part)
-
-
-def _is(step: dict, *names: str) -> bool:
-    kind = step['type']
-    return (kind if isinstance(kind, str) else kind.__name__).rpartition('.')[2] in names

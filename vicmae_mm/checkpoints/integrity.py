@@ -13,7 +13,7 @@ import torch
 from vicmae_mm.utils.errors import InputError
 
 from .file_kinds import foreign_kind
-from .weight_folders import files_with_weights
+from .weight_folders import file_of_weights
 
 _LEGACY_PICKLE = b'\x80'  # first byte of what torch before 1.6 wrote: a bare pickle, no checksums
 # A URL or a prefix of mmengine's loaders, such as open-mmlab:// or petrel:s3://. pathlib makes one
@@ -26,7 +26,7 @@ def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> 
     """Refuse a checkpoint that is not there; URLs are not looked up.
 
     Args:
-        path: A file or URL, or a folder or index as :func:`files_with_weights` takes them.
+        path: A file or URL, or a folder of the Hub.
         advice: What to do if the file does not exist, for the message.
         allow_url: Whether a URL will do.
 
@@ -39,7 +39,7 @@ def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> 
         if not allow_url:
             raise InputError(f'{path} is a URL: download it, and pass the local file.')
     elif os.path.exists(local):
-        files_with_weights(local)
+        file_of_weights(local)
     else:
         if os.path.islink(local):
             target = os.readlink(local)

@@ -26,7 +26,7 @@ from vicmae_mm.utils.errors import InputError, UserError
 
 from .file_kinds import foreign_kind, is_safetensors
 from .integrity import check_exists, find_damage, newest_undamaged_in_folder_of
-from .weight_folders import files_with_weights
+from .weight_folders import file_of_weights
 
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')
@@ -114,14 +114,12 @@ def guard_loader(loader: Any) -> None:
     """
     stock = loader.load_checkpoint.__func__
 
-    def load_checkpoint(cls: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
+    def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
         """Load a checkpoint as data only; see :func:`guard_loader`."""
         path = _resolve(str(filename))
-        files = files_with_weights(path) if os.path.exists(path) else [path]
-        if files != [path]:
-            return dict(state_dict=_merge(files, [cls.load_checkpoint(file, *args, **kwargs)
-                                                  for file in files]))
-        if _is_safetensors(path):
+        if os.path.isdir(path) or path.endswith('.index.json'):
+            filename = path = str(file_of_weights(path))
+        if is_safetensors(path):
             return dict(state_dict=_read_safetensors(str(filename)))
         damage = find_damage(path) if os.path.isfile(path) else None
         if damage is not None:
@@ -140,14 +138,6 @@ def guard_loader(loader: Any) -> None:
     loader.load_checkpoint = classmethod(load_checkpoint)
 
 
-def _is_safetensors(path: str) -> bool:
-    """By its suffix, so that none is unpickled; or by its content, whatever its name."""
-    if not os.path.isfile(path):
-        return False
-    with open(path, 'rb') as file:
-        return path.endswith('.safetensors') or is_safetensors(file.read(16))
-
-
 def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:
     try:
         return load_file(os.path.expanduser(filename))
@@ -156,18 +146,6 @@ def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:
         reason = error if kind is None else f'it is {kind}'
         raise InputError(
             f'{filename} is not a safetensors file, or is damaged: {reason}.') from None
-
-
-def _merge(files: list[str], shards: list[dict]) -> dict[str, torch.Tensor]:
-    """One state dict of the shards, each bare or under ``state_dict``."""
-    merged: dict[str, torch.Tensor] = {}
-    for file, shard in zip(files, shards, strict=True):
-        state = shard.get('state_dict', shard)
-        if twice := sorted(merged.keys() & state.keys()):
-            raise InputError(f'{twice[0]} is in {file} and in another shard: they belong to '
-                             'different checkpoints.')
-        merged.update(state)
-    return merged
 
 
 @contextmanager

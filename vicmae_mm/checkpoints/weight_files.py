@@ -28,9 +28,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a file, executing nothing.
 
     Args:
-        path: ``.safetensors``, or a pickled file of any name, or several files
-            (:func:`files_with_weights`). The optimizer, the arguments and whatever else training
-            saved in it are not read.
+        path: ``.safetensors``, a pickled file of any name, or a folder of the Hub. The optimizer,
+            the arguments and whatever else training saved in it are not read.
 
     Returns:
         The state dict, without what parallel and compiled modules add to names (``module.``,

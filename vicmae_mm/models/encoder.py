@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vicmae_mm.utils.errors import InputError
 
 from .pooling import last_outputs
-from .token_layout import as_tokens, check_channels, image_side, num_extra_tokens
+from .token_layout import as_tokens, image_side, num_extra_tokens
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -60,7 +60,6 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.image_size = image_side(backbone)
-        check_channels(backbone)
         self.bgr = bgr
         # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)

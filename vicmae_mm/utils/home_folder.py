@@ -1,23 +1,18 @@
 """``~`` for the home folder, wherever a user may write a path."""
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# The shell expands ~ at the start of a word, but not after "=".
-_AFTER_EQUALS = re.compile(r'([^=\s]+=["\']?)(~.*)', re.DOTALL)
+_AFTER_EQUALS = re.compile(r'([^=\s]+=["\']?)(?=~)')  # where no shell expands it
 
 
 def expand_home(value: Any) -> Any:
-    """Replace ``~`` and ``~user`` at the start of strings and paths by the home folder.
-
-    Args:
-        value: A string or path, or a dict, list or tuple of them, at any depth. Dicts and lists are
-            changed in place.
+    """Expand ``~`` and ``~user`` in strings and paths, in dicts and lists in place.
 
     Returns:
-        The same, expanded; anything else as it is.
+        The same, expanded; anything but strings, paths, dicts, lists and tuples as it is.
     """
     if isinstance(value, (str, Path)):
         return type(value)(os.path.expanduser(value))
@@ -32,8 +27,8 @@ def expand_home(value: Any) -> Any:
     return value
 
 
-def expand_arguments(arguments: Sequence[str]) -> list[str]:
+def expand_arguments(arguments: Iterable[str]) -> list[str]:
     """Expand ``~`` in the arguments of a command, also in ``--out=~/file`` and ``KEY=~/file``."""
-    found = [(argument, _AFTER_EQUALS.fullmatch(argument)) for argument in arguments]
-    return [match[1] + os.path.expanduser(match[2]) if match else os.path.expanduser(argument)
-            for argument, match in found]
+    starts = [(argument, _AFTER_EQUALS.match(argument)) for argument in arguments]
+    return [start[0] + os.path.expanduser(argument[start.end():]) if start
+            else os.path.expanduser(argument) for argument, start in starts]

@@ -7,7 +7,6 @@ from tests.helpers.models import TINY_ARCH, tiny_vicmae
 from vicmae_mm.checkpoints.conversion.detect import (
     choose_network,
     describe_family,
-    describe_traits,
     needs_conversion,
 )
 
@@ -82,20 +81,6 @@ def test_several_networks_are_not_chosen_between():
     with pytest.raises(ValueError, match=r"It contains 2 networks: .* under 'teacher\.' and .* "
                                          r"under 'student\.'\. Choose one: .*--drop"):
         choose_network(keys)
-
-
-@pytest.mark.parametrize('keys, words', [
-    (['blocks.0.ls1.gamma'], 'layer scale'), (['encoder.layer.0.layer_scale1.lambda1'],
-                                              'layer scale'),
-    (['reg_token'], 'register tokens'), (['embeddings.register_tokens'], 'register tokens'),
-    (['dist_token'], 'a distillation token'), (['norm_pre.weight'], 'a norm before the layers'),
-    (['blocks.0.attn.rel_pos_h'], 'relative positions'), (['blocks.0.attn.q_norm.weight'],
-                                                          'norms of queries and keys'),
-    (['blocks.0.attn.qkv.lora_A'], 'LoRA adapters'), (['blocks.0.mlp.w12.weight'], 'gated'),
-])
-def test_traits(keys, words):
-    assert words in describe_traits(keys)
-    assert describe_traits(OFFICIAL) == ''
 
 
 @pytest.mark.parametrize('key, words', [

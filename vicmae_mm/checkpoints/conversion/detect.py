@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from vicmae_mm.utils.errors import InputError
 
-from .families import CONVERTIBLE, FAMILIES, OURS, TRAITS, WRAPPER, Family
+from .families import CONVERTIBLE, FAMILIES, OURS, WRAPPER, Family
 
 
 def find_networks(keys: Collection[str]) -> dict[str, Family]:
@@ -69,12 +69,6 @@ def choose_network(keys: Collection[str]) -> tuple[str, str]:
             'file with tools/convert_checkpoint.py and --drop (drop=[...]) with the prefixes of '
             'the others.')
     return next(iter(networks)), names[0]
-
-
-def describe_traits(keys: Collection[str]) -> str:
-    """What tells a network from the plain one of its family, as a sentence; '' if nothing does."""
-    found = [words for pattern, words in TRAITS if any(re.search(pattern, key) for key in keys)]
-    return f' It has {" and ".join(found)}.' if found else ''
 
 
 def _first_match(keys: Collection[str]) -> Family | None:

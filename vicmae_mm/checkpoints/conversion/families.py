@@ -13,17 +13,6 @@ WRAPPER = re.compile(
     r'(module|_orig_mod|model|model_ema|ema|net|network|online|backbone|encoder|visual|trunk|'
     r'teacher|student|(base|momentum|target|online|context)_(encoder|backbone)|'
     r'encoder_[qk]|momentum_backbone|state_dict|state_dict_ema)\.')
-# What networks have that are not the plain ones of their families.
-TRAITS = (
-    (r'\.ls[12]\.gamma|\.gamma_[12]$|layer_scale|\.lambda1', 'layer scale'),
-    (r'(^|[._])(reg|register)_tokens?', 'register tokens'),
-    (r'(^|[._])(dist_token|distillation_token)', 'a distillation token'),
-    (r'norm_pre|pre_layrnorm|ln_pre', 'a norm before the layers, as CLIP'),
-    (r'rel_pos|relative_position', 'relative positions, as BEiT and Swin'),
-    (r'\brope\b', 'rotary positions'), (r'\b[qk]_norm\b', 'norms of queries and keys'),
-    (r'attn_pool', 'attention pooling'), (r'mlp\.(w12|fc1_g)\b', 'gated feed-forward layers'),
-    (r'(^|\.)(lora_|base_layer)', 'LoRA adapters: merge them first'),
-)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .detect import describe_family, describe_traits
+from .detect import describe_family
 from .families import CONVERTIBLE, Family
 from .names import shorten
 from .rules import Packing, Rule
@@ -42,7 +42,7 @@ def to_ours(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
     if unknown:
         raise InputError(
             f'{len(unknown)} of {len(state)} tensors do not belong to {name}: {shorten(unknown)}. '
-            f'It looks like {describe_family(state)}.{describe_traits(unknown)}')
+            f'It looks like {describe_family(state)}.')
     _check_complete(family, groups, name)
     ours = {rule.ours.format(i=layer): _pack(parts, rule.packing)
             for (rule, layer), parts in groups.items() if rule.ours is not None}
