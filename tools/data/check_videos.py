@@ -17,7 +17,6 @@ import argparse
 import os
 import os.path as osp
 import shlex
-import sys
 from contextlib import closing
 
 from vicmae_mm.commands.preparation.check_videos import (
@@ -29,10 +28,10 @@ from vicmae_mm.commands.preparation.check_videos import (
 )
 from vicmae_mm.commands.preparation.lists import write_lines
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.file_state import file_state
-from vicmae_mm.utils.home_folder import expand_arguments
 from vicmae_mm.utils.processes.failed_call import FailedCall
-from vicmae_mm.utils.processes.pool import WorkerError, num_cores, run_isolated
+from vicmae_mm.utils.processes.pool import num_cores, run_isolated
 from vicmae_mm.utils.progress import Progress
 
 
@@ -48,7 +47,7 @@ def parse_args() -> argparse.Namespace:
                         help='processes (default: %(default)s)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS',
                         help='time limit per file (default: 60, with --full 600)')
-    args = parser.parse_args(expand_arguments(sys.argv[1:]))
+    args = parser.parse_args()
     if args.workers < 1 or (args.timeout is not None and args.timeout <= 0):
         parser.error('--workers and --timeout must be positive')
     args.timeout = args.timeout or (600. if args.full else 60.)
@@ -87,25 +86,21 @@ def main() -> int:
     args = parse_args()
     bad: dict[str, str] = {}
     stopped = False
-    try:
-        folder, videos, _ = read_source(args.source, args.prefix, args.allow_outside_root)
-        os.makedirs(args.work_dir, exist_ok=True)
-        record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
-        with closing(record):
-            try:
-                check([osp.join(folder, path) for path, _ in videos], record, args, bad)
-            except KeyboardInterrupt:
-                stopped = True
-        bad_file = osp.join(args.work_dir, 'bad_videos.jsonl')
-        write_bad_videos(bad_file, bad, args.source)
-        # Stopped early, a clean list would contain videos that were never checked.
-        if args.clean_list and not stopped:
-            write_lines(args.clean_list, (f'{path} {label}' for path, label in videos
-                                          if osp.join(folder, path) not in bad))
-            print(f'List without the bad videos: {args.clean_list}')
-    except (OSError, ValueError, WorkerError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    folder, videos, _ = read_source(args.source, args.prefix, args.allow_outside_root)
+    os.makedirs(args.work_dir, exist_ok=True)
+    record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
+    with closing(record):
+        try:
+            check([osp.join(folder, path) for path, _ in videos], record, args, bad)
+        except KeyboardInterrupt:
+            stopped = True
+    bad_file = osp.join(args.work_dir, 'bad_videos.jsonl')
+    write_bad_videos(bad_file, bad, args.source)
+    # Stopped early, a clean list would contain videos that were never checked.
+    if args.clean_list and not stopped:
+        write_lines(args.clean_list, (f'{path} {label}' for path, label in videos
+                                      if osp.join(folder, path) not in bad))
+        print(f'List without the bad videos: {args.clean_list}')
     print(f'{len(bad):,} of {len(videos):,} videos are bad -> {bad_file}')
     if bad:
         print(summarize(bad.values()))
@@ -119,4 +114,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main, error_status=2)

@@ -17,7 +17,6 @@ Exit status: 0 all done, 1 some bad videos, 2 an error, 130 stopped with Ctrl-C.
 """
 import argparse
 import os.path as osp
-import sys
 from contextlib import closing
 
 from vicmae_mm.commands.preparation.check_videos import summarize, write_bad_videos
@@ -25,9 +24,8 @@ from vicmae_mm.commands.preparation.converting import add_convert_options, human
 from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
+from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.packed.index import build_index
-from vicmae_mm.utils.home_folder import expand_arguments
-from vicmae_mm.utils.processes.pool import WorkerError
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +45,7 @@ def parse_args() -> argparse.Namespace:
                         help='videos per shard; a shard is built in memory '
                         '(default: %(default)s)')
     add_convert_options(parser, timeout=600.)
-    args = parser.parse_args(expand_arguments(sys.argv[1:]))
+    args = parser.parse_args()
     if min(args.frames, args.videos_per_shard, args.workers, args.timeout, args.short_side) <= 0:
         parser.error('--frames, --videos-per-shard, --workers, --timeout and --short-side must be '
                      'positive')
@@ -75,23 +73,19 @@ def pack(plan: Plan, args: argparse.Namespace) -> bool:
 def main() -> int:
     """Pack the videos and print a report; return the exit status."""
     args = parse_args()
-    try:
-        folder, videos, classes = read_source(
-            args.source, args.prefix, args.allow_outside_root, args.labels_from_folders)
-        plan = Plan(args.target, folder, videos, classes, PackSettings(
-            args.frames, args.every, args.short_side, args.quality), args.videos_per_shard)
-        plan.check()
-        finished = pack(plan, args)
-        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
-        if finished:
-            print('Building the index.')
-            index = build_index(args.target, plan.names)
-            print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
-                  f'{index.num_frames:,} frames, '
-                  f'{human_size(sum(size for _, size in index.shards))}')
-    except (OSError, ValueError, WorkerError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    folder, videos, classes = read_source(
+        args.source, args.prefix, args.allow_outside_root, args.labels_from_folders)
+    plan = Plan(args.target, folder, videos, classes, PackSettings(
+        args.frames, args.every, args.short_side, args.quality), args.videos_per_shard)
+    plan.check()
+    finished = pack(plan, args)
+    write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
+    if finished:
+        print('Building the index.')
+        index = build_index(args.target, plan.names)
+        print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
+              f'{index.num_frames:,} frames, '
+              f'{human_size(sum(size for _, size in index.shards))}')
     if plan.bad:
         print(f'{len(plan.bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
         print(summarize(plan.bad.values()))
@@ -102,4 +96,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main, error_status=2)

@@ -14,7 +14,6 @@ Exit status: 0 all done, 1 some bad videos, 2 an error, 130 stopped with Ctrl-C.
 """
 import argparse
 import os.path as osp
-import sys
 from contextlib import closing
 
 from vicmae_mm.commands.preparation.check_videos import summarize, write_bad_videos
@@ -26,8 +25,7 @@ from vicmae_mm.commands.preparation.converting import (
 )
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
 from vicmae_mm.commands.preparation.reencode_plan import plan_jobs, prepare_target
-from vicmae_mm.utils.home_folder import expand_arguments
-from vicmae_mm.utils.processes.pool import WorkerError
+from vicmae_mm.commands.run_tool import run_tool
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
            'veryslow')
@@ -47,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1,
                         help='threads of x264 per video (default: %(default)s)')
     add_convert_options(parser, timeout=3600.)
-    args = parser.parse_args(expand_arguments(sys.argv[1:]))
+    args = parser.parse_args()
     if min(args.gop, args.threads, args.workers, args.timeout) <= 0 or args.short_side < 2:
         parser.error('--gop, --threads, --workers and --timeout must be positive, '
                      '--short-side at least 2')
@@ -71,21 +69,17 @@ def main() -> int:
     settings = ReencodeSettings(args.short_side, args.gop, args.crf, args.preset, args.threads)
     bad: dict[str, str] = {}
     stopped = False
+    jobs = plan_jobs(args.source, args.target, settings)
+    prepare_target(args.target, jobs, settings)
+    # A target that exists is complete: it appears only then.
+    todo = [job for job in jobs if not osp.exists(job.target)]
+    print(f'{len(jobs):,} videos, {human_size(total_size(job.source for job in jobs))} in '
+          f'{args.source}; {len(jobs) - len(todo):,} are already done.')
     try:
-        jobs = plan_jobs(args.source, args.target, settings)
-        prepare_target(args.target, jobs, settings)
-        # A target that exists is complete: it appears only then.
-        todo = [job for job in jobs if not osp.exists(job.target)]
-        print(f'{len(jobs):,} videos, {human_size(total_size(job.source for job in jobs))} in '
-              f'{args.source}; {len(jobs) - len(todo):,} are already done.')
-        try:
-            encode_all(todo, args, bad)
-        except KeyboardInterrupt:
-            stopped = True
-        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)
-    except (OSError, ValueError, WorkerError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+        encode_all(todo, args, bad)
+    except KeyboardInterrupt:
+        stopped = True
+    write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)
     report(jobs, bad, args.target)
     if stopped:
         print('Stopped before all were done. Run the same command to continue.')
@@ -109,4 +103,4 @@ def report(jobs: list[ReencodeJob], bad: dict[str, str], target: str) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main, error_status=2)

@@ -24,15 +24,19 @@ _CONFIG = os.path.join('mmengine', 'config', 'config.py')
 _REGISTRY = os.path.join('mmengine', 'registry', 'build_functions.py')
 
 
-def run_tool(main: Callable[[], object]) -> None:
-    """Run ``main``; an error that the user can fix ends it with ``error: ...`` and status 1.
+def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
+    """Run ``main``; an error that the user can fix ends it with ``error: ...`` and a status.
+
+    A number that ``main`` returns is the exit status.
 
     Its traceback goes to the run's log file, if there is one yet, or to the terminal instead with
     ``VICMAE_TRACEBACK=1``. Bugs keep their traceback.
     """
     sys.argv[1:] = expand_arguments(sys.argv[1:])
     try:
-        main()
+        status = main()
+        if status is not None:
+            sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(130)  # as a shell reports Ctrl-C
     except Exception as error:
@@ -47,7 +51,11 @@ def run_tool(main: Callable[[], object]) -> None:
             if isinstance(handler, logging.FileHandler):
                 handler.handle(record)
         rank = f' (rank {os.environ["RANK"]})' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
-        sys.exit(f'error{rank}: {message}')
+        line = f'error{rank}: {message}'
+        if error_status == 1:
+            sys.exit(line)
+        print(line, file=sys.stderr)
+        sys.exit(error_status)
 
 
 def user_message(error: Exception) -> str | None:
