@@ -13,12 +13,13 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
 from tests.recovery.test_finite_loss import one_of_two, same, state, steps_taken
 from vicmae_mm.engine.hooks import FiniteLossHook, NonFiniteLossError
+from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard
 
 NAN, INF = float('nan'), float('inf')
 CHECKPOINT = dict(type='vicmae_mm.SafeCheckpointHook', interval=1)
@@ -131,11 +132,23 @@ def stop_and_skip(work_dir: str) -> list[dict]:
             message = str(error)
         weights = torch.cat([p.detach().flatten() for p in runner.model.parameters()])
         seen.append(dict(message=message, weights=weights, steps=steps_taken(runner)))
-    return seen
+    return [*seen, dict(alone=step_alone())]
+
+
+def step_alone() -> tuple[float, list[int] | None]:
+    """A step on NaN on rank 1, without DistributedDataParallel, which would spread it."""
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=.1)
+    guard = GradientGuard(optimizer)
+    (weight * (NAN if get_rank() else 1.)).sum().backward()
+    optimizer.step()
+    broken = guard.pop_broken()
+    return weight.item(), broken and [each == id(weight) for each in broken]
 
 
 def test_ranks_stay_together(tmp_path):
     first, second = run_distributed(stop_and_skip, 2, str(tmp_path))
+    assert (first.pop()['alone'], second.pop()['alone']) == ((1., []), (1., [True]))
     for a, b, steps in zip(first, second, (1, 1), strict=True):
         assert a['message'] == b['message'] and a['steps'] == b['steps'] == steps
         assert torch.equal(a['weights'], b['weights']) and a['weights'].isfinite().all()
@@ -185,12 +198,19 @@ def test_no_best_one_either(tmp_path):
     assert not [*tmp_path.glob('best*')]
 
 
+@pytest.fixture(scope='module')
+def averaged(tmp_path_factory) -> Path:
+    """A checkpoint with averaged weights."""
+    folder = tmp_path_factory.mktemp('averaged')
+    build(folder, dict(type='EMAHook'), epochs=1).train()
+    return folder / 'epoch_1.pth'
+
+
 @pytest.mark.parametrize('part', ['state_dict', 'optimizer', 'ema_state_dict'])
 @pytest.mark.parametrize('resume', [True, False])
-def test_no_training_starts_from_it(part, resume, tmp_path):
-    build(tmp_path, dict(type='EMAHook'), epochs=1).train()
+def test_no_training_starts_from_it(part, resume, averaged, tmp_path):
     path = tmp_path / 'epoch_1.pth'
-    checkpoint = torch.load(path, weights_only=False)
+    checkpoint = torch.load(averaged, weights_only=False)
     key = 'module.backbone.ln1.weight' if part == 'ema_state_dict' else 'backbone.ln1.weight'
     place = (checkpoint['optimizer']['state'][0]['exp_avg'] if part == 'optimizer'
              else checkpoint[part][key])
