@@ -4,9 +4,11 @@ mmengine loads the saved state of optimizer and schedules over the settings of t
 then have no effect. Here they take effect, are refused or are named; docs/checkpoints.md has the
 table.
 """
+import re
 from typing import Any
 
 from mmengine.hooks import EMAHook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from vicmae_mm.checkpoints.saved_config import changed_settings, read_config_text
@@ -15,21 +17,16 @@ from vicmae_mm.utils.errors import InputError
 from .loops.resumable_train_loop import ResumableTrainLoop, epoch_batches
 from .saved_optimizer import adopt_optimizer, check_optimizer
 
-_SETTINGS = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper',
-             'param_scheduler', 'auto_scale_lr', 'randomness', 'default_hooks', 'custom_hooks')
-# Parts that no number in training depends on. Of the seed, mmengine keeps the saved one, and warns.
-_WITHOUT_EFFECT = {
-    'train_dataloader': ('num_workers', 'pin_memory', 'persistent_workers', 'prefetch_factor',
-                         'timeout'),
-    'train_cfg': ('val_interval', 'val_begin', 'dynamic_intervals'),
-    'randomness': ('seed', ),
-    'default_hooks': ('timer', 'logger', 'checkpoint', 'visualization', 'reconstruction', 'curves',
-                      'bad_videos', 'collapse', 'checkpoint_fit', 'pretrained_fit', 'class_count',
-                      'runtime_info', 'finite_loss'),
-}
-_SHOWN = 12  # changed settings named in the warning
-_BATCH_SIZE = 'train_dataloader.batch_size'
+# The settings that numbers in training depend on. Of the seed, mmengine keeps the saved one.
+_CURVE = re.compile(
+    r'(model|data_preprocessor|train_dataloader|train_cfg|optim_wrapper|param_scheduler|'
+    r'auto_scale_lr|randomness|default_hooks|custom_hooks)\b(?!.*\binit_cfg\b)'
+    r'(?!\.(num_workers|pin_memory|persistent_workers|prefetch_factor|timeout|seed|val_interval|'
+    r'val_begin|dynamic_intervals|timer|logger|checkpoint|visualization|reconstruction|curves|'
+    r'bad_videos|collapse|checkpoint_fit|pretrained_fit|class_count|runtime_info|finite_loss)\b)')
 _OPTIMIZER = ('optim_wrapper', 'param_scheduler', 'auto_scale_lr')
+_BATCH_SIZE = 'train_dataloader.batch_size'
+_SHOWN = 12  # changed settings named in the warning
 
 
 def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
@@ -47,30 +44,30 @@ def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
             or of averaged weights.
     """
     _check_complete(runner, checkpoint, name)
-    before = _curve_settings(checkpoint['meta'].get('cfg'))
-    changes = list(changed_settings(before, _curve_settings(runner.cfg.pretty_text))
-                   if before else ())
-    other = next((old for key, old, _ in changes if key == 'optim_wrapper.optimizer.type'), None)
-    check_optimizer(runner, checkpoint['optimizer'], name, other)
-    position = checkpoint['meta']['iter']
-    batches = _adopt_batches(runner, checkpoint, _BATCH_SIZE in [key for key, _, _ in changes])
+    saved, position = checkpoint['optimizer'], checkpoint['meta']['iter']
+    before = read_config_text(checkpoint['meta'].get('cfg'))
+    after = read_config_text(runner.cfg.pretty_text) if before else {}
+    changes = {key: values for key, *values in changed_settings(before, after)
+               if _CURVE.match(key)}
+    batches = _adopt_batches(runner, checkpoint, _BATCH_SIZE in changes)
     if not batches and isinstance(runner.train_loop, EpochBasedTrainLoop):
-        # Each process has another share of the same batches.
-        changes = [change for change in changes if change[0] != _BATCH_SIZE]
-    keys = [key for key, _, _ in changes]
-    parts = [f'{key}: {old!r} -> {new!r}' for key, old, new in changes[:_SHOWN]]
-    if len(changes) > _SHOWN:
-        parts.append(f'and {len(changes) - _SHOWN} more')
-    parts += batches
-    if any(key.startswith('optim_wrapper.loss_scale') for key in keys):
-        checkpoint['optimizer'].pop('loss_scaler', None)  # or it would replace the new scale
-    is_known = bool(before) and not any(key.startswith(_OPTIMIZER) for key in keys) and not (
-        runner.auto_scale_lr or {}).get('enable')
-    is_moved = checkpoint['meta']['iter'] != position
-    parts += adopt_optimizer(runner, checkpoint, is_known, is_moved)
-    if parts:
+        changes.pop(_BATCH_SIZE, None)  # each process has another share of the same batches
+    parts = [f'{key}: {old!r} -> {new!r}' for key, (old, new) in changes.items()]
+    parts[_SHOWN:] = [f'and {len(parts) - _SHOWN} more'] if len(parts) > _SHOWN else []
+    if any(key.startswith('optim_wrapper.loss_scale') for key in changes):
+        saved.pop('loss_scaler', None)  # or it would replace the new scale
+    may_differ = (not before or any(key.startswith(_OPTIMIZER) for key in changes)
+                  or checkpoint['meta']['iter'] != position
+                  or bool((runner.auto_scale_lr or {}).get('enable')))  # by the processes
+    if isinstance(runner.optim_wrapper, OptimWrapper) and 'param_groups' in saved:
+        other, _ = changes.get('optim_wrapper.optimizer.type', (None, None))
+        check_optimizer(runner.optim_wrapper.optimizer, saved, name, other)
+        batches += adopt_optimizer(runner, checkpoint, may_differ)
+    elif may_differ:
+        batches.append('but its several optimizers stay as saved')
+    if parts or batches:
         runner.logger.warning(f'Settings have changed since {name} was written, and apply from '
-                              f'here on: {"; ".join(parts)}.')
+                              f'here on: {"; ".join(parts + batches)}.')
     _check_rest(runner, checkpoint, name)
 
 
@@ -92,22 +89,6 @@ def _check_complete(runner: Runner, checkpoint: dict, name: str) -> None:
             f'hook. {advice}')
 
 
-def _curve_settings(text: Any) -> dict[str, Any]:
-    """The settings of a config text that training depends on."""
-    config = read_config_text(text)
-    kept = {key: config[key] for key in _SETTINGS if key in config}
-    for key, names in _WITHOUT_EFFECT.items():
-        if isinstance(kept.get(key), dict):
-            kept[key] = {name: value for name, value in kept[key].items() if name not in names}
-    return _without_init_cfg(kept)
-
-
-def _without_init_cfg(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _without_init_cfg(item) for key, item in node.items() if key != 'init_cfg'}
-    return [_without_init_cfg(item) for item in node] if isinstance(node, list) else node
-
-
 def _adopt_batches(runner: Runner, checkpoint: dict, is_other_size: bool) -> list[str]:
     """Move the position to the start of its epoch if epochs have other batches than before."""
     meta, loop = checkpoint['meta'], runner.train_loop
@@ -123,15 +104,11 @@ def _adopt_batches(runner: Runner, checkpoint: dict, is_other_size: bool) -> lis
         is_same = not is_other_size and 0 <= meta['iter'] - start <= now['num_batches']
     if is_same:
         return []
-    was = '' if saved is None else _describe_batches(saved) + ' -> '
-    moved = '' if meta['iter'] == start else f', which counts as iteration {start} now'
+    was, is_now = (each and '{num_batches} of {global_batch} from {num_samples} samples'.format(
+        **each) for each in (saved, now))
     meta['iter'] = start
-    return [f'batches of an epoch: {was}{_describe_batches(now)} (the run continues at the start '
-            f'of epoch {meta["epoch"] + 1}{moved})']
-
-
-def _describe_batches(batches: dict[str, Any]) -> str:
-    return '{num_batches} of {global_batch} from {num_samples} samples'.format(**batches)
+    return [f'batches of an epoch: {was or "others"} -> {is_now} (the run continues at the start '
+            f'of epoch {meta["epoch"] + 1}, as iteration {start + 1})']
 
 
 def _check_rest(runner: Runner, checkpoint: dict, name: str) -> None:
@@ -140,13 +117,12 @@ def _check_rest(runner: Runner, checkpoint: dict, name: str) -> None:
     unit, total = (('epoch', loop.max_epochs) if isinstance(loop, EpochBasedTrainLoop) else
                    ('iter', loop.max_iters))
     done = checkpoint['meta'][unit]
+    schedules = checkpoint.get('param_schedulers') if runner.param_schedulers else None
     if done >= total:
         runner.logger.warning(
             f'{name} was written after {unit} {done} of {total}: nothing is left to train. To go '
             f'on, raise train_cfg.max_{unit}s, and with it the end of the schedules.')
-        return
-    schedules = checkpoint.get('param_schedulers') if runner.param_schedulers else None
-    if isinstance(schedules, list) and schedules and all(
+    elif isinstance(schedules, list) and schedules and all(
             state['_global_step'] >= state['end'] for state in schedules):
         rate = checkpoint['optimizer']['param_groups'][0]['lr']
         runner.logger.warning(

@@ -1,11 +1,9 @@
 """Optimizer and schedules in a checkpoint against those of the run that resumes it."""
 import copy
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import ParamSchedulerHook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from vicmae_mm.utils.errors import InputError
@@ -16,110 +14,79 @@ _ADDED = {'foreach', 'maximize', 'capturable', 'differentiable', 'fused',
 _POSITION = {'last_step', '_global_step', '_last_value'}
 
 
-def check_optimizer(runner: Runner, saved: dict, name: str, other: Any = None) -> None:
+def check_optimizer(optimizer: Any, saved: dict, name: str, other: Any = None) -> None:
     """Refuse the state of another optimizer, or of other parameter groups.
 
     Args:
-        runner: With the optimizer that is to be resumed.
+        optimizer: The optimizer of the run.
         saved: The checkpoint's ``optimizer``.
         name: What to call the checkpoint.
         other: Type of the optimizer in its config, if that is not the one of this run's.
     """
-    for state, wrapper in _optimizers(runner, saved):
-        found, expected = ([len(group['params']) for group in groups]
-                           for groups in (state['param_groups'], wrapper.optimizer.param_groups))
-        kind = type(wrapper.optimizer).__name__
-        was = str(other or kind)
-        unknown = {key for group in wrapper.optimizer.param_groups for key in group
-                   if not key.startswith('initial_')} - _ADDED - set(state['param_groups'][0])
-        if unknown or was.rpartition('.')[2] != kind:
-            raise InputError(
-                f'{name} was trained with another optimizer than {kind} ('
-                f'{other or "it has no " + ", ".join(sorted(unknown))}): resume with the optimizer '
-                'that it was trained with, or start a new training from its weights: leave out '
-                f'--resume and set --cfg-options load_from={name}')
-        if found != expected:
-            raise InputError(
-                f'{name} has {len(found)} parameter groups ({sum(found)} parameters) in its '
-                f'optimizer, but optim_wrapper makes {len(expected)} ({sum(expected)}): resume '
-                'with the optim_wrapper that it was trained with. If that had no constructor, add '
-                '--cfg-options optim_wrapper.constructor=DefaultOptimWrapperConstructor')
+    kind = type(optimizer).__name__
+    unknown = optimizer.defaults.keys() - _ADDED - saved['param_groups'][0].keys()
+    if unknown or str(other or kind).rpartition('.')[2] != kind:
+        raise InputError(
+            f'{name} was trained with another optimizer than {kind} ('
+            f'{other or "it has no " + ", ".join(sorted(unknown))}): resume with the optimizer '
+            'that it was trained with, or start a new training from its weights: leave out '
+            f'--resume and set --cfg-options load_from={name}')
+    found, expected = ([len(group['params']) for group in groups]
+                       for groups in (saved['param_groups'], optimizer.param_groups))
+    if found != expected:
+        raise InputError(
+            f'{name} has {len(found)} parameter groups ({sum(found)} parameters) in its optimizer, '
+            f'but optim_wrapper makes {len(expected)} ({sum(expected)}): resume with the '
+            'optim_wrapper that it was trained with. If that had no constructor, add --cfg-options '
+            'optim_wrapper.constructor=DefaultOptimWrapperConstructor')
 
 
-def adopt_optimizer(runner: Runner, checkpoint: dict, is_known: bool,
-                    is_moved: bool) -> list[str]:
+def adopt_optimizer(runner: Runner, checkpoint: dict, may_differ: bool) -> list[str]:
     """Let the settings of optimizer and schedules take effect; say what has changed.
 
-    Changed schedules are replayed up to the position of the checkpoint: the learning rate becomes
-    the one that they give there.
+    Schedules are replayed up to the position of the checkpoint, so that learning rate and the
+    like are those that this run would have there.
 
     Args:
         runner: With the optimizer and schedules of its config, at their first step.
         checkpoint: Changed in place.
-        is_known: Whether the settings of the optimizer are known not to have changed. Then only
-            what is scheduled is compared: something else may set the rest during training.
-        is_moved: Whether the position of the checkpoint has been changed.
+        may_differ: If not, only the schedules and the values they start from are compared:
+            something else may set the rest during training.
     """
-    schedulers = runner.param_schedulers or []
-    lists = list(schedulers.values()) if isinstance(schedulers, dict) else [schedulers]
-    scheduled = {scheduler.param_name for each in lists for scheduler in each}
-    groups = list(_groups(runner, checkpoint['optimizer']))
+    schedulers: Any = runner.param_schedulers or []
+    saved, wrapper = checkpoint['optimizer'], runner.optim_wrapper
+    groups = [*zip(saved['param_groups'], wrapper.optimizer.param_groups, strict=True)]
+    if saved.get('base_param_settings') and wrapper.base_param_settings:  # scheduled for the log
+        groups.append((saved['base_param_settings'], wrapper.base_param_settings))
+    if not may_differ and _settings(checkpoint.get('param_schedulers', [])) == _settings(
+            _states(schedulers)) and all(old.get(key) == new[key] for old, new in groups
+                                         for key in new if key.startswith('initial_')):
+        return []
+    kept, notes = {'params'}, []
+    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+        notes = ['but the schedules follow metrics and stay as saved']
+        kept |= {f'{part}{each.param_name}' for each in schedulers for part in ('', 'initial_')}
+    elif schedulers:
+        _replay(runner, checkpoint['meta'])
+        checkpoint['param_schedulers'] = _states(schedulers)
     changes: dict[str, str] = {}
     for old, new in groups:
-        for key, value in new.items():
-            if key in scheduled or key not in old or key == 'params' or is_known or (
-                    key.startswith('initial_')) or old[key] == value:
-                continue
-            changes.setdefault(key, f'{key} of the optimizer: {old[key]} -> {value}')
-            old[key] = value
-    if scheduled and (is_moved or _differ(lists, checkpoint, groups, scheduled)):
-        if any(getattr(scheduler, 'need_val_args', False) for each in lists for scheduler in each):
-            return [*changes.values(), 'but the schedules follow metrics and stay as saved']
-        _replay(runner, checkpoint['meta'])
-        for key in scheduled:
-            was, now = (f'{group[key]:g}' for group in groups[0])
-            if was != now:
-                changes[key] = f'{key} by the schedules: {was} -> {now}'
-            for old, new in groups:
-                old.update({each: new[each] for each in (key, f'initial_{key}')})
-        checkpoint['param_schedulers'] = _states(schedulers)
-    return list(changes.values())
+        for key in [key for key in new if key not in kept and old.get(key) != new[key]]:
+            changes.setdefault(key, f'{key}: {_show(old.get(key))} -> {_show(new[key])}')
+            old[key] = new[key]
+    return [text for key, text in changes.items() if not key.startswith('initial_')] + notes
 
 
-def _optimizers(runner: Runner, saved: dict) -> Iterator[tuple[dict, Any]]:
-    """Saved state and wrapper of each optimizer that torch has made."""
-    wrapper: Any = runner.optim_wrapper
-    pairs = ([(saved.get(name, {}), each) for name, each in wrapper.items()]
-             if isinstance(wrapper, OptimWrapperDict) else [(saved, wrapper)])
-    return (pair for pair in pairs if pair[0].get('param_groups') and hasattr(pair[1], 'optimizer'))
+def _show(value: Any) -> str:
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 
-def _groups(runner: Runner, saved: dict) -> Iterator[tuple[dict, dict]]:
-    """Saved and new parameter groups, pairwise; mmengine schedules one more, for its log."""
-    for state, wrapper in _optimizers(runner, saved):
-        yield from zip(state['param_groups'], wrapper.optimizer.param_groups, strict=True)
-        base, new = state.get('base_param_settings'), getattr(wrapper, 'base_param_settings', None)
-        if base and new:
-            yield base, new
+def _settings(states: list[dict]) -> list[dict]:
+    return [{key: value for key, value in state.items() if key not in _POSITION}
+            for state in states]
 
 
-def _differ(lists: list, checkpoint: dict, groups: list, scheduled: set[str]) -> bool:
-    """Whether the schedules, or the values that they start from, are not the saved ones."""
-    states = checkpoint.get('param_schedulers')
-    saved = (list(states.values()) if isinstance(states, dict) else [states or []])
-    return _settings(saved) != _settings([_states(each) for each in lists]) or any(
-        old.get(f'initial_{key}') != new.get(f'initial_{key}')
-        for old, new in groups for key in scheduled)
-
-
-def _settings(lists: list) -> list:
-    return [[{key: value for key, value in state.items() if key not in _POSITION}
-             for state in states] for states in lists]
-
-
-def _states(schedulers: Any) -> Any:
-    if isinstance(schedulers, dict):
-        return {name: _states(each) for name, each in schedulers.items()}
+def _states(schedulers: list) -> list[dict]:
     return [copy.deepcopy(scheduler.state_dict()) for scheduler in schedulers]
 
 
