@@ -3,6 +3,7 @@ import pytest
 from mmpretrain.datasets import CustomDataset
 
 from tests.helpers.classifiers import write_photos
+from vicmae_mm.datasets.annotations import image_lists
 from vicmae_mm.datasets.labelled_images import LabelledImages
 
 
@@ -35,3 +36,42 @@ def test_a_list_without_labels(photos):
     (photos / 'list.txt').write_text('class_2/1.png\n')
     with pytest.raises(ValueError, match=r'line 1: .class_2/1\.png. is not `path label`'):
         LabelledImages(data_root=str(photos), ann_file='list.txt')
+
+
+def test_hidden_folders_are_no_classes_and_are_named(photos, monkeypatch):
+    said = []
+    monkeypatch.setattr(image_lists, 'print_log', lambda text, *level: said.append(text))
+    (photos / '.ipynb_checkpoints').mkdir()
+    (photos / '.ipynb_checkpoints/0.png').touch()
+    dataset = LabelledImages(data_root=str(photos))
+    assert dataset.metainfo['classes'] == ('class_0', 'class_1', 'class_2')
+    assert [info['gt_label'] for info in infos(dataset)] == [0, 0, 1, 1, 2, 2]
+    assert said == [f'{photos}: hidden folders are not classes: .ipynb_checkpoints']
+
+
+@pytest.mark.parametrize('suffix', ['.webp', '.TIFF', '.heic', ''])
+def test_a_class_of_another_format(photos, suffix):
+    for path in (photos / 'class_1').iterdir():
+        path.rename(path.with_suffix(suffix)) if suffix else path.unlink()
+    if suffix in ('.webp', '.TIFF'):
+        assert len(LabelledImages(data_root=str(photos))) == 6
+    else:
+        with pytest.raises(ValueError, match=(
+                rf'class_1 contains no images .*, only {suffix or "nothing"}: remove the folder')):
+            LabelledImages(data_root=str(photos))
+
+
+@pytest.mark.parametrize('classes, labels', [
+    (['class_2', 'class_0', 'class_1'], [1, 1, 2, 2, 0, 0]),  # their order
+    (['x', 'class_0', 'class_1', 'class_2'], [1, 1, 2, 2, 3, 3]),  # one is missing here
+    (['cat', 'dog', 'fish'], [0, 0, 1, 1, 2, 2]),  # other names in the order of the folders
+    (['class_0', 'class_1'], "lacks 'class_2'"), (['cat', 'dog'], "lacks 'class_0', 'class_1'"),
+    (['class_0', 'class_1', 'Class_2'], "lacks 'class_2'")])
+def test_names_for_the_folders(photos, classes, labels):
+    if isinstance(labels, str):
+        with pytest.raises(ValueError, match=f'but classes of the dataset {labels}'):
+            LabelledImages(data_root=str(photos), classes=classes)
+        return
+    dataset = LabelledImages(data_root=str(photos), classes=classes)
+    assert dataset.metainfo['classes'] == tuple(classes)
+    assert [info['gt_label'] for info in infos(dataset)] == labels

@@ -54,3 +54,12 @@ def test_one_class(tmp_path):
         shutil.rmtree(folder / split / 'class 0')
     with pytest.raises(DatasetProblem, match='two classes or more; train has 1, test 1'):
         open_class_folders('mine', folder, 8)
+
+
+def test_names_of_class_folders_must_agree(tmp_path):
+    """Also in case, and in spaces at their ends, which are shown."""
+    folder = make_class_folders(tmp_path, ('train', 'test'))
+    for old, new in (('class 0', 'class 0 '), ('class 5', 'Class 5')):
+        (folder / 'test' / old).rename(folder / 'test' / new)
+    with pytest.raises(DatasetProblem, match="missing in train: Class 5, 'class 0 '"):
+        open_class_folders('mine', folder, 8)

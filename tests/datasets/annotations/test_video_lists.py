@@ -1,6 +1,7 @@
 """Lists, csv files and folders of videos."""
 import pytest
 
+from vicmae_mm.datasets.annotations import video_lists
 from vicmae_mm.datasets.annotations.video_lists import find_missing, read_annotations, scan_folder
 
 
@@ -104,8 +105,11 @@ def test_folder_is_read_recursively_and_in_order(folder):
     assert classes == []
 
 
-def test_labels_from_folders(folder):
+def test_labels_from_folders(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(video_lists, 'print_log', lambda text, *level: said.append(text))
     videos, classes = scan_folder(str(folder), labels_from_folders=True)
+    assert said == [f'{folder}: folders without a video are not classes: empty']
     assert classes == ['a', 'b']
     assert videos == [('a/y.avi', 0), ('b/deep/er/x.mkv', 1), ('b/two words.MP4', 1)]
     (folder / 'loose.mp4').touch()

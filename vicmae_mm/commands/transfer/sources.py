@@ -78,8 +78,10 @@ def open_class_folders(name: str, folder: Path, size: int) -> Source:
             f'{len(classes)}, test {len({_class_of(path) for path in test})}.')
     unknown = sorted({_class_of(path) for path in val + test} - set(classes))
     if unknown:
+        # Quotes where spaces would not be seen.
+        shown = [name if name == name.strip() else repr(name) for name in unknown]
         raise DatasetProblem(f'{folder} has class folders that are missing in train: '
-                             f'{", ".join(unknown[:3])}.')
+                             f'{", ".join(shown[:3])}.')
     numbers = {name: number for number, name in enumerate(classes)}
 
     def images(split: str, paths: list[str]) -> Images:

@@ -1,10 +1,12 @@
 """Lists of videos, read from a text list, a csv file or a folder."""
 import csv
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import InputError
 
@@ -158,6 +160,12 @@ def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Vide
         raise InputError(f'{loose!r} is directly in {root!r}, so labels_from_folders=True cannot '
                          'label it. Move it into a subfolder named after its class.')
     classes = sorted(set(tops))
+    # Their labels would be missing in the middle: other data may have videos of these classes.
+    empty = sorted(entry.name for entry in os.scandir(root) if entry.is_dir()
+                   and entry.name not in classes and not entry.name.startswith('.'))
+    if empty:
+        print_log(f'{root}: folders without a video are not classes: {", ".join(empty)}',
+                  'current', logging.WARNING)
     numbers = {name: number for number, name in enumerate(classes)}
     return [(path, numbers[top]) for path, top in zip(paths, tops, strict=True)], classes
 
