@@ -48,8 +48,8 @@ def _class_folders(folder: str) -> list[str]:
     hidden = [name for name in found if name.startswith('.')]
     names = [name for name in found if not name.startswith('.')]
     if hidden:
-        print_log(f'{folder.rstrip("/")}: hidden folders are not classes: {", ".join(hidden)}', 'current',
-                  logging.WARNING)
+        print_log(f'{folder.rstrip("/")}: hidden folders are not classes: {", ".join(hidden)}',
+                  'current', logging.WARNING)
     if not names:
         raise InputError(f'{folder} contains no class folders: expected {folder}/CLASS/*.jpg or, '
                          'for images in a single folder, a list (--ann-file).')
