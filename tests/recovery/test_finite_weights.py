@@ -112,7 +112,7 @@ def test_several_optimizers_are_guarded(tmp_path):
     for parameter in runner.model.parameters():
         parameter.grad = torch.full_like(parameter, NAN)
     wrapper.step()
-    with pytest.raises(NonFiniteLossError, match='The gradient is not finite'):
+    with pytest.raises(NonFiniteLossError, match=r'not finite in iteration 1 \(epoch 1\): backbone'):
         hook.after_train_iter(runner, 0)
     assert all(parameter.isfinite().all() for parameter in runner.model.parameters())
 

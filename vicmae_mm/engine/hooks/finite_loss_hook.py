@@ -172,7 +172,10 @@ class FiniteLossHook(Hook):
         place, reports, path = self._record(runner, own)
         names = list(dict.fromkeys(name for report in reports for name in report['parameters']))
         samples = [name for report in reports for name in report['samples']]
-        return (f'The gradient is not finite in {place}, although the loss is: {_first(names)}'
+        # The losses of several optimizers are not known.
+        loss = ('' if isinstance(runner.optim_wrapper, OptimWrapperDict) else
+                ', although the loss is')
+        return (f'The gradient is not finite in {place}{loss}: {_first(names)}'
                 + (f', with samples {_first(samples)}' if samples else '')
                 + f'. No step was taken; {path} lists the complete batch.')
 
