@@ -20,6 +20,10 @@ from .launcher import detect_launcher
 
 # Settings with a path, or another name that the user makes up.
 _PATH = re.compile(r'(dir|root|file|path|prefix|checkpoint|from|name)$')
+_DICTS = (
+    'model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader',
+    'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'auto_scale_lr', 'default_hooks',
+    'env_cfg', 'randomness', 'log_processor', 'visualizer')
 _NO_NUMBER = re.compile(r'[+-]?0\d|.*_')
 
 class KeepText(DictAction):
@@ -160,7 +164,10 @@ def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> 
     merge_settings(cfg, args.cfg_options)
     expand_home(cfg._cfg_dict)
     cfg.work_dir = str(cfg.work_dir or default)
-    for name in found:
+    for name in _DICTS:
+        if not isinstance(cfg.get(name) or {}, dict):
+            raise InputError(f'{name}={cfg[name]!r} must be a dict of settings.')
+    for name in (name for name in found if isinstance(cfg[name], dict)):
         # torch warns about pinned memory without an accelerator.
         if args.no_pin_memory or get_device() == 'cpu':
             cfg[name].pin_memory = False

@@ -154,14 +154,21 @@ def _our_configs(module: Any) -> None:
 def _scope_in_collate(module: Any) -> None:
     """With another library's config as ``_base_``, mmengine's ``_scope_`` reaches collate_fn.
 
-    "default_collate() got an unexpected keyword argument '_scope_'".
+    "default_collate() got an unexpected keyword argument '_scope_'". A function that is not
+    registered ends in "the first argument must be callable".
     open-mmlab/mmyolo#886. Remove when ``build_dataloader`` drops the key.
     """
+    from mmengine.registry import FUNCTIONS
+
+    from vicmae_mm.utils.errors import InputError
     stock = module.Runner.build_dataloader
 
     @functools.wraps(stock)
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         collate = dataloader.get('collate_fn') if isinstance(dataloader, dict) else None
+        kind = collate.get('type') if isinstance(collate, dict) else None
+        if isinstance(kind, str) and FUNCTIONS.get(kind) is None:
+            raise InputError(f'collate_fn.type={kind!r} is not a registered function.')
         if isinstance(collate, dict) and '_scope_' in collate:
             dataloader = dataloader.copy()
             dataloader['collate_fn'] = {k: v for k, v in collate.items() if k != '_scope_'}

@@ -54,7 +54,7 @@ def _check_learning_rate(runner: Any, findings: Findings) -> None:
     scaling = runner.auto_scale_lr or {}
     base = scaling.get('base_batch_size')
     rate = ((runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
-    if not base or not rate or scaling.get('enable'):
+    if not base or not isinstance(rate, (int, float)) or scaling.get('enable'):
         return
     # A batch that cannot be counted is an error only for --auto-scale-lr, which counts it, too.
     with suppress(InputError):

@@ -73,7 +73,9 @@ def _check(cfg: Config, processes: int, sender: Connection) -> None:
         init_default_scope(cfg.get('default_scope') or 'mmengine')
         check_work_dir(cfg.work_dir, findings)
         hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-        forbid_writing([cfg.work_dir, *filter(None, [(hook or {}).get('out_dir')])])
+        out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
+        forbid_writing([cfg.work_dir, out_dir or cfg.work_dir])
+        cfg.launcher = 'none'  # the process group is there, without communication
         check_run(cfg, findings)
         name_types(cfg, findings)
     except Exception as error:

@@ -65,7 +65,7 @@ def _num_checkpoints(cfg: Config, hook: dict) -> int:
     """Checkpoints that exist at once: kept, being written, within an epoch, best."""
     kept = hook.get('max_keep_ckpts', -1)
     interval = hook.get('interval', -1)
-    if kept < 0 and interval > 0:
+    if interval > 0 and kept < 0:
         limits = cfg.get('train_cfg') or {}
         total = limits.get('max_epochs' if hook.get('by_epoch', True) else 'max_iters')
         kept = (total or interval) // interval

@@ -1,4 +1,7 @@
 """A runner that is built and started as for training, up to the first step."""
+import logging
+import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -51,8 +54,10 @@ class DryRunner(Runner):
     optim_wrapper: Any
     param_schedulers: Any
 
-    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+    def build_logger(self, log_level: Any = 'INFO', **kwargs: Any) -> MMLogger:
         """The logger that prints nothing."""
+        with self.findings.catch('log_level'):
+            logging.Handler().setLevel(log_level)
         return MMLogger.get_current_instance()
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
@@ -101,6 +106,7 @@ class DryRunner(Runner):
         loader = self._train_dataloader = self._build_loader('train')
         with findings.catch('train_cfg'):
             self._train_loop = self.build_train_loop(self._train_loop)
+            self._check_length()
         if self._val_loop is not None:
             self._build_validation()
         if self._load_from and not self._resume:
@@ -115,13 +121,22 @@ class DryRunner(Runner):
                        last=size if size != loader.batch_size and len(batches) > 1 else 0)
         if not findings.errors:
             self._start()
-        for size, batch in list(batches.items())[:1]:
+        for size, batch in list(batches.items())[:isinstance(self._train_loop, BaseLoop)]:
             num_views = 1
             if isinstance(batch, dict):
                 with suppress(InputError):  # one tensor per sample, stacked by the preprocessor
                     num_views = len(split_views(batch['inputs'], batch.get('data_samples')))
             check_batch(self, size, num_views, findings)
         self._check_disk()
+
+    def _check_length(self) -> None:
+        loop = self._train_loop
+        if loop.max_iters < 1 and len(self._train_dataloader):
+            raise InputError('it ends before the first step: set max_epochs or max_iters to 1 or '
+                             'more')
+        interval = getattr(loop, 'val_interval', 1)
+        if not isinstance(interval, int) or interval < 1:
+            raise InputError(f'val_interval={interval!r} must be a number of 1 or more')
 
     def _build_loader(self, split: str) -> DataLoader:
         build = partial(self.build_dataloader, seed=self.seed,
@@ -178,7 +193,7 @@ class DryRunner(Runner):
 
     def _start(self) -> None:
         """Find out which checkpoints are loaded, and load them."""
-        with self._attempt('before_run', self.findings.warn):
+        with self._attempt('before_run', self.findings.error):
             choose_start(self)
             self.call_hook('before_run')
         if self.findings.errors:
@@ -191,7 +206,7 @@ class DryRunner(Runner):
             if '://' not in str(self._load_from):
                 with self._attempt('resume' if self._resume else 'load_from', self.findings.error):
                     self.load_or_resume()
-                    with self._attempt('before_train', self.findings.warn):
+                    with self._attempt('before_train', self.findings.error):
                         self.call_hook('before_train')
 
     @contextmanager
@@ -202,7 +217,7 @@ class DryRunner(Runner):
         except Exception as error:
             if words := user_message(error):
                 self.findings.error(words)
-            elif not _only_in_check(error):
+            elif not _only_in_check(error, name.startswith('before')):
                 report(f'{name}: {describe(error)}')
 
     def _confirm(self, line: str) -> None:
@@ -247,8 +262,14 @@ def _has_groups(cfg: Config, findings: Findings) -> bool:
     return cfg.train_cfg is not None
 
 
-def _only_in_check(error: Exception) -> bool:
-    """Whether an error is due to tensors without values, or to writing that is forbidden here."""
+def _only_in_check(error: Exception, in_hook: bool = False) -> bool:
+    """Whether an error is due to tensors without values, or to writing that is forbidden here.
+
+    What torch says to a hook may be due to the former.
+    """
+    place = traceback.extract_tb(error.__traceback__)[-1].filename
+    if in_hook and f'{os.sep}torch{os.sep}' in place:
+        return True
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, WriteRefusedError) or needs_values(cause):

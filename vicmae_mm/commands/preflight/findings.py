@@ -1,5 +1,6 @@
 """The results of a check."""
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,7 +57,9 @@ class Findings:
 
 def describe(error: Exception) -> str:
     """Type and message of an exception; for one that the user can fix, the message alone."""
-    return user_message(error) or f'{type(error).__name__}: {own_message(error)}'
+    # An assertion without words is at least quoted.
+    text = own_message(error) or traceback.extract_tb(error.__traceback__)[-1].line
+    return user_message(error) or f'{type(error).__name__}: {text}'
 
 
 def _add(lines: list[str], message: str) -> None:

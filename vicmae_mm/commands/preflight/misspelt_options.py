@@ -61,6 +61,7 @@ def name_types(cfg: Config, findings: Findings) -> None:
                     f'{path}.type={kind!r} is not a registered {registry}: correct its spelling, '
                     f'or add the module that defines it to custom_imports ({words})')
                 break
+    findings.errors[:] = dict.fromkeys(findings.errors)
 
 
 def _paths_of_type(node: Any, kind: str, path: str = '') -> Iterator[str]:

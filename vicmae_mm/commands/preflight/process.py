@@ -35,6 +35,7 @@ def become_training_process(processes: int) -> None:
     # mmengine logs to the logger that was created last; this one prints nothing.
     logger = MMLogger.get_instance('config_check')
     logger.handlers = [logging.NullHandler()]
+    logging.getLogger('torch._subclasses').setLevel(logging.CRITICAL)  # its errors are raised, too
     torch.set_num_threads(1)  # fork does not copy the threads of torch's pool
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(0)

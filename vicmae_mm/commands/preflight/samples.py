@@ -29,6 +29,10 @@ def build_loader(settings: Any, name: str, build: Callable[[dict], DataLoader],
             isinstance(size, bool) or not isinstance(size, int) or size < 1):
         findings.error(f'{name}.batch_size={size!r} must be a positive integer')
         settings['batch_size'] = 1
+    workers = settings.get('num_workers', 0)
+    if not isinstance(workers, int):
+        findings.error(f'{name}.num_workers={workers!r} must be a number of processes')
+        settings['num_workers'] = 1
     for stand_in in _STAND_INS:
         with findings.catch(name):
             loader = build({**settings, **stand_in})

@@ -112,6 +112,10 @@ def _check_range(labels: ClassLabels, num_classes: int, settings: list[str]) -> 
         return (f'use --cfg-options {_settings(dict.fromkeys(settings, count))}, or data with '
                 'the classes of the model.')
 
+    if num_classes < 2 and labels.used:
+        raise InputError(f'{labels} and the head of the model have a single class, so there is '
+                         'nothing to tell apart: use data with two or more class folders or '
+                         f'labels, and as many in {" ".join(settings)}.')
     # The labels alone would not show it: a head with too many classes trains without an error.
     if labels.classes and len(labels.classes) != num_classes:
         raise InputError(f'{labels} have {len(labels.classes):,} classes, the head of the model '
