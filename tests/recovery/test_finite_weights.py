@@ -4,6 +4,7 @@ A loss that is not finite is in test_finite_loss.py; here, the loss is finite, b
 buffer or a file is not.
 """
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -112,9 +114,21 @@ def test_several_optimizers_are_guarded(tmp_path):
     for parameter in runner.model.parameters():
         parameter.grad = torch.full_like(parameter, NAN)
     wrapper.step()
-    with pytest.raises(NonFiniteLossError, match=r'not finite in iteration 1 \(epoch 1\): backbone'):
+    with pytest.raises(NonFiniteLossError, match=r'in iteration 1 \(epoch 1\): backbone'):
         hook.after_train_iter(runner, 0)
     assert all(parameter.isfinite().all() for parameter in runner.model.parameters())
+
+
+def test_a_scaler_that_only_skips_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(
+        amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    runner = build(tmp_path, Overflow([*range(10)], NAN), epochs=5, save=False, optim_wrapper=dict(
+        type='AmpOptimWrapper', dtype='bfloat16', optimizer=dict(type='AdamW', lr=1e-2),
+        loss_scale=dict(init_scale=2.**-20)))
+    with pytest.raises(NonFiniteLossError, match=r'fallen to 2\.98\S+ in iteration 5: the grad'):
+        runner.train()
+    assert steps_taken(runner) == 0
 
 
 def stop_and_skip(work_dir: str) -> list[dict]:

@@ -26,6 +26,7 @@ from vicmae_mm.utils.errors import InputError, RunError
 # Keys under which mmpretrain, this package and mmaction2 name the file of a sample; else its index.
 _NAMES = ('img_path', 'filename', 'sample_idx')
 _SHOWN = 4  # samples or tensors named in a message
+_LEAST_SCALE = 2.**-24  # the smallest number in float16: 40 skipped steps below the initial scale
 
 
 class NonFiniteLossError(RunError):
@@ -123,6 +124,12 @@ class FiniteLossHook(Hook):
         if broken:
             message = self._describe_gradient(runner, {each for ids in broken for each in ids})
             self._skip_or_stop(runner, message, 'lower the learning rate')
+        for wrapper in each_wrapper(runner.optim_wrapper):
+            if _has_scaler(wrapper) and (scale := wrapper.loss_scaler.get_scale()) < _LEAST_SCALE:
+                raise NonFiniteLossError(
+                    f'The loss scale has fallen to {scale:g} in iteration {runner.iter + 1}: the '
+                    'gradient is not finite at any scale, and no steps are taken any more. Train '
+                    'in bfloat16 (vicmae_mm.BF16OptimWrapper), or lower the learning rate.')
         if self._skip and outputs:
             outputs.clear()
 
