@@ -80,8 +80,8 @@ def not_finite(state: Any, name: str = '') -> list[str]:
 def _is_finite(tensor: Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    # On a CPU, a tenth of the time that isfinite() takes.
-    extremes = torch.stack(torch.aminmax(tensor if tensor.itemsize > 1 else tensor.float()))
+    # On a CPU, a tenth of the time of isfinite(). Older versions of torch lack it for halves.
+    extremes = torch.stack(torch.aminmax(tensor if tensor.element_size() > 2 else tensor.float()))
     return bool(extremes.isfinite().all())
 
 
