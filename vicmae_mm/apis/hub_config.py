@@ -52,8 +52,7 @@ class HubConfig:
         # Whatever is in the files.
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
                 ValueError) as error:
-            raise InputError(f'{source} or {images.name} cannot be used: {error}. Correct it, or '
-                             'move it away.') from error
+            raise InputError(f'{source} or {images.name} cannot be used: {error}.') from error
 
     @classmethod
     def _of(cls, network: Mapping, images: Mapping, source: str) -> HubConfig:
