@@ -153,6 +153,23 @@ def test_switches(merged, tmp_path):
         merged('train.py', CONFIG, '--auto-scale-lr', '--cfg-options', 'runner_type=FlexibleRunner')
 
 
+def test_resume_and_load_from_do_not_overwrite_each_other(merged, tmp_path):
+    (tmp_path / 'a.pth').touch()
+    for asked, want in (([], False), (['--resume'], 'auto'), (['--resume', 'a.pth'], 'a.pth')):
+        cfg = merged('train.py', CONFIG, *asked, '--cfg-options', 'load_from=x.pth')
+        assert (cfg.resume, cfg.load_from) == (want, 'x.pth')
+
+
+@pytest.mark.parametrize('arguments, want', [([], 'pytorch'), (['--launcher', 'slurm'], 'slurm')])
+def test_launcher_of_the_environment(arguments, want, merged, monkeypatch):
+    for name, value in (('RANK', '1'), ('WORLD_SIZE', '2'), ('LOCAL_RANK', '1')):
+        monkeypatch.setenv(name, value)
+    for tool, *checkpoint in (('train.py', ), ('test.py', __file__)):
+        config = CONFIG if tool == 'train.py' else str(
+            REPO / 'configs/transfer/imagenet/finetune_vit-b16.py')
+        assert merged(tool, config, *checkpoint, *arguments).launcher == want
+
+
 # --- Errors -------------------------------------------------------------------------------
 
 def broken_config(change: str):
