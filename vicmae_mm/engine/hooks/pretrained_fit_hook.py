@@ -1,4 +1,4 @@
-"""Refusing to train an evaluation on an encoder that was not loaded."""
+"""Refusing to train on an encoder that was not loaded."""
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +37,7 @@ class PretrainedFitHook(Hook):
             a time embedding.
         unused: Parts of the checkpoint's encoder that the backbone may not have: the norm before
             pooling.
-        allow_untrained: Whether the run may start without a checkpoint.
+        allow_untrained: Whether the run may start without a checkpoint, as pre-training does.
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.

@@ -30,7 +30,7 @@ class SafeCheckpointHook(CheckpointHook):
     A checkpoint is written atomically, then ``last_checkpoint`` is, then outdated ones are removed
     (mmengine removes first and writes in place). ``--resume`` without a path continues from the
     newest undamaged checkpoint. With a remote ``out_dir`` the order is the same; whether writing
-    is atomic depends on the store.
+    is atomic depends on the store. While a run trains, no other may use its work dir.
 
     Args:
         mid_epoch_interval: With ``by_epoch``, also save every N-th iteration within an epoch, as
@@ -41,6 +41,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     Raises:
         CheckpointWriteError: A checkpoint cannot be written (disk full). Older ones are untouched.
+        WorkDirInUseError: Another run trains in the work dir.
         RunError: Weights or the optimizer's state contain NaN or infinity. Nothing is written.
     """
 
