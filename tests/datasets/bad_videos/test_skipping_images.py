@@ -25,10 +25,10 @@ def encoded(kind: str, mode: str = 'RGB') -> bytes:
 
 BAD = {
     'is empty (0 bytes)': b'',
-    'is a damaged image': encoded('JPEG')[:400],
-    'damaged image': encoded('PNG')[:60],
+    'cannot be decoded (Trunc': encoded('JPEG')[:400],
+    'is truncated': encoded('PNG')[:60],
     'is not an image': b'<html>404 Not Found</html>',
-    'of a kind that OpenCV does not decode':
+    '32':
         cv2.imencode('.tiff', RAMP.astype(np.float32))[1].tobytes(),
 }
 GOOD = {

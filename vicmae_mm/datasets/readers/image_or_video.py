@@ -155,5 +155,5 @@ def image_problem(path: str) -> str:
     except UnidentifiedImageError:
         return 'is not an image'
     except ValueError as error:
-        return f'is a damaged image ({error})'
+        return f'cannot be decoded ({error})'
     return 'is an image of a kind that OpenCV does not decode'
