@@ -13,12 +13,12 @@ def find_networks(keys: Collection[str]) -> dict[str, Family]:
     A prefix consists of names such as ``model.`` or ``teacher.backbone.``, see :data:`WRAPPER`. The
     prefix '' comes first, unless only networks under prefixes can be converted.
     """
-    prefixes = {''}
+    prefixes = {'': None}  # in the order of the file
     for key in keys:
         end = 0
         while match := WRAPPER.match(key, end):
             end = match.end()
-            prefixes.add(key[:end])
+            prefixes[key[:end]] = None
     found: dict[str, Family] = {}
     for prefix in sorted(prefixes, key=len):
         # What is inside a network that was found is a part of it, unless it was found by a part.
