@@ -9,7 +9,7 @@ from PIL import Image
 from tests.helpers.models import IMG_SIZE, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR
 from tests.helpers.videos import draw_frame, make_audio, make_video, read_frame_number
-from vicmae_mm.datasets.readers.image_or_video import prepare_frames, read_frames
+from vicmae_mm.datasets.readers.image_or_video import image_problem, prepare_frames, read_frames
 
 
 @pytest.mark.parametrize('length, pair', [(24, (6, 18)), (3, (0, 2)), (2, (0, 1))])
@@ -116,6 +116,7 @@ def test_thirty_two_bits_are_not_clipped_to_eight(tmp_path, dtype):
     Image.fromarray(np.arange(48 * 64, dtype=dtype).reshape(48, 64)).save(tmp_path / 'a.tif')
     with pytest.raises(ValueError, match=r'a\.tif: an image of 32 bits per channel does not say'):
         read_frames(tmp_path / 'a.tif')
+    assert image_problem(str(tmp_path / 'a.tif')).startswith('cannot be used: an image of 32 bits')
 
 
 @pytest.mark.parametrize('name', ['a.gif', 'a.png'])

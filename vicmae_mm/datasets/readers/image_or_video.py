@@ -154,6 +154,8 @@ def image_problem(path: str) -> str:
         decode_image(path)
     except UnidentifiedImageError:
         return 'is not an image'
+    except UnsupportedImageError as error:
+        return f'cannot be used: {error}'
     except ValueError as error:
         return f'cannot be decoded ({error})'
     return 'is an image of a kind that OpenCV does not decode'
