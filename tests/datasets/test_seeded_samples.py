@@ -9,7 +9,8 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader
 
 from tests.helpers.classifiers import write_photos
-from vicmae_mm.datasets import EpochSampler, SeededSamples
+from vicmae_mm.datasets import EpochSampler, SampleIndex, SeededSamples
+from vicmae_mm.datasets.readers import VideoError
 
 
 @pytest.fixture
@@ -56,3 +57,18 @@ def test_from_a_config(tmp_path):
         type='vicmae_mm.SeededSamples',
         dataset=dict(type='mmpretrain.CustomDataset', data_root=str(write_photos(tmp_path))))
     assert len(DATASETS.build(config)) == 6
+
+
+def test_an_unreadable_image_of_a_stock_dataset_is_named(tmp_path):
+    root = write_photos(tmp_path / 'photos', 1)
+    (root / 'class_0/0.png').write_bytes(b'')
+    stock = dict(type='CustomDataset', data_root=str(root), pipeline=[
+        dict(type='LoadImageFromFile')])
+    for dataset in (stock, dict(type='RepeatDataset', times=2, dataset=stock)):
+        dataset = SeededSamples(dataset)
+        with pytest.raises(VideoError, match=r'class_0/0\.png: is empty'):
+            dataset[SampleIndex(0, 0, 0)]
+        assert dataset[SampleIndex(1, 0, 0)]['img'].shape
+    dataset.dataset.dataset.pipeline.transforms.append(lambda results: results['nothing'])
+    with pytest.raises(KeyError, match='nothing'):
+        dataset[SampleIndex(1, 0, 0)]

@@ -2,6 +2,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers.image_or_video import image_problem
 from vicmae_mm.registry import DATASETS
 
 from .samplers import random_stream
@@ -14,6 +16,8 @@ class SeededSamples:
     Under ``vicmae_mm.EpochSampler``, all that its transforms draw is a function of (seed, epoch,
     index): the same for any number of workers and processes, and in a resumed run. Wrap it around
     the outermost dataset, for example a ``ConcatDataset`` of images and videos.
+
+    An image that cannot be read is an error that names it; :class:`LabelledImages` replaces it.
 
     Args:
         dataset (Sequence | dict): The dataset, or its config.
@@ -31,5 +35,15 @@ class SeededSamples:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        with random_stream(index):
-            return self.dataset[index]
+        try:
+            with random_stream(index):
+                return self.dataset[index]
+        except Exception:
+            # The loaders of mmpretrain's datasets do not name a file that they cannot read.
+            info = self.dataset.get_data_info(index) if hasattr(
+                self.dataset, 'get_data_info') else {}
+            path = str(info.get('img_path', ''))
+            problem = image_problem(path) if path and '://' not in path else ''
+            if not problem:
+                raise
+        raise VideoError(path, problem)
