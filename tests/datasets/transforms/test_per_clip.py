@@ -68,10 +68,12 @@ def test_what_would_be_misread_is_refused(broken, message):
 
 @pytest.mark.parametrize('num_pairs', [1, 2])
 def test_samples_of_a_dataset_are_views(video, num_pairs, tmp_path):
-    """Exactly these frames, in a list of clips, repeatable by seed, epoch and index."""
-    ann_file = write_list(tmp_path / 'list.txt', [video])
+    """Exactly these frames, in a list of clips, repeatable; index 0 is a bad video."""
+    bad = tmp_path / 'bad.mp4'
+    bad.write_text('no video')
+    ann_file = write_list(tmp_path / 'list.txt', [str(bad), video])
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        dataset = VideoPairDataset(ann_file, allow_outside_root=True, pipeline=[
+        dataset = VideoPairDataset(ann_file, allow_outside_root=True, max_bad_share=1, pipeline=[
             dict(type='vicmae_mm.VideoInit'),
             dict(type='vicmae_mm.SampleClipPair', clip_len=4, frame_interval=5,
                  num_pairs=num_pairs),
@@ -92,7 +94,7 @@ def test_samples_of_a_dataset_are_views(video, num_pairs, tmp_path):
         again = dataset[index]['inputs']
         assert all(map(torch.equal, sample['inputs'], again))
         starts.add(frames[:, 0].tobytes())
-    assert len(starts) == 4
+    assert len(starts) == 4 and str(bad) in dataset.bad_videos
 
 
 def test_packing_takes_clips_of_any_type():
