@@ -3,6 +3,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
@@ -87,9 +88,9 @@ class ClassCountHook(Hook):
                 'Set all of them to the same number.')
 
 
-def _labelled(dataset: Any) -> Iterable[Any]:
+def _labelled(dataset: Any) -> Iterable[BaseDataset]:
     """The datasets of mmengine's kind inside any wrappers."""
-    return (item for item in innermost_datasets(dataset) if hasattr(item, 'get_data_info'))
+    return (item for item in innermost_datasets(dataset) if isinstance(item, BaseDataset))
 
 
 def _other_counts(runner: Runner, model: Any) -> dict[str, int]:
