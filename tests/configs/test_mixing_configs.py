@@ -186,8 +186,15 @@ def test_the_rest_is_the_stock_config_and_nothing_is_downloaded(name, tmp_path):
     ours, stock = Config.fromfile(KINETICS / name), Config.fromfile(base)
     assert ours.load_from and not stock.load_from
     changed = {key for key in ours.keys() | stock.keys() if ours.get(key) != stock.get(key)}
-    expected = {'custom_imports', 'load_from', 'model', 'default_hooks'}
+    expected = {'custom_imports', 'load_from', 'model', 'default_hooks', 'train_cfg',
+                'train_dataloader'}
     if name in CLIPS:
         expected |= {'test_pipeline', 'test_dataloader'}  # 7 x 3 views
-    assert {'custom_imports', 'load_from', 'default_hooks'} <= changed <= expected
+    assert expected - {'model'} <= changed <= expected
+    # Resumed runs continue as if they had never stopped; the data and epochs are the stock ones.
+    assert ours.train_cfg.pop('type') == 'vicmae_mm.ResumableTrainLoop'
+    assert ours.train_dataloader.sampler.pop('type') == 'vicmae_mm.EpochSampler'
+    del stock.train_cfg['type'], stock.train_dataloader.sampler['type']
+    assert ours.train_cfg == stock.train_cfg
+    assert ours.train_dataloader == stock.train_dataloader
     assert ours.model.backbone.get('pretrained') is ours.model.backbone.get('init_cfg') is None
