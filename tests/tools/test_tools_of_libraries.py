@@ -1,5 +1,6 @@
 """The libraries' other tools, on what tiny runs with our hooks have left behind."""
 import json
+import logging
 import pickle
 import runpy
 import sys
@@ -22,6 +23,8 @@ HOOKS = [dict(type=f'vicmae_mm.{name}') for name in
 @pytest.fixture(autouse=True)
 def without_a_screen(monkeypatch, tmp_path):
     monkeypatch.setenv('MPLBACKEND', 'Agg')
+    # mmaction2's confusion_matrix.py ends the logging of the whole process.
+    monkeypatch.setattr(logging, 'shutdown', lambda: None)
     monkeypatch.chdir(tmp_path)
 
 

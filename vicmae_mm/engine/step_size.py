@@ -51,8 +51,11 @@ def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
     """
     loader: Any = runner.train_dataloader
     # A sampler of batches may have a size, too; DataLoader.batch_size is None then.
-    batch = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
-    pairs = {_num_pairs(dataset) for dataset in innermost_datasets(loader.dataset)}
+    # mmpretrain's vis_scheduler.py passes a list for a loader, which has neither.
+    batch = getattr(loader, 'batch_size', None) or getattr(
+        getattr(loader, 'batch_sampler', None), 'batch_size', None)
+    datasets = innermost_datasets(loader.dataset) if batch else ()
+    pairs = {_num_pairs(dataset) for dataset in datasets}
     if not isinstance(batch, int) or len(pairs) > 1:
         raise InputError('The samples per optimizer step cannot be counted: the batches of '
                          'train_dataloader differ in size, or its datasets in num_pairs.')
