@@ -2,6 +2,7 @@
 
 The reference is a run that had the new settings from its first step.
 """
+import os
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -23,6 +24,8 @@ HOOKS = dict(
     logger=None, step_seed=dict(type='vicmae_mm.StepSeedHook'),
     checkpoint=dict(type='vicmae_mm.SafeCheckpointHook', interval=1, mid_epoch_interval=3),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'))
+UNSAVED = dict(HOOKS, checkpoint=dict(HOOKS['checkpoint'], interval=9, mid_epoch_interval=0,
+                                      save_last=False))
 SETTINGS = dict(
     model=dict(type='vicmae_mm.ResumptionModel', backbone=dict(mask_ratio=0.75)),
     train_dataloader=dict(
@@ -102,8 +105,9 @@ def train(work_dir: Path, changes: dict | None = None, stop: Any = None,
 
 @pytest.fixture(scope='module', autouse=True)
 def plain_texts():
-    """Config texts without yapf's layout, which would take most of the time."""
-    with patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True)):
+    """No yapf for config texts, no survey of the machine, no fsync: most of the time of a run."""
+    with (patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True)),
+          patch.object(Runner, '_log_env'), patch.object(os, 'fsync')):
         yield
 
 
@@ -148,8 +152,8 @@ def test_without_changes_nothing_is_said_and_the_curve_is_the_same(done, tmp_pat
     ({'auto_scale_lr': dict(enable=True, base_batch_size=16)}, 'auto_scale_lr: None -> '),
 ])
 def test_new_settings_take_effect(changes, words, done, tmp_path):
-    whole, _ = train(tmp_path / 'whole', changes)
-    steps, warning = resume(done, tmp_path / 'on', changes)
+    whole, _ = train(tmp_path / 'whole', changes, default_hooks=UNSAVED)
+    steps, warning = resume(done, tmp_path / 'on', changes, default_hooks=UNSAVED)
     assert words in warning
     assert min(steps) == (STOP, 0) and max(steps) == max(whole)
     assert [step[:4] for step in steps.values()] == [whole[key][:4] for key in steps]
@@ -192,7 +196,7 @@ class Stop(Hook):
     ({'optim_wrapper.type': 'vicmae_mm.BF16OptimWrapper'}, 'optim_wrapper.type: '),
     ({'custom_hooks': [dict(type='EMAHook')]}, 'custom_hooks: [] -> ')])
 def test_settings_outside_of_the_optimizer_are_named(changes, words, done, tmp_path):
-    _, warning = resume(done, tmp_path, changes)
+    _, warning = resume(done, tmp_path, changes, default_hooks=UNSAVED)
     assert words in warning and '; lr: ' not in warning
 
 

@@ -1,6 +1,8 @@
 """Each row of the table in docs/checkpoints.md, and what it means for init_cfg."""
 import os
 import re
+import tempfile
+from functools import cache
 from itertools import product
 from pathlib import Path
 from unittest.mock import patch
@@ -17,7 +19,8 @@ from vicmae_mm.engine import start
 from vicmae_mm.engine.start import choose_start
 
 SAFE = dict(checkpoint=dict(type='vicmae_mm.SafeCheckpointHook', interval=1), logger=None)
-STOCK = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=None)
+HOOKS = dict(ours=SAFE, stock=dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=None),
+             none=dict(checkpoint=None))
 
 
 def table() -> list[tuple[str, str, str, str]]:
@@ -32,13 +35,21 @@ def table() -> list[tuple[str, str, str, str]]:
     return every
 
 
-def decide(folder: Path, resume: bool | str, load_from: str | None = None,
-           hooks: dict = SAFE, model: dict | None = None) -> tuple[Runner, str]:
+@cache
+def about_to_train(kind: str) -> Runner:
+    """A runner with our hook for checkpoints, mmengine's, or none."""
+    with tempfile.TemporaryDirectory() as folder:
+        runner = tiny_runner(Path(folder), [], default_hooks=HOOKS[kind])
+    runner.train_loop  # noqa: B018  (builds it)
+    return runner
+
+
+def decide(folder: Path, resume: bool | str, load_from: str | None,
+           kind: str) -> tuple[Runner, str]:
     """The runner after the decision, and its line in the log."""
-    runner = tiny_runner(folder, [], default_hooks=hooks, resume=resume, load_from=load_from,
-                         model=model)
-    runner.train_loop  # noqa: B018  (builds it: the runner is about to train)
-    lines: list[str] = []
+    runner, lines = about_to_train(kind), []
+    runner._work_dir, runner._resume, runner._load_from = str(folder), resume, load_from
+    start._decided.clear()
     with (patch.object(runner.logger, 'info', lines.append),
           patch.object(runner.logger, 'warning', lines.append)):
         choose_start(runner)
@@ -47,16 +58,16 @@ def decide(folder: Path, resume: bool | str, load_from: str | None = None,
     return runner, line
 
 
-@pytest.mark.parametrize('hooks', [SAFE, STOCK])
+@pytest.mark.parametrize('kind', ['ours', 'stock'])
 @pytest.mark.parametrize('row', table(), ids=' '.join)
-def test_row(row, hooks, tmp_path):
+def test_row(row, kind, tmp_path):
     asked, named, place, result = row
     if place == 'used':
         for number in (1, 2):
             torch.save({}, tmp_path / f'epoch_{number}.pth')
             os.utime(tmp_path / f'epoch_{number}.pth', (1e9 + number, ) * 2)
     values = {'no': False, '--resume': 'auto', '--resume PATH': 'PATH', 'resume=True': True}
-    runner, line = decide(tmp_path, values[asked], 'X' if named == 'X' else None, hooks)
+    runner, line = decide(tmp_path, values[asked], 'X' if named == 'X' else None, kind)
     path = next((path for words, path in {
         'resumes the newest': str(tmp_path / 'epoch_2.pth'), 'resumes PATH': 'PATH',
         'resumes X': 'X', 'starts from the weights in X': 'X',
@@ -69,7 +80,7 @@ def test_row(row, hooks, tmp_path):
 
 def test_the_decision_is_taken_without_hooks_of_ours_too(tmp_path):
     torch.save({}, tmp_path / 'epoch_1.pth')
-    runner, _ = decide(tmp_path, 'auto', 'X', hooks=dict(checkpoint=None))
+    runner, _ = decide(tmp_path, 'auto', 'X', 'none')
     assert runner._load_from == str(tmp_path / 'epoch_1.pth')
 
 

@@ -71,8 +71,8 @@ def train(name: str, prepare: dict, work_dir: Path, stop: int = -1, **settings: 
     # Other numbers than those of the run before, as in a new process.
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(stop + 2)
-    with DefaultScope.overwrite_default_scope(scope), patch.object(
-            config, 'FormatCode', lambda text, **kwargs: (text, True)):
+    with (DefaultScope.overwrite_default_scope(scope), patch.object(Runner, '_log_env'),
+          patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True))):
         runner = Runner.from_cfg(cfg)
         runner.register_hook(losses)
         try:
@@ -93,7 +93,8 @@ def test_the_same_curve(name, prepare, tmp_path):
     whole = train(name, prepare, tmp_path / 'whole')
     length = len(whole) // EPOCHS
     assert length > 2 and len(set(whole.values())) > 2
-    for stop, saved in ((3, 2), (length, length)):  # within an epoch, at the end of one
+    stops = [(3, 2)] if name == CONFIGS[1] else [(3, 2), (length, length)]
+    for stop, saved in stops:  # within an epoch, at the end of one
         work_dir = tmp_path / str(stop)
         begun = train(name, prepare, work_dir, stop)
         resumed = train(name, prepare, work_dir, resume='auto', **{
