@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.visualization import Visualizer
 
 from tests.conftest import REPO
 from tests.helpers.classifiers import classifier_config, write_photos
@@ -34,6 +35,9 @@ def run(monkeypatch, capsys):
     def run(package: str, name: str, *args: object) -> str:
         path = str(tool(package, name))
         monkeypatch.setattr(sys, 'argv', [path, *map(str, args)])
+        # Runs of the same second would share one, which writes to the folder of the first.
+        for kind in (Visualizer, *Visualizer.__subclasses__()):
+            kind._instance_dict.clear()
         runpy.run_path(path, run_name='__main__')
         return capsys.readouterr().out
     return run
