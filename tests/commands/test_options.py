@@ -10,6 +10,7 @@ from vicmae_mm.commands.options import (
     merge_options,
     merge_settings,
     parse_setting,
+    read_config,
 )
 
 
@@ -66,3 +67,33 @@ def test_the_work_dir_is_a_path(words, work_dir):
     cfg = Config()
     merge_options(cfg, args, [])
     assert cfg.work_dir == work_dir
+
+
+@pytest.mark.parametrize('name, text, words', [
+    ('a.py', 'x = 1\n1 / 0', 'line 2: ZeroDivisionError: division by zero'),
+    ('a.py', 'x = y', "line 1: NameError: name 'y' is not defined"),
+    ('a.py', "_base_ = 'a.py'", 'its _base_ leads back to itself'),
+    ('a.py', '_base_ = 3', 'AttributeError'), ('a.json', '{', 'JSONDecodeError: Expecting'),
+    ('a.yaml', 'a: [', 'ParserError'), ('a.yaml', '- 1', 'AttributeError'),
+    ('a.py', b'\xff\xfe', 'UnicodeDecodeError')])
+def test_what_a_config_raises_is_one_line(name, text, words, tmp_path):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=f'{name} cannot be read: ') as caught:
+        read_config(str(tmp_path / name))
+    assert words in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_syntax_error_names_the_config(tmp_path):
+    (tmp_path / 'a.py').write_text('x = (')
+    with pytest.raises(SyntaxError) as caught:
+        read_config(str(tmp_path / 'a.py'))
+    assert str(tmp_path / 'a.py') in caught.value.filename
+
+
+@pytest.mark.parametrize('name', ['train_dataloader', 'auto_scale_lr', 'default_hooks'])
+def test_a_group_of_settings_is_a_dict(name):
+    parser = argparse.ArgumentParser()
+    add_run_options(parser)
+    args = SimpleNamespace(**vars(parser.parse_args(['--cfg-options', f'{name}=3'])), config='a.py')
+    with pytest.raises(ValueError, match=f'{name}=3 must be a dict'):
+        merge_options(Config({name: dict(a=1)}), args, [])

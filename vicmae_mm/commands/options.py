@@ -3,17 +3,20 @@ import argparse
 import ast
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
 
 from vicmae_mm.checkpoints.safety import trust
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, UserError
 from vicmae_mm.utils.home_folder import expand_home
 
 from .launcher import detect_launcher
@@ -38,6 +41,31 @@ class KeepText(DictAction):
             if not (key and equals):
                 parser.error(f'{option_string} takes KEY=VALUE, not {value!r}')
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest, None) or {}), **settings})
+
+
+def read_config(path: str) -> Config:
+    """``Config.fromfile``; whatever a config raises is for its author.
+
+    Raises:
+        ValueError: It cannot be read; names the line, if there is one.
+        OSError, ImportError, SyntaxError: As raised.
+    """
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        if error.filename == '<unknown>':  # mmengine parses the text without its name
+            error.filename = f'{path} or a _base_ of it'
+        raise
+    except (UserError, OSError, ImportError, ConfigParsingError):
+        raise
+    except Exception as error:
+        # mmengine's file runs the config's.
+        lines = [f'{inner.filename}, line {inner.lineno}: '
+                 for outer, inner in pairwise(traceback.extract_tb(error.__traceback__))
+                 if inner.name == '<module>' and outer.filename.endswith('config.py')]
+        words = ('its _base_ leads back to itself' if isinstance(error, RecursionError) else
+                 f'{"".join(lines[-1:])}{type(error).__name__}: {error}')
+        raise InputError(f'{path} cannot be read: {" ".join(words.split())}') from error
 
 
 def merge_settings(cfg: Config, settings: Mapping[str, Any] | None) -> None:
