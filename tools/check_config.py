@@ -9,7 +9,7 @@ import sys
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 
-from vicmae_mm.commands.options import read_config
+from vicmae_mm.commands.options import open_config
 from vicmae_mm.commands.preflight import (
     ConfigError,
     check_config,
@@ -29,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.processes is not None and args.processes < 1:
         parser.error('--processes must be 1 or more')
-    cfg = read_config(args.config)
+    cfg = open_config(args.config)
     # Before the options are merged: afterwards, all their names are in the config.
     misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.launcher import prepare_launcher
-from vicmae_mm.commands.options import add_run_options, merge_options, read_config
+from vicmae_mm.commands.options import add_run_options, merge_options, open_config
 from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
 
@@ -65,7 +65,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 def main() -> None:
     """Test the model."""
     args = parse_args()
-    cfg = read_config(args.config)
+    cfg = open_config(args.config)
     merge_args(cfg, args)
     prepare_launcher(cfg.launcher)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

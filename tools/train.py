@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from vicmae_mm.commands.launcher import prepare_launcher
-from vicmae_mm.commands.options import read_config
+from vicmae_mm.commands.options import open_config
 from vicmae_mm.commands.preflight import (
     ConfigError,
     check_config,
@@ -55,7 +55,7 @@ def check_epoch(runner: Runner) -> None:
 def main() -> None:
     """Check the config, then train the model."""
     args = parse_args()
-    cfg = read_config(args.config)
+    cfg = open_config(args.config)
     # Before the options are merged: afterwards, all their names are in the config.
     misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)

@@ -9,8 +9,8 @@ from vicmae_mm.commands.options import (
     add_run_options,
     merge_options,
     merge_settings,
+    open_config,
     parse_setting,
-    read_config,
 )
 
 
@@ -79,14 +79,14 @@ def test_the_work_dir_is_a_path(words, work_dir):
 def test_what_a_config_raises_is_one_line(name, text, words, tmp_path):
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=f'{name} cannot be read: ') as caught:
-        read_config(str(tmp_path / name))
+        open_config(str(tmp_path / name))
     assert words in str(caught.value) and '\n' not in str(caught.value)
 
 
 def test_a_syntax_error_names_the_config(tmp_path):
     (tmp_path / 'a.py').write_text('x = (')
     with pytest.raises(SyntaxError) as caught:
-        read_config(str(tmp_path / 'a.py'))
+        open_config(str(tmp_path / 'a.py'))
     assert str(tmp_path / 'a.py') in caught.value.filename
 
 

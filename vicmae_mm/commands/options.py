@@ -43,7 +43,7 @@ class KeepText(DictAction):
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest, None) or {}), **settings})
 
 
-def read_config(path: str) -> Config:
+def open_config(path: str) -> Config:
     """``Config.fromfile``; whatever a config raises is for its author.
 
     Raises:
