@@ -47,8 +47,9 @@ def check_run_continues(work_dir: Path) -> None:
 
 
 def files(work_dir: Path) -> list[str]:
+    """Names of the files, without the dumped config and the lock, which every run leaves."""
     names = sorted(path.name for path in work_dir.iterdir() if path.is_file())
-    return [name for name in names if not name.endswith('.py')]
+    return [name for name in names if not name.endswith('.py') and name != 'run.lock']
 
 
 # --- kill -9 at each stage ------------------------------------------------------------------

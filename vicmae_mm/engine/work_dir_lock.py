@@ -19,7 +19,11 @@ class WorkDirInUseError(RunError):
 
 
 class _Lock:
-    """A locked file in the work dir."""
+    """A locked file in the work dir.
+
+    It is never removed. Otherwise a run that had just opened it could lock the removed file, while
+    the next run locks a new one.
+    """
 
     FILENAME = 'run.lock'
 
