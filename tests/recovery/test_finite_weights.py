@@ -202,6 +202,18 @@ def test_no_file_has_it(what, name, hooks, tmp_path):
     assert not [*tmp_path.glob('*.pth')]
 
 
+def refused_save(folder: str) -> str:
+    runner = build(Path(folder), Break('moment'))
+    with pytest.raises(RuntimeError) as caught:
+        runner.train()
+    return str(caught.value)
+
+
+def test_every_process_gets_the_message(tmp_path):
+    first, second = run_distributed(refused_save, 2, str(tmp_path))
+    assert first == second and 'No checkpoint is written after 2 iterations' in first
+
+
 def test_no_best_one_either(tmp_path):
     runner = build(tmp_path, default_hooks=dict(
         logger=None, checkpoint=dict(CHECKPOINT, save_best='score', rule='greater')))

@@ -1,5 +1,6 @@
-"""Decisions of the main process that hold for all processes of a run."""
-from collections.abc import Callable
+"""Decisions and errors of the main process that hold for all processes of a run."""
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -32,3 +33,23 @@ def on_main_process(call: Callable[[], Any]) -> Any:
         kind, message = problem
         raise kind(message) from cause
     return result
+
+
+@contextmanager
+def shared_errors() -> Iterator[None]:
+    """Let an error of the main process in the block stop every process, at the end of the block.
+
+    Raises:
+        RunError: On the other processes, with the message of the main process.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    message = [error and (str(error) or type(error).__name__)]
+    broadcast_object_list(message)
+    if error is not None:
+        raise error
+    if message[0] is not None:
+        raise RunError(message[0])

@@ -1,17 +1,19 @@
 """GradientCoverageHook: a backbone of which a part gets no gradient stops the run."""
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from torch import Tensor, nn
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.models import tiny_config
 from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_runner
-from vicmae_mm.engine.hooks import GradientCoverageHook
+from vicmae_mm.engine.hooks import FiniteLossHook, GradientCoverageHook
 from vicmae_mm.registry import MODELS
 
 WIDTH = 4
@@ -109,6 +111,26 @@ def test_looking_for_the_reason_changes_nothing(tmp_path):
 def test_a_backbone_without_any_gradient_stops_the_run(tmp_path):
     with pytest.raises(ValueError, match=r'10 of the 10 .* stages\.0\.weight'):
         run(tmp_path, contrast(detached=True))
+
+
+class Overflow(Hook):
+    """Makes the gradients of the first three steps infinite."""
+
+    def before_train(self, runner: Any) -> None:
+        """Install the overflow."""
+        for parameter in runner.model.parameters():
+            parameter.register_hook(
+                lambda gradient: gradient * math.inf if runner.iter < 3 else gradient)
+
+
+def test_skipped_steps_do_not_count(tmp_path):
+    hook = GradientCoverageHook()
+    hooks = [Overflow(), FiniteLossHook(max_skipped=3), hook]
+    runner = tiny_runner(tmp_path, hooks, dataset=FixedPairs(), model=contrast(LayerDrop),
+                         epochs=4, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
+    runner.train()
+    assert runner.message_hub.get_info('skipped_batches') == 3
+    assert runner.iter == 8 and hook._steps == 3
 
 
 def test_frozen_parameters_need_no_gradient(tmp_path):

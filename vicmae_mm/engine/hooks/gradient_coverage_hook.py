@@ -5,6 +5,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from vicmae_mm.engine.runner_access import backbone_inputs, unwrapped_model
@@ -51,7 +52,7 @@ class GradientCoverageHook(Hook):
         self._total, self._steps = len(self._pending), 0
         # A lambda, not a bound method: with the latter, copying the optimizer would copy this hook.
         self._handles = [each.optimizer.register_step_pre_hook(
-            lambda optimizer, args, kwargs: self._check(runner))
+            lambda optimizer, args, kwargs: self._check(runner, optimizer))
             for each in each_wrapper(runner.optim_wrapper)]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -65,7 +66,10 @@ class GradientCoverageHook(Hook):
             self._handles.pop().remove()
         self._batch, self._pending = None, {}
 
-    def _check(self, runner: Runner) -> None:
+    def _check(self, runner: Runner, optimizer: Optimizer) -> None:
+        if all(parameter.grad is None for group in optimizer.param_groups
+               for parameter in group['params']):
+            return  # FiniteLossHook skips this step
         self._steps += 1
         # With DistributedDataParallel, the processes agree on which gradients there are.
         self._pending = {name: parameter for name, parameter in self._pending.items()

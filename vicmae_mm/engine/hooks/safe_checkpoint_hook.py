@@ -18,7 +18,7 @@ from vicmae_mm.engine.work_dir_lock import lock_work_dir, unlock_work_dir
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
 from vicmae_mm.utils.errors import InputError, RunError
-from vicmae_mm.utils.main_process import on_main_process
+from vicmae_mm.utils.main_process import on_main_process, shared_errors
 
 _LOCAL = (LocalBackend, HardDiskBackend)  # the same under an old name
 
@@ -144,9 +144,15 @@ class SafeCheckpointHook(CheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', kept)
 
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
-        """Write a checkpoint, then ``last_checkpoint``."""
-        newest, path = self.last_ckpt, self.file_backend.join_path(self.out_dir, name)
+        """Write a checkpoint, then ``last_checkpoint``; an error stops all processes."""
+        path = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', path)
+        with shared_errors():
+            self._try_to_write(runner, name, path, meta)
+        self.last_ckpt = path
+
+    def _try_to_write(self, runner: Runner, name: str, path: str, meta: dict) -> None:
+        newest = self.last_ckpt or runner._load_from
         try:
             runner.save_checkpoint(
                 self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
@@ -156,13 +162,9 @@ class SafeCheckpointHook(CheckpointHook):
             if is_main_process():
                 atomic_write_bytes(Path(runner.work_dir) / 'last_checkpoint', [path.encode()])
         except OSError as error:
-            raise CheckpointWriteError(f'{error} {self._state(runner, newest)}') from error
-        self.last_ckpt = path
-
-    def _state(self, runner: Runner, newest: str | None) -> str:
-        newest = newest or runner._load_from
-        return (f'The newest complete checkpoint is {newest}: free some space, then use --resume.'
-                if newest else 'There is no complete checkpoint yet.')
+            state = (f'The newest complete checkpoint is {newest}: free some space, then use '
+                     '--resume.' if newest else 'There is no complete checkpoint yet.')
+            raise CheckpointWriteError(f'{error} {state}') from error
 
     def _keep_mid_epoch(self, runner: Runner, step: int | None) -> None:
         """Remove the checkpoints written within epochs, except that of ``step``."""
