@@ -13,8 +13,8 @@ from mmengine.dataset import Compose as DatasetCompose
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.samplers import random_stream
-from vicmae_mm.engine.runner_access import innermost_datasets
 from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
 from .timing import Clock, PartTimer, children_seconds, deliver, median_seconds

@@ -20,8 +20,8 @@ from PIL import Image
 
 from vicmae_mm.commands.options import KeepText, merge_settings
 from vicmae_mm.datasets import SampleIndex
+from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.engine.runner_access import innermost_datasets
 from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import track

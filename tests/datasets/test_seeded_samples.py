@@ -3,13 +3,14 @@ import pickle
 from typing import Any
 
 import mmpretrain.datasets  # noqa: F401
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader
 
 from tests.helpers.classifiers import write_photos
-from vicmae_mm.datasets import EpochSampler, SampleIndex, SeededSamples
+from vicmae_mm.datasets import EpochSampler, SampleIndex, SeededSamples, TooManyBadVideosError
 from vicmae_mm.datasets.readers import VideoError
 
 
@@ -59,16 +60,32 @@ def test_from_a_config(tmp_path):
     assert len(DATASETS.build(config)) == 6
 
 
-def test_an_unreadable_image_of_a_stock_dataset_is_named(tmp_path):
+def test_a_bad_image_of_a_stock_dataset_is_replaced_in_training_and_named_elsewhere(tmp_path):
     root = write_photos(tmp_path / 'photos', 1)
     (root / 'class_0/0.png').write_bytes(b'')
     stock = dict(type='CustomDataset', data_root=str(root), pipeline=[
         dict(type='LoadImageFromFile')])
-    for dataset in (stock, dict(type='RepeatDataset', times=2, dataset=stock)):
-        dataset = SeededSamples(dataset)
+    for config in (stock, dict(type='RepeatDataset', times=2, dataset=stock),
+                   dict(type='ConcatDataset', datasets=[stock, stock])):
+        dataset = SeededSamples(config, max_bad_share=0.5)
+        bad = SampleIndex(0, 0, 0)
+        assert np.array_equal(dataset[bad]['img'], SeededSamples(config, 0.5)[bad]['img'])
+        assert len(dataset.bad_videos) == 1
         with pytest.raises(VideoError, match=r'class_0/0\.png: is empty'):
-            dataset[SampleIndex(0, 0, 0)]
+            dataset[0]  # a plain index has no stream to draw another one
+        dataset.test_mode = True
+        with pytest.raises(VideoError, match=r'class_0/0\.png: is empty'):
+            dataset[bad]
         assert dataset[SampleIndex(1, 0, 0)]['img'].shape
-    dataset.dataset.dataset.pipeline.transforms.append(lambda results: results['nothing'])
+    with pytest.raises(
+            TooManyBadVideosError, match=r'(?s)1 of 2 .* max_bad_share .*SeededSamples'):
+        SeededSamples(stock)[bad]
+    ours = dict(stock, type='vicmae_mm.LabelledImages', max_bad_share=0.5)
+    mixed = SeededSamples(dict(type='ConcatDataset', datasets=[ours, stock]))
+    assert mixed[bad]['img'].shape and not mixed.skips
+    with pytest.raises(VideoError, match=r'class_0/0\.png: is empty'):
+        mixed[SampleIndex(2, 0, 0)]
+    dataset = SeededSamples(stock)
+    dataset.dataset.pipeline.transforms.append(lambda results: results['nothing'])
     with pytest.raises(KeyError, match='nothing'):
         dataset[SampleIndex(1, 0, 0)]

@@ -1,5 +1,4 @@
-"""Access to a runner's unwrapped model and datasets, and to its current task."""
-from collections.abc import Iterator
+"""Access to a runner's unwrapped model, to its batches and to its current task."""
 from typing import Any
 
 import torch
@@ -28,20 +27,3 @@ def current_task(runner: Runner) -> str:
         if isinstance(getattr(runner, f'_{task}_loop'), BaseLoop):
             return task
     return ''
-
-
-def innermost_datasets(dataset: Any) -> Iterator[Any]:
-    """The datasets inside any wrappers, each once."""
-    pending, seen = [dataset], set()
-    while pending:
-        item = pending.pop(0)
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        # Concat; Repeat, ClassBalanced and torch's Subset; the runner's num_batch_per_epoch.
-        inner = [*getattr(item, 'datasets', []), *(
-            getattr(item, name) for name in ('dataset', '_dataset') if hasattr(item, name))]
-        if inner:
-            pending.extend(inner)
-        else:
-            yield item

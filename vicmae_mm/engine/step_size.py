@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
-from vicmae_mm.engine.runner_access import innermost_datasets
+from vicmae_mm.datasets.innermost import innermost_datasets
+from vicmae_mm.models import ViCMAE
 from vicmae_mm.utils.errors import InputError
+
+from .runner_access import unwrapped_model
 
 
 class StepSize(NamedTuple):
@@ -55,7 +58,8 @@ def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
     batch = getattr(loader, 'batch_size', None) or getattr(
         getattr(loader, 'batch_sampler', None), 'batch_size', None)
     datasets = innermost_datasets(loader.dataset) if batch else ()
-    pairs = {_num_pairs(dataset) for dataset in datasets}
+    takes_pairs = isinstance(unwrapped_model(runner), ViCMAE)
+    pairs = {_num_pairs(dataset, takes_pairs) for dataset in datasets}
     if not isinstance(batch, int) or len(pairs) > 1:
         raise InputError('The samples per optimizer step cannot be counted: the batches of '
                          'train_dataloader differ in size, or its datasets in num_pairs.')
@@ -63,9 +67,14 @@ def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
         batch, pairs.pop(), runner.world_size, accumulated_batches(optim_wrapper))
 
 
-def _num_pairs(dataset: Any) -> int:
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
-    return next((each.num_pairs for each in transforms if hasattr(each, 'num_pairs')), 1)
+def _num_pairs(dataset: Any, takes_pairs: bool) -> int:
+    for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+        if hasattr(transform, 'num_pairs'):
+            return transform.num_pairs
+        # mmaction2's SampleFrames: consecutive clips are the pairs.
+        if takes_pairs and hasattr(transform, 'num_clips'):
+            return max(transform.num_clips // 2, 1)
+    return 1
 
 
 def each_wrapper(optim_wrapper: Any) -> list[Any]:

@@ -107,17 +107,23 @@ def test_a_mistake_in_the_pipeline_is_not_a_bad_file(tmp_path):
         dataset[0]
 
 
-def test_training_counts_them_and_validation_stops(tmp_path):
+@pytest.mark.parametrize('kind', ['vicmae_mm.LabelledImages', 'CustomDataset'])
+def test_training_counts_them_and_validation_stops(tmp_path, kind):
     photos = write_photos(tmp_path / 'photos', images=8)
     (photos / 'class_0' / 'empty.jpg').touch()
-    loader = photo_loader(dict(type='vicmae_mm.LabelledImages', data_root=str(photos)))
+    loader = dict(photo_loader(dict(type=kind, data_root=str(photos))),
+                  sampler=dict(type='vicmae_mm.EpochSampler', shuffle=False))
+    loop = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=1)
     hooks = [dict(type='vicmae_mm.BadVideoHook')]
     good = write_photos(tmp_path / 'good')
-    runner = classifier_runner(tmp_path / 'run', good, train_dataloader=loader, custom_hooks=hooks)
+    runner = classifier_runner(tmp_path / 'run', good, train_dataloader=loader, custom_hooks=hooks,
+                               train_cfg=loop)
     runner.train()
     assert runner.message_hub.get_scalar('train/bad_videos').current() == 1
     log, = (tmp_path / 'run').glob('*/*.log')
     assert 'bad images: 1 of 25' in log.read_text()
+    if kind == 'CustomDataset':
+        return
     with pytest.raises(VideoError, match=r'empty\.jpg: is empty'):
         classifier_runner(tmp_path / 'val', good, val_dataloader=loader, custom_hooks=hooks).val()
     loader['dataset']['max_bad_share'] = 0.03

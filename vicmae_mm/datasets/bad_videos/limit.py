@@ -9,7 +9,7 @@ from vicmae_mm.utils.errors import RunError
 from .ledger import BadVideoLedger, match_entries
 
 REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
-          'bad files (tools/data/check_videos.py)')
+          'bad files (tools/data/check_videos.py); or raise max_bad_share of the dataset')
 
 
 class TooManyBadVideosError(RunError):
@@ -93,7 +93,7 @@ class BadVideos:
             f'Too many bad {self.noun}s: {len(self):,} of {num_videos:,} '
             f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded; '
             f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{all_listed}'
-            f'{self.remedy}; or raise max_bad_share of the dataset.')
+            f'{self.remedy}.')
 
     def _learn(self, entries: list[dict]) -> None:
         for entry in entries:

@@ -1,4 +1,4 @@
-"""A dataset that replaces a bad video, or a bad image, with another one."""
+"""Datasets that replace a bad video, or a bad image, with another one."""
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +14,86 @@ from vicmae_mm.utils.processes.failed_call import FailedCall
 from .limit import BadVideos
 
 
-class SkippingDataset(BaseDataset):
+class BadFileSkipping:
+    """Base of the datasets that skip bad files, after the class with their other methods."""
+
+    bad_videos: BadVideos
+    retries_bad_videos = False  # whether the next run tries bad videos again if unchanged
+    path_key = 'filename'  # of a record
+    test_mode = False
+    max_refetch = 1000  # mmengine's default
+
+    @property
+    def source(self) -> str:
+        """The list or folder of the files, for messages."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def get_data_info(self, idx: int) -> dict:
+        """The record of one file, with its path."""
+        raise NotImplementedError
+
+    def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
+        """The sample of a record, made with one of the index's random streams."""
+        raise NotImplementedError
+
+    def _good_sample(self, index: SampleIndex) -> Any:
+        """The sample of this file; of another one if it is bad."""
+        for attempt in range(self.max_refetch + 1):
+            # Each attempt has its own streams (even: pipeline, odd: choice of a file), because a
+            # sample must not depend on how far the pipeline got with a bad file, nor on whether
+            # this process already knew that it was bad.
+            candidate = int(index)
+            if attempt > 0:
+                with index.random_stream(2 * attempt - 1):
+                    candidate = np.random.randint(0, len(self))
+            sample = self._read(candidate, index, 2 * attempt)
+            if sample is not None:
+                return sample
+        raise RunError(
+            f'{self.source}: no usable {self.bad_videos.noun} for index {int(index)} in '
+            f'{attempt + 1} draws ({len(self.bad_videos):,} of {len(self):,} {self.bad_videos.noun}'
+            's are known to be bad). If they are good, a transform in the pipeline returns None '
+            'too often.')
+
+    def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
+        """The sample of this file; None if it is bad or the pipeline rejects it."""
+        info = self.get_data_info(candidate)
+        path = info[self.path_key]
+        if path in self.bad_videos:
+            return None
+        try:
+            sample = self._run_pipeline(info, index, stream)
+        except VideoError as error:
+            self.bad_videos.add(path, error.reason, self.retries_bad_videos)
+        else:
+            if not isinstance(sample, FailedCall):
+                return sample
+            # A crash or a timeout can be the machine's fault, so the next run tries it again.
+            self.bad_videos.add(path, sample.reason, try_again=True)
+        self.bad_videos.check(len(self))
+        return None
+
+    def share_bad_videos(self, ledger_path: str) -> None:
+        """Record bad files in a file that all processes share; call it before workers start.
+
+        Args:
+            ledger_path (str): ``bad_videos.jsonl`` of the run. Entries of an earlier run count
+                while the files they name are unchanged.
+
+        Raises:
+            TooManyBadVideosError: The entries of an earlier run alone exceed the limit.
+        """
+        total = len(self)  # loads the records
+        # A function, because collecting the names deserializes every record.
+        self.bad_videos.share(ledger_path, lambda: {
+            self.get_data_info(index)[self.path_key] for index in range(total)})
+        self.bad_videos.check(total)
+
+
+class SkippingDataset(BaseDataset, BadFileSkipping):
     """Base class of :class:`VideoPairDataset`, :class:`PackedFrameDataset` and the image datasets.
 
     A subclass reads its videos in ``load_data_list``, which must also set ``bad_videos``. Records
@@ -26,9 +105,6 @@ class SkippingDataset(BaseDataset):
     describe the arguments and errors.
     """
 
-    bad_videos: BadVideos
-    retries_bad_videos = False  # whether the next run tries bad videos again if unchanged
-    path_key = 'filename'  # of a record
     constants: dict[str, Any] = dict(modality='RGB', start_index=0)  # added to each record
 
     def __init__(self, *, max_bad_share: float = 0.05, test_mode: bool = False,
@@ -37,11 +113,6 @@ class SkippingDataset(BaseDataset):
             raise InputError(f'max_bad_share={max_bad_share!r} should be in [0, 1].')
         self.max_bad_share = max_bad_share
         super().__init__(test_mode=test_mode, **expand_home(kwargs))
-
-    @property
-    def source(self) -> str:
-        """The list or folder of the videos, for messages."""
-        raise NotImplementedError
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
@@ -61,66 +132,13 @@ class SkippingDataset(BaseDataset):
         if self.test_mode:
             with random_stream(idx):
                 return self._transform(self.get_data_info(idx))
-        index = _as_sample_index(idx)
-        for attempt in range(self.max_refetch + 1):
-            # Each attempt has its own streams (even: pipeline, odd: choice of a video), because a
-            # sample must not depend on how far the pipeline got with a bad video, nor on whether
-            # this process already knew that it was bad.
-            candidate = int(index)
-            if attempt > 0:
-                with index.random_stream(2 * attempt - 1):
-                    candidate = int(self._rand_another())
-            sample = self._read(candidate, index, 2 * attempt)
-            if sample is not None:
-                return sample
-        raise RunError(
-            f'{self.source}: no usable {self.bad_videos.noun} for index {int(idx)} in '
-            f'{attempt + 1} draws ({len(self.bad_videos):,} of {len(self):,} {self.bad_videos.noun}'
-            's are known to be bad). If they are good, a transform in the pipeline returns None '
-            'too often.')
-
-    def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
-        """The sample of this video; None if it is bad or the pipeline rejects it."""
-        info = self.get_data_info(candidate)
-        path = info[self.path_key]
-        if path in self.bad_videos:
-            return None
-        try:
-            sample = self._run_pipeline(info, index, stream)
-        except VideoError as error:
-            self.bad_videos.add(path, error.reason, self.retries_bad_videos)
-        else:
-            if not isinstance(sample, FailedCall):
-                return sample
-            # A crash or a timeout can be the machine's fault, so the next run tries it again.
-            self.bad_videos.add(path, sample.reason, try_again=True)
-        self.bad_videos.check(len(self))
-        return None
+        return self._good_sample(_as_sample_index(idx))
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         return run_seeded(self._transform, info, index, stream)
 
     def _transform(self, info: dict) -> Any:
         return self.pipeline(info)
-
-    def share_bad_videos(self, ledger_path: str) -> None:
-        """Record bad videos in a file that all processes share; call it before workers start.
-
-        Args:
-            ledger_path (str): ``bad_videos.jsonl`` of the run. Entries of an earlier run count
-                while the files they name are unchanged.
-
-        Raises:
-            TooManyBadVideosError: The entries of an earlier run alone exceed the limit.
-        """
-        if not self._fully_initialized:
-            self.full_init()
-        # A function, because collecting the names deserializes every record.
-        self.bad_videos.share(ledger_path, self._filenames)
-        self.bad_videos.check(len(self))
-
-    def _filenames(self) -> set[str]:
-        return {self.get_data_info(idx)[self.path_key] for idx in range(len(self))}
 
 
 def run_seeded(pipeline: Callable, info: dict, index: SampleIndex, stream: int) -> Any:

@@ -1,4 +1,6 @@
 """Image datasets that replace a bad image with another one."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from vicmae_mm.datasets.readers import VideoError
@@ -7,7 +9,8 @@ from vicmae_mm.datasets.readers.image_or_video import image_problem
 from .limit import BadVideos
 from .skipping_dataset import SkippingDataset
 
-REMEDY = 'Check data_root and data_prefix if files are missing; remove or replace the bad files'
+REMEDY = ('Check data_root and data_prefix if files are missing; remove or replace the bad files; '
+          'or raise max_bad_share of the dataset')
 
 
 class SkippingImages(SkippingDataset):
@@ -33,12 +36,17 @@ class SkippingImages(SkippingDataset):
         return self.ann_file or self.data_prefix[self.path_key]
 
     def _transform(self, info: dict) -> Any:
-        path = info[self.path_key]
-        try:
+        with naming_bad_image(info[self.path_key]):
             return super()._transform(info)
-        except Exception:
-            # Any type: each loader raises its own. Whether the file is to blame, it tells itself.
-            problem = image_problem(path)
-            if not problem:
-                raise
-        raise VideoError(path, problem)
+
+
+@contextmanager
+def naming_bad_image(path: str) -> Iterator[None]:
+    """Raise a VideoError for any error that is due to the image file; '' for no file."""
+    try:
+        yield
+    except Exception:  # each loader raises another type
+        problem = image_problem(path) if path and '://' not in path else ''
+        if not problem:
+            raise
+        raise VideoError(path, problem) from None

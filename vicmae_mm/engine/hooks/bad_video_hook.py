@@ -7,8 +7,9 @@ from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
-from vicmae_mm.engine.runner_access import innermost_datasets
+from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
+from vicmae_mm.datasets.innermost import innermost_datasets
+from vicmae_mm.datasets.seeded_samples import SeededSamples
 from vicmae_mm.registry import HOOKS
 
 
@@ -16,10 +17,10 @@ from vicmae_mm.registry import HOOKS
 class BadVideoHook(Hook):
     """Record bad videos and images in the work dir, and log their number.
 
-    Before the workers start, every :class:`VideoPairDataset`, :class:`PackedFrameDataset` and
-    :class:`LabelledImages` of the training dataloader (also inside wrappers) gets
-    ``bad_videos.jsonl`` in the work dir. After every epoch the total of all workers and ranks is
-    logged, also as ``train/bad_videos``. Datasets of validation and testing get
+    Before the workers start, every dataset of the training dataloader that skips bad files
+    (:class:`VideoPairDataset`, :class:`LabelledImages`, :class:`SeededSamples`, ...; also inside
+    wrappers) gets ``bad_videos.jsonl`` in the work dir. After every epoch the total of all workers
+    and ranks is logged, also as ``train/bad_videos``. Datasets of validation and testing get
     ``test_mode=True``: a bad file is an error there, since another one in its place would change
     the result.
 
@@ -67,9 +68,11 @@ class BadVideoHook(Hook):
         return bad, total
 
 
-def iter_pair_datasets(dataset: Any) -> Iterator[SkippingDataset]:
-    """The datasets that skip bad videos, each once, inside any wrappers."""
-    return (item for item in innermost_datasets(dataset) if isinstance(item, SkippingDataset))
+def iter_pair_datasets(dataset: Any) -> Iterator[BadFileSkipping]:
+    """The datasets that skip bad files, each once, inside any wrappers."""
+    items = [dataset] if isinstance(dataset, SeededSamples) and dataset.skips else (
+        innermost_datasets(dataset))
+    return (item for item in items if isinstance(item, BadFileSkipping))
 
 
 def _raise_errors(dataset: Any) -> None:

@@ -15,7 +15,8 @@ from vicmae_mm.datasets.class_names import (
     comparable_names,
     quoted,
 )
-from vicmae_mm.engine.runner_access import current_task, innermost_datasets, unwrapped_model
+from vicmae_mm.datasets.innermost import innermost_datasets
+from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.models.preprocessors import MixupCutmix
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError

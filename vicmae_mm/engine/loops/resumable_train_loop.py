@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
+from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
 
@@ -30,9 +30,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     position in the complete epoch as ``batch_idx``.
 
     The sampler must be able to start within an epoch: ``vicmae_mm.EpochSampler``. Datasets of
-    other packages get its random streams by :class:`SeededSamples`. The number of
-    processes may change if the data and the global batch (samples per step over all processes)
-    stay the same. Otherwise the epoch starts again, with a warning.
+    other packages get its random streams by :class:`SeededSamples`. The number of processes may
+    change if the data and the global batch (samples per step over all processes) stay the same.
+    Otherwise the epoch starts again, with a warning.
 
     Raises:
         ValueError: When resuming within an epoch with a sampler that cannot start there.
@@ -47,7 +47,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             dataset = dataloader['dataset']
             with DATASETS.switch_scope_and_registry(None) as registry:
                 kind = registry.get(dataset['type'])
-            if not (isinstance(kind, type) and issubclass(kind, SkippingDataset)):
+            if not (isinstance(kind, type) and issubclass(kind, BadFileSkipping)):
                 dataset = dict(type='vicmae_mm.SeededSamples', dataset=dataset)
             dataloader = dict(dataloader, dataset=dataset)
         super().__init__(runner, dataloader, *args, **kwargs)
