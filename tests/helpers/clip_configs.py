@@ -45,7 +45,7 @@ def shrink_clips(cfg: Config, videos: Path, pretrained: Path, work_dir: Path) ->
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.update(num_workers=0, persistent_workers=False)
-        loader.batch_size = min(loader.batch_size, 4)
+        loader.batch_size = min(loader.batch_size, 2)  # all videos, for drop_last
         loader.dataset.update(
             data_root=str(videos.parent), ann_file=videos.name, data_prefix=dict(video=''))
         _shrink_steps(loader.dataset.pipeline)
