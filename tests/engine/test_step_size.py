@@ -3,13 +3,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mmaction.datasets.transforms import SampleFrames
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from tests.helpers.models import tiny_config
 from vicmae_mm.datasets.transforms import RepeatAug, SampleFramePair
 from vicmae_mm.engine.step_size import StepSize, accumulated_batches, step_size
+from vicmae_mm.registry import MODELS
 
 
 class Samples(list):
@@ -32,7 +35,8 @@ def runner_of(dataset: Any, processes: int = 1, **loader: Any) -> Any:
     """What is asked of a runner."""
     built = DataLoader(Samples(), **loader)
     vars(built)['dataset'] = dataset
-    return SimpleNamespace(train_dataloader=built, world_size=processes, _train_dataloader=built)
+    return SimpleNamespace(train_dataloader=built, world_size=processes, _train_dataloader=built,
+                           model=None)
 
 
 def wrapper(accumulated: int = 1, kind: str = 'OptimWrapper') -> Any:
@@ -69,6 +73,14 @@ def test_samplers_of_batches():
         runner_of(Samples(), batch_sampler=Batches([[0, 1, 2]])), wrapper()).total == 3
     with pytest.raises(ValueError, match='batches of train_dataloader differ'):
         step_size(runner_of(Samples(), batch_sampler=[[0], [1, 2]]), wrapper())
+
+
+@pytest.mark.parametrize('clips, want', [(1, 1), (2, 1), (4, 2)])
+def test_two_clips_of_stock_are_a_pair_for_contrast_alone(clips, want):
+    runner = runner_of(Samples(SampleFrames(clip_len=1, num_clips=clips)), batch_size=2)
+    assert step_size(runner, wrapper()).pairs == 1
+    runner.model = MODELS.build(tiny_config())
+    assert step_size(runner, wrapper()).pairs == want
 
 
 def test_datasets_of_different_pairs_are_refused():
