@@ -4,14 +4,16 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
+from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import Runner
 
 from vicmae_mm.utils.errors import InputError
 
 from .disk import check_work_dir
-from .dry_run import check_run
+from .dry_run import DryRunner
 from .findings import Findings, describe
 from .misspelt_options import name_types
 from .process import become_training_process, forbid_writing
@@ -76,8 +78,34 @@ def _check(cfg: Config, processes: int, sender: Connection) -> None:
         out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
         forbid_writing([cfg.work_dir, out_dir or cfg.work_dir])
         cfg.launcher = 'none'  # the process group is there, without communication
-        check_run(cfg, findings)
+        _check_run(cfg, findings)
         name_types(cfg, findings)
     except Exception as error:
         findings.warn(f'the config check could not be completed: {describe(error)}')
     sender.send(findings)
+
+
+def _check_run(cfg: Config, findings: Findings) -> None:
+    """Build the run of a config, which is complete with ``work_dir``, and check it."""
+    kind = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
+    if not (isinstance(kind, type) and issubclass(kind, Runner)):
+        findings.warn(f'runner_type={cfg.runner_type!r} is no Runner of mmengine: the config '
+                      'cannot be checked before training')
+    elif _has_groups(cfg, findings):
+        with findings.catch('config'):
+            runner: Any = type('DryRunner', (DryRunner, kind), dict(findings=findings))
+            runner.from_cfg(cfg).check()
+
+
+def _has_groups(cfg: Config, findings: Findings) -> bool:
+    """Whether the settings for training are complete; drops others that are not."""
+    for split, third in (
+            ('test', 'test_evaluator'), ('val', 'val_evaluator'), ('train', 'optim_wrapper')):
+        names = f'{split}_dataloader', f'{split}_cfg', third
+        missing = [name for name in names if cfg.get(name) is None]
+        if missing and (split == 'train' or len(missing) < len(names)):
+            findings.error(f'the config lacks {" and ".join(missing)}: set all of '
+                           f'{", ".join(names)}{"" if split == "train" else ", or none"}')
+            for name in names:
+                cfg[name] = None
+    return cfg.train_cfg is not None

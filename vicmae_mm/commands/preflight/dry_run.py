@@ -8,12 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -234,32 +232,6 @@ class DryRunner(Runner):
                           and hook.get('save_optimizer', True)]
             averaged = any(isinstance(hook, EMAHook) for hook in self._hooks)
             check_disk(self.cfg, checkpoint_bytes(self.model, optimizers, averaged), self.findings)
-
-
-def check_run(cfg: Config, findings: Findings) -> None:
-    """Build the run of a config, which is complete with ``work_dir``, and check it."""
-    kind = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
-    if not (isinstance(kind, type) and issubclass(kind, Runner)):
-        findings.warn(f'runner_type={cfg.runner_type!r} is no Runner of mmengine: the config '
-                      'cannot be checked before training')
-    elif _has_groups(cfg, findings):
-        with findings.catch('config'):
-            runner: Any = type('DryRunner', (DryRunner, kind), dict(findings=findings))
-            runner.from_cfg(cfg).check()
-
-
-def _has_groups(cfg: Config, findings: Findings) -> bool:
-    """Whether the settings for training are complete; drops others that are not."""
-    for split, third in (
-            ('test', 'test_evaluator'), ('val', 'val_evaluator'), ('train', 'optim_wrapper')):
-        names = f'{split}_dataloader', f'{split}_cfg', third
-        missing = [name for name in names if cfg.get(name) is None]
-        if missing and (split == 'train' or len(missing) < len(names)):
-            findings.error(f'the config lacks {" and ".join(missing)}: set all of '
-                           f'{", ".join(names)}{"" if split == "train" else ", or none"}')
-            for name in names:
-                cfg[name] = None
-    return cfg.train_cfg is not None
 
 
 def _only_in_check(error: Exception, in_hook: bool = False) -> bool:
