@@ -41,6 +41,15 @@ def evaluated(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
+def test_a_projector_of_another_width_than_the_pooled_vectors_is_refused():
+    model = tiny_vicmae(
+        backbone=dict(_delete_=True, type='mmpretrain.ResNet', depth=18), decoder=None, head=None,
+        init_cfg=None, pooling=dict(_delete_=True, type='mmpretrain.GlobalAveragePooling'),
+        projector=dict(in_channels=2048))
+    with pytest.raises(ValueError, match=r'takes 2048 channels .* set in_channels .* to 512'):
+        model.loss([torch.randn(2, 3, 32, 32) for _ in range(2)])
+
+
 def test_slowfast_trains_both_pathways_and_pools_as_its_head():
     model = tiny_vicmae(
         backbone=dict(_delete_=True, **SLOWFAST), decoder=None, head=None, init_cfg=None,

@@ -251,6 +251,10 @@ def test_linear_layers_start_as_the_authors():
     (dict(decoder=dict(decoder_depth=0)), 'decoder_depth=0: without a block'),
     (dict(backbone=dict(mask_ratio=0)), 'mask_ratio=0 hides nothing'),
     (dict(decoder_chunks=0), 'decoder_chunks=0'),
+    (dict(data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor')),
+     'ClsDataPreprocessor takes single images'),
+    (dict(data_preprocessor=dict(type='mmengine.ImgDataPreprocessor')),
+     'ImgDataPreprocessor takes single images'),
     (dict(target_generator=dict(type='mmpretrain.HOGGenerator')),
      'head.type should be mmpretrain.MIMHead with'),
     (dict(target_generator=dict(type='mmpretrain.HOGGenerator'), decoder=None, head=None),
@@ -269,8 +273,8 @@ def test_wrong_configs_are_refused(overrides, message):
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_the_check_of_the_widths_leaves_no_trace(variant, monkeypatch):
     drawn = []
-    for check in (composition._check_widths, lambda model: None):
-        monkeypatch.setattr(composition, '_check_widths', check)
+    for check in (composition._check_projectors, lambda model: None):
+        monkeypatch.setattr(composition, '_check_projectors', check)
         torch.manual_seed(0)
         model = tiny_vicmae(projector=dict(variant=variant))
         drawn.append((torch.rand(3), model.state_dict()))

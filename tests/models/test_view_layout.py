@@ -171,5 +171,5 @@ def test_a_preprocessor_of_single_images_is_refused_for_pairs():
     """It would leave the channels of stacked pairs in the order blue, green, red."""
     model = contrast_only()
     model.data_preprocessor = ClsDataPreprocessor(**NORMAL, to_rgb=True)
-    with pytest.raises(ValueError, match='looks for the channels'):
+    with pytest.raises(ValueError, match='takes single images'):
         model.loss(**model.data_preprocessor(default_collate(packed(5, 2, 3, 32, 32)), True))

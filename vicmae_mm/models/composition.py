@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.model import ImgDataPreprocessor
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor
@@ -45,6 +46,8 @@ def check_composition(model: ViCMAE) -> None:
     if model.joint_bn and model.target_projector is not None:
         raise InputError('joint_bn passes both views through one projector: it cannot be '
                          'combined with a target_projector.')
+    if model.contrast_head is not None:
+        _check_preprocessor(model)
     if isinstance(model.backbone, MAEViT):
         _check_masked_encoder(model)
     elif model.with_neck:
@@ -66,9 +69,8 @@ def check_views(model: ViCMAE, views: list[Tensor]) -> None:
         kind, right = ('clips', 'NCTHW') if clips else ('images', 'NCHW')
         raise InputError(f'data_preprocessor.format_shape={shape!r} normalises another axis than '
                          f'the channels of {kind}: set it to {right!r}.')
-    if isinstance(model.data_preprocessor, ClsDataPreprocessor) and len(views) > 1:
-        raise InputError('ClsDataPreprocessor looks for the channels (to_rgb) where pairs have '
-                         "views: set data_preprocessor.type='vicmae_mm.PairDataPreprocessor'.")
+    if len(views) > 1:
+        _check_preprocessor(model)
     if model.contrast_head is not None and len(views) % 2:
         raise InputError(
             f'Contrast needs frame pairs but got {len(views)} frame(s) per sample: use '
@@ -79,6 +81,16 @@ def check_views(model: ViCMAE, views: list[Tensor]) -> None:
     if len(views) == 1 and model.recon_frames != 'both':
         raise InputError(f'recon_frames={model.recon_frames!r} selects from a pair, but samples '
                          "are single frames: set it to 'both'.")
+
+
+def check_widths(model: ViCMAE, pooled: Tensor) -> None:
+    """Raise a ValueError for a projector that says that it takes other vectors than ``pooled``."""
+    width = pooled.shape[1]
+    for projector in (model.projector, model.target_projector):
+        takes = getattr(projector, 'in_channels', width)
+        if takes != width:
+            raise InputError(f'The projector takes {takes} channels but the backbone has {width}: '
+                             f'set in_channels of the projector to {width}.')
 
 
 def masked_output(outputs: tuple[Tensor, ...], backbone: MAEViT) -> tuple[Tensor, Tensor]:
@@ -99,6 +111,15 @@ def check_targets(model: ViCMAE, targets: Tensor, ids_restore: Tensor) -> None:
                          'to its last size, and choose a generator for these images and patches.')
 
 
+def _check_preprocessor(model: ViCMAE) -> None:
+    """Raise a ValueError if the views of a pair are where the preprocessor expects channels."""
+    kind = type(model.data_preprocessor)
+    if issubclass(kind, ClsDataPreprocessor) or kind is ImgDataPreprocessor:  # not its subclasses
+        raise InputError(f'{kind.__name__} takes single images, and would look for the channels '
+                         'of pairs on the wrong axis: set data_preprocessor.type='
+                         "'vicmae_mm.PairDataPreprocessor'.")
+
+
 def _check_masked_encoder(model: ViCMAE) -> None:
     if model.with_neck:
         _check_geometry(model)
@@ -110,26 +131,23 @@ def _check_masked_encoder(model: ViCMAE) -> None:
     if model.pooling is None:
         raise InputError('A contrast_head needs a pooling that reduces the tokens to one vector: '
                          "set pooling=dict(type='vicmae_mm.TokenPooling').")
-    _check_widths(model)
+    _check_projectors(model)
 
 
 @torch.no_grad()
-def _check_widths(model: ViCMAE) -> None:
+def _check_projectors(model: ViCMAE) -> None:
     """Pool and project two images as training does, in evaluation mode, which changes nothing."""
     tokens = next(model.backbone.parameters()).new_zeros(
         2, 1 + model.backbone.num_extra_tokens, model.backbone.embed_dims)
     with evaluating(model):
         pooled = pool_features(tokens, model.pooling, model.backbone)
+        check_widths(model, pooled)
         for projector in filter(None, (model.projector, model.target_projector)):
             try:
                 projector(pooled)
             except (RuntimeError, AssertionError, TypeError) as error:
-                takes, width = getattr(projector, 'in_channels', None), pooled.shape[1]
-                raise InputError(
-                    f'The projector {type(projector).__name__} cannot take vectors (N, {width}): '
-                    f'{error}' if takes in (None, width) else
-                    f'The projector takes {takes} channels but the backbone has {width}: set '
-                    f'in_channels of the projector to {width}.') from error
+                raise InputError(f'The projector {type(projector).__name__} cannot take vectors '
+                                 f'(N, {pooled.shape[1]}): {error}') from error
 
 
 def _check_geometry(model: ViCMAE) -> None:

@@ -11,6 +11,7 @@ from vicmae_mm.models.composition import (
     check_composition,
     check_targets,
     check_views,
+    check_widths,
     masked_output,
 )
 from vicmae_mm.models.masking import rand_rows, take_patches
@@ -205,7 +206,9 @@ class ViCMAE(BaseSelfSupervisor):
     def _contrast_loss(self, features: Tensor | tuple[Tensor, ...], videos: Tensor,
                        weight: float) -> dict[str, Tensor]:
         """Contrast between the pooled and projected frames (eq. 7)."""
-        online, target = self._project(pool_features(features, self.pooling, self.backbone))
+        pooled = pool_features(features, self.pooling, self.backbone)
+        check_widths(self, pooled)
+        online, target = self._project(pooled)
         contrast = self.contrast_head.loss(online, target, videos)
         # Taken from the head, or its tensors would be kept until the next step.
         gathered = vars(self.contrast_head).pop('gathered', None)
