@@ -81,8 +81,10 @@ def test_what_cannot_be_contrasted_is_refused_before_training(
     assert errors and message in errors[0]
 
 
-def test_negatives_are_counted_by_the_pairs_of_a_stacked_sample(videos, tmp_path):
-    cfg = stock_config(videos, tmp_path, OURS, num_clips=4, collate_fn=COLLATE)
+@pytest.mark.parametrize('preprocessor, loader', [(ACTION, {}), (OURS, dict(collate_fn=COLLATE))])
+def test_negatives_are_counted_by_the_pairs_of_a_stacked_sample(
+        preprocessor, loader, videos, tmp_path):
+    cfg = stock_config(videos, tmp_path, preprocessor, num_clips=4, **loader)
     found = check_config(cfg)
     assert not found.errors
     assert any('12 negatives per frame, from 4 videos' in note for note in found.notes)

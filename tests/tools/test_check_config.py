@@ -8,6 +8,7 @@ from mmengine.config import Config
 from tests.configs.test_imagenet_configs import data, load  # noqa: F401  (a fixture)
 from tests.configs.test_imagenet_configs import shrink as shrink_photos
 from tests.conftest import REPO
+from tests.helpers.classifiers import classifier_config, photo_loader, write_photos
 from tests.helpers.clip_configs import shrink_clips, write_pretrained, write_videos
 from tests.helpers.tiny_configs import write_mae, write_recognizer
 from vicmae_mm.commands.preflight import check_config, misspelt_options
@@ -74,3 +75,13 @@ def test_recognizer_of_mmaction2(tmp_path):
     cfg = Config.fromfile(write_recognizer(tmp_path))
     cfg.work_dir = str(tmp_path)
     assert not errors(cfg)
+
+
+def test_labels_from_one_are_explained_once(tmp_path):
+    photos = write_photos(tmp_path / 'photos')
+    (photos / 'list.txt').write_text(''.join(
+        f'class_{label}/{image}.png {label + 1}\n' for label in range(3) for image in range(2)))
+    loader = photo_loader(dict(data_root=str(photos), ann_file='list.txt'))
+    error, = errors(classifier_config(
+        tmp_path, photos, train_dataloader=loader, val_dataloader=loader))
+    assert 'count from 1, but should from 0' in error

@@ -42,7 +42,7 @@ def check_batch(runner: Any, size: int, num_views: int, findings: Findings) -> N
     Args:
         runner: With its model, dataloader and optimizer wrapper.
         size: Samples of a batch on one process.
-        num_views: Frames per pre-training sample.
+        num_views: Frames or clips per sample of pre-training.
     """
     _check_learning_rate(runner, findings)
     if getattr(runner.model, 'contrast_head', None) is not None:

@@ -3,7 +3,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.run_tool import user_message
 from vicmae_mm.engine.start import choose_start, pretrained_modules
-from vicmae_mm.models.view_layout import split_views
+from vicmae_mm.engine.step_size import each_wrapper
 from vicmae_mm.utils.errors import InputError
 
 from .batch import batch_sizes, check_batch
@@ -114,17 +114,17 @@ class DryRunner(Runner):
         self._build_optimizer()
         if self.model_settings is None:
             return
-        for size, batch in batches.items():
-            check_loss(self.model, self.mode, self.model_settings, batch, findings,
-                       last=size if size != loader.batch_size and len(batches) > 1 else 0)
+        # Before the loss: of wrong labels, hooks say what to do, and torch does not.
         if not findings.errors:
             self._start()
-        for size, batch in list(batches.items())[:isinstance(self._train_loop, BaseLoop)]:
-            num_views = 1
-            if isinstance(batch, dict):
-                with suppress(InputError):  # one tensor per sample, stacked by the preprocessor
-                    num_views = len(split_views(batch['inputs'], batch.get('data_samples')))
-            check_batch(self, size, num_views, findings)
+            batches = {} if findings.errors else batches
+        views = [check_loss(self.model, self.mode, self.model_settings, batch, findings,
+                            last=size if size != loader.batch_size and len(batches) > 1 else 0)
+                 for size, batch in batches.items()]
+        if not findings.errors:
+            self._load()
+        if views and isinstance(self._train_loop, BaseLoop):
+            check_batch(self, next(iter(batches)), views[0], findings)
         self._check_disk()
 
     def _check_length(self) -> None:
@@ -173,6 +173,9 @@ class DryRunner(Runner):
             settings = dict(optimizer=dict(type='mmengine.SGD', lr=1.0))
         with self.findings.catch('optim_wrapper'):
             self.optim_wrapper = self.build_optim_wrapper(settings)
+            for wrapper in each_wrapper(self.optim_wrapper):
+                if getattr(wrapper, 'clip_grad_kwargs', None):  # used in the first step only
+                    wrapper.clip_func([], **wrapper.clip_grad_kwargs)
         if isinstance(self.optim_wrapper, OptimWrapper) and isinstance(self._train_loop, BaseLoop):
             with self.findings.catch('auto_scale_lr'):
                 self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
@@ -190,12 +193,13 @@ class DryRunner(Runner):
                     raise
 
     def _start(self) -> None:
-        """Find out which checkpoints are loaded, and load them."""
+        """Find out which checkpoints will be loaded, and let the hooks check the run."""
         with self._attempt('before_run', self.findings.error):
             choose_start(self)
             self.call_hook('before_run')
-        if self.findings.errors:
-            return
+
+    def _load(self) -> None:
+        """Load the checkpoints, and let the hooks check the result."""
         for _, module, settings in pretrained_modules(self.model):
             if '://' in str(settings['checkpoint']):
                 module.init_cfg = None  # a check downloads nothing
@@ -224,12 +228,10 @@ class DryRunner(Runner):
             self.findings.error(line)
 
     def _check_disk(self) -> None:
-        wrapper: Any = self.optim_wrapper
         with self.findings.catch('default_hooks.checkpoint'):
             hook = (self.cfg.get('default_hooks') or {}).get('checkpoint') or {}
-            wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-            optimizers = [each.optimizer for each in wrappers if isinstance(each, OptimWrapper)
-                          and hook.get('save_optimizer', True)]
+            optimizers = [each.optimizer for each in each_wrapper(self.optim_wrapper)
+                          if isinstance(each, OptimWrapper) and hook.get('save_optimizer', True)]
             averaged = any(isinstance(hook, EMAHook) for hook in self._hooks)
             check_disk(self.cfg, checkpoint_bytes(self.model, optimizers, averaged), self.findings)
 

@@ -3,6 +3,7 @@
 torch's ``FakeTensorMode`` carries shapes and types through the code that training runs.
 """
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vicmae_mm.commands.run_tool import user_message
+from vicmae_mm.models.view_layout import split_views
 
 from .findings import Findings, describe
 
@@ -42,7 +44,7 @@ def build_without_values(settings: dict) -> tuple[nn.Module, FakeTensorMode]:
 
 
 def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, findings: Findings,
-               last: int = 0) -> None:
+               last: int = 0) -> int:
     """Compute the shapes of the loss in training.
 
     Args:
@@ -50,8 +52,11 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
         settings: Its settings.
         batch: Collated samples.
         last: Number of samples if this is the last batch of an epoch, smaller than the others.
+
+    Returns:
+        Number of views (frames or clips) of a sample, as the model gets them.
     """
-    shapes = _shapes(batch)
+    shapes, num_views = _shapes(batch), 1
     try:
         # A preprocessor may look at values in the samples, so the batch passes it unfaked.
         if settings.get('data_preprocessor'):
@@ -60,6 +65,8 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
             with mode:
                 prepared = model.data_preprocessor(batch, True)
         shapes = _shapes(prepared)
+        with suppress(Exception):  # a model that takes no views
+            num_views = len(split_views(prepared['inputs'], prepared.get('data_samples')))
         with mode:
             model.train()(**prepared, mode='loss')
     except Exception as error:
@@ -77,6 +84,7 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
             findings.note(f'model: its loss {said}, computed on the CPU')
     else:
         findings.note(f'model: its loss takes batches of {shapes}')
+    return num_views
 
 
 def needs_values(error: BaseException) -> bool:
