@@ -116,9 +116,16 @@ def test_resolutions_that_belong_together_are_refused():
         Encoder(build(type='HRNet', arch='w18'))(images(), 'avg')
 
 
-def test_masked_networks_hide_nothing():
-    net = build(type='MaskFeatViT', arch=ARCH, **SIZES)
-    check(net, lambda x: net(x, mask=None)[-1][:, 1:].mean(1))
+@pytest.mark.parametrize('name, hidden', [('MaskFeatViT', 'mask'), ('MILANViT', 'importance')])
+def test_masked_networks_hide_nothing(name, hidden):
+    net = build(type=name, arch=ARCH, **SIZES)
+    check(net, lambda x: net(x, **{hidden: None})[-1][:, 1:].mean(1))
+
+
+@pytest.mark.parametrize('mean, std', [([float('nan')] * 3, STD), (MEAN, [0., 1., 1.])])
+def test_a_normalisation_that_is_none_is_refused(mean, std):
+    with pytest.raises(ValueError, match='cannot normalise images'):
+        Encoder(build(type='VisionTransformer', arch=ARCH, **SIZES), mean, std)
 
 
 def test_a_network_of_bgr_images_gets_bgr():

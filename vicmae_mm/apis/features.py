@@ -86,7 +86,10 @@ def extract_features(checkpoint: str | Path | Encoder,
 def list_files(paths: Iterable[str | Path]) -> list[str]:
     """The files at paths; for a folder, every image and video below it, sorted."""
     files: list[str] = []
-    for path in (Path(path).expanduser() for path in paths):
+    for given in paths:
+        path = Path(given).expanduser()
+        if not str(given):  # for Path, the current folder: a variable of the shell was not set
+            raise InputError('A path is empty.')
         if not path.exists():
             raise FileNotFoundError(f'{path} is missing.')
         # A file that is named is used, whatever its suffix.

@@ -90,8 +90,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _positive(value: Any, kind: Any = int) -> Any:
-    if value is not None and not kind(value) > 0:
-        raise ValueError(f'{value} should be positive')
+    # int() would make 1 of True and of 1.5.
+    if value is not None and (
+            isinstance(value, bool) or kind(value) != float(value) or not kind(value) > 0):
+        raise ValueError(f'{value} should be positive' + (', and an integer' * (kind is int)))
     return None if value is None else kind(value)
 
 

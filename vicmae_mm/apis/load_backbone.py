@@ -34,17 +34,16 @@ def load_backbone(checkpoint: str | Path,
                   device: str | torch.device = 'cpu') -> Encoder:
     """Load the encoder of a checkpoint, in eval mode.
 
-    Pre-trained and fine-tuned checkpoints of this package, mmpretrain and mmaction2 are read as
-    they are; those of other families (``vicmae_mm.checkpoints.conversion``) are converted. The
-    architecture and the normalisation come from the config: the one given, else the one next to
-    the checkpoint (:func:`find_config`). Without one, a Vision Transformer of a standard width is
-    inferred from the shapes of its tensors and from the JSON files of the Hub next to it
-    (:class:`HubConfig`); if these do not say the normalisation, it is its family's.
+    Checkpoints of other families (``vicmae_mm.checkpoints.conversion``) are converted. Architecture
+    and normalisation come from the config: the one given, else the one next to the checkpoint
+    (:func:`find_config`). Without one, a Vision Transformer of a standard width is inferred from
+    its tensors and from the JSON files of the Hub next to it (:class:`HubConfig`); if these do not
+    give the normalisation, its family's is used, with a warning.
 
     Args:
         checkpoint: A file of weights, or a folder of the Hub.
         config: A training config with the network as ``model.backbone``.
-        device: Where to put the encoder.
+        device: Of the encoder.
 
     Returns:
         The encoder; all of its tensors are the checkpoint's. The ``backbone`` of a Vision
@@ -59,35 +58,29 @@ def load_backbone(checkpoint: str | Path,
     from vicmae_mm.models import Encoder
     name, weights = str(checkpoint), read_weights(checkpoint)
     is_foreign = needs_conversion(weights)
-    normalisation: dict[str, Any] = {}
     if config is None and not is_foreign:
         with suppress(FileNotFoundError):
             config = find_config(checkpoint)
     hub = HubConfig.next_to(checkpoint) if config is None else HubConfig()
-    if is_foreign:
-        weights, normalisation = _convert(weights, name, hub)
+    weights, usual = _convert(weights, name, hub) if is_foreign else (weights, {})
     weights = {key: value for key, value in weights.items() if key.startswith(PREFIX)}
     if config is None:
-        backbone = infer_backbone(weights, name, hub)
-        normalisation = hub.normalisation or normalisation
+        backbone, normalisation = infer_backbone(weights, name, hub), hub.normalisation or usual
     else:
-        backbone, normalisation = _build_from_config(config, normalisation)
-    _fill(backbone, weights, name, str(config or 'its shapes'))
-    # Not before: built with 'raw', a network would lack ln2.
-    if 'raw' in getattr(backbone, 'OUT_TYPES', ()):
-        setattr(backbone, 'out_type', 'raw')  # noqa: B010
+        backbone, normalisation = _build_from_config(config, usual)
+    _fill(backbone, weights, name, str(config or 'the inferred architecture'))
     encoder = Encoder(backbone, **normalisation).to(device).eval()
     if config is None and not hub.normalisation:
-        print_log(f'{name} does not say how images were normalised in training: as most of its '
-                  f'family, by mean {encoder.mean.tolist()} and std {encoder.std.tolist()}, is '
-                  'assumed. Name a config with its own if not (config=, --config).', 'current',
+        print_log(f'{name} does not say how images were normalised in training. Assumed, as for '
+                  f'most of its family: mean {encoder.mean.tolist()}, std {encoder.std.tolist()}. '
+                  'If that is wrong, name a config (config=, --config).', 'current',
                   logging.WARNING)
     return encoder
 
 
 def _convert(weights: dict, checkpoint: str,
              hub: HubConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights of another family under the names of this package, and its normalisation."""
+    """Weights of another family under the names of this package, and its usual normalisation."""
     try:
         result = convert_with_report(
             weights, encoder_only=True, num_frames=hub.frames or VIDEO_FRAMES,
@@ -99,13 +92,13 @@ def _convert(weights: dict, checkpoint: str,
 
 def _build_from_config(config: str | Path,
                        normalisation: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    """The backbone of a config, and the config's normalisation in place of the given one."""
+    """The backbone and the normalisation of a config; the given one if it has none."""
     from mmpretrain.models.selfsup.mae import MAEViT
 
     from vicmae_mm.models import VideoViT
     cfg = read_config(config)
-    if 'backbone' not in cfg.model:
-        raise InputError(f'The model of {config} has no backbone.')
+    if not isinstance(cfg.model.get('backbone'), dict) or 'type' not in cfg.model.backbone:
+        raise InputError(f'The model of {config} has no backbone with a type.')
     # The weights come from the checkpoint, whatever the network was initialised from.
     settings = {key: value for key, value in cfg.model.backbone.items()
                 if key not in ('init_cfg', 'pretrained')}
@@ -128,12 +121,16 @@ def _fill(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: str, conf
     """Load weights that are exactly the backbone's, of floating point and finite."""
     expected = {PREFIX + key: value for key, value in backbone.state_dict().items()}
     check_fit(weights, expected, checkpoint, config)
-    # Both would load without an error, and give features without meaning.
+    # Most would load without an error, and give features without meaning.
     for key, value in weights.items():
-        if expected[key].is_floating_point() and not value.is_floating_point():
-            raise InputError(f'{checkpoint}: {key} is of {value.dtype}. Quantised weights cannot '
-                             'be used here: take the file with floating-point weights.')
+        if value.is_meta or value.layout is not torch.strided or (
+                expected[key].is_floating_point() and not value.is_floating_point()):
+            raise InputError(f'{checkpoint}: {key} is of {value.dtype} ({value.layout}, on '
+                             f'{value.device}): take the file with dense floating-point weights.')
     if broken := not_finite(weights):
         raise InputError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it '
                          'diverged, or the file is damaged: take an earlier checkpoint.')
     backbone.load_state_dict({key[len(PREFIX):]: value for key, value in weights.items()})
+    # Not before: built with 'raw', a network would lack ln2.
+    if 'raw' in getattr(backbone, 'OUT_TYPES', ()):
+        setattr(backbone, 'out_type', 'raw')  # noqa: B010

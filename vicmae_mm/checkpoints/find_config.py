@@ -48,7 +48,7 @@ def read_config(config: str | Path) -> Config:
     if not config.is_file():
         raise FileNotFoundError(f'There is no config {config}.')
     cfg = Config.fromfile(config)
-    if 'model' not in cfg:
+    if not isinstance(cfg.get('model'), dict):
         raise InputError(f"{config} has no 'model': it is not a training config.")
     # The Runner does the same with one at the top level of a config.
     if 'data_preprocessor' in cfg:

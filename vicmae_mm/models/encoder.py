@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Encoder(nn.Module):
 
     Raises:
         ValueError: If the backbone was built for images that are not square, or not of three
-            channels.
+            channels; or the normalisation is not finite.
     """
 
     mean: Tensor
@@ -61,6 +62,9 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.image_size = image_side(backbone)
         self.bgr = bgr
+        if not (all(map(math.isfinite, [*mean, *std])) and min(std) > 0):
+            raise InputError(f'mean={[*mean]} and std={[*std]} cannot normalise images: they must '
+                             'be finite, and std above 0.')
         # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)
         self.register_buffer('std', torch.tensor(std), persistent=False)
@@ -126,8 +130,8 @@ class Encoder(nn.Module):
 
     def _run(self, inputs: Tensor) -> Tensor:
         # Networks of masked pre-training hide patches unless they are told not to.
-        masked = 'mask' in inspect.signature(self.backbone.forward).parameters
-        features = self.backbone(inputs, mask=None) if masked else self.backbone(inputs)
+        hidden = {'mask', 'importance'} & inspect.signature(self.backbone.forward).parameters.keys()
+        features = self.backbone(inputs, **dict.fromkeys(hidden))
         outputs = last_outputs(features, self.backbone)
         if len(outputs) != 1 or getattr(outputs[0], 'ndim', 0) < 3:
             what = (f'vectors of shape {tuple(outputs[0].shape)}' if len(outputs) == 1 else
