@@ -83,5 +83,8 @@ def test_labels_from_one_are_explained_once(tmp_path):
         f'class_{label}/{image}.png {label + 1}\n' for label in range(3) for image in range(2)))
     loader = photo_loader(dict(data_root=str(photos), ann_file='list.txt'))
     error, = errors(classifier_config(
-        tmp_path, photos, train_dataloader=loader, val_dataloader=loader))
+        tmp_path, photos, train_dataloader=loader, val_dataloader=loader,
+        custom_hooks=[dict(type='vicmae_mm.ClassCountHook')],
+        **{'model.data_preprocessor.num_classes': 3,  # mixup alone would say that one_hot failed
+           'model.train_cfg.augments': dict(type='Mixup', alpha=0.8)}))
     assert 'count from 1, but should from 0' in error
