@@ -81,7 +81,7 @@ def test_labels_from_one_are_explained_once(tmp_path):
     photos = write_photos(tmp_path / 'photos')
     (photos / 'list.txt').write_text(''.join(
         f'class_{label}/{image}.png {label + 1}\n' for label in range(3) for image in range(2)))
-    loader = photo_loader(dict(data_root=str(photos), ann_file='list.txt'))
+    loader = dict(photo_loader(dict(data_root=str(photos), ann_file='list.txt')), batch_size=4)
     error, = errors(classifier_config(
         tmp_path, photos, train_dataloader=loader, val_dataloader=loader,
         custom_hooks=[dict(type='vicmae_mm.ClassCountHook')],
