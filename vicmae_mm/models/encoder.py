@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vicmae_mm.utils.errors import InputError
 
 from .pooling import last_outputs
-from .token_layout import as_tokens, image_side, num_extra_tokens
+from .token_layout import as_tokens, image_side, innermost_network, num_extra_tokens
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -84,8 +84,7 @@ class Encoder(nn.Module):
     @property
     def has_cls_token(self) -> bool:
         """Whether the first token is a class token."""
-        network = getattr(self.backbone, 'timm_model', self.backbone)
-        return getattr(network, 'cls_token', None) is not None
+        return getattr(innermost_network(self.backbone), 'cls_token', None) is not None
 
     def forward(self, images: Tensor, level: str = 'tokens') -> Tensor:
         """Encode.

@@ -6,6 +6,11 @@ from mmpretrain.models.necks import GeneralizedMeanPooling, GlobalAveragePooling
 from torch import Tensor, nn
 
 from vicmae_mm.models.necks import TokenPooling
+from vicmae_mm.models.token_layout import (
+    declared_extra_tokens,
+    innermost_network,
+    network_width,
+)
 from vicmae_mm.utils.errors import InputError
 
 # They pool one tensor; of several they would pool each, and all but the last would be lost.
@@ -62,7 +67,7 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
 
 def last_outputs(features: Any, backbone: nn.Module) -> list[Any]:
     """The last stage, as one tensor or as several that belong together."""
-    timm_features = getattr(getattr(backbone, 'timm_model', None), 'feature_info', None)
+    timm_features = getattr(innermost_network(backbone), 'feature_info', None)
     stages = next((each for each in (
         getattr(backbone, 'out_indices', None), getattr(backbone, 'out_scales', None),
         getattr(timm_features, 'out_indices', None)) if each), None)
@@ -85,8 +90,7 @@ def _check_axes(features: Any, pooling: nn.Module, backbone: nn.Module) -> None:
         raise InputError(f'{type(pooling).__name__} pools {dims} dimension(s), but the '
                          f'{type(backbone).__name__} returns features of shape '
                          f'{_shapes([features])}: set {_POOLING.get(ndim, "another pooling")}.')
-    network: Any = getattr(backbone, 'timm_model', backbone)
-    width = getattr(network, 'embed_dims', None) or getattr(network, 'num_features', None)
+    width = network_width(backbone)
     width = width[-1] if isinstance(width, Sequence) else width  # one per stage
     axis, other = (-1, 1) if tokens else (1, -1)
     if width == features.shape[other] != features.shape[axis]:
@@ -94,7 +98,7 @@ def _check_axes(features: Any, pooling: nn.Module, backbone: nn.Module) -> None:
         advice = f"set pooling=dict(type='{right})" if ndim == 3 else 'move the channels first'
         raise InputError(f'{type(pooling).__name__} would pool the {width} channels of features of '
                          f'shape {_shapes([features])}: {advice}.')
-    extra = getattr(backbone, 'num_extra_tokens', getattr(network, 'num_prefix_tokens', None))
+    extra = declared_extra_tokens(backbone)
     if isinstance(pooling, TokenPooling) and extra not in (None, pooling.num_extra_tokens):
         raise InputError(f'The {type(backbone).__name__} puts {extra} token(s) before those of the '
                          f'patches: set pooling.num_extra_tokens={extra}.')

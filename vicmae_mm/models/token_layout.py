@@ -13,13 +13,30 @@ _EXTRA_TOKEN = re.compile(
     r'(^|[._])(cls|class|dist|distillation|reg|register)_?(tokens?|embedding)')
 
 
+def innermost_network(backbone: nn.Module) -> Any:
+    """The network itself, inside mmpretrain's ``TIMMBackbone``."""
+    return getattr(backbone, 'timm_model', backbone)
+
+
+def network_width(backbone: nn.Module) -> int | Sequence[int] | None:
+    """Channels of the output, or of that of each stage; None if the backbone does not say."""
+    network = innermost_network(backbone)
+    return getattr(network, 'embed_dims', None) or getattr(network, 'num_features', None)
+
+
+def declared_extra_tokens(backbone: nn.Module) -> int | None:
+    """The number of tokens before those of the patches; None if the backbone does not say."""
+    return getattr(backbone, 'num_extra_tokens',
+                   getattr(innermost_network(backbone), 'num_prefix_tokens', None))
+
+
 def image_side(backbone: nn.Module) -> int:
     """Side in pixels of the square images a backbone was built for; 224 if it does not say.
 
     Raises:
         ValueError: If they are not square, or do not have three channels.
     """
-    network = getattr(backbone, 'timm_model', backbone)
+    network = innermost_network(backbone)
     size: Any = getattr(network, 'img_size', None) or getattr(
         getattr(network, 'patch_embed', None), 'img_size', None) or 224
     height, width = size if isinstance(size, Sequence) else (size, size)
@@ -40,10 +57,9 @@ def num_extra_tokens(backbone: nn.Module, output: Tensor) -> int:
     """
     if output.ndim > 3:
         return 0
-    for network, name in ((backbone, 'num_extra_tokens'),
-                          (getattr(backbone, 'timm_model', None), 'num_prefix_tokens')):
-        if hasattr(network, name):
-            return getattr(network, name)
+    declared = declared_extra_tokens(backbone)
+    if declared is not None:
+        return declared
     named = [name for name, _ in backbone.named_parameters() if _EXTRA_TOKEN.search(name)]
     if named:
         raise _not_understood(backbone, output, f'it has {named[0]}, and no num_extra_tokens that '
@@ -68,9 +84,8 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
     # mmpretrain's Vision Transformers and their kin return (B, N, C) by definition.
     if output.ndim == 3 and hasattr(backbone, 'OUT_TYPES'):
         return output
-    network: Any = getattr(backbone, 'timm_model', backbone)
     if output.ndim == 3:
-        width = getattr(network, 'embed_dims', None) or getattr(network, 'num_features', None)
+        width = network_width(backbone)
         second, last = output.shape[1] == width, output.shape[2] == width
     elif output.ndim == 4:
         # Whichever two axes have the image's proportions, the third is the channels.

@@ -17,3 +17,10 @@ def test_folders_and_their_list_agree(tmp_path):
     assert images[:3] == [('class_0/0.png', 0), ('class_0/1.png', 0), ('class_1/0.png', 1)]
     (tmp_path / 'list.txt').write_text(''.join(f'{path} {label}\n' for path, label in images))
     assert read_list(str(tmp_path / 'list.txt')) == images
+
+
+def test_a_link_to_a_parent_folder_adds_no_images(tmp_path):
+    photos = write_photos(tmp_path / 'photos')
+    images = scan_classes(str(photos))
+    (photos / 'class_0' / 'loop').symlink_to(photos / 'class_0', target_is_directory=True)
+    assert scan_classes(str(photos)) == images

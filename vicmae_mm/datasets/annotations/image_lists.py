@@ -2,11 +2,13 @@
 import logging
 import os
 import os.path as osp
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import InputError
+
+from .files_below import files_below
 
 # mmpretrain's, and .tiff and .webp
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
@@ -28,8 +30,7 @@ def scan_classes(folder: str,
     classes = _class_folders(folder)
     images: list[Image] = []
     for label, name in enumerate(track(classes)):
-        found = [osp.relpath(path, folder)
-                 for path in _images_in(osp.join(folder, name), tuple(extensions))]
+        found = sorted(files_below(osp.join(folder, name), tuple(extensions)))
         if not found:
             others = {osp.splitext(file)[1] for *_, files in os.walk(osp.join(folder, name))
                       for file in files}
@@ -37,7 +38,7 @@ def scan_classes(folder: str,
                              f'({", ".join(sorted(extensions))}), only '
                              f'{", ".join(sorted(others)) or "nothing"}: remove the folder or add '
                              'some.')
-        images += [(path, label) for path in sorted(found)]
+        images += [(osp.join(name, path), label) for path in found]
     return images
 
 
@@ -54,14 +55,6 @@ def _class_folders(folder: str) -> list[str]:
         raise InputError(f'{folder} contains no class folders: expected {folder}/CLASS/*.jpg or, '
                          'for images in a single folder, a list (--ann-file).')
     return names
-
-
-def _images_in(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
-    for parent, subfolders, files in os.walk(folder, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith('.')]
-        for name in files:
-            if name.lower().endswith(extensions) and not name.startswith('.'):
-                yield osp.join(parent, name)
 
 
 def read_list(path: str) -> list[Image]:

@@ -10,6 +10,8 @@ from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import InputError
 
+from .files_below import files_below
+
 VIDEO_EXTENSIONS = (
     '.3gp', '.asf', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
     '.mts', '.ogv', '.ts', '.vob', '.webm', '.wmv')
@@ -148,7 +150,7 @@ def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Vide
     if not os.path.isdir(root):
         raise FileNotFoundError(f'The folder of videos {root!r} does not exist. Correct '
                                 'data_root and data_prefix, or set ann_file to a list.')
-    paths = sorted(_walk(root))
+    paths = sorted(files_below(root, VIDEO_EXTENSIONS))
     if not paths:
         raise InputError(f'No video found in {root!r} or its subfolders. Known extensions: '
                          f'{" ".join(VIDEO_EXTENSIONS)}.')
@@ -168,20 +170,6 @@ def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Vide
                   'current', logging.WARNING)
     numbers = {name: number for number, name in enumerate(classes)}
     return [(path, numbers[top]) for path, top in zip(paths, tops, strict=True)], classes
-
-
-def _walk(root: str) -> Iterator[str]:
-    seen: set[str] = set()  # real paths, because a link may lead to a parent folder
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        for name in files:
-            if name.lower().endswith(VIDEO_EXTENSIONS) and not name.startswith('.'):
-                yield os.path.relpath(os.path.join(folder, name), root)
 
 
 def find_missing(paths: list[str], max_checks: int = 1000) -> tuple[list[str], int]:

@@ -86,9 +86,3 @@ class SampleClipPair(SampleFramePair):
 
     def _continuous_pair(self, total: int) -> tuple[int, int]:
         return super()._continuous_pair(max(total - self.span + 1, 1))
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(clip_len={self.clip_len}, '
-                f'frame_interval={self.frame_interval}, mode={self.mode!r}, '
-                f'num_sections={self.num_sections}, delta={self.delta}, max_gap={self.max_gap}, '
-                f'num_pairs={self.num_pairs})')

@@ -3,15 +3,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 
 from vicmae_mm.datasets.readers import IndexStore, VideoReader, check_backend, open_video
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError, RunError
 
+from .shown import ShownTransform
+
 
 @TRANSFORMS.register_module()
-class VideoInit(BaseTransform):
+class VideoInit(ShownTransform):
     """Open a video, in place of mmaction2's ``DecordInit`` and frame-accurately.
 
     Required keys: ``filename``.
@@ -82,13 +83,9 @@ class VideoInit(BaseTransform):
                 'forked: set train_dataloader.num_workers=0 and decode_timeout=None of the '
                 'dataset, or leave out device to decode on the CPU.') from error
 
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(backend={self.backend!r}, index_dir={self.index_dir!r}, '
-                f'device={self.device!r})')
-
 
 @TRANSFORMS.register_module()
-class VideoDecode(BaseTransform):
+class VideoDecode(ShownTransform):
     """Decode the chosen frames and close the video, in place of mmaction2's ``DecordDecode``.
 
     Required keys: ``video_reader``, ``frame_inds`` (integers in [0, total_frames), any shape).
@@ -132,6 +129,3 @@ class VideoDecode(BaseTransform):
                     results[name] = (
                         results[name] * np.array([width, height] * 2)).astype(np.float32)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'

@@ -1,15 +1,16 @@
 """Drawing pairs of frames from a video."""
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError
+
+from .shown import ShownTransform
 
 MODES = ('distant', 'continuous')
 
 
 @TRANSFORMS.register_module()
-class SampleFramePair(BaseTransform):
+class SampleFramePair(ShownTransform):
     """Draw pairs of frame indices ``i <= j`` from a video of T frames.
 
     ``mode='distant'`` (section 5.3 of the paper, "D" in Table 4) cuts the video into n sections,
@@ -180,11 +181,6 @@ class SampleFramePair(BaseTransform):
             return None
         first = _draw_from(firsts)
         return stored[first], stored[np.random.randint(first + 1, ends[first])]
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(mode={self.mode!r}, num_sections={self.num_sections}, '
-                f'delta={self.delta}, max_gap={self.max_gap}, num_frames={self.num_frames}, '
-                f'num_pairs={self.num_pairs})')
 
 
 def _draw_from(values: np.ndarray) -> int:

@@ -1,14 +1,16 @@
 """Applying transforms to each clip of a video sample."""
 from collections.abc import Callable, Sequence
 
-from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms import Compose
 
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError
 
+from .shown import ShownTransform
+
 
 @TRANSFORMS.register_module()
-class PerClip(BaseTransform):
+class PerClip(ShownTransform):
     """Apply transforms to every clip, each with its own randomness.
 
     They get a sample with the frames of one clip. Transforms of mmaction2 draw one crop for all
@@ -46,6 +48,3 @@ class PerClip(BaseTransform):
             clips.append(clip)
         return dict(clips[0], imgs=[img for clip in clips for img in clip['imgs']],
                     num_clips=number)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(transforms={self.transforms})'

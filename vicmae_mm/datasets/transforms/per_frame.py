@@ -3,15 +3,17 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms import Compose
 
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.seeding import get_rng_states, set_rng_states
 
+from .shown import ShownTransform
+
 
 @TRANSFORMS.register_module()
-class PerFrame(BaseTransform):
+class PerFrame(ShownTransform):
     """Apply image transforms to every frame, each with its own randomness.
 
     A frame passes through them as ``{'img', 'img_shape', 'ori_shape'}``, so that transforms of
@@ -77,11 +79,6 @@ class PerFrame(BaseTransform):
         if isinstance(imgs[0], np.ndarray):
             results['img_shape'] = imgs[0].shape[:2]
         return results
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(transforms={self.transforms}, '
-                f'share_random_params={self.share_random_params}, frames={self.frames}, '
-                f'rgb_to_bgr={self.rgb_to_bgr})')
 
 
 def check_positions(frames: Sequence[int] | None, owner: str) -> tuple[int, ...]:

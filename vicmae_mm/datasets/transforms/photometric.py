@@ -14,6 +14,8 @@ from mmpretrain.datasets.transforms import ColorJitter as StockColorJitter
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError
 
+from .shown import ShownTransform
+
 
 @TRANSFORMS.register_module()
 class ColorJitter(StockColorJitter):
@@ -61,7 +63,7 @@ class Grayscale(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class GaussianBlur(BaseTransform):
+class GaussianBlur(ShownTransform):
     """Blur with a Gaussian kernel that extends to three standard deviations.
 
     Required and modified keys: ``img``, (H, W, 3) uint8.
@@ -82,9 +84,6 @@ class GaussianBlur(BaseTransform):
         """Change ``results['img']``."""
         results['img'] = cv2.GaussianBlur(results['img'], (0, 0), np.random.uniform(*self.sigma))
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(sigma={self.sigma})'
 
 
 def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:

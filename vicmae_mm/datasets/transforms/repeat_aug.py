@@ -2,16 +2,17 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms import Compose
 
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError
 
 from .decoding import VideoDecode
+from .shown import ShownTransform
 
 
 @TRANSFORMS.register_module()
-class RepeatAug(BaseTransform):
+class RepeatAug(ShownTransform):
     """Repeated augmentation (Hoffer et al., arXiv 1901.09335): several samples per video.
 
     Each repeat draws its own frames and augmentation. The video is opened once, and the frames of
@@ -65,7 +66,3 @@ class RepeatAug(BaseTransform):
                 return None
             samples.append(sample)
         return samples
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(sample_frames={self.sample_frames}, '
-                f'transforms={self.transforms}, num_repeats={self.num_repeats})')
