@@ -53,7 +53,7 @@ def test_tokens_with_the_channels_second():
 def test_square_tokens_of_an_unknown_network_are_refused():
     net = build(type='MlpMixer', arch=dict(
         embed_dims=4, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=16), **SIZES)
-    with pytest.raises(ValueError, match=r'shape \(2, 4, 4\): it cannot be told which axis'):
+    with pytest.raises(ValueError, match=r'shape \(2, 4, 4\): it is not clear which axis'):
         Encoder(net)(images(), 'avg')
 
 

@@ -109,7 +109,7 @@ def _not_found(package: str) -> Exception:
 def _our_models(utils: Any) -> None:
     """``get_config('vicmae_mm::...')``: mmengine loads configs from a fixed list of packages.
 
-    It also loads none that is not in a folder. No report known. Remove when mmengine asks the
+    It also needs each config to be in a subfolder. No report known. Remove when mmengine asks the
     package instead, and loads all of its configs.
     """
     utils.MODULE2PACKAGE.setdefault('vicmae_mm', 'vicmae_mm')
@@ -126,7 +126,7 @@ def _our_models(utils: Any) -> None:
 
 @hooks.on_import('mmengine.config.config')
 def _our_configs(module: Any) -> None:
-    """``_base_ = 'vicmae_mm::file.py'``: mmengine reads no file at the top level of a package.
+    """``_base_ = 'vicmae_mm::file.py'``: mmengine cannot read one at the top level of a package.
 
     It would also look up all types of another package's config in that package's scope, but ours
     name types of mmengine and mmpretrain, too. As with the path of the file, they are looked up in

@@ -9,7 +9,7 @@ from .import_hooks import hooks
 
 @hooks.on_import('mmengine.runner.runner')
 def _hooks_switched_off(module: Any) -> None:
-    """``default_hooks.NAME=None`` ends in an AssertionError, but for six names of mmengine's own.
+    """``default_hooks.NAME=None`` ends in an AssertionError, except for mmengine's own six.
 
     No report known. Remove when mmengine leaves out every hook that is None.
     """

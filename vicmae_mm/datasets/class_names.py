@@ -1,4 +1,4 @@
-"""Labelling the same class the same in several datasets."""
+"""Giving a class the same label in several datasets."""
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence

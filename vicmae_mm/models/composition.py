@@ -1,4 +1,4 @@
-"""Check that the parts of a ``ViCMAE`` form a method and fit together, and the views to them."""
+"""Check that the parts of a ``ViCMAE`` form a method and fit together, and that views fit them."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -84,7 +84,7 @@ def check_views(model: ViCMAE, views: list[Tensor]) -> None:
 
 
 def check_widths(model: ViCMAE, pooled: Tensor) -> None:
-    """Raise a ValueError for a projector that says that it takes other vectors than ``pooled``."""
+    """Raise a ValueError if a projector's ``in_channels`` differ from those of ``pooled``."""
     width = pooled.shape[1]
     for projector in (model.projector, model.target_projector):
         takes = getattr(projector, 'in_channels', width)

@@ -128,7 +128,7 @@ class Encoder(nn.Module):
                           "features of level 'cls': use 'avg'.")
 
     def _run(self, inputs: Tensor) -> Tensor:
-        # Networks of masked pre-training hide patches unless they are told not to.
+        # Networks for masked pre-training hide patches unless mask=None.
         hidden = {'mask', 'importance'} & inspect.signature(self.backbone.forward).parameters.keys()
         features = self.backbone(inputs, **dict.fromkeys(hidden))
         outputs = last_outputs(features, self.backbone)

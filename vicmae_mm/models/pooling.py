@@ -66,7 +66,7 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
 
 
 def last_outputs(features: Any, backbone: nn.Module) -> list[Any]:
-    """The last stage, as one tensor or as several that belong together."""
+    """The last stage: one tensor, or several that are pooled together."""
     timm_features = getattr(innermost_network(backbone), 'feature_info', None)
     stages = next((each for each in (
         getattr(backbone, 'out_indices', None), getattr(backbone, 'out_scales', None),

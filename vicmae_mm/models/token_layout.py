@@ -70,8 +70,8 @@ def num_extra_tokens(backbone: nn.Module, output: Tensor) -> int:
 def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tensor:
     """Turn what a backbone returned into tokens (B, N, C).
 
-    The channels of three axes are those of the width of the network: mmpretrain's MLP-Mixer puts
-    them second. Maps may have them second or last, as timm's Swin.
+    In an output of three axes, the channels are the axis as long as the network is wide: the second
+    in mmpretrain's MLP-Mixer. In a map they are the second or, in timm's Swin, the last.
 
     Args:
         backbone: The network.
@@ -79,9 +79,9 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
         image: Height and width of the image in pixels.
 
     Raises:
-        ValueError: If it cannot be told which axis is which.
+        ValueError: If it is not clear which axis is which.
     """
-    # mmpretrain's Vision Transformers and their kin return (B, N, C) by definition.
+    # mmpretrain's Vision Transformers and similar networks always return (B, N, C).
     if output.ndim == 3 and hasattr(backbone, 'OUT_TYPES'):
         return output
     if output.ndim == 3:
@@ -95,7 +95,7 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
     else:
         second, last = getattr(backbone, 'num_frames', None) is not None, False
     if second == last:
-        raise _not_understood(backbone, output, 'it cannot be told which axis is the channels')
+        raise _not_understood(backbone, output, 'it is not clear which axis is the channels')
     return output.flatten(2).transpose(1, 2) if second else output.flatten(1, -2)
 
 

@@ -25,8 +25,7 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
 
     Args:
         inputs: As above, of any type.
-        data_samples: A list of the samples tells samples from views in ``inputs``. Anything but a
-            list is ignored.
+        data_samples: If it is a list, it is used to distinguish samples from views in ``inputs``.
 
     Raises:
         ValueError: For every other layout, and for (B, 3, 3, H, W), which is three images or one
@@ -45,16 +44,16 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
                          "train_dataloader.collate_fn=dict(type='default_collate').")
     if isinstance(data_samples, (list, tuple)) and _are_samples(inputs, views, data_samples):
         raise InputError(
-            f'The batch has {len(data_samples)} samples, but its inputs would be {len(views)} '
-            f'view(s) of {shapes[0][0]} samples, or the other way round. Lists of views need '
+            f'The batch has {len(data_samples)} samples, but its inputs look like {len(views)} '
+            f'view(s) of {shapes[0][0]} samples, or samples and views are swapped. Set '
             "data_preprocessor.type='vicmae_mm.PairDataPreprocessor' and collate_fn=dict("
-            "type='default_collate'); mmaction2's PackActionInputs needs both, too, or "
-            "'mmaction.ActionDataPreprocessor'.")
+            "type='default_collate'), or for mmaction2's PackActionInputs "
+            "data_preprocessor.type='mmaction.ActionDataPreprocessor'.")
     return list(views)
 
 
 def _are_samples(inputs: Any, views: Sequence[Tensor], data_samples: Sequence[Any]) -> bool:
-    """Whether what looks like views may be samples: unstacked, or stacked before the views."""
+    """Whether the first axis or list of ``inputs`` may be that of the samples."""
     number = len(data_samples)
     if number != len(views[0]):
         return True

@@ -65,7 +65,8 @@ def trace_sample(dataset: Any, index: int, videos: str = '') -> TracedSample:
                 raise InputError(f'{transform} {NO_PAIRS}.')
             seen.update(results)
             if not whole and isinstance(results.get('imgs'), list):
-                whole = [image.copy() for image in results['imgs']]  # later ones may change it
+                # Copies, because later transforms may change the frames in place.
+                whole = [image.copy() for image in results['imgs']]
     views = _pictures(results.get('inputs'))
     # A frame without a partner is a pair of one view, as for the MAE baseline.
     if not whole or views is None or views.shape[0] * views.shape[1] != len(whole):

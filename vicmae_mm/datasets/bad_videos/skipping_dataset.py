@@ -96,9 +96,7 @@ class BadFileSkipping:
 class SkippingDataset(BaseDataset, BadFileSkipping):
     """Base class of :class:`VideoPairDataset`, :class:`PackedFrameDataset` and the image datasets.
 
-    A subclass reads its videos in ``load_data_list``, which must also set ``bad_videos``. Records
-    have the keys of mmaction2's ``VideoDataset``: ``filename``, ``label`` (-1 for none),
-    ``modality`` ('RGB'), ``start_index`` (0), ``sample_idx``.
+    A subclass reads its files in ``load_data_list``, and sets ``bad_videos`` by then.
 
     In training, a video for which the pipeline raises :class:`VideoError` is recorded as bad, and
     another one is drawn in its place. With ``test_mode=True`` the error is raised. The subclasses

@@ -106,8 +106,8 @@ class VideoDecode(ShownTransform):
         if not isinstance(results.get('video_reader'), VideoReader):
             found = type(results.get('video_reader'))
             raise InputError(
-                'VideoDecode decodes what vicmae_mm.VideoInit, before it in the pipeline, has '
-                'opened, but there is '
+                'VideoDecode needs a video that vicmae_mm.VideoInit has opened before it in the '
+                'pipeline, but there is '
                 + ('nothing open' if found is type(None) else
                    f'a reader of another library, {found.__module__}.{found.__qualname__}')
                 + '. Put VideoInit before it, once for each VideoDecode, or use the Decode of the '

@@ -66,8 +66,8 @@ class VideoViT(VisionTransformer):
             (1, [1 +] H' * W', C), plus a temporal one, ``temporal_embed`` (1, T', C), as in
             MAE-ST. If not, ``pos_embed`` is (1, [1 +] T' * H' * W', C), as in VideoMAE,
             whose checkpoints contain its fixed table.
-        tuple_output: Whether one output is returned in a tuple, too, which mmaction2's ``TPN``
-            and ``MViTHead(with_cls_token=False)`` need, with ``out_type='featmap'``. Several
+        tuple_output: Whether to return a single output in a tuple as well. mmaction2's ``TPN``
+            and ``MViTHead(with_cls_token=False)`` need that, with ``out_type='featmap'``. Several
             ``out_indices`` always give a tuple; ``SlowFastHead`` needs two.
         **kwargs: Passed to ``mmpretrain.VisionTransformer``: ``drop_path_rate``,
             ``with_cls_token``, ``frozen_stages``, ``out_indices``, ...

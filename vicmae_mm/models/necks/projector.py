@@ -37,7 +37,7 @@ class Projector(NonLinearNeck):
     """Projector P (and target T) of section 3.3, in the variants that its sources describe.
 
     mmpretrain's ``NonLinearNeck`` with its parameter names (``fc0``, ``bn0``, ``fc1``, ...);
-    ``'appendixA'`` has a Linear ``expand`` before it. A tensor in gives a tensor out.
+    ``'appendixA'`` has a Linear ``expand`` before it.
 
     Args:
         in_channels: C, the width of the backbone.
@@ -79,8 +79,8 @@ class Projector(NonLinearNeck):
         """Project features (N, C) to un-normalised embeddings (N, D).
 
         Args:
-            x: Or a tuple or list of one such tensor, as necks of mmpretrain take it; then the
-                result is a tuple, too.
+            x: Shape (N, C), or a tuple or list of one such tensor, as mmpretrain's necks take it;
+                the result is then a tuple.
 
         Raises:
             ValueError: For several tensors.

@@ -53,8 +53,8 @@ class TokenPooling(BaseModule):
         """Pool tokens (B, 1 + L, C), taken after the final norm, with the class token first.
 
         Args:
-            tokens: Or a tuple or list of such, as backbones of mmpretrain return it with
-                ``out_type='raw'``.
+            tokens: One tensor, or a tuple or list of such, as mmpretrain's backbones return it
+                with ``out_type='raw'``.
 
         Returns:
             Shape (B, C), or a tuple of such; fp32 for ``'gem'``, otherwise the dtype of

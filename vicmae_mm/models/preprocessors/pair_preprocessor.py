@@ -36,8 +36,6 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
             ValueError: For another layout.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
-        # Split twice: what cannot be views is refused before it is copied to the device.
-        split_views(inputs, samples)
         views = split_views(self.cast_data(inputs), samples)
         if self._channel_conversion:
             views = [view[:, [2, 1, 0]] for view in views]
