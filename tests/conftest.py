@@ -8,6 +8,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 import vicmae_mm  # noqa: F401  (compat first)
+from tests.helpers.distributed import unformatted_configs
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -30,6 +31,13 @@ def pytest_collection_finish() -> None:
 def mmpretrain_scope():
     """Build unqualified types as pre-training configs do."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def plain_config_texts():
+    """Spare every run the time of laying out its config's text."""
+    with unformatted_configs():
         yield
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from mmengine.config import config
 from mmengine.registry import DefaultScope
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -80,7 +82,7 @@ def _process(folder: Path, rank: int, world_size: int, timeout: float, fn: Calla
         distributed.init_process_group(
             'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world_size,
             timeout=timedelta(seconds=timeout))
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
+        with DefaultScope.overwrite_default_scope('mmpretrain'), unformatted_configs():
             result = fn(*args)
         torch.save(result, folder / f'{rank}.tmp')
         (folder / f'{rank}.tmp').rename(folder / f'{rank}.pt')
@@ -88,6 +90,14 @@ def _process(folder: Path, rank: int, world_size: int, timeout: float, fn: Calla
     except BaseException:
         (folder / f'{rank}.error').write_text(f'rank {rank}:\n{traceback.format_exc()}')
         raise
+
+
+def unformatted_configs() -> Any:
+    """Context in which config texts are not laid out: it takes a third of the time of a tiny run.
+
+    The statements are the same. Tests that start a tool as a process have the usual texts.
+    """
+    return patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True))
 
 
 def step(model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The complete quickstart, in miniature."""
 import os
 import re
+import runpy
 import subprocess
 import sys
 
@@ -70,14 +71,29 @@ def test_both_networks_saw_the_same_frames_and_only_one_the_contrast(finished):
     assert states[1].keys() == {key for key in states[0] if not key.startswith('projector')}
 
 
-def test_a_second_run_reuses_the_clips_and_measures_the_same(finished, repo):
+@pytest.fixture
+def in_this_process(repo, monkeypatch):
+    """Runs the tool without a new process, on one thread as in one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def run(work_dir, *args):
+        monkeypatch.setattr(sys, 'argv', ['quickstart.py', '--work-dir', str(work_dir), *args])
+        runpy.run_path(str(repo / 'tools/quickstart.py'), run_name='__main__')
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+def test_a_second_run_reuses_the_clips_and_measures_the_same(finished, in_this_process, capsys):
     work_dir, first = finished
-    again = quickstart(repo, work_dir, '--clips', '16', '--cfg-options', *SMALL)
-    assert 'already contains them' in again.stderr
-    assert table_of(again.stdout) == table_of(first.stdout)
+    in_this_process(work_dir, '--clips', '16', '--cfg-options', *SMALL)
+    again = capsys.readouterr()
+    assert 'already contains them' in again.err
+    assert table_of(again.out) == table_of(first.stdout)
 
 
-def test_too_many_clips_are_refused_in_a_line(repo, tmp_path):
-    result = quickstart(repo, tmp_path / 'quickstart', '--clips', '99999')
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith('error: num_clips=99999')
+def test_too_many_clips_are_refused_in_a_line(in_this_process, tmp_path):
+    with pytest.raises(SystemExit, match=r'^error: num_clips=99999') as caught:
+        in_this_process(tmp_path / 'quickstart', '--clips', '99999')
+    assert '\n' not in caught.value.code
