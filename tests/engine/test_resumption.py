@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from mmengine.config import Config, config
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
@@ -104,10 +104,9 @@ def train(work_dir: Path, changes: dict | None = None, stop: Any = None,
 
 
 @pytest.fixture(scope='module', autouse=True)
-def plain_texts():
-    """No yapf for config texts, no survey of the machine, no fsync: most of the time of a run."""
-    with (patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True)),
-          patch.object(Runner, '_log_env'), patch.object(os, 'fsync')):
+def quick_runs():
+    """No survey of the machine, no fsync."""
+    with patch.object(Runner, '_log_env'), patch.object(os, 'fsync'):
         yield
 
 

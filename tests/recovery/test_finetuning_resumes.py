@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config, config
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -71,8 +71,7 @@ def train(name: str, prepare: dict, work_dir: Path, stop: int = -1, **settings: 
     # Other numbers than those of the run before, as in a new process.
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(stop + 2)
-    with (DefaultScope.overwrite_default_scope(scope), patch.object(Runner, '_log_env'),
-          patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True))):
+    with DefaultScope.overwrite_default_scope(scope), patch.object(Runner, '_log_env'):
         runner = Runner.from_cfg(cfg)
         runner.register_hook(losses)
         try:
