@@ -124,7 +124,7 @@ def test_truncated_checkpoint(checkpoint):
 @pytest.mark.parametrize('content, what', [
     (dict(state_dict={}, epoch=3), 'has epoch'),
     (dict(ema_state_dict=dict(w=torch.zeros(1)), meta={}), 'has ema_state_dict, meta'),
-    ({}, 'has nothing in it'), ([1, 2], 'is a list')])
+    ({}, 'has nothing in it'), ([1, 2], 'is of type list')])
 def test_no_weights(checkpoint, content, what):
     torch.save(content, checkpoint)
     with pytest.raises(ValueError, match=rf'epoch_1\.pth contains no weights .*: it {what}\.$'):

@@ -17,7 +17,7 @@ _DEFAULTS = dict(num_attention_heads=12, layer_norm_eps=1e-12)
 
 @dataclass(frozen=True)
 class HubConfig:
-    """Settings that tensors do not show; None for what the files do not say.
+    """Settings that cannot be inferred from tensors; None for those that the files lack.
 
     Args:
         source: The file, for messages.
@@ -49,7 +49,7 @@ class HubConfig:
         source, images = hub_files(checkpoint)
         try:
             return cls._of(_read(source), _read(images), str(source))
-        # Whatever is in the files.
+        # What they raise depends on the content of the files.
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
                 ValueError) as error:
             raise InputError(f'{source} or {images.name} cannot be used: {error}.') from error
@@ -61,7 +61,7 @@ class HubConfig:
             return cls(source, is_timm=True, image=_size(timm['input_size'][-2:]),
                        normalisation=_scaled(timm['mean'], timm['std'], 255))
         if not {'model_type', 'num_attention_heads'} & network.keys():
-            network = {}  # the config of something else
+            network = {}  # not a config of transformers
         network = {**(_DEFAULTS if network.get('model_type') in _KINDS else {}), **network}
         _check_activation(network.get('hidden_act', 'gelu'))
         width, heads, frames = (_positive(network.get(key)) for key in (

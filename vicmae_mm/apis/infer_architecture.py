@@ -13,7 +13,7 @@ from vicmae_mm.utils.errors import InputError
 
 from .hub_config import HubConfig
 
-# VideoMAE's clips. Its single position table does not tell how much of it is time.
+# VideoMAE's clips. Its position table for space and time together does not show the frames.
 VIDEO_FRAMES = 16
 # Width and depth of networks that exist with different numbers of heads.
 _SEVERAL_HEADS = {(384, 12): '6 (DeiT, DINO, VideoMAE) or 12 (MoCo v3)'}
@@ -81,8 +81,8 @@ def _num_heads(sizes: dict[str, int], checkpoint: str, hub: HubConfig) -> int:
         raise _unknown(checkpoint, f'{network} is not a standard one, so the number of its heads '
                        'is unknown', heads=True)
     if several and not hub.is_timm:
-        raise _unknown(checkpoint, f'{network} has {several} attention heads, and it does not say '
-                       'how many', heads=True)
+        raise _unknown(checkpoint, f'{network} has {several} attention heads: which, '
+                       'its tensors do not show', heads=True)
     return arch['num_heads']
 
 

@@ -10,15 +10,15 @@ from vicmae_mm.models.encoder import IMAGENET_MEAN
 from vicmae_mm.utils.errors import InputError
 
 _HALF = dict(mean=[127.5] * 3, std=[127.5] * 3)
-# Families that are not normalised as for ImageNet. Some of timm's networks are (DeiT, DINO): for
-# them, a config with their data_preprocessor, or their files of the Hub, say so.
+# Families that are not normalised as for ImageNet. Some of timm's networks (DeiT, DINO) are: they
+# need a config with a data_preprocessor, or the JSON files of the Hub.
 NORMALISATION: dict[str, dict[str, Any]] = {
     'timm': _HALF,
     'hf-vit': _HALF,
     'mae_st': dict(mean=[0.45 * 255] * 3, std=[0.225 * 255] * 3),
 }
 _DECODERS = {'VideoDecode', 'DecordDecode', 'PyAVDecode', 'OpenCVDecode', 'RawFrameDecode',
-             'ImageDecode'}  # these make RGB
+             'ImageDecode'}  # their frames are RGB
 
 
 def normalisation_of(cfg: Config, family: dict[str, Any], name: str) -> dict[str, Any]:
@@ -26,11 +26,11 @@ def normalisation_of(cfg: Config, family: dict[str, Any], name: str) -> dict[str
 
     Args:
         cfg: From :func:`read_config`.
-        family: What its family has, for a config that does not say.
+        family: The family's usual normalisation, for a config without one.
         name: The config, for messages.
 
     Raises:
-        ValueError: If the config does not say it, or the encoder cannot do the same.
+        ValueError: If the config has none, or one that the encoder cannot reproduce.
     """
     preprocessor, steps = cfg.model.get('data_preprocessor'), list(_steps(_loader(cfg)))
     if 'Normalize' in steps or (preprocessor is None and not steps and not family):

@@ -1,11 +1,11 @@
-"""What a file is that is no checkpoint: pointers, web pages, archives, other formats."""
+"""Recognises files that are not checkpoints: pointers, web pages, archives, other formats."""
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 _UNPACK = 'unpack it, and pass the file of weights in it'
 _OTHER = 'take the PyTorch or safetensors file'
-# Offset of a few bytes, the bytes, what they show, and what to do.
+# Offset, the bytes there, the format they identify, and what to do.
 _SIGNATURES = (
     (0, b'version https://git-lfs.github.com/', 'a Git LFS pointer', 'run git lfs pull'),
     (0, b'/annex/objects/', 'a git-annex pointer', 'run git annex get'),
@@ -48,7 +48,7 @@ def is_safetensors(path: str | Path) -> bool:
 
 
 def _kind_of_zip(path: str | Path) -> str | None:
-    with suppress(Exception), zipfile.ZipFile(path) as archive:  # damage is judged elsewhere
+    with suppress(Exception), zipfile.ZipFile(path) as archive:  # find_damage reports damage
         names = archive.namelist()
         if any('/code/' in name for name in names):
             return 'a TorchScript archive, which is code: save the state_dict() of its module'

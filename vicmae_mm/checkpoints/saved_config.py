@@ -7,10 +7,10 @@ _LONGEST = 2_000_000  # characters; a real one has some 10,000
 
 
 def read_config_text(text: Any) -> dict[str, Any]:
-    """The settings in a config text as mmengine saves it; {} where there is none that can be read.
+    """The settings in a config text as mmengine saves it; {} if it cannot be parsed.
 
-    Literals, and ``dict(...)`` of them, become data, with lists for tuples. Anything else stays
-    the text of its expression, so that it can be compared.
+    Literals, and ``dict(...)`` of them, become data, tuples become lists. Any other expression
+    becomes its text, so that it can be compared.
     """
     if not isinstance(text, str) or len(text) > _LONGEST:
         return {}
@@ -31,11 +31,11 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Dict):
         pairs = list(zip(node.keys, node.values, strict=True))
     elif isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
-        # dict({'.cls_token': ...}, name=...), for keys that are no names
+        # dict({'.cls_token': ...}, name=...): keys that cannot be keyword arguments
         pairs = [(None, item) for item in node.args] + [
             (ast.Constant(word.arg) if word.arg else None, word.value) for word in node.keywords]
     else:
-        return ast.unparse(node)  # -1 too: as a text, it can be compared just as well
+        return ast.unparse(node)  # also -1, which is an expression
     result: dict[str, Any] = {}
     for key, item in pairs:
         if key is None:

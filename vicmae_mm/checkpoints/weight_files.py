@@ -16,8 +16,8 @@ from vicmae_mm.utils.errors import InputError
 
 from .conversion.families import WRAPPER
 from .integrity import check_exists
+from .weight_folders import PICKLED, SAFE
 
-PICKLED, SAFE = ('.pth', '.pt', '.bin', '.ckpt'), '.safetensors'
 # Keys of a state dict in files of mmengine, MAE's authors, PySlowFast and DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'model_state', 'module')
 # What torch.compile, FSDP and activation checkpointing put into names.
@@ -69,7 +69,7 @@ def read_weights_and_extras(path: str | Path) -> tuple[dict[str, Tensor], list[s
         extras += [str(name) for name in content if weights and name not in parts]
         content = weights or content
     if not weights:
-        what = f'is a {type(content).__name__}'
+        what = f'is of type {type(content).__name__}'
         if isinstance(content, dict):
             what = f'has {", ".join(map(str, [*extras, *content][:8])) or "nothing in it"}'
         raise InputError(f'{path} contains no weights where they are expected '

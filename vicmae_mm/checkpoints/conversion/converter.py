@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -40,18 +41,10 @@ class Conversion:
     added: list[str] = field(default_factory=list)
 
 
-def convert(state_dict: Mapping[str, Tensor],
-            source: str | None = None,
-            target: str = OURS,
-            *,
-            drop: Sequence[str] = (),
-            encoder_only: bool = False,
-            num_frames: int = 16,
-            img_size: int = 224) -> dict[str, Tensor]:
-    """Convert as :func:`convert_with_report` does, and return only the tensors."""
-    return convert_with_report(
-        state_dict, source, target, drop=drop, encoder_only=encoder_only,
-        num_frames=num_frames, img_size=img_size).state
+def convert(state_dict: Mapping[str, Tensor], source: str | None = None, target: str = OURS,
+            **options: Any) -> dict[str, Tensor]:
+    """Convert as :func:`convert_with_report`, with its arguments; return only the tensors."""
+    return convert_with_report(state_dict, source, target, **options).state
 
 
 def convert_with_report(state_dict: Mapping[str, Tensor],

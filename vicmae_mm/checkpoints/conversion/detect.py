@@ -21,7 +21,7 @@ def find_networks(keys: Collection[str]) -> dict[str, Family]:
             prefixes[key[:end]] = None
     found: dict[str, Family] = {}
     for prefix in sorted(prefixes, key=len):
-        # What is inside a network that was found is a part of it, unless it was found by a part.
+        # A prefix inside a network is one of its modules, unless only a module was recognised.
         if not any(prefix.startswith(outer) and (family.name or family.patterns[0][0] == '^')
                    for outer, family in found.items()):
             family = _first_match([key[len(prefix):] for key in keys if key.startswith(prefix)])
@@ -32,7 +32,7 @@ def find_networks(keys: Collection[str]) -> dict[str, Family]:
 
 
 def needs_conversion(keys: Collection[str]) -> bool:
-    """Whether tensors have names of other projects, or ours under a prefix; if in doubt, no."""
+    """Whether tensors have names of other projects, or ours under a prefix; False if unknown."""
     return not any(key.startswith('backbone.') for key in keys) or any(
         family.name and (prefix or family.name != OURS)
         for prefix, family in find_networks(keys).items())

@@ -26,7 +26,7 @@ class Family:
         rules: Its names and ours; empty if they are the same.
         dims: Axes of the patch embedding's weight: 4 for images, 5 for clips.
         wrapper: Key of the state dict in a pickled file; None if the file is the state dict.
-        base_prefix: What ``@`` stands for in a file that has more than the base model.
+        base_prefix: Replaces ``@`` in a file that has more than the base model.
         fixed_positions: Whether positions are VideoMAE's sinusoid, which no file stores.
         spellings: Regular expressions of other spellings, each with the one in the table.
     """
