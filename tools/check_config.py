@@ -9,14 +9,9 @@ import sys
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 
-from vicmae_mm.commands.options import open_config
-from vicmae_mm.commands.preflight import (
-    ConfigError,
-    check_config,
-    count_processes,
-    misspelt_options,
-)
-from vicmae_mm.commands.train_options import add_train_options, merge_args
+from vicmae_mm.commands.launcher import count_processes
+from vicmae_mm.commands.preflight import ConfigError, check_config
+from vicmae_mm.commands.train_options import add_train_options, read_train_config
 
 
 def main() -> None:
@@ -29,10 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.processes is not None and args.processes < 1:
         parser.error('--processes must be 1 or more')
-    cfg = open_config(args.config)
-    # Before the options are merged: afterwards, all their names are in the config.
-    misspelt = misspelt_options(cfg, args.cfg_options or {})
-    merge_args(cfg, args)
+    cfg, misspelt = read_train_config(args)
     processes = args.processes or count_processes(args.launcher)
     findings = check_config(cfg, processes)
     print(f'{args.config}, {processes} process(es):')

@@ -8,16 +8,9 @@ from mmengine.dist import get_world_size
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from vicmae_mm.commands.launcher import prepare_launcher
-from vicmae_mm.commands.options import open_config
-from vicmae_mm.commands.preflight import (
-    ConfigError,
-    check_config,
-    count_processes,
-    is_first_process,
-    misspelt_options,
-)
-from vicmae_mm.commands.train_options import add_train_options, merge_args
+from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
+from vicmae_mm.commands.preflight import ConfigError, check_config
+from vicmae_mm.commands.train_options import add_train_options, read_train_config
 from vicmae_mm.engine.start import choose_start
 from vicmae_mm.engine.work_dir_lock import lock_work_dir
 from vicmae_mm.utils.errors import InputError
@@ -54,11 +47,7 @@ def check_epoch(runner: Runner) -> None:
 
 def main() -> None:
     """Check the config, then train the model."""
-    args = parse_args()
-    cfg = open_config(args.config)
-    # Before the options are merged: afterwards, all their names are in the config.
-    misspelt = misspelt_options(cfg, args.cfg_options or {})
-    merge_args(cfg, args)
+    cfg, misspelt = read_train_config(parse_args())
     # One process is enough: if it exits, the launcher ends the others.
     prepare_launcher(cfg.launcher)
     if is_first_process(cfg.launcher):

@@ -6,7 +6,7 @@ from mmpretrain.models import MAEPretrainDecoder, MAEPretrainHead, MAEViT
 from torch import Tensor, nn
 
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH, tiny_vicmae
-from vicmae_mm.engine.compilation import compile_model
+from vicmae_mm.engine.hooks.compile_hook import compile_model
 from vicmae_mm.models import ViCMAE
 
 GRADIENTS = dict[str, Tensor]

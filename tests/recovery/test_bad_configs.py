@@ -84,6 +84,7 @@ BAD = [
     {(f'{DATA}.pipeline.1.num_frames', 1): 'use SampleFramePair with num_frames=2'},
     {(f'{DATA}.pipeline.0.type', 'vicmae_mm.VideoInt'): 'VideoInt is not in the',
      ('model.backbone.mask_ration', 0.5): "argument 'mask_ration'"},
+    {('runner_type', 'Runer'): "runner_type='Runer' is not a registered runner"},
     {('optim_wrapper.clip_grad.max_nrm', 1.): "argument 'max_nrm'"},
 ]
 

@@ -52,6 +52,8 @@ def merged(tool):
     def merge(name: str, *args: object) -> Config:
         functions = tool(name, *args, run_name='imported')
         options = functions['parse_args']()
+        if name == 'train.py':
+            return functions['read_train_config'](options)[0]
         cfg = Config.fromfile(options.config)
         functions['merge_args'](cfg, options)
         return cfg

@@ -18,10 +18,10 @@ import os
 import os.path as osp
 import shlex
 from contextlib import closing
+from functools import partial
 
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
-    check_every_frame,
     check_video,
     summarize,
     write_bad_videos,
@@ -67,7 +67,7 @@ def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
             bad[path] = reason
     if len(todo) < len(paths):
         print(f'{len(paths) - len(todo):,} of {len(paths):,} videos were already checked.')
-    function = check_every_frame if args.full else check_video
+    function = partial(check_video, every_frame=args.full)
     workers = min(args.workers, len(todo))
     with Progress('Checking', len(todo)) as progress, \
             closing(run_isolated(function, todo, workers, args.timeout)) as results:

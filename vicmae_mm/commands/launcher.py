@@ -4,7 +4,7 @@ import shutil
 
 from vicmae_mm.utils.errors import InputError
 
-# What mmengine reads, and which program sets it.
+# What mmengine reads, first rank and number of processes, and which program sets it.
 _NEEDED = dict(
     pytorch=(('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
              'torchrun: use bash tools/dist_train.sh CONFIG N'),
@@ -24,6 +24,16 @@ def detect_launcher() -> str:
     if _count('SLURM_STEP_NUM_TASKS') > 1:
         return 'slurm'
     return 'mpi' if _count('OMPI_COMM_WORLD_SIZE') > 1 else 'none'
+
+
+def count_processes(launcher: str) -> int:
+    """Processes that the launcher started, without a process group; 1 for ``'none'``."""
+    return max(_count(_NEEDED[launcher][0][1]), 1) if launcher in _NEEDED else 1
+
+
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process of rank 0."""
+    return launcher not in _NEEDED or _count(_NEEDED[launcher][0][0]) == 0
 
 
 def prepare_launcher(launcher: str) -> None:

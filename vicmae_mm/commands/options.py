@@ -29,6 +29,7 @@ _DICTS = (
     'env_cfg', 'randomness', 'log_processor', 'visualizer')
 _NO_NUMBER = re.compile(r'[+-]?0\d|.*_')
 
+
 class KeepText(DictAction):
     """Collects KEY=VALUE as text: what a value means depends on the config (merge_settings)."""
 
@@ -50,6 +51,8 @@ def open_config(path: str) -> Config:
         ValueError: It cannot be read; names the line, if there is one.
         OSError, ImportError, SyntaxError: As raised.
     """
+    if os.path.isdir(path):
+        raise InputError(f'{path} is a folder, not a config.')
     try:
         return Config.fromfile(path)
     except SyntaxError as error:

@@ -7,7 +7,8 @@ from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.engine.start import AUTO
 from vicmae_mm.utils.errors import InputError
 
-from .options import add_run_options, merge_options
+from .options import add_run_options, merge_options, open_config
+from .preflight import misspelt_options
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,15 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by '
                         "the samples or pairs per optimizer step / the config's")
     add_run_options(parser)
+
+
+def read_train_config(args: argparse.Namespace) -> tuple[Config, list[str]]:
+    """The config with the options merged into it, and warnings of options that look misspelt."""
+    cfg = open_config(args.config)
+    # Before the options are merged: afterwards, all their names are in the config.
+    misspelt = misspelt_options(cfg, args.cfg_options or {})
+    merge_args(cfg, args)
+    return cfg, misspelt
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:

@@ -72,7 +72,9 @@ def adopt_optimizer(runner: Runner, checkpoint: dict, may_differ: bool) -> list[
     changes: dict[str, str] = {}
     for old, new in groups:
         for key in [key for key in new if key not in kept and old.get(key) != new[key]]:
-            changes.setdefault(key, f'{key}: {_show(old.get(key))} -> {_show(new[key])}')
+            before, after = _show(old.get(key)), _show(new[key])
+            if before != after:  # more than a difference in rounding
+                changes.setdefault(key, f'{key}: {before} -> {after}')
             old[key] = new[key]
     return [text for key, text in changes.items() if not key.startswith('initial_')] + notes
 

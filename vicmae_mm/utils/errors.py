@@ -1,4 +1,5 @@
 """Errors that the user can fix without a programmer."""
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -10,6 +11,12 @@ class UserError(Exception):
     A subclass can be created from a single string, since torch's DataLoader creates the errors of
     its workers again from the text of their tracebacks.
     """
+
+
+def some_of(names: Sequence[str], most: int = 4) -> str:
+    """The first of many names, for a message, and how many more there are."""
+    more = f' and {len(names) - most:,} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
 
 
 class InputError(UserError, ValueError):

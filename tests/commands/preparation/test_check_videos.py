@@ -1,6 +1,7 @@
 """What counts as a bad video, and what is remembered of it."""
 import json
 import os
+from functools import partial
 
 import pytest
 
@@ -8,7 +9,6 @@ from tests.helpers.videos import make_audio, make_video
 from vicmae_mm.commands.preparation import check_videos as check
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
-    check_every_frame,
     check_video,
     summarize,
     write_bad_videos,
@@ -24,7 +24,7 @@ from .test_reencode import damage
     ('a.ts', dict(num_frames=5))])
 def test_good_videos(tmp_path, name, options):
     path = str(make_video(tmp_path / name, **options))
-    assert check_video(path) is None and check_every_frame(path) is None
+    assert check_video(path) is None and check_video(path, every_frame=True) is None
 
 
 def test_bad_videos(tmp_path):
@@ -36,7 +36,7 @@ def test_bad_videos(tmp_path):
     expected = {text: 'not a video', half: 'not a video', empty: '0 bytes', sound: 'no video',
                 tmp_path / 'gone.mp4': 'does not exist'}
     for path, reason in expected.items():
-        for function in (check_video, check_every_frame):
+        for function in (check_video, partial(check_video, every_frame=True)):
             assert reason in (function(str(path)) or '')
 
 
@@ -51,7 +51,7 @@ def test_damage_between_the_three_frames_needs_every_frame(tmp_path):
     data[begin:begin + size] = b'\xff' * size
     path.write_bytes(data)
     assert check_video(str(path)) is None
-    assert check_every_frame(str(path)) == 'only 20 of its 60 frames decode'
+    assert check_video(str(path), every_frame=True) == 'only 20 of its 60 frames decode'
 
 
 def test_damaged_middle_is_found_at_once(tmp_path):

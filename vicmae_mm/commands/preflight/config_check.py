@@ -1,6 +1,5 @@
 """The complete check, in a process of its own."""
 import multiprocessing
-import os
 from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -18,25 +17,12 @@ from .findings import Findings, describe
 from .misspelt_options import name_types
 from .process import become_training_process, forbid_writing
 
-_COUNT = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
-_RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
-
 
 class ConfigError(InputError):
     """A config that cannot be trained; the message lists all errors, one per line."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__('\nerror: '.join(errors))
-
-
-def count_processes(launcher: str) -> int:
-    """Processes that the launcher started, without a process group; 1 for ``'none'``."""
-    return int(os.environ.get(_COUNT.get(launcher, ''), 1))
-
-
-def is_first_process(launcher: str) -> bool:
-    """Whether this is the process of rank 0."""
-    return int(os.environ.get(_RANK.get(launcher, ''), 0)) == 0
 
 
 def check_config(cfg: Config, processes: int = 1) -> Findings:
@@ -88,8 +74,11 @@ def _check(cfg: Config, processes: int, sender: Connection) -> None:
 def _check_run(cfg: Config, findings: Findings) -> None:
     """Build the run of a config, which is complete with ``work_dir``, and check it."""
     kind = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
-    if not (isinstance(kind, type) and issubclass(kind, Runner)):
-        findings.warn(f'runner_type={cfg.runner_type!r} is no Runner of mmengine: the config '
+    if kind is None:
+        findings.error(f'runner_type={cfg.runner_type!r} is not a registered runner: correct its '
+                       'spelling')
+    elif not (isinstance(kind, type) and issubclass(kind, Runner)):
+        findings.warn(f'runner_type={cfg.runner_type!r} does not derive from Runner: the config '
                       'cannot be checked before training')
     elif _has_groups(cfg, findings):
         with findings.catch('config'):

@@ -12,8 +12,8 @@ from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.file_state import FileState, file_state
 
 
-def check_video(path: str) -> str | None:
-    """Decode the first, middle and last frame of a video, as a dataset would.
+def check_video(path: str, every_frame: bool = False) -> str | None:
+    """Decode every, or the first, middle and last frame of a video, as a dataset would.
 
     Returns:
         What is wrong with the file; None if it is good.
@@ -21,15 +21,6 @@ def check_video(path: str) -> str | None:
     Raises:
         ImportError: The decoder is not installed.
     """
-    return _find_problem(path, every_frame=False)
-
-
-def check_every_frame(path: str) -> str | None:
-    """Like :func:`check_video`, but decode every frame."""
-    return _find_problem(path, every_frame=True)
-
-
-def _find_problem(path: str, every_frame: bool) -> str | None:
     try:
         with open_video(path) as video:
             last = video.num_frames - 1

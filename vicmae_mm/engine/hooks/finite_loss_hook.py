@@ -21,11 +21,10 @@ from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.step_size import accumulated_batches, each_wrapper
 from vicmae_mm.registry import HOOKS
-from vicmae_mm.utils.errors import InputError, RunError
+from vicmae_mm.utils.errors import InputError, RunError, some_of
 
 # Keys under which mmpretrain, this package and mmaction2 name the file of a sample; else its index.
 _NAMES = ('img_path', 'filename', 'sample_idx')
-_SHOWN = 4  # samples or tensors named in a message
 _LEAST_SCALE = 2.**-24  # the smallest number in float16: 40 skipped steps below the initial scale
 
 
@@ -76,7 +75,7 @@ class FiniteLossHook(Hook):
             if broken := not_finite_in_training_state(checkpoint, meant):
                 raise InputError(
                     f'{runner._load_from} has {len(broken)} tensors that are not finite (NaN or '
-                    f'infinity): {_first(broken)}. The training that wrote it diverged: take an '
+                    f'infinity): {some_of(broken)}. The training that wrote it diverged: take an '
                     'earlier checkpoint.')
 
     def before_train(self, runner: Runner) -> None:
@@ -87,7 +86,7 @@ class FiniteLossHook(Hook):
         if broken := not_finite_in_training_state(model.state_dict(), infinite_buffers(model)):
             raise InputError(
                 f'Before the first step, {len(broken)} tensors of the model are not finite (NaN or '
-                f'infinity): {_first(broken)}. Check init_cfg and the file that it names.')
+                f'infinity): {some_of(broken)}. Check init_cfg and the file that it names.')
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
             runner.logger.warning('FiniteLossHook does not see the losses of a model with several '
                                   'optimizers: it checks their gradients only.')
@@ -182,8 +181,8 @@ class FiniteLossHook(Hook):
         # The losses of several optimizers are not known.
         loss = ('' if isinstance(runner.optim_wrapper, OptimWrapperDict) else
                 ', although the loss is')
-        return (f'The gradient is not finite in {place}{loss}: {_first(names)}'
-                + (f', with samples {_first(samples)}' if samples else '')
+        return (f'The gradient is not finite in {place}{loss}: {some_of(names)}'
+                + (f', with samples {some_of(samples)}' if samples else '')
                 + f'. No step was taken; {path} lists the complete batch.')
 
     def _record(self, runner: Runner, own: dict | None) -> tuple[str, list[dict], str]:
@@ -205,11 +204,6 @@ class FiniteLossHook(Hook):
 def _has_scaler(optim_wrapper: Any) -> bool:
     scaler = getattr(optim_wrapper, 'loss_scaler', None)
     return scaler is not None and scaler.is_enabled()
-
-
-def _first(names: list[str]) -> str:
-    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
-    return ', '.join(names[:_SHOWN]) + more
 
 
 def _broken_terms(losses: dict) -> dict[str, str]:
@@ -235,7 +229,7 @@ def _sample_names(batch: Any) -> list[str]:
 
 def _summarize(rank: int, terms: dict[str, str], samples: list[str]) -> str:
     values = ', '.join(f'{name} is {value}' for name, value in terms.items())
-    return f'rank {rank}: {values}' + (f', with samples {_first(samples)}' if samples else '')
+    return f'rank {rank}: {values}' + (f', with samples {some_of(samples)}' if samples else '')
 
 
 @master_only

@@ -12,10 +12,9 @@ from vicmae_mm.engine.runner_access import backbone_inputs, unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper
 from vicmae_mm.models.modes import evaluated_outputs
 from vicmae_mm.registry import HOOKS
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, some_of
 
 _STEPS = 3  # more than one, because a network may drop layers at random
-_SHOWN = 6  # parameters named in a message
 
 
 @HOOKS.register_module()
@@ -91,12 +90,12 @@ class GradientCoverageHook(Hook):
             raise InputError(
                 f'{len(ignored)} of the {self._total} trainable parameters of '
                 f'{type(model.backbone).__name__} got no gradient in {_STEPS} steps, so they would '
-                f'keep their initial weights: {_some(ignored)}. The loss ignores the outputs that '
-                'they lead to: set a model.pooling that uses all outputs (docs/backbones.md), or '
-                'let the backbone return only what is pooled (out_indices).')
+                f'keep their initial weights: {some_of(ignored)}. The loss ignores the outputs '
+                'that they lead to: set a model.pooling that uses all outputs (docs/backbones.md), '
+                'or let the backbone return only what is pooled (out_indices).')
         runner.logger.warning(
             f'{len(self._pending)} of the {self._total} trainable parameters of the backbone have '
-            f'no effect on its output and stay untrained: {_some(list(self._pending))}.')
+            f'no effect on its output and stay untrained: {some_of(list(self._pending))}.')
 
 
 def _connected(outputs: list[Tensor]) -> set[int]:
@@ -111,8 +110,3 @@ def _connected(outputs: list[Tensor]) -> set[int]:
             leaves.add(id(node.variable))
         nodes += [following for following, _ in node.next_functions]
     return leaves
-
-
-def _some(names: list[str]) -> str:
-    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
-    return ', '.join(names[:_SHOWN]) + more
