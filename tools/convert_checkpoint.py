@@ -23,6 +23,7 @@ from vicmae_mm.checkpoints.weight_files import (
 )
 from vicmae_mm.commands.options import add_trust
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
 
 
@@ -61,6 +62,7 @@ def main() -> None:
     check_suffix(args.dst)
     if args.dst.exists() and not args.force:
         raise FileExistsError(f'{args.dst} exists: --force replaces it.')
+    check_writable(args.dst)
     weights, extras = read_weights_and_extras(args.src)
     try:
         result = convert_with_report(

@@ -291,6 +291,15 @@ def test_half_precision_is_read(tmp_path, images):
     assert torch.equal(features, load_backbone(checkpoint)(images))
 
 
+def test_tensors_without_elements_are_no_network(tmp_path):
+    checkpoint = save_run(tmp_path / 'run')
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({key: value[:0] for key, value in content['state_dict'].items() if value.ndim},
+               tmp_path / 'empty.pth')
+    with pytest.raises(ValueError, match=r'Cannot infer the architecture of .*empty\.pth'):
+        load_backbone(tmp_path / 'empty.pth')
+
+
 def test_wrong_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no checkpoint .*a\.pth'):
         load_backbone(tmp_path / 'a.pth')

@@ -91,6 +91,7 @@ def test_code_in_a_file_does_not_run(tool, state, tmp_path, name):
     (['none.pth', 'out.pth'], 'error: There is no checkpoint none.pth.'),
     (['run.pth', 'run.pth'], 'error: run.pth exists: --force replaces it.'),
     (['run.pth', 'out.npz'], 'error: out.npz has none of the suffixes .pth, '),
+    (['none.pth', 'run.pth/out.pth'], 'error: run.pth is not a folder: run.pth/out.pth cannot'),
     (['run.pth', 'out.pth', '--to', 'timm'], 'error: run.pth: timm has no place for 36 of the '),
     (['run.pth', 'out.pth', '--from', 'timm'], "error: run.pth: 66 of 66 tensors do not belong to "
      "timm: backbone."),

@@ -52,7 +52,8 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) ->
     """Everything but the sizes of images and clips."""
     projection = weights.get('backbone.patch_embed.projection.weight')
     feedforward = weights.get('backbone.layers.0.ffn.layers.0.0.bias')
-    if projection is None or feedforward is None or 'backbone.pos_embed' not in weights:
+    if projection is None or feedforward is None or 'backbone.pos_embed' not in weights or (
+            not projection.numel()):
         raise _unknown(checkpoint, f'it looks like {describe_family(weights)}')
     layers = {match[1] for key in weights if (match := re.match(r'backbone\.layers\.(\d+)\.', key))}
     sizes = dict(

@@ -51,8 +51,8 @@ def load_model(checkpoint: str | Path,
         raise InputError(f'The model of {config} is a {type(model).__name__}: pass a pre-training '
                          'config of this package (vicmae_mm.ViCMAE).')
     if is_bgr(cfg, str(config)):
-        raise InputError(f'{config} trains on BGR images, and pictures are drawn of RGB images only. '
-                         'Features can be extracted (vicmae_mm.apis.extract_features).')
+        raise InputError(f'{config} trains on BGR images, but pictures can be drawn of RGB images '
+                         'only. Features can be extracted (vicmae_mm.apis.extract_features).')
     check_fit(weights, model.state_dict(), str(checkpoint), str(config))
     model.load_state_dict(weights)
     return model.to(device).eval()

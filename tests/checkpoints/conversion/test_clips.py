@@ -95,6 +95,8 @@ def test_size_must_be_a_multiple_of_the_tubelet():
     message = '5 frames of 32 px cannot be divided into tubelets of 2 frames'
     with pytest.raises(ValueError, match=message):
         convert(state, num_frames=5, img_size=IMG_SIZE)
+    with pytest.raises(ValueError, match=r'^0 frames of 32 px cannot be divided'):
+        convert(state, num_frames=0, img_size=IMG_SIZE)
 
 
 # --- transformers --------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def fixed_positions(patches: Tensor, num_frames: int, img_size: int) -> Tensor:
         img_size: Side of its frames in pixels, a multiple of p.
     """
     tubelet, side = patches.shape[2:4]
-    if num_frames % tubelet or img_size % side:
+    if min(num_frames, img_size) < 1 or num_frames % tubelet or img_size % side:
         raise InputError(
             f'{num_frames} frames of {img_size} px cannot be divided into tubelets of {tubelet} '
             f'frames of {side} px: pass the size that the network was trained with (--num-frames, '
