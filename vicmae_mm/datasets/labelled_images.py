@@ -8,6 +8,7 @@ from mmpretrain.datasets import CustomDataset
 from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, Image, read_list, scan_classes
 from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
+from vicmae_mm.datasets.class_names import quoted
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
@@ -72,7 +73,7 @@ class LabelledImages(SkippingImages, CustomDataset):
         if unknown:
             raise InputError(
                 f'{self.img_prefix} has {len(names):,} class folders, but classes of the dataset '
-                f'lacks {", ".join(map(repr, unknown[:3]))}. Name all folders, or as many classes '
+                f'lacks {quoted(unknown)}. Name all folders, or as many classes '
                 'as there are folders in sorted order, or leave classes out.')
         self.folder_to_idx = {name: given.index(name) for name in names}
         return [(path, self.folder_to_idx[names[number]]) for path, number in images]

@@ -10,8 +10,6 @@ from vicmae_mm.registry import DATASETS
 from .innermost import innermost_datasets
 from .samplers import SampleIndex, random_stream
 
-_REMEDY = f"{REMEDY}, which dict(type='vicmae_mm.SeededSamples', dataset=...) around it has"
-
 
 @DATASETS.register_module()
 class SeededSamples(BadFileSkipping):
@@ -37,7 +35,8 @@ class SeededSamples(BadFileSkipping):
         inner = list(innermost_datasets(self.dataset))
         self.skips = not any(isinstance(item, BadFileSkipping) for item in inner)
         self.test_mode = any(getattr(item, 'test_mode', False) for item in inner)
-        self.bad_videos = BadVideos(self.source, max_bad_share, _REMEDY, 'image')
+        self.bad_videos = BadVideos(self.source, max_bad_share, REMEDY, 'image',
+                                    'vicmae_mm.SeededSamples around the dataset')
 
     def __getattr__(self, name: str) -> Any:
         if name == 'dataset':  # not set yet while unpickling: would recurse without end

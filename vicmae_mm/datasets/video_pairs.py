@@ -29,9 +29,8 @@ from .samplers import SampleIndex
 class VideoPairDataset(SkippingDataset):
     """Videos from a list, a csv file or a folder, with or without labels.
 
-    A record has the keys of mmaction2's ``VideoDataset``, so its transforms can be used:
-    ``filename``, ``label`` (-1 for none), ``modality`` ('RGB'), ``start_index`` (0),
-    ``sample_idx``. A sample is what the pipeline returns.
+    A record has the keys of mmaction2's ``VideoDataset``, for its transforms: ``filename``,
+    ``label`` (-1 for none), ``modality`` ('RGB'), ``start_index`` (0), ``sample_idx``.
 
     **Bad videos.** In training, a video is bad if the pipeline raises :class:`VideoError` (it
     cannot be opened or decoded), takes longer than ``decode_timeout`` or crashes; the pipeline

@@ -9,7 +9,7 @@ from vicmae_mm.utils.errors import RunError
 from .ledger import BadVideoLedger, match_entries
 
 REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
-          'bad files (tools/data/check_videos.py); or raise max_bad_share of the dataset')
+          'bad files (tools/data/check_videos.py)')
 
 
 class TooManyBadVideosError(RunError):
@@ -27,14 +27,16 @@ class BadVideos:
         max_share (float): Limit of bad / all videos, in [0, 1].
         remedy (str): What to do about bad videos, for the message at the limit.
         noun (str): What the files are, for messages: 'video' or 'image'.
+        owner (str): What has the setting ``max_bad_share``, for messages.
     """
 
     def __init__(self, dataset: str, max_share: float, remedy: str = REMEDY,
-                 noun: str = 'video') -> None:
+                 noun: str = 'video', owner: str = 'the dataset') -> None:
         self.dataset = dataset
         self.max_share = max_share
         self.remedy = remedy
         self.noun = noun
+        self.owner = owner
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[str, str] = {}
 
@@ -93,7 +95,7 @@ class BadVideos:
             f'Too many bad {self.noun}s: {len(self):,} of {num_videos:,} '
             f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded; '
             f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{all_listed}'
-            f'{self.remedy}.')
+            f'{self.remedy}; or raise max_bad_share of {self.owner}.')
 
     def _learn(self, entries: list[dict]) -> None:
         for entry in entries:

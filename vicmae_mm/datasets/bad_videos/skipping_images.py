@@ -9,8 +9,7 @@ from vicmae_mm.datasets.readers.image_or_video import image_problem
 from .limit import BadVideos
 from .skipping_dataset import SkippingDataset
 
-REMEDY = ('Check data_root and data_prefix if files are missing; remove or replace the bad files; '
-          'or raise max_bad_share of the dataset')
+REMEDY = 'Check data_root and data_prefix if files are missing; remove or replace the bad files'
 
 
 class SkippingImages(SkippingDataset):

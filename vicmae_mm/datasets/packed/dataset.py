@@ -36,13 +36,8 @@ class PackedFrameDataset(SkippingDataset):
     Args:
         data_root (str): Folder of the shards, or a URL that fsspec supports, for example
             ``s3://bucket/folder`` (which needs the package s3fs).
-        pipeline (Sequence): Transforms.
-        max_bad_share (float): Share of bad videos in [0, 1] above which training stops.
-            Defaults to 0.05.
-        test_mode (bool): Raise an error for a bad video instead of replacing it. Defaults to False.
-        metainfo, indices, serialize_data, lazy_init, max_refetch: As in
-            ``mmengine.dataset.BaseDataset``. ``metainfo['classes']`` is set to the names of the
-            labels if these were packed.
+        pipeline, max_bad_share, test_mode, metainfo, ...: As in :class:`VideoPairDataset`.
+            ``metainfo['classes']`` is set to the names of the labels if these were packed.
 
     Raises:
         FileNotFoundError: There are no packed frames, or all of their shards are missing.

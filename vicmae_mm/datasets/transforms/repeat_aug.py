@@ -5,9 +5,9 @@ import numpy as np
 from mmcv.transforms import Compose
 
 from vicmae_mm.registry import TRANSFORMS
-from vicmae_mm.utils.errors import InputError
 
 from .decoding import VideoDecode
+from .frame_pair import at_least
 from .shown import ShownTransform
 
 
@@ -41,12 +41,9 @@ class RepeatAug(ShownTransform):
                  sample_frames: dict | Callable[[dict], dict],
                  transforms: Sequence[dict | Callable[[dict], dict]],
                  num_repeats: int = 2) -> None:
-        if not isinstance(num_repeats, int) or num_repeats < 1:
-            raise InputError(
-                f'RepeatAug: num_repeats={num_repeats!r} should be an integer of at least 1.')
         self.sample_frames = Compose([sample_frames])
         self.transforms = Compose(transforms)
-        self.num_repeats = num_repeats
+        self.num_repeats = at_least('RepeatAug', 1, num_repeats=num_repeats)
         self._decode = VideoDecode()
 
     def transform(self, results: dict) -> list[dict] | None:

@@ -85,13 +85,10 @@ class Projector(NonLinearNeck):
         Raises:
             ValueError: For several tensors.
         """
-        if not isinstance(x, Tensor):
-            if len(x) != 1:
-                raise InputError(f'A Projector takes one tensor, got {len(x)}: put a neck before '
-                                 'it that makes one of them.')
-            return (self._embeddings(x[0]), )
-        return self._embeddings(x)
-
-    def _embeddings(self, x: Tensor) -> Tensor:
-        x = super().forward((self.expand(x), ))[0]
-        return F.relu(x) if self.ends_in_relu else x
+        if isinstance(x, Tensor):
+            return self.forward((x, ))[0]
+        if len(x) != 1:
+            raise InputError(f'A Projector takes one tensor, got {len(x)}: put a neck before it '
+                             'that makes one of them.')
+        embeddings = super().forward((self.expand(x[0]), ))[0]
+        return (F.relu(embeddings) if self.ends_in_relu else embeddings, )
