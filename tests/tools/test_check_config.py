@@ -87,4 +87,4 @@ def test_labels_from_one_are_explained_once(tmp_path):
         custom_hooks=[dict(type='vicmae_mm.ClassCountHook')],
         **{'model.data_preprocessor.num_classes': 3,  # mixup alone would say that one_hot failed
            'model.train_cfg.augments': dict(type='Mixup', alpha=0.8)}))
-    assert 'count from 1, but should from 0' in error
+    assert 'begin at 1 and should begin at 0' in error

@@ -45,7 +45,7 @@ class KeepText(DictAction):
 
 
 def open_config(path: str) -> Config:
-    """``Config.fromfile``; whatever a config raises is for its author.
+    """``Config.fromfile``; any error is raised as one for the user.
 
     Raises:
         ValueError: It cannot be read; names the line, if there is one.
@@ -89,7 +89,7 @@ def merge_settings(cfg: Config, settings: Mapping[str, Any] | None) -> None:
 
 
 def parse_setting(text: str, present: Any, key: str = '') -> Any:
-    """The value that a text on the command line stands for.
+    """The value that a text on the command line means.
 
     Where the config has a text, or the name is that of a path, it is a text: a path may look like a
     number or a list. Elsewhere it is a number, ``True``, ``None``, a list (``a,b`` or in brackets)

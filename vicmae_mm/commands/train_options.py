@@ -22,7 +22,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
                         'it (the pre-training configs do so anyway)')
     parser.add_argument('--no-validate', action='store_true', help='skip validation')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by '
-                        "the samples or pairs per optimizer step / the config's")
+                        "the samples or pairs per optimizer step, relative to the config's")
     add_run_options(parser)
 
 

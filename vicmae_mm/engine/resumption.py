@@ -64,7 +64,7 @@ def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
         check_optimizer(runner.optim_wrapper.optimizer, saved, name, other)
         batches += adopt_optimizer(runner, checkpoint, may_differ)
     elif may_differ:
-        batches.append('but its several optimizers stay as saved')
+        batches.append('except in the several optimizers, which stay as saved')
     if parts or batches:
         runner.logger.warning(f'Settings have changed since {name} was written, and apply from '
                               f'here on: {"; ".join(parts + batches)}.')

@@ -64,7 +64,7 @@ def adopt_optimizer(runner: Runner, checkpoint: dict, may_differ: bool) -> list[
         return []
     kept, notes = {'params'}, []
     if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
-        notes = ['but the schedules follow metrics and stay as saved']
+        notes = ['except the schedules, which follow metrics and stay as saved']
         kept |= {f'{part}{each.param_name}' for each in schedulers for part in ('', 'initial_')}
     elif schedulers:
         _replay(runner, checkpoint['meta'])

@@ -22,9 +22,10 @@ _decided: WeakSet[Runner] = WeakSet()
 
 
 def choose_start(runner: Runner) -> None:
-    """Decide what a training starts from, log it in one line, and tell the runner.
+    """Decide what a training starts from, log it in one line, and set it in the runner.
 
-    Whoever needs the answer calls this, on every process; only the first call does anything.
+    Called on every process, by everything that needs the decision; only the first call has an
+    effect.
     Afterwards ``runner._resume`` is a bool, and ``runner._load_from`` the checkpoint to resume or
     to load, or None.
 

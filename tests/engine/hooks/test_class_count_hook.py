@@ -105,7 +105,7 @@ def test_without_the_hook_the_run_would_start(run):
 
 
 def test_labels_from_1_are_not_a_class_more(run, photos):
-    with pytest.raises(ValueError, match='they count from 1, but should from 0') as info:
+    with pytest.raises(ValueError, match='they begin at 1 and should begin at 0') as info:
         run(train_dataloader=listed(photos, 1, 2, 3))
     assert 'num_classes=4' not in str(info.value)
 

@@ -31,7 +31,7 @@ def check_config(cfg: Config, processes: int = 1) -> Findings:
     Works in a forked process, which leaves random generators, registries, loggers and memory of
     this one unchanged. ``cfg`` is complete, with ``work_dir``; ``processes`` will train it.
     """
-    # Imported before the fork, so that training does not have to import them again: seconds.
+    # Imported before the fork: otherwise training would import them again, which takes seconds.
     scope = cfg.get('default_scope')
     for package in ('vicmae_mm', scope if scope in ('mmaction', 'mmpretrain') else None):
         for part in ('models', 'datasets', 'engine') if package and find_spec(package) else ():

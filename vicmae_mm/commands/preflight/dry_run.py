@@ -53,13 +53,13 @@ class DryRunner(Runner):
     param_schedulers: Any
 
     def build_logger(self, log_level: Any = 'INFO', **kwargs: Any) -> MMLogger:
-        """The logger that prints nothing."""
+        """The logger of the check, which prints nothing."""
         with self.findings.catch('log_level'):
             logging.Handler().setLevel(log_level)
         return MMLogger.get_current_instance()
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
-        """Build it and its backends, which would write with their first picture."""
+        """Build it and its backends, but let none write a picture."""
         built = None
         with self.findings.catch('visualizer'):
             built = super().build_visualizer(visualizer)
@@ -70,7 +70,7 @@ class DryRunner(Runner):
         return built
 
     def build_model(self, model: Any) -> nn.Module:
-        """Build it without values."""
+        """Build the model without values."""
         with self.findings.catch('model'):
             built, self.mode = build_without_values(model)
             self.model_settings = model
@@ -95,7 +95,7 @@ class DryRunner(Runner):
         """Write no config."""
 
     def _log_env(self, env_cfg: dict) -> None:
-        """Look for no compilers."""
+        """Log nothing, which saves running compilers."""
 
     def check(self) -> None:
         """Start everything; all errors are in ``findings``."""

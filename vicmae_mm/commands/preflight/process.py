@@ -54,7 +54,7 @@ def become_training_process(processes: int) -> None:
 def forbid_writing(folders: Iterable[str]) -> None:
     """From now on, changing anything in ``folders`` raises :class:`WriteRefusedError`.
 
-    Hooks run here as in training, and some of them tidy up or lock the work dir.
+    Hooks run as in training, and some of them remove files from the work dir or lock it.
     """
     roots = tuple(os.path.realpath(folder) for folder in folders)
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from .findings import Findings, describe
 
 NUM_SAMPLES = 4
-# What to build a dataloader with where its own part has an error, to find those of the others.
+# Replacements for a part with an error, so that errors in other parts are found too.
 _STAND_INS: tuple[dict[str, Any], ...] = (
     {}, dict(sampler=dict(type='mmengine.DefaultSampler')), dict(dataset=range(NUM_SAMPLES)))
 

@@ -23,7 +23,7 @@ from .findings import Findings, describe
 _NO_VALUES = (
     fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException,
     fake_tensor.UnsupportedFakeTensorException, fake_tensor.UnsupportedOperatorException)
-_NO_NUMPY = 'tensor subclasses'  # said by .numpy(), as in mmaction2's accuracies
+_NO_NUMPY = 'tensor subclasses'  # in the error of .numpy(), as mmaction2's accuracies call it
 
 
 def build_without_values(settings: dict) -> tuple[nn.Module, FakeTensorMode]:

@@ -127,7 +127,7 @@ def _check_range(labels: ClassLabels, num_classes: int, settings: list[str]) -> 
     first, top = labels.used[0], labels.used[-1]
     what_to_do = advice(top + 1)
     if top - first < num_classes:
-        what_to_do = f'they count from {first}, but should from 0. Subtract {first} from each.'
+        what_to_do = f'they begin at {first} and should begin at 0. Subtract {first} from each.'
     elif len(labels.used) <= num_classes:
         what_to_do = (f'only {len(labels.used):,} of these numbers occur. Number the classes '
                       f'without gaps, or {what_to_do}')

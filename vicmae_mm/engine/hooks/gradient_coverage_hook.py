@@ -55,7 +55,7 @@ class GradientCoverageHook(Hook):
             for each in each_wrapper(runner.optim_wrapper)]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Keep the batch, for finding out what parameters without a gradient do."""
+        """Keep the batch, to test later whether parameters without a gradient matter."""
         if self._handles:
             self._batch = data_batch
 

@@ -71,7 +71,7 @@ class PretrainedFitHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check that the weights were loaded and are unchanged."""
         if not self._source:
-            return  # on purpose, and choose_start has said so
+            return  # intended, and logged by choose_start
         self._watch.remove()
         # Some backbones ignore init_cfg, others (MAEViT) initialise their weights after loading.
         state = unwrapped_model(runner).backbone.state_dict()

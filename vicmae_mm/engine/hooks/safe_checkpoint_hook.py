@@ -80,7 +80,7 @@ class SafeCheckpointHook(CheckpointHook):
         # Checkpoints lack partly accumulated gradients: write them only after optimizer steps.
         step = accumulated_batches(runner.optim_wrapper)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
-        # Not by the iteration: that of a run resumed with other batches is counted anew.
+        # Not by the iteration: a run resumed with other batches has another number.
         resumed = os.path.basename(str(runner._load_from))
         written = runner.message_hub.get_info('mid_epoch_ids', [])
         self._keep_mid_epoch(runner, next(

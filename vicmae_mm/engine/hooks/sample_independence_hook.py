@@ -20,8 +20,8 @@ class SampleIndependenceHook(Hook):
     """Compare the features of one sample with and without its neighbours before the first step.
 
     A backbone that takes consecutive images of a batch for frames of one video, as ``ResNetTSM``
-    does, would mix different videos. It is run twice on the first batch, in evaluation mode, where
-    BatchNorm mixes nothing; the second time with all samples but one replaced.
+    does, would mix different videos. The backbone is run twice on the first batch, in evaluation
+    mode, where BatchNorm mixes nothing; the second time with all samples but one replaced.
 
     Raises:
         ValueError: On every process, if the features of the kept sample differ.
