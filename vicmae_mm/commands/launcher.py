@@ -46,7 +46,7 @@ def prepare_launcher(launcher: str) -> None:
     missing = [name for name in names if name not in os.environ]
     if missing:
         raise InputError(f'--launcher {launcher}: {" and ".join(missing)} not set, so this process '
-                         f'was not started by {program}, or leave --launcher out.')
+                         f'was not started by {program}. For a single process: --launcher none.')
     if launcher == 'none' and _count('PMI_SIZE') > 1:
         raise InputError(
             f'{os.environ["PMI_SIZE"]} processes were started by an mpirun that is not Open '

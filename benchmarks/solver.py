@@ -1,7 +1,7 @@
 """Time the logistic regression of linear_transfer.py against scikit-learn's.
 
-    python tools/benchmark_logistic_regression.py --classes 10
-    python tools/benchmark_logistic_regression.py --classes 500 --device cuda
+    python benchmarks/run.py solver --classes 10
+    python benchmarks/run.py solver --classes 500 --device cuda
 
 The features are random but resemble those of a network: correlated, with an offset, and with
 variances that fall as a power of their rank. Both solvers start at 0. Besides the time, compare
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 import vicmae_mm  # noqa: F401  (patches upstream faults)
-from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.evaluation.logistic_regression import LinearClassifier, LogisticRegression
 
 
@@ -39,10 +38,8 @@ def mean_loss(classifier: LinearClassifier, features: Tensor, labels: Tensor,
     return (total + penalty / 2 * classifier.weight.square().sum().item()) / len(features)
 
 
-def main() -> None:
-    """Fit both and print one line for each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument('--samples', type=int, default=50000, help='default: %(default)s')
     parser.add_argument('--features', type=int, default=768, help='default: %(default)s')
     parser.add_argument('--classes', type=int, default=10, help='default: %(default)s')
@@ -50,7 +47,10 @@ def main() -> None:
     parser.add_argument('--max-iterations', type=int, default=1000,
                         help="for scikit-learn's L-BFGS (default: %(default)s)")
     parser.add_argument('--device', default='cpu', help='for our solver (default: %(default)s)')
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit both and print one line for each."""
     torch.manual_seed(0)
     features, labels = draw(args.samples + args.samples // 5, args.features, args.classes)
     (train, test), (train_labels, test_labels) = (
@@ -77,7 +77,3 @@ def main() -> None:
         loss = mean_loss(classifier, train, train_labels, args.penalty)
         print(f'{fit.__name__:>12}: {seconds:8.1f} s   loss {loss:.6f}   '
               f'accuracy {100 * accuracy:.2f} %', flush=True)
-
-
-if __name__ == '__main__':
-    run_tool(main)
