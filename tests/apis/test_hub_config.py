@@ -102,12 +102,14 @@ def test_heads_of_a_vit_s_are_asked_for(tmp_path):
 
 @pytest.mark.parametrize('content, message', [
     ('{', 'cannot be used'), ('[1]', 'cannot be used'), ('[' * 9999, 'cannot be used'),
-    (dict(num_attention_heads=5), 'num_attention_heads=5, but the tensors next to it are 48 wide'),
+    (dict(num_attention_heads=5), "'num_attention_heads': 5.*'hidden_size': 48"),
     (dict(num_attention_heads='7'), 'belongs to another network'),
     (dict(num_attention_heads=0), '0 should be positive'),
     (dict(num_attention_heads=1.5), '1.5 should be positive, and an integer'),
     (dict(num_attention_heads=True), 'True should be positive, and an integer'),
-    (dict(model_type='vit', hidden_size=96), 'hidden_size=96 and .* are 48 wide'),
+    (dict(model_type='vit', hidden_size=96), "'hidden_size': 96.*'hidden_size': 48"),
+    (dict(model_type='vit', num_hidden_layers=3), 'belongs to another network'),
+    (dict(model_type='vit', patch_size=32), 'belongs to another network'),
     (dict(model_type='vit', hidden_act='quick_gelu'), "'quick_gelu' is not supported"),
     (dict(model_type='vit', num_attention_heads=4, layer_norm_eps='__import__("os")'),
      'could not convert'),

@@ -12,6 +12,7 @@ from vicmae_mm.utils.errors import InputError
 
 # Networks of transformers whose names are converted, and the defaults of all of them.
 _KINDS = ('vit', 'vit_mae', 'vit_msn', 'videomae')
+_SIZES = ('hidden_size', 'num_hidden_layers', 'patch_size')
 _DEFAULTS = dict(num_attention_heads=12, layer_norm_eps=1e-12)
 
 
@@ -21,7 +22,8 @@ class HubConfig:
 
     Args:
         source: The file, for messages.
-        width: Of the tokens.
+        sizes: Those that tensors show as well: ``hidden_size``, ``num_hidden_layers``,
+            ``patch_size``.
         heads: Attention heads.
         is_timm: Whether it is a network of timm, with the heads of mmpretrain's zoo.
         norm_eps: Of the layer norms.
@@ -31,7 +33,7 @@ class HubConfig:
     """
 
     source: str = ''
-    width: int | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
     heads: int | None = None
     is_timm: bool = False
     norm_eps: float | None = None
@@ -64,19 +66,21 @@ class HubConfig:
             network = {}  # not a config of transformers
         network = {**(_DEFAULTS if network.get('model_type') in _KINDS else {}), **network}
         _check_activation(network.get('hidden_act', 'gelu'))
-        width, heads, frames = (_positive(network.get(key)) for key in (
-            'hidden_size', 'num_attention_heads', 'num_frames'))
-        return cls(source, width, heads, norm_eps=_positive(network.get('layer_norm_eps'), float),
+        heads, frames = (_positive(network.get(key)) for key in (
+            'num_attention_heads', 'num_frames'))
+        sizes = {key: _positive(network[key]) for key in _SIZES if network.get(key) is not None}
+        return cls(source, sizes, heads, norm_eps=_positive(network.get('layer_norm_eps'), float),
                    image=_size(network.get('image_size')), frames=frames,
                    normalisation=_preprocessing(images))
 
-    def check_width(self, width: int) -> None:
-        """Refuse the file if it belongs to a network of another width."""
-        if self.width not in (None, width) or width % (self.heads or width):
+    def check_sizes(self, width: int, depth: int, patch: int) -> None:
+        """Refuse the file if it belongs to a network of other sizes."""
+        found = dict(zip(_SIZES, (width, depth, patch), strict=True))
+        if not self.sizes.items() <= found.items() or width % (self.heads or width):
+            said = {**self.sizes, 'num_attention_heads': self.heads}
             raise InputError(
-                f'{self.source} has hidden_size={self.width} and num_attention_heads={self.heads}, '
-                f'but the tensors next to it are {width} wide: it belongs to another network. Move '
-                'it away, or name the config of this one.')
+                f'{self.source} has {said}, but the tensors next to it have {found}: it belongs to '
+                'another network. Move it away, or name the config of this one.')
 
 
 def hub_files(checkpoint: str | Path) -> tuple[Path, Path]:

@@ -58,7 +58,7 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) ->
     layers = {match[1] for key in weights if (match := re.match(r'backbone\.layers\.(\d+)\.', key))}
     sizes = dict(
         embed_dims=len(projection), num_layers=len(layers), feedforward_channels=len(feedforward))
-    hub.check_width(len(projection))
+    hub.check_sizes(len(projection), len(layers), projection.shape[-1])
     return dict(
         norm_cfg=dict(type='LN', eps=1e-6 if hub.norm_eps is None else hub.norm_eps),
         arch=dict(sizes, num_heads=_num_heads(sizes, checkpoint, hub)),
