@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,8 +77,7 @@ def test_wheel(wheel):
 
 
 def test_sdist_builds_the_same_wheel(checkout, wheel, tmp_path):
-    with tarfile.open(build(checkout, 'sdist', tmp_path / 'sdist')) as archive:
-        archive.extractall(tmp_path / 'unpacked', filter='data')
+    shutil.unpack_archive(build(checkout, 'sdist', tmp_path / 'sdist'), tmp_path / 'unpacked')
     source = next((tmp_path / 'unpacked').iterdir())
     again = zipfile.ZipFile(build(source, 'wheel', tmp_path / 'wheel'))
     assert set(again.namelist()) == set(wheel.namelist())
