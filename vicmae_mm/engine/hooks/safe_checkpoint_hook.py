@@ -192,7 +192,8 @@ class SafeCheckpointHook(CheckpointHook):
         backend = self.file_backend
         self.file_backend = deferred = _DeferredRemovals(backend)
         try:
-            super()._save_best_checkpoint(runner, metrics)
+            with shared_errors():
+                super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
         in_use = {getattr(self, 'best_ckpt_path', None),
