@@ -1,4 +1,4 @@
-"""Draw the pairs of frames that training sees, beside the whole frames.
+"""Draw the pairs of frames that training sees, next to the whole frames.
 
     python tools/browse_pairs.py configs/vicmae_vit-b16_k400.py --out pairs.png
     python tools/browse_pairs.py configs/vicmae_vit-b16_k400.py --count 4 --epoch 3 \\

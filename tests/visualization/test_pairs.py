@@ -1,4 +1,4 @@
-"""Pairs as training draws them, beside the frames that they are cut from."""
+"""Pairs as training draws them, next to the frames that they are cut from."""
 import runpy
 import sys
 from pathlib import Path

@@ -140,7 +140,7 @@ def _our_configs(module: Any) -> None:
         if package != 'vicmae_mm':
             return stock(cfg_path, filename)
         root = Path(__file__).parents[1]
-        # Installed as .mim; a clone that is not installed has them beside the package.
+        # Installed as .mim; a clone that is not installed has them next to the package.
         folders = [root / '.mim' / 'configs', root.parent / 'configs']
         for path in (folder / name for folder in folders):
             if path.is_file():

@@ -1,4 +1,4 @@
-"""Pictures of the pairs that a training pipeline draws, beside the frames they are cut from."""
+"""Pictures of the pairs that a training pipeline draws, next to the frames they are cut from."""
 import os
 from collections.abc import Sequence
 from contextlib import suppress

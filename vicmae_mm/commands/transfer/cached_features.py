@@ -51,8 +51,8 @@ def checkpoint_key(checkpoint: str | Path, config: str | Path | None = None) -> 
     except (FileNotFoundError, ValueError):
         config = None  # the encoder is inferred from its tensors alone
     content = hashlib.sha256()
-    beside = [path for path in hub_files(checkpoint) if path.is_file()] if config is None else []
-    for path in [file_of_weights(checkpoint), *beside]:
+    extra = [path for path in hub_files(checkpoint) if path.is_file()] if config is None else []
+    for path in [file_of_weights(checkpoint), *extra]:
         with open(path, 'rb') as file:
             while chunk := file.read(1 << 20):
                 content.update(chunk)
