@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
 from vicmae_mm.commands.preflight import ConfigError, check_config
 from vicmae_mm.commands.train_options import add_train_options, read_train_config
-from vicmae_mm.engine.start import choose_start
-from vicmae_mm.engine.work_dir_lock import lock_work_dir
+from vicmae_mm.engine.starting.start import choose_start
+from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
 from vicmae_mm.utils.errors import InputError
 
 

@@ -4,7 +4,7 @@ import argparse
 from mmengine.config import Config, ConfigDict
 
 from vicmae_mm.checkpoints.integrity import check_exists
-from vicmae_mm.engine.start import AUTO
+from vicmae_mm.engine.starting.start import AUTO
 from vicmae_mm.utils.errors import InputError
 
 from .options import add_run_options, merge_options, open_config

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.run_tool import user_message
-from vicmae_mm.engine.start import choose_start, pretrained_modules
+from vicmae_mm.engine.starting.start import choose_start, pretrained_modules
 from vicmae_mm.engine.step_size import each_wrapper
 from vicmae_mm.utils.errors import InputError
 

@@ -6,8 +6,8 @@ from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import check_fit
-from vicmae_mm.engine.resumption import adopt_settings
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
+from vicmae_mm.engine.starting.resumption import adopt_settings
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 

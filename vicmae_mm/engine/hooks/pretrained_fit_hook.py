@@ -14,7 +14,7 @@ from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
-from vicmae_mm.engine.start import choose_start, pretrained_modules
+from vicmae_mm.engine.starting.start import choose_start, pretrained_modules
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 

@@ -12,9 +12,9 @@ from mmengine.runner import Runner
 from vicmae_mm.checkpoints.backend import AtomicFileBackend, CheckpointWriteError
 from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
-from vicmae_mm.engine.start import checkpoint_folder, choose_start
+from vicmae_mm.engine.starting.start import checkpoint_folder, choose_start
+from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir, unlock_work_dir
 from vicmae_mm.engine.step_size import accumulated_batches
-from vicmae_mm.engine.work_dir_lock import lock_work_dir, unlock_work_dir
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
 from vicmae_mm.utils.errors import InputError, RunError

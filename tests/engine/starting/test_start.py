@@ -15,8 +15,8 @@ from tests.conftest import REPO
 from tests.helpers.classifiers import classifier_config, write_photos
 from tests.helpers.models import tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_config, tiny_runner
-from vicmae_mm.engine import start
-from vicmae_mm.engine.start import choose_start
+from vicmae_mm.engine.starting import start
+from vicmae_mm.engine.starting.start import choose_start
 
 SAFE = dict(checkpoint=dict(type='vicmae_mm.SafeCheckpointHook', interval=1), logger=None)
 HOOKS = dict(ours=SAFE, stock=dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=None),

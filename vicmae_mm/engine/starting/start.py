@@ -12,9 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from vicmae_mm.checkpoints.resume import choose_checkpoint
+from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.utils.errors import InputError
-
-from .runner_access import current_task, unwrapped_model
 
 AUTO = 'auto'  # value of ``resume`` that ``--resume`` without a path sets
 _MID_EPOCH = 'iter_*.pth'

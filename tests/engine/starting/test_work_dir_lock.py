@@ -13,8 +13,12 @@ import pytest
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
-from vicmae_mm.engine import work_dir_lock
-from vicmae_mm.engine.work_dir_lock import WorkDirInUseError, lock_work_dir, unlock_work_dir
+from vicmae_mm.engine.starting import work_dir_lock
+from vicmae_mm.engine.starting.work_dir_lock import (
+    WorkDirInUseError,
+    lock_work_dir,
+    unlock_work_dir,
+)
 
 FORK = multiprocessing.get_context('fork')
 SAFE = dict(checkpoint=dict(type='vicmae_mm.SafeCheckpointHook', interval=1), logger=None)

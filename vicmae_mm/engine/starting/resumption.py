@@ -12,9 +12,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from vicmae_mm.checkpoints.saved_config import changed_settings, read_config_text
+from vicmae_mm.engine.loops.resumable_train_loop import ResumableTrainLoop, epoch_batches
 from vicmae_mm.utils.errors import InputError
 
-from .loops.resumable_train_loop import ResumableTrainLoop, epoch_batches
 from .saved_optimizer import adopt_optimizer, check_optimizer
 
 # The settings that numbers in training depend on. Of the seed, mmengine keeps the saved one.
