@@ -14,11 +14,10 @@ from pathlib import Path
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 import numpy as np
-from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
-from vicmae_mm.commands.options import KeepText, merge_settings
+from vicmae_mm.commands.options import KeepText, merge_settings, open_config
 from vicmae_mm.datasets import SampleIndex
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.readers import VideoError
@@ -54,7 +53,7 @@ def main() -> None:
     """Draw the picture and print its path."""
     args = parse_args()
     check_writable(args.out)
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     merge_settings(cfg, args.cfg_options)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     if cfg.get('train_dataloader') is None:

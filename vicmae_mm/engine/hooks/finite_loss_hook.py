@@ -66,7 +66,7 @@ class FiniteLossHook(Hook):
         self._skip = False
         self._forward: RemovableHandle | None = None
         self._guards: list[GradientGuard] = []
-        self._samples: deque[list[str]] = deque(maxlen=1)  # of the batches of a step
+        self._samples: deque[Any] = deque(maxlen=1)  # data samples of the batches of a step
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse a checkpoint with NaN or infinity for training."""
@@ -110,9 +110,11 @@ class FiniteLossHook(Hook):
         vars(runner.optim_wrapper).pop('update_params', None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Keep the names of the samples for the message, and a copy of the buffers."""
+        """Keep the data samples for the message, and a copy of the buffers."""
         self._skip = False
-        self._samples.append(_sample_names(data_batch))
+        # Their names are read only where a message needs them: a batch may have hundreds.
+        self._samples.append(
+            data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None)
         # The forward pass updates BatchNorm's statistics before the loss is known.
         self._buffers = [(b, b.clone()) for b in unwrapped_model(runner).buffers()]
 
@@ -164,7 +166,7 @@ class FiniteLossHook(Hook):
         own = None
         if not loss.isfinite().all():
             own = dict(terms=_broken_terms(losses) or {'their sum': str(loss.item())},
-                       samples=self._samples[-1])
+                       samples=_sample_names(self._samples[-1]))
         place, reports, path = self._record(runner, own)
         ranks = '; '.join(_summarize(**report) for report in reports)
         return (f'The loss is not finite in {place}: {ranks}. No step was taken; {path} lists the '
@@ -174,7 +176,8 @@ class FiniteLossHook(Hook):
         """As :meth:`_describe`; ``broken`` are the ids of this rank's parameters."""
         names = [name for name, parameter in unwrapped_model(runner).named_parameters()
                  if id(parameter) in broken]
-        own = dict(parameters=names, samples=[name for batch in self._samples for name in batch])
+        own = dict(parameters=names, samples=[
+            name for samples in self._samples for name in _sample_names(samples)])
         place, reports, path = self._record(runner, own)
         names = list(dict.fromkeys(name for report in reports for name in report['parameters']))
         samples = [name for report in reports for name in report['samples']]
@@ -217,9 +220,8 @@ def _broken_terms(losses: dict) -> dict[str, str]:
     return terms
 
 
-def _sample_names(batch: Any) -> list[str]:
-    """Files (or indices) of the samples in a batch."""
-    samples = batch.get('data_samples') if isinstance(batch, Mapping) else None
+def _sample_names(samples: Any) -> list[str]:
+    """Files (or indices) of the data samples of a batch."""
     infos = [getattr(sample, 'metainfo', {})
              for sample in (samples if isinstance(samples, (list, tuple)) else [])]
     names = (next((info[key] for key in _NAMES if info.get(key) is not None), None)
