@@ -1,10 +1,13 @@
 """Features are the network's own: extra tokens, other layouts, channels, sizes."""
+import warnings
+
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from vicmae_mm.models import Encoder
+from vicmae_mm.models import Encoder, VideoViT
+from vicmae_mm.models.encoder import CHECKED_BATCHES, IMAGENET_MEAN, IMAGENET_STD
 from vicmae_mm.registry import MODELS
 
 MEAN, STD = [1., 2., 3.], [4., 5., 6.]
@@ -133,3 +136,103 @@ def test_a_network_of_bgr_images_gets_bgr():
     pixels = images()
     torch.testing.assert_close(Encoder(net, MEAN, STD, bgr=True)(pixels),
                                Encoder(net, MEAN, STD)(pixels.flip(1)))
+
+
+def vit():
+    return build(type='VisionTransformer', arch=ARCH, out_type='raw', **SIZES)
+
+
+PHOTO = torch.randint(256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
+MEANS, STDS = (torch.tensor(value).view(3, 1, 1) for value in (IMAGENET_MEAN, IMAGENET_STD))
+
+
+def resized(pixels):
+    """By a filter that overshoots."""
+    return nn.functional.interpolate(pixels, size=(48, 48), mode='bicubic')
+
+
+def warnings_of(pixels, encoder=None):
+    """What two passes warn of."""
+    encoder = encoder or Encoder(vit())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        for _ in range(2):
+            encoder(pixels, 'cls')
+    return [str(warning.message) for warning in caught if 'pixels' in str(warning.message)]
+
+
+@pytest.mark.parametrize('pixels', [
+    PHOTO / 255, PHOTO / 2550, (PHOTO / 255).half(), PHOTO / 127.5 - 1, resized(PHOTO / 255),
+    (PHOTO - MEANS) / STDS, (PHOTO.clamp_min(250) - MEANS) / STDS, PHOTO - MEANS, PHOTO * 257,
+    (PHOTO * 257).long(), PHOTO[0] / 255
+], ids=['scaled', 'dark', 'half', 'to -1', 'resized', 'normalised', 'bright', 'centred', '16 bits',
+        'integers', 'one image'])
+def test_scaled_pixels_are_warned_of_once(pixels):
+    message, = warnings_of(pixels)
+    assert 'Pass RGB values of 0 to 255' in message
+
+
+@pytest.mark.parametrize('pixels', [
+    PHOTO, PHOTO.byte(), PHOTO.byte() // 255, PHOTO.long(), PHOTO.bfloat16(), resized(PHOTO),
+    PHOTO * 0, PHOTO * 0 + 255, PHOTO // 128, resized(PHOTO // 16)
+], ids=['photo', 'bytes', 'dark bytes', 'integers', 'bfloat16', 'resized', 'black', 'white',
+        'black with noise', 'night'])
+def test_photos_are_not_warned_of(pixels):
+    assert warnings_of(pixels) == []
+
+
+def test_only_the_first_batches_are_looked_at(monkeypatch):
+    encoder = Encoder(vit())
+    for _ in range(CHECKED_BATCHES):
+        assert warnings_of(PHOTO, encoder) == []
+    monkeypatch.setattr(torch.Tensor, 'tolist', None)  # would wait for a GPU
+    assert warnings_of(PHOTO / 255, encoder) == []
+
+
+def test_pixels_without_values_are_not_looked_at():
+    network = vit().to('meta')
+    with torch.device('meta'):
+        assert Encoder(network)(PHOTO.to('meta'), 'cls').shape == (2, 24)
+
+
+@pytest.mark.parametrize('dtype, tolerance', [
+    (torch.bfloat16, 0.05), (torch.half, 0.005), (torch.double, 1e-6)])
+def test_other_precisions_normalise_exactly(dtype, tolerance):
+    encoder = Encoder(vit())
+    expected = encoder(PHOTO)
+    encoder = encoder.to(dtype)
+    assert encoder.mean.tolist() == pytest.approx(IMAGENET_MEAN)
+    for pixels in (PHOTO, PHOTO.byte(), PHOTO.to(dtype)):
+        tokens = encoder(pixels)
+        assert tokens.dtype == dtype
+        torch.testing.assert_close(tokens.float(), expected, atol=tolerance, rtol=tolerance)
+    if dtype == torch.double:
+        assert encoder(PHOTO.double() + 1e-9).ne(encoder(PHOTO.double())).any()
+
+
+def test_autocast_and_memory_layouts():
+    encoder = Encoder(vit())
+    expected = encoder(PHOTO)
+    with torch.autocast('cpu', torch.bfloat16):
+        torch.testing.assert_close(encoder(PHOTO).float(), expected, atol=0.05, rtol=0.05)
+    layouts = (PHOTO.contiguous(memory_format=torch.channels_last), PHOTO.double(),
+               PHOTO.permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3))
+    for pixels in layouts:
+        torch.testing.assert_close(encoder(pixels), expected)
+
+
+def test_one_image_is_a_batch_of_one():
+    encoder = Encoder(vit())
+    torch.testing.assert_close(encoder(PHOTO[0]), encoder(PHOTO[:1]))
+    clips = Encoder(VideoViT(arch=ARCH, num_frames=4, out_type='raw', **SIZES).eval())
+    torch.testing.assert_close(clips(PHOTO[0]), clips(PHOTO[:1, :, None].repeat(1, 1, 4, 1, 1)))
+
+
+@pytest.mark.parametrize('inputs, found', [
+    (PHOTO.permute(0, 2, 3, 1), r'shape \(2, 32, 32, 3\)'),
+    (PHOTO[0].permute(1, 2, 0), r'shape \(32, 32, 3\)'), (PHOTO[0, 0], r'shape \(32, 32\)'),
+    (PHOTO[:, :1], r'shape \(2, 1, 32, 32\)'), (PHOTO[:, :, None], r'shape \(2, 3, 1, 32, 32\)'),
+    (PHOTO.numpy(), 'ndarray'), ([PHOTO[0]], 'list')])
+def test_other_inputs_are_refused(inputs, found):
+    with pytest.raises(ValueError, match=f'0 to 255, not {found}. .*extract_features takes'):
+        Encoder(vit())(inputs)

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 LEVELS = ('cls', 'avg', 'tokens')
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+CHECKED_BATCHES = 3  # reading pixel values back makes the CPU wait for the GPU
 
 
 class Encoder(nn.Module):
@@ -36,6 +39,9 @@ class Encoder(nn.Module):
 
     Tokens are taken after the final norm. A network that was fine-tuned on their mean applies its
     final norm to that mean instead: there ``'avg'`` is normalised and the tokens are not.
+
+    ``.half()``, ``.bfloat16()`` and ``.double()`` change the backbone; pixels are normalised in
+    float32 or above. One warning is given if pixels of the first batches seem to be scaled.
 
     Args:
         backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it;
@@ -68,6 +74,14 @@ class Encoder(nn.Module):
         # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)
         self.register_buffer('std', torch.tensor(std), persistent=False)
+        self._unchecked = CHECKED_BATCHES
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Encoder:
+        exact = self.mean, self.std
+        super()._apply(fn, recurse)
+        # Moved, not rounded: bfloat16 makes 123.5 of 123.675.
+        self.mean, self.std = (value.to(self.mean.device) for value in exact)
+        return self
 
     @classmethod
     def of(cls, model: ViCMAE) -> Encoder:
@@ -90,19 +104,24 @@ class Encoder(nn.Module):
         """Encode.
 
         Args:
-            images: Images (B, 3, H, W), or clips (B, 3, T, H, W) for a video network; RGB,
-                0 to 255. A video network encodes an image as a clip of identical frames.
+            images: Images (B, 3, H, W) or one image (3, H, W), or clips (B, 3, T, H, W) for a
+                video network; RGB, 0 to 255, of any dtype. A video network encodes an image as a
+                clip of identical frames.
             level: One of the levels in the table above.
 
         Raises:
-            ValueError: As :meth:`check_level`, or for a backbone whose output is not understood.
+            ValueError: As :meth:`check_level`, for inputs of other shapes, or for a backbone whose
+                output is not understood.
         """
         self.check_level(level)
-        if images.ndim == 4 and self.num_frames is not None:
-            images = images[:, :, None].expand(-1, -1, self.num_frames, -1, -1)
-        inputs = images.flip(1) if self.bgr else images
+        images = self._batch(images)
+        self._check_range(images)
+        dtype = next((value.dtype for value in self.backbone.parameters()
+                      if value.is_floating_point()), torch.float32)
+        inputs = (images.flip(1) if self.bgr else images).to(
+            torch.promote_types(dtype, torch.float32))
         axes = (-1, ) + (1, ) * (images.ndim - 2)
-        output = self._run((inputs.float() - self.mean.view(axes)) / self.std.view(axes))
+        output = self._run(((inputs - self.mean.view(axes)) / self.std.view(axes)).to(dtype))
         tokens = as_tokens(self.backbone, output, images.shape[-2:])
         if level == 'tokens':
             return tokens
@@ -122,6 +141,43 @@ class Encoder(nn.Module):
             raise InputError(f'level={level!r} is unknown: choose one of {LEVELS}.')
         if level == 'cls' and not self.has_cls_token:
             raise self._no_cls()
+
+    def _batch(self, images: Tensor) -> Tensor:
+        """Images or clips as a batch for the backbone."""
+        is_tensor, frames = isinstance(images, Tensor), self.num_frames
+        batch = images[None] if is_tensor and images.ndim == 3 else images
+        if not is_tensor or batch.ndim not in (4, 4 if frames is None else 5) or (
+                batch.shape[1] != 3):
+            clips = '' if frames is None else ' or clips (B, 3, T, H, W)'
+            found = f'shape {tuple(images.shape)}' if is_tensor else type(images).__name__
+            raise InputError(
+                f'The encoder takes tensors of images (B, 3, H, W) or (3, H, W){clips}, RGB, 0 to '
+                f'255, not {found}. vicmae_mm.apis.extract_features takes files, arrays and PIL '
+                'images of any size.')
+        if frames is None or batch.ndim == 5:
+            return batch
+        return batch[:, :, None].expand(-1, -1, frames, -1, -1)
+
+    def _check_range(self, images: Tensor) -> None:
+        """Warn once if the pixels seem to be 0 to 1, normalised, or of more than 8 bits.
+
+        Photos of 0 to 255 have values above 4, also dark ones. Black frames may have none, but are
+        integers. Resampling overshoots by less than half of the range.
+        """
+        is_compiling = getattr(torch.compiler, 'is_compiling', bool)()  # torch 2.1 has none
+        if not self._unchecked or images.dtype == torch.uint8 or is_compiling:
+            return
+        self._unchecked -= 1
+        values = images.detach().float()
+        with suppress(RuntimeError):  # no values: an empty batch, the meta device, vmap
+            low, high, fraction = torch.stack(
+                [values.min(), values.max(), values.frac().abs().max()]).tolist()
+            if (fraction and max(-low, high) <= 4) or low < -high / 2 or high > 400:
+                self._unchecked = 0
+                warnings.warn(
+                    f'The pixels are between {low:.3g} and {high:.3g}: if they were scaled or '
+                    'normalised before, the features are wrong. Pass RGB values of 0 to 255, '
+                    'which the encoder normalises itself.', stacklevel=4)
 
     def _no_cls(self) -> InputError:
         return InputError(f'A {type(self.backbone).__name__} without class token has no '
