@@ -1,5 +1,6 @@
 """Files that libavformat opens, but that are damaged or not quite videos."""
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -67,7 +68,8 @@ def test_error_while_reading(error):
         yield SimpleNamespace(size=1, is_corrupt=False)
         raise error(5, 'no more')
 
-    packets = demux(SimpleNamespace(demux=failing), None, 'a.mp4')
+    packets = demux(SimpleNamespace(
+        demux=failing, file=SimpleNamespace(file=Mock(error=None))), None, 'a.mp4')
     assert next(packets).size == 1
     if error is av.error.InvalidDataError:
         assert list(packets) == []

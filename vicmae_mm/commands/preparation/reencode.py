@@ -1,6 +1,7 @@
 """Encoding a video again: smaller, with keyframes close enough to read single frames fast."""
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.datasets.readers.container import demux, open_container, video_stream
+from vicmae_mm.datasets.readers.container import demux, opened_container, video_stream
 from vicmae_mm.utils.atomic_files import atomic_write
 
 from .converting import JobResult
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+# Too long, a folder is in its place, a file in its folder's, or characters that a disk refuses.
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.EINVAL,
+                errno.EILSEQ)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ def reencode(job: ReencodeJob) -> JobResult:
     applied, colour range and colour space are kept, width and height become even.
 
     Returns:
-        A result with a ``problem``, and no target, if the source does not decode to its end.
+        A result with a ``problem``, and no target, if the source does not decode to its end, or the
+        target cannot have its name.
 
     Raises:
         OSError: The target cannot be written.
@@ -68,6 +74,10 @@ def reencode(job: ReencodeJob) -> JobResult:
             size = part.stat().st_size
     except VideoError as error:
         return JobResult(error.reason)
+    except OSError as error:
+        if error.errno not in _NAME_ERRORS:
+            raise
+        return JobResult(f'cannot become {job.target} ({error.strerror}): rename it')
     return JobResult('', size, time.monotonic() - begin)
 
 
@@ -84,7 +94,7 @@ def _even(side: float) -> int:
 
 def _encode(source: str, target: str, settings: ReencodeSettings) -> None:
     import av
-    with open_container(source) as container:
+    with opened_container(source) as container:
         stream = video_stream(container, source)
         frames = _filter(_decode(container, stream, source), stream, settings.short_side)
         first = next(frames, None)

@@ -1,6 +1,8 @@
-"""The interface of video readers, and the error they raise about a file."""
+"""The interface of video readers, and the errors they raise about a file."""
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from errno import EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR
 from typing import Any, TypeVar
 
 import numpy as np
@@ -8,6 +10,11 @@ import numpy as np
 from vicmae_mm.utils.errors import UserError
 
 Self = TypeVar('Self', bound='VideoReader')
+
+# What the system says about a path. All else (EIO, ESTALE, EACCES, EMFILE, ...) is about a disk, a
+# mount, permissions or resources: the file may be good.
+_ABOUT_THE_PATH = {ENOENT: 'does not exist', ENOTDIR: 'does not exist', EISDIR: 'is a folder',
+                   ELOOP: 'is a link to itself', ENAMETOOLONG: 'has a name that is too long'}
 
 
 class VideoError(UserError, RuntimeError):
@@ -21,6 +28,48 @@ class VideoError(UserError, RuntimeError):
 
     def __str__(self) -> str:
         return f'{self.path}: {self.reason}' if self.reason else self.path
+
+
+class MachineError(VideoError):
+    """The system could not read a file that may be good; ``errno`` is the system's number."""
+
+    def __init__(self, path: str, reason: str = '', errno: int = 0) -> None:
+        super().__init__(path, reason)
+        self.errno = errno
+        self.args = (path, reason, errno)
+
+
+def file_error(path: str, error: Exception, failed: str = 'cannot be read') -> VideoError:
+    """The error to raise for one of the system or of a library, about the file at ``path``.
+
+    Args:
+        error: Of the system, PyAV, numpy, ...
+        failed: What a library's error means, in words that follow the path.
+    """
+    code = getattr(error, 'errno', None)
+    words = (getattr(error, 'strerror', None) or str(error) or type(error).__name__).split('\n')[0]
+    # libavcodec has errors with the numbers of the system's that are about the content.
+    system = isinstance(error, OSError) and not type(error).__module__.startswith('av.')
+    if system and code in _ABOUT_THE_PATH:
+        return VideoError(path, _ABOUT_THE_PATH[code])
+    if isinstance(error, MemoryError) or (system and code is not None):
+        return MachineError(path, f'could not be read now ({words})', code or ENOMEM)
+    return VideoError(path, f'{failed} ({words})')
+
+
+@contextmanager
+def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
+    """Raise what the system and libraries raise as :func:`file_error` does; a bug stays itself."""
+    try:
+        yield
+    except (UserError, ImportError):
+        raise
+    except Exception as error:
+        # PyAV's errors have no common built-in base, but they have a number.
+        if hasattr(error, 'errno') or isinstance(
+                error, (MemoryError, ValueError, RuntimeError, ArithmeticError)):
+            raise file_error(path, error, failed) from error
+        raise
 
 
 class FrameNumberError(UserError, IndexError):
@@ -59,14 +108,15 @@ class VideoReader(ABC):
 
         Raises:
             IndexError: A number is outside [0, num_frames).
-            VideoError: A frame cannot be decoded.
+            VideoError: A frame cannot be decoded; a MachineError if the system is at fault.
         """
         wanted = [int(i) for i in indices]
         for i in wanted:
             if not 0 <= i < self.num_frames:
                 raise FrameNumberError(f'{self.path}: frame {i} was requested, but the frames of '
                                        f'this video are numbered 0 to {self.num_frames - 1}')
-        frames = self._decode(sorted(set(wanted)))
+        with naming_file(self.path, 'cannot be decoded'):
+            frames = self._decode(sorted(set(wanted)))
         # Callers may change a frame in place, so a repeated one is a copy.
         return [frames[i] if i not in wanted[:n] else frames[i].copy()
                 for n, i in enumerate(wanted)]

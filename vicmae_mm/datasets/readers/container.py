@@ -2,13 +2,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EINVAL
+from io import FileIO
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import VideoError
+from .base import VideoError, file_error, naming_file
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -17,6 +21,38 @@ if TYPE_CHECKING:
 
 # What libavformat opens as "video" although it is text, a picture or a list of other files.
 NOT_VIDEOS = ('tty', 'image2', 'hls', 'dash', 'concat', 'sdp')
+# The colour matrices that swscale converts (ITU-T H.273, table 4). Players take a video with
+# another one, or a reserved number, for untagged.
+KNOWN_MATRICES, UNTAGGED = (0, 1, 2, 4, 5, 6, 7, 9), 2
+READ_SIZE = 2**16  # bytes
+
+
+class _SourceFile(FileIO):
+    """A file that ends at the first error of the system, and remembers the error.
+
+    libavformat itself takes such an error for the end of the file, or forgets it.
+    """
+    error: OSError | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return b'' if self.error else super().read(size)
+        except OSError as error:
+            self.error = error
+            return b''
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            if error.errno != EINVAL:  # it is for offsets that a damaged file specifies
+                self.error = error
+            return -(error.errno or EINVAL)
+
+    def check(self, path: str) -> None:
+        """Raise a MachineError if the system failed to read the file."""
+        if self.error is not None:
+            raise file_error(path, self.error) from self.error
 
 
 def library() -> ModuleType:
@@ -29,26 +65,49 @@ def library() -> ModuleType:
 
 
 def open_container(path: str) -> InputContainer:
-    """Open a local file.
+    """Open a local file; close it with :func:`close_container`.
 
     Raises:
         ImportError: PyAV is not installed.
         VideoError: The file does not exist, is not a regular file, is empty, or is not a video.
+        MachineError: The system cannot read it.
     """
     av = library()
-    _check_file(path)
+    file = _open_file(path)
     try:
-        # Without "file:", a name such as "a:b.mp4" would be taken for a URL. Metadata that are not
-        # UTF-8 would be an error, and are not used.
-        container = av.open(f'file:{path}', metadata_errors='ignore')
-    except (av.FFmpegError, UnicodeError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise VideoError(path, f'is not a video, or its header is damaged ({reason})') from error
-    name = container.format.name
-    if name in NOT_VIDEOS or name.endswith('_pipe'):
-        container.close()
-        raise VideoError(path, f'is not a video (its format is "{name}")')
+        # Metadata that are not UTF-8 would be an error, and are not used. The list is libavformat's
+        # for files that it opens itself: a playlist, which names others, must not use the network.
+        container = av.open(file, metadata_errors='ignore', buffer_size=READ_SIZE,
+                            options={'protocol_whitelist': 'file,crypto,data'})
+    except Exception as error:
+        file.close()
+        file.check(path)
+        raise file_error(path, error, 'is not a video, or its header is damaged') from error
+    try:
+        file.check(path)
+        name = container.format.name
+        if name in NOT_VIDEOS or name.endswith('_pipe'):
+            raise VideoError(path, f'is not a video (its format is "{name}")')
+    except VideoError:
+        close_container(container)
+        raise
     return container
+
+
+def close_container(container: InputContainer) -> None:
+    """Close a container and its file, which PyAV would leave open."""
+    container.close()
+    container.file.file.close()
+
+
+@contextmanager
+def opened_container(path: str) -> Iterator[InputContainer]:
+    """:func:`open_container` for a ``with`` statement."""
+    container = open_container(path)
+    try:
+        yield container
+    finally:
+        close_container(container)
 
 
 def video_stream(container: InputContainer, path: str) -> VideoStream:
@@ -78,40 +137,53 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
     """All complete packets of ``stream``, up to where the file is cut off or damaged.
 
     Raises:
-        VideoError: The file cannot be read (an error of the disk or network, not of its content).
+        VideoError: libavformat cannot read on; a MachineError if the system is at fault.
     """
     import av
+    file = container.file.file
     try:
         for packet in container.demux(stream):
+            file.check(path)
             # A partial packet where the file is cut off. In MPEG-TS, any packet may be marked.
             if packet.is_corrupt and container.format.name != 'mpegts':
                 return
             if packet.size:  # the last one is empty and only flushes
                 yield packet
     except av.error.InvalidDataError:
-        return
+        pass
     except av.FFmpegError as error:
-        raise VideoError(path, f'cannot be read ({error.strerror})') from error
+        file.check(path)
+        raise file_error(path, error) from error
+    file.check(path)
 
 
 def decode_all(path: str) -> Iterator[VideoFrame]:
     """Decode all frames in order, up to where the decoder fails: the reference for every reader."""
     from av import FFmpegError
-    with open_container(path) as container:
+    with opened_container(path) as container:
         stream = video_stream(container, path)
         try:
             for packet in demux(container, stream, path):
                 yield from stream.codec_context.decode(packet)
             yield from stream.codec_context.decode(None)
+        except MemoryError as error:  # one of FFmpegError, but not the end of the video
+            raise file_error(path, error) from error
         except FFmpegError:
             return
+
+
+def drop_unknown_matrix(frame: VideoFrame) -> VideoFrame:
+    """Treat a frame as untagged if swscale does not know the colour matrix that its tag names."""
+    if int(frame.colorspace) not in KNOWN_MATRICES:
+        frame.colorspace = UNTAGGED
+    return frame
 
 
 def upright(frame: VideoFrame) -> np.ndarray:
     """The HxWx3 uint8 RGB picture of a frame, rotated and mirrored as its file specifies."""
     # One thread: more would stay with the frame, and a forked worker that frees a frame of its
     # parent would wait for them forever.
-    image = frame.to_ndarray(format='rgb24', threads=1)
+    image = drop_unknown_matrix(frame).to_ndarray(format='rgb24', threads=1)
     matrix: Any = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None:
         return image
@@ -124,13 +196,15 @@ def upright(frame: VideoFrame) -> np.ndarray:
     return np.ascontiguousarray(image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1])
 
 
-def _check_file(path: str) -> None:
-    # libavformat would report all of these as an "input/output error".
-    if os.path.isdir(path):
-        raise VideoError(path, 'is a folder')
-    if not os.path.exists(path):
+def _open_file(path: str) -> _SourceFile:
+    if '\0' in path:
         raise VideoError(path, 'does not exist')
-    if not os.path.isfile(path):
-        raise VideoError(path, 'is not a regular file')
-    if not os.path.getsize(path):
-        raise VideoError(path, 'is empty (0 bytes)')
+    with naming_file(path):
+        state = os.stat(path)
+        if stat.S_ISDIR(state.st_mode):
+            raise VideoError(path, 'is a folder')
+        if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait for its other end
+            raise VideoError(path, 'is not a regular file')
+        if not state.st_size:
+            raise VideoError(path, 'is empty (0 bytes)')
+        return _SourceFile(path)

@@ -12,7 +12,15 @@ import numpy as np
 from vicmae_mm.utils.file_state import file_state
 
 from .base import VideoError, VideoReader
-from .container import decode_all, demux, open_container, upright, video_stream
+from .container import (
+    close_container,
+    decode_all,
+    demux,
+    open_container,
+    opened_container,
+    upright,
+    video_stream,
+)
 from .messages import warn_once
 from .packet_index import PacketIndex
 
@@ -44,6 +52,8 @@ class PyAVReader(VideoReader):
     def __init__(self, path: str) -> None:
         super().__init__(path, 0, 0.0)
         self._container: InputContainer | None = None
+        self._counted: Iterator[tuple[int, VideoFrame]] = iter(())
+        self._next = 0  # the number that ``_counted`` comes to next
         try:
             self._open()
         except BaseException:
@@ -85,7 +95,7 @@ class PyAVReader(VideoReader):
         if self._packets is not None:
             yield from map(self._packets.__getitem__, numbers)
             return
-        with open_container(self.path) as container:
+        with opened_container(self.path) as container:
             packets = demux(container, video_stream(container, self.path), self.path)
             wanted = set(numbers)
             yield from (packet for i, packet in enumerate(islice(packets, numbers[-1] + 1))
@@ -93,8 +103,9 @@ class PyAVReader(VideoReader):
 
     def close(self) -> None:
         self._packets = None
+        self._counted = iter(())
         if self._container is not None:
-            self._container.close()
+            close_container(self._container)
 
     def _warn_that_frames_are_counted(self) -> None:
         reason = self.index.unreliable_reason
@@ -111,15 +122,20 @@ class PyAVReader(VideoReader):
         return self._decode_counting(wanted)
 
     def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        """Decode everything from the start to the last frame wanted."""
+        """Decode everything up to the last frame wanted, from where the last request ended."""
+        if wanted[0] < self._next:
+            self._next, self._counted = 0, iter(())
+        if not self._next:
+            self._counted = enumerate(decode_all(self.path))
         frames: dict[int, np.ndarray] = {}
-        targets, decoded = set(wanted), 0
-        for frame in decode_all(self.path):
-            if decoded in targets:
-                frames[decoded] = upright(frame)
-            decoded += 1
-            if decoded > wanted[-1]:
+        targets, decoded = set(wanted), self._next
+        for number, frame in self._counted:
+            decoded = self._next = number + 1
+            if number in targets:
+                frames[number] = upright(frame)
+            if number == wanted[-1]:
                 return frames
+        self._next = 0
         raise VideoError(
             self.path, f'frame {wanted[-1]} was requested, but only {decoded} frames decode')
 
