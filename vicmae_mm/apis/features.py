@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -14,6 +17,7 @@ from vicmae_mm.datasets.readers.image_or_video import prepare_frame, read_frames
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress
 
+from .images_in_memory import image_pixels, is_one_image
 from .load_backbone import load_backbone
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 CLIP_INTERVAL = 4  # between the frames of a clip: 16 x 4, as for Kinetics
 OnBadFile = Callable[[str], object]
+Source: TypeAlias = 'str | Path | Image.Image | np.ndarray | Tensor'
 
 
 class FileFeatures(NamedTuple):
@@ -32,7 +37,7 @@ class FileFeatures(NamedTuple):
 
 
 def extract_features(checkpoint: str | Path | Encoder,
-                     paths: str | Path | Iterable[str | Path],
+                     paths: Source | Iterable[Source],
                      level: str = 'cls',
                      *,
                      config: str | Path | None = None,
@@ -41,7 +46,7 @@ def extract_features(checkpoint: str | Path | Encoder,
                      num_frames: int = 8,
                      num_workers: int = 0,
                      on_bad_file: OnBadFile | None = None) -> FileFeatures:
-    """Encode image and video files.
+    """Encode image and video files, and images in memory.
 
     An image encoder sees ``num_frames`` frames of a video, spread over it as mmaction2's
     ``SampleFrames(clip_len=1, num_clips=num_frames, test_mode=True)`` does, and the mean of their
@@ -50,7 +55,8 @@ def extract_features(checkpoint: str | Path | Encoder,
 
     Args:
         checkpoint: A checkpoint, or an encoder from :func:`load_backbone`.
-        paths: Files, or folders whose images and videos are used, at any depth.
+        paths: Files, or folders whose images and videos are used, at any depth. Or images in
+            memory, see :func:`image_pixels`, of any size; a stack (N, ...) is N images.
         level: ``'cls'``: the class token. ``'avg'``: the mean of the patch tokens.
             ``'tokens'``: all tokens, the class token first.
         config: The config of the checkpoint, see :func:`load_backbone`. Not with an encoder.
@@ -61,7 +67,8 @@ def extract_features(checkpoint: str | Path | Encoder,
         on_bad_file: Called with the message on a file that is left out; by default it is raised.
 
     Returns:
-        The features, and the names of their files: the paths in the order given.
+        The features, and the names of their files: the paths in the order given. An image in
+        memory is named after its position, ``'image 0'``.
 
     Raises:
         FileNotFoundError: If a path, the checkpoint or its config does not exist.
@@ -70,17 +77,37 @@ def extract_features(checkpoint: str | Path | Encoder,
     if batch_size < 1 or num_frames < 1 or num_workers < 0:
         raise InputError(f'batch_size={batch_size}, num_frames={num_frames} and num_workers='
                          f'{num_workers} must be at least 1, 1 and 0.')
-    names = list_files([paths] if isinstance(paths, (str, Path)) else paths)
+    files = list_sources(paths)
     encoder = (load_backbone(checkpoint, config, device)
                if isinstance(checkpoint, (str, Path)) else checkpoint.eval())
     encoder.check_level(level)
-    files = _Files(names, encoder.image_size, encoder.num_frames, num_frames)
-    loader = DataLoader(files, batch_size, num_workers=num_workers, collate_fn=list)
-    with Progress('Encoding', len(names)) as progress:
+    views = _Views(files, encoder.image_size, encoder.num_frames, num_frames)
+    loader = DataLoader(views, batch_size, num_workers=num_workers, collate_fn=list)
+    with Progress('Encoding', len(files)) as progress:
         features, kept = _encode_batches(encoder, loader, level, progress, on_bad_file)
     if not features:
-        raise InputError(f'None of the {len(names)} files can be read.')
+        raise InputError(f'None of the {len(files)} files can be read.')
     return FileFeatures(torch.cat(features), kept)
+
+
+def list_sources(paths: Source | Iterable[Source]) -> list[tuple[str, Any]]:
+    """Names and sources of all images and videos; for a file, both are its path."""
+    found: list[tuple[str, Any]] = []
+    single = isinstance(paths, (str, Path)) or is_one_image(paths)
+    for number, source in enumerate([paths] if single else paths):  # type: ignore
+        if isinstance(source, (str, Path)):
+            found += [(file, file) for file in list_files([source])]
+        elif is_one_image(source):
+            if isinstance(source, Image.Image):
+                with suppress(Exception):  # raised again when its turn comes
+                    source.load()  # two worker processes would share the position in its file
+            found.append((f'image {number}', source))
+        else:
+            raise InputError(f'Input {number}, a {type(source).__name__}, is not one path or image '
+                             '(of Pillow, or an array or tensor of uint8).')
+    if not found:
+        raise InputError('There are no files to encode.')
+    return found
 
 
 def list_files(paths: Iterable[str | Path]) -> list[str]:
@@ -99,8 +126,6 @@ def list_files(paths: Iterable[str | Path]) -> list[str]:
         if not found:
             raise InputError(f'There is no image and no video in {path}.')
         files += found
-    if not files:
-        raise InputError('There are no files to encode.')
     return files
 
 
@@ -132,31 +157,32 @@ def _encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
     return torch.stack([each.mean(dim=0) for each in encoded.split([len(v) for v in views])])
 
 
-class _Files(Dataset):
-    """Views of files for an encoder, or what is wrong with them.
+class _Views(Dataset):
+    """Views of files and images for an encoder, or what is wrong with them.
 
     ``size`` is the side of its input in pixels. It takes clips of ``clip_length`` frames; if that
     is None it takes images, ``num_views`` frames per video.
     """
 
-    def __init__(self, names: list[str], size: int, clip_length: int | None,
+    def __init__(self, sources: list[tuple[str, Any]], size: int, clip_length: int | None,
                  num_views: int) -> None:
         from mmaction.datasets.transforms import SampleFrames
-        self.names, self.size, self.clip_length = names, size, clip_length
+        self.sources, self.size, self.clip_length = sources, size, clip_length
         clip = dict(clip_len=1, num_clips=num_views) if clip_length is None else dict(
             clip_len=clip_length, frame_interval=CLIP_INTERVAL)
         self.sampler = SampleFrames(**clip, test_mode=True)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.sources)
 
     def __getitem__(self, index: int) -> tuple[str, Tensor | Exception]:
-        name = self.names[index]
+        name, source = self.sources[index]
         # Returned, not raised: the other files of the batch are still needed.
+        is_file = isinstance(source, str)
         try:
-            _, frames = read_frames(name, self._choose)
+            frames = read_frames(source, self._choose)[1] if is_file else [image_pixels(source)]
         except (OSError, ValueError) as error:
-            return name, error
+            return name, error if is_file else InputError(f'{name}: {error}')
         squares = torch.stack([prepare_frame(frame, self.size) for frame in frames])
         if self.clip_length is None:
             return name, squares

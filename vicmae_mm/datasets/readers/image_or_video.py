@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,11 +99,11 @@ def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
     return [square.flip(0) for square in squares] if swap else squares
 
 
-def decode_image(path: str | Path, upright: bool = True) -> np.ndarray:
+def decode_image(source: str | Path | Image.Image, upright: bool = True) -> np.ndarray:
     """Decode an image of any mode to uint8 (H, W, 3) RGB.
 
     Args:
-        path: An image file.
+        source: An image file, or an image of Pillow, which stays open.
         upright: Whether to rotate it as its Exif tag specifies.
 
     Raises:
@@ -112,7 +112,8 @@ def decode_image(path: str | Path, upright: bool = True) -> np.ndarray:
             it.
     """
     try:
-        with Image.open(path) as image:
+        with (nullcontext(source) if isinstance(source, Image.Image) else
+              Image.open(source)) as image:
             rotated = ImageOps.exif_transpose(image) if upright else image
             if rotated.mode.startswith('I;16'):  # 16 bits, which Pillow would clip at 255
                 rotated = Image.fromarray((np.asarray(rotated) // 256).astype(np.uint8))
