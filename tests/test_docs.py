@@ -1,12 +1,28 @@
-"""The map names files that exist, and links between the documents lead somewhere."""
+"""The documents name files, links, Python names, commands, options and settings that exist."""
+import ast
+import contextlib
+import functools
+import importlib
+import io
 import re
+import runpy
+import shlex
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from mmengine.config import Config
+from mmengine.registry import Registry
 
+import vicmae_mm
 from tests.conftest import REPO
+from vicmae_mm import registry
 
 DOCUMENTS = sorted([*REPO.glob('*.md'), *(REPO / 'docs').glob('*.md')])
+MANUAL = [path for path in DOCUMENTS if path.name != 'CHANGELOG.md']  # which has old names too
 
 
 def exists(name: str) -> bool:
@@ -41,3 +57,91 @@ def headings(path: Path) -> set[str]:
     """Anchors of the headings, as GitHub makes them."""
     titles = re.findall(r'^#+ (.+)$', path.read_text(), re.M)
     return {re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-') for title in titles}
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    """Fenced blocks of a language, unindented."""
+    pattern = rf'^( *)```(?:{"|".join(languages)})\n(.*?)^\1```'
+    return [textwrap.dedent(body) for _, body in re.findall(pattern, text, re.M | re.S)]
+
+
+@pytest.mark.parametrize('document', MANUAL, ids=lambda path: path.name)
+def test_python_names_exist(document):
+    """``vicmae_mm.ViCMAE`` and ``vicmae_mm.apis.load_model`` after ``import vicmae_mm`` alone."""
+    text = document.read_text()
+    for name in set(re.findall(r'vicmae_mm((?:\.[A-Za-z]\w*)+)\b(?!/)', text)):
+        functools.reduce(getattr, name[1:].split('.'), vicmae_mm)
+    for block in blocks(text, 'python'):
+        for node in ast.walk(ast.parse(block)):
+            for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+                assert hasattr(importlib.import_module(node.module), alias.name), alias.name
+
+
+def test_every_component_is_importable_by_its_name_in_configs():
+    registries = [value for value in vars(registry).values() if isinstance(value, Registry)]
+    for parts in registries:
+        parts.import_from_location()
+        for name, component in parts.module_dict.items():
+            assert getattr(vicmae_mm, name) is component
+    assert sum(map(len, registries)) > 50
+    assert not hasattr(vicmae_mm, 'Nothing') and not hasattr(vicmae_mm, 'nothing')
+
+
+@pytest.mark.parametrize('document', MANUAL, ids=lambda path: path.name)
+def test_shell_blocks_parse(document):
+    for block in blocks(document.read_text(), 'shell', 'bash'):
+        done = subprocess.run(['bash', '-n'], input=block, capture_output=True, text=True)
+        assert done.returncode == 0, f'{done.stderr}\n{block}'
+
+
+def commands(document: Path) -> list[str]:
+    """Commands of ours, each on one line, with the config that a variable stands for."""
+    text = document.read_text().replace('\\\n', ' ')
+    named = re.search(r'^C=(\S+)', text, re.M)
+    text = text.replace('$C ', f'{named[1]} ') if named else text
+    start = r'^ *(?:\$ )?(?:\w+=\S+ )*(?:python|bash) '
+    return re.findall(start + '((?:tools|benchmarks)/.*)', text, re.M)
+
+
+# What the scripts run.
+SCRIPTS = {'tools/dist_train.sh': 'tools/train.py', 'tools/slurm_train.sh': 'tools/train.py',
+           'tools/dist_test.sh': 'tools/test.py', 'tools/quickstart.sh': 'tools/quickstart.py'}
+
+
+@functools.cache
+def help_of(*command: str) -> str:
+    """What a program of ours prints for --help."""
+    printed = io.StringIO()
+    argv = [*command, '--help']
+    path = [str((REPO / command[0]).parent), *sys.path]
+    with (mock.patch.object(sys, 'argv', argv), mock.patch.object(sys, 'path', path),
+          contextlib.redirect_stdout(printed), pytest.raises(SystemExit)):
+        runpy.run_path(str(REPO / command[0]), run_name='__main__')
+    return printed.getvalue()
+
+
+@functools.cache
+def config(name: str) -> Config:
+    return Config.fromfile(str(REPO / name), import_custom_modules=False)
+
+
+@pytest.mark.parametrize('document', MANUAL, ids=lambda path: path.name)
+def test_commands_options_and_settings_exist(document):
+    for command in commands(document):
+        name, *words = shlex.split(command, comments=True)
+        assert (REPO / name).exists(), command
+        program = SCRIPTS.get(name, name)
+        options = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', ' '.join(words)))
+        if options and program.endswith('.py'):
+            subcommand = words[:1] if program == 'benchmarks/run.py' else []
+            assert options <= set(re.findall(r'--[\w-]+', help_of(program, *subcommand))), command
+        configs = [word for word in words if re.fullmatch(r'configs/[\w/.-]+\.py', word)]
+        for path in configs:
+            assert (REPO / path).exists(), path
+        if '--cfg-options' in words and len(configs) == 1:
+            for setting in re.findall(r' ([\w.]+)=', ' '.join(words)):
+                # Its place; the setting itself may be a default that the config does not spell out.
+                place = config(configs[0])
+                for key in setting.split('.')[:-1]:
+                    place = place[int(key) if key.isdecimal() else key]
+                assert place is not None, setting

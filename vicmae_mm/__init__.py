@@ -2,8 +2,12 @@
 
 ``custom_imports = dict(imports=['vicmae_mm'])`` is all a config needs: the
 import patches the upstream faults listed in :mod:`vicmae_mm.compat` and makes the
-scope ``vicmae_mm`` known; components are imported when first built.
+scope ``vicmae_mm`` known; components are imported when first built or named.
 """
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
 from . import compat
 
 compat.apply()
@@ -12,3 +16,14 @@ from . import registry  # noqa: E402  (compat must be in place before mmengine i
 from .version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'compat', 'registry']
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is named: a folder, or a component as configs write it, ``vicmae_mm.ViCMAE``."""
+    if not name.startswith('_') and find_spec(f'{__name__}.{name}'):
+        return import_module(f'.{name}', __name__)
+    for folder in ('models', 'datasets', 'engine', 'evaluation') if name[0].isupper() else ():
+        component = getattr(import_module(f'.{folder}', __name__), name, None)
+        if component is not None:
+            return component
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
