@@ -6,7 +6,7 @@ from vicmae_mm.utils.errors import InputError
 from .base import VideoError, VideoReader, naming_file
 from .decord_reader import DecordReader
 from .messages import warn_once
-from .packet_index import PacketIndex, is_instant_refresh
+from .packet_index import PacketIndex
 from .pyav_reader import PyAVReader
 from .torchcodec_reader import TorchCodecReader
 
@@ -74,7 +74,7 @@ def seek_problem(reader: PyAVReader) -> str:
         return index.unreliable_reason
     if index.edited:
         return 'an edit list hides some of its packets'
-    if not _closed_gops(index) or not _instant_refresh(reader):
+    if index.false_keyframes or not _closed_gops(index):
         return 'frames after a keyframe may refer to frames before it (open GOP)'
     if reader.rotated:
         return 'its frames are stored rotated or mirrored'
@@ -86,8 +86,3 @@ def _closed_gops(index: PacketIndex) -> bool:
     ends = [*index.keyframes[1:], len(index.pts)]
     return all(min(index.pts[key:end]) == index.pts[key]
                for key, end in zip(index.keyframes, ends, strict=True))
-
-
-def _instant_refresh(reader: PyAVReader) -> bool:
-    """Whether nothing after any keyframe refers to anything before it, for H.264."""
-    return all(map(is_instant_refresh, reader.read_packets(reader.index.keyframes)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vicmae_mm.datasets.readers.container import upright
-from vicmae_mm.datasets.readers.packet_index import TRUSTED_CODECS
+from vicmae_mm.datasets.readers.packet_content import READABLE_CODECS
 from vicmae_mm.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class PacketLocations:
         from av.codec import Codec, CodecContext
         codec = Codec(self.decoder, 'r')
         # The name comes from a file: a forged one must not reach libavcodec's other decoders.
-        if codec.canonical_name not in TRUSTED_CODECS:
-            raise InputError(f'{self.decoder!r} is not a decoder of {", ".join(TRUSTED_CODECS)}')
+        if codec.canonical_name not in READABLE_CODECS:
+            raise InputError(f'{self.decoder!r} is not a decoder of {", ".join(READABLE_CODECS)}')
         context: Any = CodecContext.create(codec)
         context.extradata = self.extradata or None
         for name in DECODER_SETTINGS:
