@@ -150,8 +150,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ['a.pth']
 
 
-def test_a_folder_in_the_way(tmp_path):
-    (tmp_path / f'a.pth.{os.getpid()}.part').mkdir()  # torch itself raises a RuntimeError over it
+def test_a_folder_in_the_way(tmp_path, monkeypatch):
+    monkeypatch.setattr('secrets.token_hex', lambda size: '0' * 2 * size)
+    (tmp_path / f'a.pth.{"0" * 16}.part').mkdir()  # torch itself raises a RuntimeError over it
     with pytest.raises(OSError, match='Is a directory'):
         write_weights(tmp_path / 'a.pth', STATE)
 

@@ -3,7 +3,12 @@ import os
 
 import pytest
 
-from vicmae_mm.utils.atomic_files import atomic_write, atomic_write_bytes, remove_leftovers
+from vicmae_mm.utils.atomic_files import (
+    atomic_write,
+    atomic_write_bytes,
+    part_name,
+    remove_leftovers,
+)
 
 
 def test_it_appears_when_the_block_ends(tmp_path):
@@ -62,3 +67,30 @@ def test_leftovers_are_removed_but_not_a_file_that_is_being_written(tmp_path):
     assert [path.name for path in removed] == ['a.pth.123.part']
     assert (tmp_path / 'b.pth').read_bytes() == b'half and half'
     assert (tmp_path / 'notes.part').exists()
+
+
+def test_writers_of_one_path_do_not_share_a_file(tmp_path, monkeypatch):
+    """Nor do processes of two machines that have the same number."""
+    monkeypatch.setattr(os, 'getpid', lambda: 1)
+    with atomic_write(tmp_path / 'a.txt') as outer:
+        outer.write_text('outer')
+        with atomic_write(tmp_path / 'a.txt') as inner:
+            inner.write_text('inner')
+        assert (tmp_path / 'a.txt').read_text() == 'inner' and outer.read_text() == 'outer'
+    assert (tmp_path / 'a.txt').read_text() == 'outer'
+    assert os.listdir(tmp_path) == ['a.txt']
+
+
+@pytest.mark.parametrize('name', [
+    'a' * 255, '\u4f1a' * 85, 'ab' + '\u4f1a' * 84 + 'c', '\udce9' * 255, '\n' * 255])
+def test_names_of_255_bytes(tmp_path, name):
+    assert len(os.fsencode(name)) == 255
+    with atomic_write(tmp_path / name) as part:
+        part.write_text('complete')
+        assert part.name.startswith(part_name(name)) and part.name.encode()
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_text() == 'complete'
+
+
+def test_a_name_that_is_too_long_fails_before_anything_is_computed(tmp_path):
+    with pytest.raises(OSError, match='too long'), atomic_write(tmp_path / ('a' * 256)):
+        raise AssertionError

@@ -77,15 +77,15 @@ def main() -> int:
         args.source, args.prefix, args.allow_outside_root, args.labels_from_folders)
     plan = Plan(args.target, folder, videos, classes, PackSettings(
         args.frames, args.every, args.short_side, args.quality), args.videos_per_shard)
-    plan.check()
-    finished = pack(plan, args)
-    write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
-    if finished:
-        print('Building the index.')
-        index = build_index(args.target, plan.names)
-        print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
-              f'{index.num_frames:,} frames, '
-              f'{human_size(sum(size for _, size in index.shards))}')
+    with plan.check():
+        finished = pack(plan, args)
+        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
+        if finished:
+            print('Building the index.')
+            index = build_index(args.target, plan.names)
+            print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
+                  f'{index.num_frames:,} frames, '
+                  f'{human_size(sum(size for _, size in index.shards))}')
     if plan.bad:
         print(f'{len(plan.bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
         print(summarize(plan.bad.values()))

@@ -24,7 +24,11 @@ from vicmae_mm.commands.preparation.converting import (
     total_size,
 )
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
-from vicmae_mm.commands.preparation.reencode_plan import plan_jobs, prepare_target
+from vicmae_mm.commands.preparation.reencode_plan import (
+    plan_jobs,
+    prepare_target,
+    shares_name,
+)
 from vicmae_mm.commands.run_tool import run_tool
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
@@ -70,17 +74,17 @@ def main() -> int:
     bad: dict[str, str] = {}
     stopped = False
     jobs = plan_jobs(args.source, args.target, settings)
-    prepare_target(args.target, jobs, settings)
-    # A target that exists is complete: it appears only then.
-    todo = [job for job in jobs if not osp.exists(job.target)]
-    print(f'{len(jobs):,} videos, {human_size(total_size(job.source for job in jobs))} in '
-          f'{args.source}; {len(jobs) - len(todo):,} are already done.')
-    try:
-        encode_all(todo, args, bad)
-    except KeyboardInterrupt:
-        stopped = True
-    write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)
-    report(jobs, bad, args.target)
+    with prepare_target(args.target, jobs, settings):
+        # A target that exists is complete: it appears only then.
+        todo = [job for job in jobs if not osp.exists(job.target)]
+        print(f'{len(jobs):,} videos, {human_size(total_size(job.source for job in jobs))} in '
+              f'{args.source}; {len(jobs) - len(todo):,} are already done.')
+        try:
+            encode_all(todo, args, bad)
+        except KeyboardInterrupt:
+            stopped = True
+        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)
+        report(jobs, bad, args.target)
     if stopped:
         print('Stopped before all were done. Run the same command to continue.')
         return 130
@@ -97,6 +101,8 @@ def report(jobs: list[ReencodeJob], bad: dict[str, str], target: str) -> None:
     renamed = sum(osp.basename(job.source) != osp.basename(job.target) for job in done)
     if renamed:
         print(f'{renamed:,} got another extension (.mp4): create the lists again from {target}')
+    for job in filter(shares_name, done):
+        print(f'{job.source} -> {job.target}, because another video has the same name.')
     if bad:
         print(f'{len(bad):,} videos are bad -> {osp.join(target, "bad_videos.jsonl")}')
         print(summarize(bad.values()))

@@ -1,6 +1,7 @@
 """Atomic writing: a file is replaced by a complete one, or stays as it was."""
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,25 +12,31 @@ try:
 except ImportError:
     fcntl = None  # type: ignore[assignment] # Windows: leftovers stay
 
-_PART = re.compile(r'\.\d+\.part$')
+_PART = re.compile(r'\.(\d+|[0-9a-f]{16})\.part$')  # digits: earlier checkouts
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a temporary file, and rename it to ``path`` once it is complete and on disk.
 
-    If the block raises, the old file stays. Processes may write the same path concurrently; the
-    last one wins.
+    If the block raises, the old file stays. Processes, threads and machines may write the same path
+    concurrently; the last one wins.
 
     Args:
         path: The file; its folder is created.
 
     Yields:
-        The temporary file to write, ``NAME.PID.part`` in the same folder.
+        The temporary file to write, ``NAME.RANDOM.part`` in the same folder.
+
+    Raises:
+        OSError: The file cannot be written, or its name is too long.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+    with suppress(FileNotFoundError):
+        path.stat()  # fails for a name that is too long, before anything is computed
+    # Not the process id: another machine that shares the folder may have the same.
+    part = path.with_name(f'{part_name(path)}.{secrets.token_hex(8)}.part')
     try:
         yield part
         # A renaming may reach the disk before the data: a power failure would leave an empty file.
@@ -39,6 +46,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_name(path: str | Path) -> str:
+    """What the names of the temporary files of a path begin with: its name, cut if it is long."""
+    # A name may have 255 bytes, the ending takes 22. Half a character would not be UTF-8.
+    return os.fsencode(os.path.basename(path))[:233].decode(errors='ignore')
 
 
 def check_writable(path: str | Path) -> None:

@@ -1,6 +1,7 @@
 """Encoding again keeps frames, times, orientation and colours."""
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -190,3 +191,11 @@ def test_a_full_disk_is_no_fault_of_the_video(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path / 'new') == []
+
+
+def test_two_at_once_put_complete_files_in_place(tmp_path):
+    job = ReencodeJob(str(make_video(tmp_path / 'a.mp4', 60)), str(tmp_path / 'new/x.mp4'), FINE)
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(reencode, [job, job]))
+    assert [one.problem for one in done] == ['', ''] and os.listdir(tmp_path / 'new') == ['x.mp4']
+    assert len(frames_of(tmp_path / 'new/x.mp4')) == 60

@@ -1,4 +1,5 @@
 """The command that packs the frames of a video dataset."""
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -149,3 +150,14 @@ def test_ctrl_c(tool, source, tmp_path, capsys, monkeypatch):
     assert 'Run the same command to continue' in capsys.readouterr().out
     assert bad_of(tmp_path / 'new') == []
     assert tool('pack_frames', 'source', 'new') == 1
+
+
+def test_two_at_once(tool, source, tmp_path, capsys):
+    args = 'pack_frames', 'source', 'new'
+    assert tool(*args) == 1
+    capsys.readouterr()
+    with open(tmp_path / 'new/pack.json') as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert tool(*args) == 2
+        assert "'new' is being made by another process" in capsys.readouterr().err
+    assert tool(*args) == 1

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.videos import make_video, read_frame_number
+from vicmae_mm.commands.preparation.reencode import ReencodeSettings
+from vicmae_mm.commands.preparation.reencode_plan import plan_jobs, prepare_target
+from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.readers import open_video
 
 from .helpers import interrupt
@@ -150,3 +153,49 @@ def test_stopped_and_again(repo, tool, source, tmp_path, capsys, how):
     assert f'{len(done)} are already done' in capsys.readouterr().out
     assert len(list(new.rglob('*.mp4'))) == 41 and not list(new.rglob('*.part'))
     assert all(path.stat().st_mtime_ns == time for path, time in done.items())
+
+
+def test_two_at_once(tool, source, tmp_path, capsys):
+    """The second one says so, and touches nothing; one that was killed leaves no lock."""
+    jobs = plan_jobs('source', 'new', ReencodeSettings())
+    with prepare_target('new', jobs, ReencodeSettings()):
+        part = make_video(tmp_path / 'new/one.mp4.0123456789abcdef.part', 2, container_format='mp4')
+        assert tool('reencode_videos', 'source', 'new') == 2
+        assert "'new' is being made by another process" in capsys.readouterr().err
+        assert part.exists() and not (tmp_path / 'new/one.mp4').exists()
+    assert tool('reencode_videos', 'source', 'new') == 1
+    assert not part.exists() and numbers(tmp_path / 'new/one.mp4') == list(range(12))
+
+
+def test_a_name_that_cannot_be_handled_affects_only_itself(tool, tmp_path, capsys):
+    """Case: names of 255 bytes, as the titles of videos make them."""
+    long = '\u4f1a' * 83 + 'ab'
+    names = [f'{long}.mp4', f'{long}.mkv', 'z.avi', 'z.mp4/in.mp4', 'zz\udce9\n.mp4']
+    (tmp_path / 'source/z.mp4').mkdir(parents=True)
+    first = make_video(tmp_path / 'source' / names[0], 3)
+    for name in names[1:]:
+        os.link(first, tmp_path / 'source' / name)
+    assert tool('reencode_videos', 'source', 'new', '--workers', '1') == 1
+    assert set(files_in(tmp_path / 'new')) == {
+        f'{long}.mp4', 'z.mp4', 'zz\udce9\n.mp4', 'reencode.json', 'bad_videos.jsonl'}
+    bad = read_bad_videos('new/bad_videos.jsonl', [f'source/{name}' for name in names])
+    assert {path: entry['reason'].split(' (')[1] for path, entry in bad.items()} == {
+        f'source/{long}.mkv': 'File name too long): rename it',
+        'source/z.mp4/in.mp4': 'File exists): rename it'}
+
+
+def test_two_videos_of_one_name(tool, tmp_path, capsys):
+    """They are named, whichever was there first, and never taken for each other."""
+    new = tmp_path / 'new'
+    (tmp_path / 'source').mkdir()
+    make_video(tmp_path / 'source/a.avi', 3, codec='mpeg4')
+    assert tool('reencode_videos', 'source', 'new') == 0
+    make_video(tmp_path / 'source/a.mp4', 5)
+    make_video(tmp_path / 'source/a.avi.mkv', 7)
+    assert tool('reencode_videos', 'source', 'new') == 0
+    assert 'source/a.avi -> new/a.avi.mp4, because' in capsys.readouterr().out
+    expected = {'a.mp4': 5, 'a.avi.mp4': 3, 'a.avi.mp4.mp4': 7}
+    assert {path.name: len(numbers(path)) for path in new.glob('*.mp4')} == expected
+    (tmp_path / 'source/a.mp4').unlink()
+    assert tool('reencode_videos', 'source', 'new') == 0
+    assert {path.name: len(numbers(path)) for path in new.glob('*.mp4')} == expected

@@ -1,17 +1,18 @@
 """Converting many videos into smaller data, in parallel; a bad video affects only itself."""
 import argparse
+import fcntl
 import json
+import os
 import os.path as osp
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from vicmae_mm.utils.atomic_files import atomic_write
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
 from vicmae_mm.utils.progress import Progress
@@ -112,27 +113,43 @@ def _describe_estimate(sample: Sequence[JobResult], num_jobs: int, scale: float,
     return text
 
 
-def ensure_same_settings(path: str, ours: Mapping[str, Any]) -> None:
-    """Save the settings in a new target folder, or check that they equal those saved there.
+def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
+    """Reserve a target folder for one process, which converts with the settings saved there.
 
     Args:
-        path: JSON file of the settings; its folder is created.
+        path: JSON file of the settings; a new one is written. Its folder is created.
         ours: The settings, as JSON types.
 
+    Returns:
+        The file. Until it is closed, or the process ends in any way, the folder is reserved.
+
     Raises:
-        ValueError: The folder was made with different settings.
+        RunError: Another process has reserved the folder.
+        InputError: The folder was made with different settings.
     """
-    if not osp.exists(path):
-        with atomic_write(path) as part, open(part, 'w', encoding='utf-8') as file:
-            json.dump(ours, file)
-        return
-    with open(path, encoding='utf-8') as file:
-        theirs = json.load(file)
-    if theirs != ours:
+    folder = osp.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    file = open(path, 'a+', encoding='utf-8')
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f'{folder!r} is being made by another process, which is still running: wait '
+                       'until it ends and run the same command again, or choose another '
+                       'DST.') from None
+    except OSError:
+        pass  # a file system without locks
+    file.seek(0)
+    saved = file.read()
+    if not saved:
+        json.dump(ours, file)
+        file.flush()
+        os.fsync(file.fileno())
+    elif (theirs := json.loads(saved)) != ours:
         then, now = ({name: value for name, value in one.items() if other.get(name) != value}
                      for one, other in ((theirs, ours), (ours, theirs)))
-        raise InputError(f'{osp.dirname(path)!r} contains videos made with {then}, this run has '
-                         f'{now}: use the same settings or another DST.')
+        raise InputError(f'{folder!r} contains videos made with {then}, this run has {now}: use '
+                         'the same settings or another DST.')
+    return file
 
 
 def total_size(paths: Iterable[str]) -> int:

@@ -4,13 +4,14 @@ import json
 import os.path as osp
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TextIO
 
 from vicmae_mm.datasets.annotations.video_lists import Video
 from vicmae_mm.datasets.packed.shards import ShardError, StoredVideo, read_shard, write_shard
 from vicmae_mm.utils.atomic_files import remove_leftovers
 from vicmae_mm.utils.errors import InputError
 
-from .converting import JobResult, ensure_same_settings
+from .converting import JobResult, reserve_target
 from .pack_video import Packed, PackJob, PackSettings
 
 SETTINGS_FILE = 'pack.json'
@@ -38,12 +39,13 @@ class Plan:
     bad: dict[str, str] = field(default_factory=dict, init=False)
     _pending: dict[int, dict[int, JobResult]] = field(default_factory=dict, init=False)
 
-    def check(self) -> None:
-        """Save what is packed, and how, in a new target, or check that an old one has the same.
+    def check(self) -> TextIO:
+        """Reserve the target as :func:`reserve_target` does, for these videos and settings.
 
         Unfinished files of killed runs are removed.
 
         Raises:
+            RunError: Another process is packing into the target.
             ValueError: The target has other settings or videos, or is the folder of the videos.
         """
         if osp.realpath(self.target) == osp.realpath(self.folder):
@@ -51,10 +53,11 @@ class Plan:
                              'written to: choose another one.')
         # A hash of the list instead of the list: Kinetics-400 has 240,000 videos.
         listed = json.dumps([list(self.videos), list(self.classes)]).encode()
-        ensure_same_settings(osp.join(self.target, SETTINGS_FILE), dict(
+        reserved = reserve_target(osp.join(self.target, SETTINGS_FILE), dict(
             **asdict(self.settings), videos_per_shard=self.per_shard, num_videos=len(self.videos),
             sha256_of_list=hashlib.sha256(listed).hexdigest()))
         remove_leftovers(self.target)
+        return reserved
 
     @property
     def names(self) -> list[str]:

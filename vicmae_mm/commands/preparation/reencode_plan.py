@@ -3,23 +3,25 @@ import os
 import os.path as osp
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TextIO
 
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
+from vicmae_mm.utils.atomic_files import part_name
 from vicmae_mm.utils.errors import InputError
 
-from .converting import ensure_same_settings
+from .converting import reserve_target
 from .reencode import ReencodeJob, ReencodeSettings
 
 SETTINGS_FILE = 'reencode.json'
 # What atomic_write appends to the name of a file until it is complete.
-_PART = re.compile(r'(\.\d+)?\.part$')  # without a number: earlier checkouts
+_PART = re.compile(r'(\.[0-9a-f]+)?\.part$')  # without a number: earlier checkouts
 
 
 def plan_jobs(source: str, target: str, settings: ReencodeSettings) -> list[ReencodeJob]:
-    """One job per video of a folder; targets keep the layout and become ``.mp4``.
+    """One job per video of a folder; targets keep the layout, and become different ``.mp4`` files.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -31,32 +33,55 @@ def plan_jobs(source: str, target: str, settings: ReencodeSettings) -> list[Reen
                          'the other. Videos are never replaced: choose a folder outside SRC.')
     paths = [path for path, _ in scan_folder(source)[0]]
     stems = Counter(osp.splitext(path)[0] for path in paths)
-    return [
-        ReencodeJob(osp.join(source, path), osp.join(target, _target_name(path, stems)), settings)
-        for path in paths]
+    names = {path: path for path in paths if path.endswith('.mp4')}
+    taken = set(names)
+    for path in paths:
+        if path not in names:
+            name = f'{path}.mp4'
+            stem = osp.splitext(path)[0]
+            # ``a.avi`` becomes ``a.avi.mp4`` only if another video is called ``a``, or was in an
+            # earlier run: then ``a.mp4`` is that one.
+            if stems[stem] == 1 and not osp.exists(osp.join(target, name)):
+                name = f'{stem}.mp4'
+            while name in taken:
+                name += '.mp4'
+            taken.add(name)
+            names[path] = name
+    return [ReencodeJob(osp.join(source, path), osp.join(target, names[path]), settings)
+            for path in paths]
 
 
-def _target_name(path: str, stems: Mapping[str, int]) -> str:
-    """``a.avi`` becomes ``a.mp4``, or ``a.avi.mp4`` if another video is called ``a``."""
-    stem, extension = osp.splitext(path)
-    if extension == '.mp4':
-        return path
-    return f'{path}.mp4' if stems[stem] > 1 else f'{stem}.mp4'
+def prepare_target(target: str, jobs: Sequence[ReencodeJob], settings: ReencodeSettings) -> TextIO:
+    """Reserve the target as :func:`reserve_target` does; remove what it should not contain.
 
-
-def prepare_target(target: str, jobs: Sequence[ReencodeJob], settings: ReencodeSettings) -> None:
-    """Check the settings as :func:`ensure_same_settings` does; remove leftovers of killed workers.
+    These are leftovers of killed workers, and videos that were made when another file of the same
+    name did not exist yet.
 
     Raises:
+        RunError: Another process is encoding into the target.
         ValueError: The target was made with different settings.
     """
     # The number of threads does not change the result, so it may differ between runs.
     ours = asdict(replace(settings, threads=1))
-    ensure_same_settings(osp.join(target, SETTINGS_FILE), ours)
-    # Each killed worker leaves a file with its own process id, so they would pile up. They are
+    reserved = reserve_target(osp.join(target, SETTINGS_FILE), ours)
+    # Each killed worker leaves a file with a name of its own, so they would pile up. They are
     # looked for once per run: a flat folder of Kinetics-400 has too many files to list per video.
-    targets = {osp.normpath(job.target) for job in jobs}
-    for folder in {osp.dirname(path) for path in targets}:
+    parts = {osp.join(osp.dirname(job.target), part_name(job.target)) for job in jobs}
+    for folder in {osp.dirname(path) for path in parts}:
         for part in Path(folder).glob('*.part'):
-            if str(part.with_name(_PART.sub('', part.name))) in targets:
+            if osp.join(folder, _PART.sub('', part.name)) in parts:
                 part.unlink(missing_ok=True)
+    # ``a.mp4`` may be what an earlier run made of ``a.avi``, which has been called ``a.avi.mp4``
+    # since there is another ``a.mp4``.
+    targets = {job.target for job in jobs}
+    for job in jobs:
+        older = osp.splitext(osp.splitext(job.target)[0])[0] + '.mp4'
+        if shares_name(job) and older in targets and not osp.exists(job.target):
+            Path(older).unlink(missing_ok=True)
+    return reserved
+
+
+def shares_name(job: ReencodeJob) -> bool:
+    """Whether the target keeps the old extension, because another video has the same name."""
+    return osp.basename(job.target) not in (
+        osp.basename(job.source), f'{Path(job.source).stem}.mp4')
