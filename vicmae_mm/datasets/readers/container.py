@@ -111,26 +111,32 @@ def opened_container(path: str) -> Iterator[InputContainer]:
 
 
 def video_stream(container: InputContainer, path: str) -> VideoStream:
-    """Select the first video stream that is not a cover picture; the others are skipped.
+    """Select the video stream that players show; the others are skipped.
+
+    It is the stream flagged as default; if none is, or several are, the first of them. Cover
+    pictures do not count.
 
     Raises:
         VideoError: There is none, or PyAV has no decoder for it.
     """
-    from av.stream import Discard, Disposition
+    import av.stream
+    flags = av.stream.Disposition
     streams = [stream for stream in container.streams.video
-               if not stream.disposition & Disposition.attached_pic]
+               if not stream.disposition & flags.attached_pic]
     if not streams:
         kinds = sorted({stream.type.replace('video', 'a cover picture')
                         for stream in container.streams})
         raise VideoError(path, f'has no video in it, only {" and ".join(kinds) or "nothing"}')
-    if streams[0].codec_context is None:
+    chosen = next((s for s in streams if s.disposition & flags.default), streams[0])
+    if chosen.codec_context is None:
         raise VideoError(path, 'has a damaged header, or a codec that PyAV does not know')
     # A data loader has a worker per core: more threads only cost more CPU time.
-    streams[0].codec_context.thread_count = 1
+    chosen.codec_context.thread_count = 1
     for other in container.streams:
-        if other is not streams[0]:
-            other.discard = Discard.all
-    return streams[0]
+        # PyAV before 17.1 cannot skip a stream while reading: it only takes longer.
+        if other is not chosen and hasattr(other, 'discard'):
+            other.discard = av.stream.Discard.all
+    return chosen
 
 
 def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator[Packet]:
@@ -182,8 +188,9 @@ def drop_unknown_matrix(frame: VideoFrame) -> VideoFrame:
 def upright(frame: VideoFrame) -> np.ndarray:
     """The HxWx3 uint8 RGB picture of a frame, rotated and mirrored as its file specifies."""
     # One thread: more would stay with the frame, and a forked worker that frees a frame of its
-    # parent would wait for them forever.
-    image = drop_unknown_matrix(frame).to_ndarray(format='rgb24', threads=1)
+    # parent would wait for them forever. PyAV 16 has no such option, and always uses one.
+    threads: Any = {'threads': 1} if library().__version__ >= '17' else {}
+    image = drop_unknown_matrix(frame).to_ndarray(format='rgb24', **threads)
     matrix: Any = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None:
         return image
