@@ -116,6 +116,8 @@ class PyAVReader(VideoReader):
         if not self.index.unreliable_reason:
             try:
                 return self._decode_indexed(wanted)
+            except MemoryError:  # one of FFmpegError, but not the index's fault
+                raise
             except (NotAsIndexed, FFmpegError) as error:
                 self.index.unreliable_reason = f'the decoder contradicts the time stamps ({error})'
                 self._warn_that_frames_are_counted()

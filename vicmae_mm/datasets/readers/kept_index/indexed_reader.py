@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vicmae_mm.datasets.readers.base import VideoError
+from vicmae_mm.datasets.readers.base import MachineError, VideoError
 from vicmae_mm.datasets.readers.pyav_reader import NotAsIndexed, PyAVReader
 
 from .index_file import KeptIndex
@@ -51,7 +51,9 @@ def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex:
         with IndexedReader(reader.path, kept, state) as indexed:
             same = is_same(indexed.first_frame(), reader.first_frame())
         return kept if same else plain
-    except (FFmpegError, OSError, VideoError, NotAsIndexed):
+    except (MachineError, MemoryError):  # not what is to be kept
+        raise
+    except (FFmpegError, VideoError, NotAsIndexed):
         # Not reported here: if it concerns the frames wanted, the reader will raise it, too.
         return plain
 
@@ -105,10 +107,11 @@ class IndexedReader(PyAVReader):
                 packet.pts = pts[i]
                 packet.is_keyframe = i in self._keyframes
                 yield packet
-        except OSError as error:
+        except FileNotFoundError as error:
             raise VideoError(self.path, f'cannot be read ({error.strerror})') from error
 
     def close(self) -> None:
+        super().close()
         for opened in (self._file, self._fallback):
             if opened is not None:
                 opened.close()
@@ -120,6 +123,8 @@ class IndexedReader(PyAVReader):
         if self._fallback is None:
             try:
                 return self._decode_indexed(wanted)
+            except MemoryError:  # one of FFmpegError, but not the index's fault
+                raise
             except (NotAsIndexed, FFmpegError):
                 self._open_container()
         assert self._fallback is not None
