@@ -188,9 +188,8 @@ def drop_unknown_matrix(frame: VideoFrame) -> VideoFrame:
 def upright(frame: VideoFrame) -> np.ndarray:
     """The HxWx3 uint8 RGB picture of a frame, rotated and mirrored as its file specifies."""
     # One thread: more would stay with the frame, and a forked worker that frees a frame of its
-    # parent would wait for them forever. PyAV 16 has no such option, and always uses one.
-    threads: Any = {'threads': 1} if library().__version__ >= '17' else {}
-    image = drop_unknown_matrix(frame).to_ndarray(format='rgb24', **threads)
+    # parent would wait for them forever.
+    image = drop_unknown_matrix(frame).to_ndarray(format='rgb24', threads=1)
     matrix: Any = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None:
         return image

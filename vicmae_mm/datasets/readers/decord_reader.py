@@ -3,23 +3,25 @@ from types import ModuleType
 
 import numpy as np
 
-from .base import VideoError, VideoReader
+from .base import VideoError
+from .seeking_reader import SeekingReader
 
 
-class DecordReader(VideoReader):
-    """Reads single frames with decord, in its accurate mode (never ``efficient``).
-
-    Only for files without a :func:`~vicmae_mm.datasets.readers.factory.seek_problem`.
-    """
+class DecordReader(SeekingReader):
+    """Reads single frames with decord, in its accurate mode (never ``efficient``)."""
+    backend = 'decord'
 
     def __init__(self, path: str) -> None:
-        self._decord = self.library()
+        decord = self.library()
+        self.errors = (decord.DECORDError, RuntimeError, ValueError)
         try:
-            self._video = self._decord.VideoReader(path, num_threads=1)
+            self._video = decord.VideoReader(path, num_threads=1)
             # It opens some files that it cannot convert to RGB, such as those 48 pixels wide.
-            self._video.get_batch([0]).asnumpy()
-        except (self._decord.DECORDError, RuntimeError, UnicodeError) as error:
-            raise VideoError(path, f'decord cannot read it ({_first_line(error)})') from error
+            self._read([0])
+        except self.errors as error:
+            # The remaining lines of decord's messages are a C++ stack trace.
+            reason = str(error).strip().split('\n')[0]
+            raise VideoError(path, f'decord cannot read it ({reason})') from error
         super().__init__(path, len(self._video), float(self._video.get_avg_fps()))
 
     @staticmethod
@@ -31,18 +33,8 @@ class DecordReader(VideoReader):
             raise ImportError("the backend 'decord' needs decord: pip install decord") from error
         return decord
 
-    def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        try:
-            frames = self._video.get_batch(wanted).asnumpy()
-        except (self._decord.DECORDError, RuntimeError) as error:
-            raise VideoError(
-                self.path, f'decord cannot decode it ({_first_line(error)})') from error
-        return dict(zip(wanted, frames, strict=True))
+    def _read(self, wanted: list[int]) -> np.ndarray:
+        return self._video.get_batch(wanted).asnumpy()
 
-    def close(self) -> None:
+    def _release(self) -> None:
         self._video = None
-
-
-def _first_line(error: Exception) -> str:
-    # The remaining lines of decord's messages are a C++ stack trace.
-    return str(error).strip().split('\n')[0]

@@ -4,6 +4,7 @@ from vicmae_mm.datasets.readers.kept_index.indexed_reader import open_indexed
 from vicmae_mm.utils.errors import InputError
 
 from .base import VideoError, VideoReader, naming_file
+from .container import opened_container
 from .decord_reader import DecordReader
 from .messages import warn_once
 from .packet_index import PacketIndex
@@ -20,7 +21,7 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
     Args:
         path: A local file.
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. The last two need PyAV as well: it
-            reads a file instead, with a warning, if they would return wrong frames.
+            reads a file instead, with a warning, if they would return wrong frames or fail.
         store: Keeps indexes, which make opening a video again cheaper; for PyAV only.
         device: Where torchcodec decodes; PyAV always uses the CPU.
 
@@ -76,6 +77,9 @@ def seek_problem(reader: PyAVReader) -> str:
         return 'an edit list hides some of its packets'
     if index.false_keyframes or not _closed_gops(index):
         return 'frames after a keyframe may refer to frames before it (open GOP)'
+    with opened_container(reader.path) as container:
+        if len(container.streams.video) > 1:
+            return 'it has several video streams'
     if reader.rotated:
         return 'its frames are stored rotated or mirrored'
     return ''

@@ -3,19 +3,20 @@ from types import ModuleType
 
 import numpy as np
 
-from .base import VideoError, VideoReader
+from .base import VideoError
+from .seeking_reader import SeekingReader
 
 
-class TorchCodecReader(VideoReader):
+class TorchCodecReader(SeekingReader):
     """Reads single frames with torchcodec, in its exact mode (never ``approximate``).
-
-    Only for files without a :func:`~vicmae_mm.datasets.readers.factory.seek_problem`.
 
     Args:
         path: The file.
         device: Where to decode; on ``'cuda'`` with NVDEC if that supports the codec. Frames are
             returned as numpy arrays in any case.
     """
+    backend = 'torchcodec'
+    errors = (RuntimeError, ValueError, IndexError)
 
     def __init__(self, path: str, device: str = 'cpu') -> None:
         decoders = self.library()
@@ -23,7 +24,7 @@ class TorchCodecReader(VideoReader):
             self._video = decoders.VideoDecoder(
                 path, seek_mode='exact', dimension_order='NHWC', num_ffmpeg_threads=1,
                 device=device)
-        except (RuntimeError, ValueError) as error:
+        except self.errors as error:
             raise VideoError(path, f'torchcodec cannot open it ({error})') from error
         super().__init__(path, len(self._video), float(self._video.metadata.average_fps or 0))
 
@@ -43,12 +44,8 @@ class TorchCodecReader(VideoReader):
                 f'or conda ({str(error).strip().splitlines()[0]})') from error
         return decoders
 
-    def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        try:
-            frames = self._video.get_frames_at(wanted).data.cpu().numpy()
-        except (RuntimeError, IndexError) as error:
-            raise VideoError(self.path, f'torchcodec cannot decode it ({error})') from error
-        return dict(zip(wanted, frames, strict=True))
+    def _read(self, wanted: list[int]) -> np.ndarray:
+        return self._video.get_frames_at(wanted).data.cpu().numpy()
 
-    def close(self) -> None:
+    def _release(self) -> None:
         self._video = None

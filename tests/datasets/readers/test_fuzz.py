@@ -1,0 +1,119 @@
+"""Random videos, made as in tests/helpers/fuzz_videos.py: no backend returns a wrong frame.
+
+``VICMAE_FUZZ=500 python -m pytest -n auto tests/datasets/readers/test_fuzz.py`` makes 500 of them;
+``VICMAE_FUZZ=500-600`` makes those with these seeds.
+"""
+import multiprocessing
+import os
+import random
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.helpers.fuzz_videos import FuzzVideo, make_fuzz_video
+from vicmae_mm.datasets.readers import IndexStore, VideoError, open_video
+from vicmae_mm.datasets.readers.container import decode_all
+from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
+
+FIRST, _, LAST = os.environ.get('VICMAE_FUZZ', '0').rpartition('-')
+TOLERANCE = 6  # mean difference of one picture decoded by two libraries; other frames have over 12
+REQUESTS = 6
+TIME_LIMIT = 120  # seconds for one video
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(LAST == '0', reason='VICMAE_FUZZ does not say how many videos to make')
+@pytest.mark.skipif(not shutil.which('ffmpeg'), reason='needs the ffmpeg program')
+@pytest.mark.parametrize('seed', range(int(FIRST or 0), int(LAST)))
+def test_no_backend_returns_a_wrong_frame(tmp_path, seed):
+    video = make_fuzz_video(tmp_path, seed)
+    # In a process of its own: as in training, a file may crash or hang a decoder.
+    receive, send = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context('fork').Process(
+        target=lambda: send.send(problems(video, tmp_path / 'indexes', seed)))
+    process.start()
+    send.close()
+    try:
+        found = receive.recv() if receive.poll(TIME_LIMIT) else ['the process hangs']
+    except EOFError:
+        found = ['the process crashed']
+    process.kill()
+    process.join()
+    assert not found, '\n'.join([*found, *video.recipe])
+
+
+def problems(video: FuzzVideo, indexes: Path, seed: int) -> list[str]:
+    """What is wrong with the answers of every backend, each request with a new reader."""
+    path, truth = str(video.path), decode_in_order(video)
+    rng = random.Random(seed)
+    store = IndexStore(str(indexes))
+    ways = [('pyav', None), ('pyav', store), ('pyav', store), ('decord', None)]
+    if has_torchcodec():
+        ways.append(('torchcodec', None))
+    found: list[str] = []
+    for backend, kept in ways:
+        for _ in range(REQUESTS):
+            wanted = rng.choices(range(len(truth) or 1), k=rng.choice((1, 2, 3)))
+            try:
+                with open_video(path, backend, store=kept) as reader:
+                    # Whether the packets after damage decode is not known before they are decoded.
+                    if reader.num_frames != len(truth) and not (
+                            video.damaged and reader.num_frames > len(truth)):
+                        found.append(f'{backend}: {reader.num_frames} frames, not {len(truth)}')
+                        break
+                    frames = reader.get_frames(wanted)
+                    tolerance = 0 if isinstance(reader, PyAVReader) else TOLERANCE
+            except VideoError as error:
+                if truth:
+                    found.append(f'{backend}: {error.reason}')
+                continue
+            if not truth:
+                return [f'{backend}: frames of a video that does not decode']
+            found += [f'{backend}{" with an index" * (kept is not None)}: frame {i} is wrong '
+                      f'({difference(frame, truth[i]):.1f})'
+                      for i, frame in zip(wanted, frames, strict=True)
+                      if difference(frame, truth[i]) > tolerance]
+    return list(dict.fromkeys(found))
+
+
+def decode_in_order(video: FuzzVideo) -> list[np.ndarray]:
+    """The frames of a plain decode; if the video is damaged, of the project's reference."""
+    path = str(video.path)
+    if not video.damaged:
+        try:
+            with av.open(path) as container:
+                streams = [stream for stream in container.streams.video
+                           if not stream.disposition & av.stream.Disposition.attached_pic]
+                default = [stream for stream in streams
+                           if stream.disposition & av.stream.Disposition.default]
+                chosen = (default or streams)[0]
+                chosen.thread_count = 1
+                return [upright(frame) for frame in container.decode(chosen)]
+        except (av.FFmpegError, IndexError):
+            video.damaged = True  # by a cut or a filter
+    try:
+        return [upright(frame) for frame in decode_all(path)]
+    except VideoError:
+        return []
+
+
+def upright(frame: av.VideoFrame) -> np.ndarray:
+    image = frame.to_ndarray(format='rgb24')
+    # As ffmpeg writes it: an angle counter-clockwise.
+    return np.rot90(image, round(frame.rotation / 90))
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean difference of two pictures; 255 if their sizes differ."""
+    return np.abs(one.astype(int) - other).mean() if one.shape == other.shape else 255.
+
+
+def has_torchcodec() -> bool:
+    try:
+        from torchcodec import decoders  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        return False
+    return True
