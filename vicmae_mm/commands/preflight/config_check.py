@@ -1,5 +1,6 @@
 """The complete check, in a process of its own."""
 import multiprocessing
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -14,8 +15,9 @@ from vicmae_mm.utils.errors import InputError
 from .disk import check_work_dir
 from .dry_run import DryRunner
 from .findings import Findings, describe
-from .misspelt_options import name_types
+from .misspelt_options import name_settings
 from .process import become_training_process, forbid_writing
+from .unknown_keys import check_keys
 
 
 class ConfigError(InputError):
@@ -25,11 +27,12 @@ class ConfigError(InputError):
         super().__init__('\nerror: '.join(errors))
 
 
-def check_config(cfg: Config, processes: int = 1) -> Findings:
+def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = ()) -> Findings:
     """Find what would stop training, without a GPU and without a process group.
 
     Works in a forked process, which leaves random generators, registries, loggers and memory of
-    this one unchanged. ``cfg`` is complete, with ``work_dir``; ``processes`` will train it.
+    this one unchanged. ``cfg`` is complete, with ``work_dir`` and the ``options`` of the command
+    line; ``processes`` will train it.
     """
     # Imported before the fork: otherwise training would import them again, which takes seconds.
     scope = cfg.get('default_scope')
@@ -38,7 +41,7 @@ def check_config(cfg: Config, processes: int = 1) -> Findings:
             import_module(f'{package}.{part}')
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_check, args=(cfg, processes, sender))
+    process = context.Process(target=_check, args=(cfg, processes, [*options], sender))
     process.start()
     # The child holds the only sender, so that recv() below ends when the child dies.
     sender.close()
@@ -54,7 +57,7 @@ def check_config(cfg: Config, processes: int = 1) -> Findings:
     return findings
 
 
-def _check(cfg: Config, processes: int, sender: Connection) -> None:
+def _check(cfg: Config, processes: int, options: list[str], sender: Connection) -> None:
     findings = Findings()
     try:
         become_training_process(processes)
@@ -64,16 +67,18 @@ def _check(cfg: Config, processes: int, sender: Connection) -> None:
         out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
         forbid_writing([cfg.work_dir, out_dir or cfg.work_dir])
         cfg.launcher = 'none'  # the process group is there, without communication
-        _check_run(cfg, findings)
-        name_types(cfg, findings)
+        _check_run(cfg, options, findings)
+        name_settings(cfg, findings)
     except Exception as error:
         findings.warn(f'the config check could not be completed: {describe(error)}')
     sender.send(findings)
 
 
-def _check_run(cfg: Config, findings: Findings) -> None:
+def _check_run(cfg: Config, options: list[str], findings: Findings) -> None:
     """Build the run of a config, which is complete with ``work_dir``, and check it."""
     kind = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
+    if isinstance(kind, type):
+        check_keys(cfg, kind, options, findings)
     if kind is None:
         findings.error(f'runner_type={cfg.runner_type!r} is not a registered runner: correct its '
                        'spelling')
