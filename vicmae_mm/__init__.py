@@ -23,7 +23,6 @@ def __getattr__(name: str) -> Any:
     if not name.startswith('_') and find_spec(f'{__name__}.{name}'):
         return import_module(f'.{name}', __name__)
     for folder in ('models', 'datasets', 'engine', 'evaluation') if name[0].isupper() else ():
-        component = getattr(import_module(f'.{folder}', __name__), name, None)
-        if component is not None:
-            return component
+        if hasattr(module := import_module(f'.{folder}', __name__), name):
+            return getattr(module, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

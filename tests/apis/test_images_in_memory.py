@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.helpers.runs import save_run
 from vicmae_mm.apis import extract_features, load_backbone
-from vicmae_mm.apis.images_in_memory import image_pixels
+from vicmae_mm.datasets.readers.image_or_video import decode_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (40, 52, 3), dtype=np.uint8)
 GREY = np.repeat(RGB[..., :1], 3, axis=2)
@@ -31,24 +31,24 @@ def encoder(tmp_path_factory):
         '16 bits', 'big-endian', '16-bit grey', 'grey', '1', 'tensor of 1', 'alpha', 'palette',
         'grey and alpha'])
 def test_pixels(image, expected):
-    np.testing.assert_array_equal(image_pixels(image), expected)
+    np.testing.assert_array_equal(decode_image(image), expected)
 
 
 @pytest.mark.skipif(not hasattr(torch, 'uint16'), reason='torch before 2.3')
 def test_tensors_of_16_bits():
-    np.testing.assert_array_equal(image_pixels(torch.from_numpy(WIDE)), RGB)
+    np.testing.assert_array_equal(decode_image(torch.from_numpy(WIDE)), RGB)
 
 
 @pytest.mark.parametrize('image, message', [
     (RGB / 255, 'the range of float64 pixels is not known'), (CHW.bfloat16(), 'bfloat16 pixels'),
     (RGB > 3, 'bool pixels'), (RGB.astype(int), 'int64 pixels'),
-    (RGB[:3, :3], r'shape \(3, 3, 3\): .*; here either axis could be the channels'),
-    (RGB[:4], r'shape \(4, 52, 3\): .*either axis'), (np.dstack([RGB, RGB]), r'\(40, 52, 6\)'),
+    (RGB[:3, :3], r'shape \(3, 3, 3\): .* on one of these axes only'),
+    (RGB[:4], r'shape \(4, 52, 3\): .* on one'), (np.dstack([RGB, RGB]), r'\(40, 52, 6\)'),
     (RGB[0, 0], r'shape \(3,\)'), (RGB[:0], r'shape \(0, 52, 3\)'),
     (Image.fromarray(RGB).convert('F'), 'does not say which value is white')])
 def test_images_of_unclear_meaning_are_refused(image, message):
     with pytest.raises(ValueError, match=message):
-        image_pixels(image)
+        decode_image(image)
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
@@ -91,6 +91,6 @@ def test_arrays_of_paths_and_inputs_that_are_none(encoder, tmp_path):
     path = str(tmp_path / 'a.png')
     for paths in (np.array([path]), np.array([path], dtype=object), iter([path])):
         assert extract_features(encoder, paths).names == [path]
-    for wrong in ([[RGB]], [None], [np.stack([RGB] * 2)]):
-        with pytest.raises(ValueError, match=r'Input 0, a .*, is not one path or image'):
+    for wrong in ([[RGB]], [None], [np.stack([RGB] * 2)], b'a.png'):
+        with pytest.raises(ValueError, match=r'A \w+ is not a path or an image'):
             extract_features(encoder, wrong)

@@ -234,5 +234,5 @@ def test_one_image_is_a_batch_of_one():
     (PHOTO[:, :1], r'shape \(2, 1, 32, 32\)'), (PHOTO[:, :, None], r'shape \(2, 3, 1, 32, 32\)'),
     (PHOTO.numpy(), 'ndarray'), ([PHOTO[0]], 'list')])
 def test_other_inputs_are_refused(inputs, found):
-    with pytest.raises(ValueError, match=f'0 to 255, not {found}. .*extract_features takes'):
+    with pytest.raises(ValueError, match=f'0 to 255, not {found}. .*use .*extract_features'):
         Encoder(vit())(inputs)

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
-from vicmae_mm.datasets.readers.image_or_video import prepare_frame, read_frames
+from vicmae_mm.datasets.readers.image_or_video import ImageInMemory, prepare_frame, read_frames
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress
 
-from .images_in_memory import image_pixels, is_one_image
 from .load_backbone import load_backbone
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 CLIP_INTERVAL = 4  # between the frames of a clip: 16 x 4, as for Kinetics
 OnBadFile = Callable[[str], object]
-Source: TypeAlias = 'str | Path | Image.Image | np.ndarray | Tensor'
+Source: TypeAlias = str | Path | ImageInMemory
 
 
 class FileFeatures(NamedTuple):
@@ -56,7 +55,7 @@ def extract_features(checkpoint: str | Path | Encoder,
     Args:
         checkpoint: A checkpoint, or an encoder from :func:`load_backbone`.
         paths: Files, or folders whose images and videos are used, at any depth. Or images in
-            memory, see :func:`image_pixels`, of any size; a stack (N, ...) is N images.
+            memory, see :func:`decode_image`, of any size; a stack (N, ...) is N images.
         level: ``'cls'``: the class token. ``'avg'``: the mean of the patch tokens.
             ``'tokens'``: all tokens, the class token first.
         config: The config of the checkpoint, see :func:`load_backbone`. Not with an encoder.
@@ -68,7 +67,7 @@ def extract_features(checkpoint: str | Path | Encoder,
 
     Returns:
         The features, and the names of their files: the paths in the order given. An image in
-        memory is named after its position, ``'image 0'``.
+        memory is named after its position among the files, ``'image 0'``.
 
     Raises:
         FileNotFoundError: If a path, the checkpoint or its config does not exist.
@@ -77,7 +76,7 @@ def extract_features(checkpoint: str | Path | Encoder,
     if batch_size < 1 or num_frames < 1 or num_workers < 0:
         raise InputError(f'batch_size={batch_size}, num_frames={num_frames} and num_workers='
                          f'{num_workers} must be at least 1, 1 and 0.')
-    files = list_sources(paths)
+    files = list_files(paths)
     encoder = (load_backbone(checkpoint, config, device)
                if isinstance(checkpoint, (str, Path)) else checkpoint.eval())
     encoder.check_level(level)
@@ -90,30 +89,24 @@ def extract_features(checkpoint: str | Path | Encoder,
     return FileFeatures(torch.cat(features), kept)
 
 
-def list_sources(paths: Source | Iterable[Source]) -> list[tuple[str, Any]]:
-    """Names and sources of all images and videos; for a file, both are its path."""
-    found: list[tuple[str, Any]] = []
-    single = isinstance(paths, (str, Path)) or is_one_image(paths)
-    for number, source in enumerate([paths] if single else paths):  # type: ignore
-        if isinstance(source, (str, Path)):
-            found += [(file, file) for file in list_files([source])]
-        elif is_one_image(source):
-            if isinstance(source, Image.Image):
-                with suppress(Exception):  # raised again when its turn comes
-                    source.load()  # two worker processes would share the position in its file
-            found.append((f'image {number}', source))
-        else:
-            raise InputError(f'Input {number}, a {type(source).__name__}, is not one path or image '
-                             '(of Pillow, or an array or tensor of uint8).')
-    if not found:
-        raise InputError('There are no files to encode.')
-    return found
+def _is_image(value: Any) -> bool:
+    # Not an array of paths or a stack of images.
+    return isinstance(value, Image.Image) or (isinstance(value, (np.ndarray, Tensor)) and (
+        value.ndim < 4 and getattr(value.dtype, 'kind', '') not in ('O', 'S', 'U')))
 
 
-def list_files(paths: Iterable[str | Path]) -> list[str]:
+def list_files(paths: Any) -> list[Any]:
     """The files at paths; for a folder, every image and video below it, sorted."""
-    files: list[str] = []
-    for given in paths:
+    files: list[Any] = []
+    for given in [paths] if isinstance(paths, (str, Path)) or _is_image(paths) else paths:
+        if _is_image(given):
+            with suppress(Exception):  # an array, or a damaged image, which is reported later
+                given.load()  # of Pillow: two workers would share the position in its file
+            files.append(given)
+            continue
+        if not isinstance(given, (str, Path)):
+            raise InputError(f'A {type(given).__name__} is not a path or an image: expected one of '
+                             'Pillow, or a uint8 array or tensor.')
         path = Path(given).expanduser()
         if not str(given):  # for Path, the current folder: a variable of the shell was not set
             raise InputError('A path is empty.')
@@ -126,6 +119,8 @@ def list_files(paths: Iterable[str | Path]) -> list[str]:
         if not found:
             raise InputError(f'There is no image and no video in {path}.')
         files += found
+    if not files:
+        raise InputError('There are no files to encode.')
     return files
 
 
@@ -164,25 +159,25 @@ class _Views(Dataset):
     is None it takes images, ``num_views`` frames per video.
     """
 
-    def __init__(self, sources: list[tuple[str, Any]], size: int, clip_length: int | None,
+    def __init__(self, files: list[Any], size: int, clip_length: int | None,
                  num_views: int) -> None:
         from mmaction.datasets.transforms import SampleFrames
-        self.sources, self.size, self.clip_length = sources, size, clip_length
+        self.files, self.size, self.clip_length = files, size, clip_length
         clip = dict(clip_len=1, num_clips=num_views) if clip_length is None else dict(
             clip_len=clip_length, frame_interval=CLIP_INTERVAL)
         self.sampler = SampleFrames(**clip, test_mode=True)
 
     def __len__(self) -> int:
-        return len(self.sources)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[str, Tensor | Exception]:
-        name, source = self.sources[index]
+        file = self.files[index]
+        name = file if isinstance(file, str) else f'image {index}'
         # Returned, not raised: the other files of the batch are still needed.
-        is_file = isinstance(source, str)
         try:
-            frames = read_frames(source, self._choose)[1] if is_file else [image_pixels(source)]
+            _, frames = read_frames(file, self._choose)
         except (OSError, ValueError) as error:
-            return name, error if is_file else InputError(f'{name}: {error}')
+            return name, error if name is file else InputError(f'{name}: {error}')
         squares = torch.stack([prepare_frame(frame, self.size) for frame in frames])
         if self.clip_length is None:
             return name, squares

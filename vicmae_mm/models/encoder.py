@@ -40,8 +40,7 @@ class Encoder(nn.Module):
     Tokens are taken after the final norm. A network that was fine-tuned on their mean applies its
     final norm to that mean instead: there ``'avg'`` is normalised and the tokens are not.
 
-    ``.half()``, ``.bfloat16()`` and ``.double()`` change the backbone; pixels are normalised in
-    float32 or above. One warning is given if pixels of the first batches seem to be scaled.
+    ``.half()`` and ``.bfloat16()`` change the backbone; pixels are normalised in float32.
 
     Args:
         backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it;
@@ -104,17 +103,16 @@ class Encoder(nn.Module):
         """Encode.
 
         Args:
-            images: Images (B, 3, H, W) or one image (3, H, W), or clips (B, 3, T, H, W) for a
-                video network; RGB, 0 to 255, of any dtype. A video network encodes an image as a
-                clip of identical frames.
+            images: Images (B, 3, H, W) or (3, H, W), or clips (B, 3, T, H, W) for a video network;
+                RGB, 0 to 255. A video network encodes an image as a clip of identical frames.
             level: One of the levels in the table above.
 
         Raises:
-            ValueError: As :meth:`check_level`, for inputs of other shapes, or for a backbone whose
-                output is not understood.
+            ValueError: As :meth:`check_level`, or for other shapes, or for a backbone whose output
+                is not understood.
         """
         self.check_level(level)
-        images = self._batch(images)
+        images = self._as_batch(images)
         self._check_range(images)
         dtype = next((value.dtype for value in self.backbone.parameters()
                       if value.is_floating_point()), torch.float32)
@@ -142,28 +140,21 @@ class Encoder(nn.Module):
         if level == 'cls' and not self.has_cls_token:
             raise self._no_cls()
 
-    def _batch(self, images: Tensor) -> Tensor:
-        """Images or clips as a batch for the backbone."""
+    def _as_batch(self, images: Tensor) -> Tensor:
         is_tensor, frames = isinstance(images, Tensor), self.num_frames
         batch = images[None] if is_tensor and images.ndim == 3 else images
-        if not is_tensor or batch.ndim not in (4, 4 if frames is None else 5) or (
-                batch.shape[1] != 3):
-            clips = '' if frames is None else ' or clips (B, 3, T, H, W)'
+        if not is_tensor or batch.ndim not in (4, 4 + (frames is not None)) or batch.shape[1] != 3:
             found = f'shape {tuple(images.shape)}' if is_tensor else type(images).__name__
             raise InputError(
-                f'The encoder takes tensors of images (B, 3, H, W) or (3, H, W){clips}, RGB, 0 to '
-                f'255, not {found}. vicmae_mm.apis.extract_features takes files, arrays and PIL '
-                'images of any size.')
+                'The encoder takes tensors (B, 3, H, W) or (3, H, W), one of clips also '
+                f'(B, 3, T, H, W), RGB, 0 to 255, not {found}. For arrays, PIL images and files, '
+                'use vicmae_mm.apis.extract_features.')
         if frames is None or batch.ndim == 5:
             return batch
         return batch[:, :, None].expand(-1, -1, frames, -1, -1)
 
     def _check_range(self, images: Tensor) -> None:
-        """Warn once if the pixels seem to be 0 to 1, normalised, or of more than 8 bits.
-
-        Photos of 0 to 255 have values above 4, also dark ones. Black frames may have none, but are
-        integers. Resampling overshoots by less than half of the range.
-        """
+        """Warn once if the pixels seem to be 0 to 1, normalised, or of more than 8 bits."""
         is_compiling = getattr(torch.compiler, 'is_compiling', bool)()  # torch 2.1 has none
         if not self._unchecked or images.dtype == torch.uint8 or is_compiling:
             return
@@ -172,12 +163,13 @@ class Encoder(nn.Module):
         with suppress(RuntimeError):  # no values: an empty batch, the meta device, vmap
             low, high, fraction = torch.stack(
                 [values.min(), values.max(), values.frac().abs().max()]).tolist()
+            # Photos of 0 to 255, also dark ones, have values above 4, and black frames integers.
+            # Resampling overshoots by less than half of the range.
             if (fraction and max(-low, high) <= 4) or low < -high / 2 or high > 400:
                 self._unchecked = 0
                 warnings.warn(
-                    f'The pixels are between {low:.3g} and {high:.3g}: if they were scaled or '
-                    'normalised before, the features are wrong. Pass RGB values of 0 to 255, '
-                    'which the encoder normalises itself.', stacklevel=4)
+                    f'The pixels are between {low:.3g} and {high:.3g}, so the features are wrong: '
+                    'the encoder normalises itself. Pass RGB values of 0 to 255.', stacklevel=4)
 
     def _no_cls(self) -> InputError:
         return InputError(f'A {type(self.backbone).__name__} without class token has no '

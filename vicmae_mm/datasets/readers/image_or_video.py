@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import mmcv
 import numpy as np
@@ -21,6 +21,8 @@ from .factory import open_video
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
+ImageInMemory: TypeAlias = Image.Image | np.ndarray | Tensor
+
 
 class UnsupportedImageError(InputError):
     """An image that is undamaged, but of a kind that cannot be used."""
@@ -32,12 +34,12 @@ def middle_pair(total: int) -> list[int]:
 
 
 def read_frames(
-        path: str | Path,
+        path: str | Path | ImageInMemory,
         choose: Callable[[int], Sequence[int]] = middle_pair) -> tuple[str, list[np.ndarray]]:
     """Read an image, or some frames of a video or of an animated image.
 
     Args:
-        path: An image or video file, recognised by its content.
+        path: An image or video file, recognised by its content, or an image in memory.
         choose: Maps the number of frames to the frame numbers to read.
 
     Returns:
@@ -47,6 +49,8 @@ def read_frames(
         FileNotFoundError: If the file does not exist.
         ValueError: If it is neither an image nor a video that can be decoded.
     """
+    if not isinstance(path, (str, Path)):
+        return 'image', [decode_image(path)]
     path = Path(path).expanduser()
     if not path.is_file():
         what = 'a folder; name the files in it' if path.is_dir() else 'missing'
@@ -99,18 +103,21 @@ def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
     return [square.flip(0) for square in squares] if swap else squares
 
 
-def decode_image(source: str | Path | Image.Image, upright: bool = True) -> np.ndarray:
+def decode_image(source: str | Path | ImageInMemory, upright: bool = True) -> np.ndarray:
     """Decode an image of any mode to uint8 (H, W, 3) RGB.
 
     Args:
-        source: An image file, or an image of Pillow, which stays open.
+        source: An image file, an image of Pillow, or an array or tensor, uint8 or uint16, (H, W),
+            (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
         upright: Whether to rotate it as its Exif tag specifies.
 
     Raises:
         UnidentifiedImageError: If it is not an image.
         ValueError: If it is damaged, has 32 bits per channel, or is so large that Pillow refuses
-            it.
+            it; if the range of an array is not known, or which axis has the channels.
     """
+    if isinstance(source, (np.ndarray, Tensor)):
+        source = _to_pillow(source)
     try:
         with (nullcontext(source) if isinstance(source, Image.Image) else
               Image.open(source)) as image:
@@ -125,6 +132,21 @@ def decode_image(source: str | Path | Image.Image, upright: bool = True) -> np.n
         raise
     except Exception as error:  # Pillow's decoders raise many types for damaged data
         raise InputError(str(error)) from error
+
+
+def _to_pillow(image: np.ndarray | Tensor) -> Image.Image:
+    shape, dtype = tuple(image.shape), str(image.dtype).removeprefix('torch.')
+    if dtype not in ('uint8', 'uint16', '>u2'):
+        raise InputError(f'the range of {dtype} pixels is not known: convert them to uint8, 0 to '
+                         '255; those of 0 to 1 by (255 * image).round()')
+    axes = [axis for axis in (0, 2) if len(shape) == 3 and shape[axis] <= 4]
+    if 0 in shape or not (len(shape) == 2 or len(axes) == 1):
+        raise InputError(f'the image has shape {shape}: expected (H, W), (H, W, C) or (C, H, W), '
+                         'with 1 to 4 channels, on one of these axes only')
+    array = np.asarray(image.cpu() if isinstance(image, Tensor) else image)
+    array = array if dtype == 'uint8' else (array // 256).astype(np.uint8)
+    array = np.moveaxis(array, axes[0], 2) if axes else array
+    return Image.fromarray(array[..., 0] if array.shape[2:] == (1, ) else array)
 
 
 def _is_animated(path: Path) -> bool:
