@@ -25,12 +25,12 @@ class SeededSamples(BadFileSkipping):
 
     Args:
         dataset (Sequence | dict): The dataset, or its config.
-        max_bad_share (float): As in :class:`VideoPairDataset`.
+        max_bad_share (float, optional): As in :class:`VideoPairDataset`.
     """
 
     path_key = 'img_path'
 
-    def __init__(self, dataset: Sequence | dict, max_bad_share: float = 0.05) -> None:
+    def __init__(self, dataset: Sequence | dict, max_bad_share: float | None = None) -> None:
         self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         inner = list(innermost_datasets(self.dataset))
         self.skips = not any(isinstance(item, BadFileSkipping) for item in inner)

@@ -57,8 +57,8 @@ class VideoPairDataset(SkippingDataset):
             the current folder. Defaults to ''.
         allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and
             ``data_prefix``. Defaults to False.
-        max_bad_share (float): Share of bad videos in [0, 1] above which training stops.
-            Defaults to 0.05.
+        max_bad_share (float, optional): Share of bad videos in [0, 1] above which training stops.
+            Defaults to None: 0.05, and in small folders up to three, as long as most are good.
         decode_timeout (float, optional): Seconds per video for the pipeline in training, at most a
             day. None: no limit and no subprocess. Defaults to 60.
         test_mode (bool): Raise an error for a bad video instead of replacing it. Defaults to False.
@@ -81,7 +81,7 @@ class VideoPairDataset(SkippingDataset):
                  labels_from_folders: bool = False,
                  exclude_file: str = '',
                  allow_outside_root: bool = False,
-                 max_bad_share: float = 0.05,
+                 max_bad_share: float | None = None,
                  decode_timeout: float | None = 60.,
                  test_mode: bool = False,
                  **kwargs: Any) -> None:

@@ -3,39 +3,47 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TextIO
 
 from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger
-from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.datasets.readers import MachineError, VideoError, open_video
+from vicmae_mm.datasets.readers.base import retried
 from vicmae_mm.datasets.readers.pyav_reader import count_frames
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.file_state import FileState, file_state
 
 
-def check_video(path: str, every_frame: bool = False) -> str | None:
+def check_video(path: str, every_frame: bool = False) -> str | MachineError | None:
     """Decode every, or the first, middle and last frame of a video, as a dataset would.
 
     Returns:
-        What is wrong with the file; None if it is good.
+        What is wrong with the file; None if it is good; an error if the machine cannot read it.
 
     Raises:
         ImportError: The decoder is not installed.
     """
     try:
-        with open_video(path) as video:
-            last = video.num_frames - 1
-            video.get_frames([0, last // 2, last])
-            if every_frame:
-                decoded = count_frames(path, *file_state(path))
-                if decoded < video.num_frames:
-                    return f'only {decoded} of its {video.num_frames} frames decode'
+        return retried(partial(_problem, path, every_frame))
     except ImportError:
         raise
+    except MachineError as error:
+        return error
     except VideoError as error:
         return error.reason
     # Training skips only files that raise VideoError: anything else would stop it.
     except Exception as error:
         return f'reading it fails ({type(error).__name__}: {error})'
+
+
+def _problem(path: str, every_frame: bool) -> str | None:
+    with open_video(path) as video:
+        last = video.num_frames - 1
+        video.get_frames([0, last // 2, last])
+        if every_frame:
+            decoded = count_frames(path, *file_state(path))
+            if decoded < video.num_frames:
+                return f'only {decoded} of its {video.num_frames} frames decode'
     return None
 
 
@@ -123,3 +131,11 @@ def summarize(reasons: Iterable[str]) -> str:
     lines = [(len(group), group[0] if len(set(group)) == 1 else pattern)
              for pattern, group in groups.items()]
     return '\n'.join(f'{count:>8,}  {reason}' for count, reason in sorted(lines, reverse=True))
+
+
+def describe_unread(reasons: Mapping[str, str]) -> str:
+    """What to print of the videos that the machine could not read, by their paths."""
+    return (f'{len(reasons):,} videos could not be read now, such as {next(iter(reasons))}. That '
+            'is a fault of this machine or of a disk, not of the files: they are not listed as '
+            f'bad.\n{summarize(reasons.values())}\nMend it, or take them out of the list, and run '
+            'the same command again.')

@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
+from vicmae_mm.datasets.readers import MachineError, VideoError
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
@@ -28,12 +29,19 @@ class JobResult:
 
     Attributes:
         problem: What is wrong with the source; '' if it was converted.
+        again: Whether the machine is at fault, not the source: a later run may succeed.
         size: Size of the converted data in bytes.
         seconds: Time that the job took.
     """
     problem: str = ''
     size: int = 0
     seconds: float = 0.
+    again: bool = False
+
+    @classmethod
+    def failed(cls, error: VideoError) -> 'JobResult':
+        """The result for a source that cannot be read."""
+        return JobResult(error.reason, again=isinstance(error, MachineError))
 
 
 def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None:

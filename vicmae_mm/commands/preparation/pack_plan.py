@@ -29,6 +29,7 @@ class Plan:
         settings: How to pack.
         per_shard: Videos per shard, including bad ones.
         bad: Problem of each bad video in the shards read or written so far, by its file.
+        unread: Problem of each video that the machine could not read, whose shard is not written.
     """
     target: str
     folder: str
@@ -37,6 +38,7 @@ class Plan:
     settings: PackSettings
     per_shard: int
     bad: dict[str, str] = field(default_factory=dict, init=False)
+    unread: dict[str, str] = field(default_factory=dict, init=False)
     _pending: dict[int, dict[int, JobResult]] = field(default_factory=dict, init=False)
 
     def check(self) -> TextIO:
@@ -86,6 +88,8 @@ class Plan:
     def add(self, job: PackJob, done: JobResult) -> None:
         """Add the result of a job, and write its shard once all results of it are there.
 
+        A shard is not written if one of its videos could not be read through the machine's fault.
+
         Raises:
             OSError: The shard cannot be written.
         """
@@ -93,6 +97,11 @@ class Plan:
         self._pending[shard][job.number] = done
         if len(self._pending[shard]) == len(self._numbers(shard)):
             results = self._pending.pop(shard)
+            unread = {osp.join(self.folder, self.videos[number][0]): result.problem
+                      for number, result in results.items() if result.again}
+            self.unread.update(unread)
+            if unread:
+                return
             # Jobs finish in any order; sorted, a shard made again has the same bytes.
             numbers = sorted(results)
             videos = [self._describe(number, results[number]) for number in numbers]

@@ -6,13 +6,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.datasets.readers.container import demux, opened_container, video_stream
+from vicmae_mm.datasets.readers.base import file_error, naming_file, retried
+from vicmae_mm.datasets.readers.container import (
+    demux,
+    drop_unknown_matrix,
+    opened_container,
+    video_stream,
+)
 from vicmae_mm.utils.atomic_files import atomic_write
 
 from .converting import JobResult
@@ -69,16 +77,20 @@ def reencode(job: ReencodeJob) -> JobResult:
     """
     begin = time.monotonic()
     try:
-        with atomic_write(job.target) as part:
-            _encode(job.source, str(part), job.settings)
-            size = part.stat().st_size
+        size = retried(partial(_write, job))
     except VideoError as error:
-        return JobResult(error.reason)
+        return JobResult.failed(error)
     except OSError as error:
         if error.errno not in _NAME_ERRORS:
             raise
         return JobResult(f'cannot become {job.target} ({error.strerror}): rename it')
     return JobResult('', size, time.monotonic() - begin)
+
+
+def _write(job: ReencodeJob) -> int:
+    with atomic_write(job.target) as part:
+        _encode(job.source, str(part), job.settings)
+        return part.stat().st_size
 
 
 def target_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -96,7 +108,7 @@ def _encode(source: str, target: str, settings: ReencodeSettings) -> None:
     import av
     with opened_container(source) as container:
         stream = video_stream(container, source)
-        frames = _filter(_decode(container, stream, source), stream, settings.short_side)
+        frames = _filter(_decode(container, stream, source), stream, settings.short_side, source)
         first = next(frames, None)
         if first is None:
             raise VideoError(source, 'none of its frames decodes')
@@ -113,7 +125,7 @@ def _encode(source: str, target: str, settings: ReencodeSettings) -> None:
             # A full disk is not the fault of the video: it stops the tool.
             if isinstance(error, OSError):
                 raise OSError(error.errno, error.strerror, target) from error
-            raise VideoError(source, f'cannot be encoded again ({error.strerror})') from error
+            raise file_error(source, error, 'cannot be encoded again') from error
 
 
 def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterator[VideoFrame]:
@@ -127,7 +139,7 @@ def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterat
     latest: int | None = None
     try:
         # The final None flushes the frames that the decoder still holds for reordering.
-        for packet in [*demux(container, stream, path), None]:
+        for packet in chain(demux(container, stream, path), [None]):
             for frame in stream.codec_context.decode(packet):
                 if latest is None:
                     begin = latest = frame.pts or 0
@@ -139,9 +151,9 @@ def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterat
                 frame.pts, frame.time_base = latest - begin, time_base
                 # Otherwise x264 would copy the source's choice of I, P and B frames.
                 frame.pict_type = 0
-                yield frame
+                yield drop_unknown_matrix(frame)
     except av.FFmpegError as error:
-        raise VideoError(path, f'does not decode to its end ({error.strerror})') from error
+        raise file_error(path, error, 'does not decode to its end') from error
 
 
 def _rates(stream: VideoStream) -> tuple[Fraction, Fraction]:
@@ -150,15 +162,17 @@ def _rates(stream: VideoStream) -> tuple[Fraction, Fraction]:
     return rate, stream.time_base or 1 / rate
 
 
-def _filter(frames: Iterator[VideoFrame], stream: VideoStream,
-            short_side: int) -> Iterator[VideoFrame]:
+def _filter(frames: Iterator[VideoFrame], stream: VideoStream, short_side: int,
+            path: str) -> Iterator[VideoFrame]:
     """Scale, rotate upright and convert to 8-bit 4:2:0."""
     graph: Graph | None = None
     for frame in frames:
-        if graph is None:
-            graph = _build_graph(frame, stream, short_side)
-        graph.vpush(frame)
-        yield graph.vpull()
+        with naming_file(path, 'cannot be converted'):
+            if graph is None:
+                graph = _build_graph(frame, stream, short_side)
+            graph.vpush(frame)
+            converted = graph.vpull()
+        yield converted
 
 
 def _build_graph(frame: VideoFrame, stream: VideoStream, short_side: int) -> Graph:

@@ -19,7 +19,8 @@ class BadVideoLedger:
 
     A line is a JSON object: ``path``, ``reason``, ``time`` (UTC, ISO 8601), ``size`` and
     ``mtime_ns`` of the file (null if missing), ``dataset`` (its list or folder), ``try_again``
-    (whether the next run should try the unchanged file again).
+    (whether the next run should try the unchanged file again), ``machine`` (whether the machine
+    could not read the file, which may be good).
 
     Args:
         path (str): The file; it need not exist, but its folder must.
@@ -37,7 +38,7 @@ class BadVideoLedger:
             return self._read_new(file)
 
     def add(self, video: str, reason: str, dataset: str,
-            try_again: bool = False) -> tuple[list[dict], bool]:
+            try_again: bool = False, machine: bool = False) -> tuple[list[dict], bool]:
         """Append a bad video, unless another process has done so since the last call.
 
         Returns:
@@ -50,7 +51,7 @@ class BadVideoLedger:
         size, mtime = file_state(video)
         entry = dict(path=video, reason=reason, time=datetime.now(timezone.utc).isoformat(
             timespec='seconds'), size=size, mtime_ns=mtime, dataset=dataset,
-            try_again=try_again)
+            try_again=try_again, machine=machine)
         # Reading before writing, under one lock: two workers often meet the same video at once.
         with open(self.path, 'a+b') as file, _locked(file):
             entries = self._read_new(file)
@@ -112,7 +113,7 @@ def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
         raise InputError(f'{path!r} is not a list of bad videos: expected one JSON object per '
                          'line, as tools/data/check_videos.py writes them.')
     bad = match_entries(entries, videos)
-    if entries and not bad:
+    if not bad and not all(entry.get('machine') for entry in entries):
         print_log(f'None of the {len(entries):,} videos that {path} names matches one here, for '
                   f'example {entries[0]["path"]!r}: their absolute paths are different, or the '
                   'files have changed since.', 'current', logging.WARNING)
@@ -121,7 +122,8 @@ def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
 
 def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[str, dict]:
     """The last of these entries for each video whose file is unchanged, by the video's path."""
-    last = {os.path.abspath(entry['path']): entry for entry in entries}
+    # The machine's faults are no reason to leave a file out of a later run.
+    last = {os.path.abspath(entry['path']): entry for entry in entries if not entry.get('machine')}
     if not last:
         return {}
     found = ((video, last.get(os.path.abspath(video))) for video in videos)

@@ -12,6 +12,11 @@ REMEDY = ('Check data_root and data_prefix if files are missing; find and remove
           'bad files (tools/data/check_videos.py)')
 
 
+MACHINE_REMEDY = ('Most of these files may be good: the machine fails. Check disks and mounts, '
+                  'permissions, memory and the limit of open files (ulimit -n), then use --resume')
+DEFAULT_SHARE, ALWAYS_TOLERATED = 0.05, 3
+
+
 class TooManyBadVideosError(RunError):
     """The share of videos that cannot be read exceeds the dataset's limit."""
 
@@ -20,17 +25,19 @@ class BadVideos:
     """The bad videos of one dataset.
 
     Each process remembers those that it found. With a ledger (:meth:`share`) it also learns those
-    of the other workers and ranks, so that counts are over all processes.
+    of the other workers and ranks, so that counts are over all processes. Files that the machine
+    failed to read count, but are not remembered as bad.
 
     Args:
         dataset (str): The dataset's list or folder, for messages.
-        max_share (float): Limit of bad / all videos, in [0, 1].
+        max_share (float, optional): Limit of bad / all videos, in [0, 1]. None: 0.05, and in small
+            folders up to three, as long as most are good.
         remedy (str): What to do about bad videos, for the message at the limit.
         noun (str): What the files are, for messages: 'video' or 'image'.
         owner (str): What has the setting ``max_bad_share``, for messages.
     """
 
-    def __init__(self, dataset: str, max_share: float, remedy: str = REMEDY,
+    def __init__(self, dataset: str, max_share: float | None, remedy: str = REMEDY,
                  noun: str = 'video', owner: str = 'the dataset') -> None:
         self.dataset = dataset
         self.max_share = max_share
@@ -39,9 +46,10 @@ class BadVideos:
         self.owner = owner
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[str, str] = {}
+        self._machine: set[str] = set()  # those among them that the machine failed to read
 
     def __contains__(self, path: str) -> bool:
-        return path in self._reasons
+        return path in self._reasons and path not in self._machine
 
     def __len__(self) -> int:
         return len(self._reasons)
@@ -65,39 +73,51 @@ class BadVideos:
         if self.ledger is not None:
             self._learn(self.ledger.read_new())
 
-    def add(self, path: str, reason: str, try_again: bool = False) -> None:
+    def add(self, path: str, reason: str, try_again: bool = False, machine: bool = False) -> None:
         """Remember a bad video; log it and write it to the ledger once over all processes.
 
-        With ``try_again``, the next run tries the video again though its file is unchanged.
+        With ``try_again``, the next run tries the video again though its file is unchanged. With
+        ``machine``, for one that the machine failed to read, this run does so, too.
         """
+        if machine and path in self._reasons:
+            return
         self._reasons[path] = reason
+        (self._machine.add if machine else self._machine.discard)(path)
         is_new = True
         if self.ledger is not None:
             try:
-                entries, is_new = self.ledger.add(path, reason, self.dataset, try_again)
+                entries, is_new = self.ledger.add(
+                    path, reason, self.dataset, try_again or machine, machine)
                 self._learn(entries)
             except OSError as error:
                 # Not worth ending a training of days for: only the count becomes inexact.
                 print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
                           'only the bad videos that it finds itself.', 'current', logging.WARNING)
         if is_new:
-            print_log(f'Skipped a bad {self.noun} and drew another one: {path}: {reason}',
-                      'current', logging.WARNING)
+            what = 'The machine failed to read a file' if machine else f'Skipped a bad {self.noun}'
+            print_log(f'{what} and drew another one: {path}: {reason}', 'current', logging.WARNING)
 
     def check(self, num_videos: int) -> None:
-        """Raise TooManyBadVideosError if ``len(self) / num_videos`` exceeds the limit."""
-        if len(self) <= self.max_share * num_videos:
+        """Raise TooManyBadVideosError if so many of ``num_videos`` exceed the limit."""
+        share = DEFAULT_SHARE if self.max_share is None else self.max_share
+        few = min(ALWAYS_TOLERATED, (num_videos - 1) // 2) if self.max_share is None else 0
+        if len(self) <= max(share * num_videos, few):
             return
         examples = '\n'.join(f'  {path}: {reason}'
                              for path, reason in list(self._reasons.items())[:3])
         all_listed = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
+        failing = len(self._machine)
+        machine = f' ({failing:,} of them because the machine fails, not the files)' * bool(failing)
         raise TooManyBadVideosError(
             f'Too many bad {self.noun}s: {len(self):,} of {num_videos:,} '
-            f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded; '
-            f'the limit is {self.max_share:.1%}. For example:\n{examples}\n{all_listed}'
-            f'{self.remedy}; or raise max_bad_share of {self.owner}.')
+            f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded'
+            f'{machine}; the limit is {share:.1%}. For example:\n{examples}\n{all_listed}'
+            f'{MACHINE_REMEDY if 2 * failing > len(self) else self.remedy}; '
+            f'or raise max_bad_share of {self.owner}.')
 
     def _learn(self, entries: list[dict]) -> None:
         for entry in entries:
             if entry['dataset'] == self.dataset:
                 self._reasons.setdefault(entry['path'], entry['reason'])
+                (self._machine.add if entry.get('machine') else self._machine.discard)(
+                    entry['path'])

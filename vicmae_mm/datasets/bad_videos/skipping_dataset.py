@@ -1,11 +1,13 @@
 """Datasets that replace a bad video, or a bad image, with another one."""
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers import MachineError, VideoError
+from vicmae_mm.datasets.readers.base import retried
 from vicmae_mm.datasets.samplers import SampleIndex, random_stream
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.home_folder import expand_home
@@ -65,9 +67,11 @@ class BadFileSkipping:
         if path in self.bad_videos:
             return None
         try:
-            sample = self._run_pipeline(info, index, stream)
+            # A copy, which a pipeline that fails midway may have changed.
+            sample = retried(lambda: self._run_pipeline(dict(info), index, stream))
         except VideoError as error:
-            self.bad_videos.add(path, error.reason, self.retries_bad_videos)
+            self.bad_videos.add(path, error.reason, self.retries_bad_videos,
+                                isinstance(error, MachineError))
         else:
             if not isinstance(sample, FailedCall):
                 return sample
@@ -105,9 +109,9 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
 
     constants: dict[str, Any] = dict(modality='RGB', start_index=0)  # added to each record
 
-    def __init__(self, *, max_bad_share: float = 0.05, test_mode: bool = False,
+    def __init__(self, *, max_bad_share: float | None = None, test_mode: bool = False,
                  **kwargs: Any) -> None:
-        if not 0 <= max_bad_share <= 1:
+        if max_bad_share is not None and not 0 <= max_bad_share <= 1:
             raise InputError(f'max_bad_share={max_bad_share!r} should be in [0, 1].')
         self.max_bad_share = max_bad_share
         super().__init__(test_mode=test_mode, **expand_home(kwargs))
@@ -128,9 +132,12 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
         if not self._fully_initialized:
             self.full_init()
         if self.test_mode:
-            with random_stream(idx):
-                return self._transform(self.get_data_info(idx))
+            return retried(partial(self._sample_in_order, idx))
         return self._good_sample(_as_sample_index(idx))
+
+    def _sample_in_order(self, idx: int) -> Any:
+        with random_stream(idx):
+            return self._transform(self.get_data_info(idx))
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         return run_seeded(self._transform, info, index, stream)

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers import MachineError, VideoError
+from vicmae_mm.datasets.readers.base import file_error, naming_file
 from vicmae_mm.datasets.readers.image_or_video import image_problem
 
 from .limit import BadVideos
@@ -16,8 +17,8 @@ class SkippingImages(SkippingDataset):
     """Base class of our image datasets; mmpretrain's class comes after it.
 
     An image whose file is missing, empty, not an image or damaged is treated as a bad video is:
-    replaced and counted in training, an error that names it with ``test_mode=True``. Other errors,
-    such as a file that may not be read, are raised.
+    replaced and counted in training, an error that names it with ``test_mode=True``; so is one
+    that the machine fails to read, but the next run tries it again. Other errors are raised.
     """
 
     path_key = 'img_path'
@@ -44,8 +45,14 @@ def naming_bad_image(path: str) -> Iterator[None]:
     """Raise a VideoError for any error that is due to the image file; '' for no file."""
     try:
         yield
-    except Exception:  # each loader raises another type
-        problem = image_problem(path) if path and '://' not in path else ''
+    except Exception as error:  # each loader raises another type
+        if not path or '://' in path:
+            raise
+        found = file_error(path, error)
+        if isinstance(found, MachineError):
+            raise found from error
+        with naming_file(path):
+            problem = image_problem(path)
         if not problem:
             raise
         raise VideoError(path, problem) from None

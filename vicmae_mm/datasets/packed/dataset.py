@@ -53,7 +53,7 @@ class PackedFrameDataset(SkippingDataset):
     def __init__(self,
                  data_root: str,
                  pipeline: Sequence[dict | Callable] = (),
-                 max_bad_share: float = 0.05,
+                 max_bad_share: float | None = None,
                  test_mode: bool = False,
                  **kwargs: Any) -> None:
         super().__init__(

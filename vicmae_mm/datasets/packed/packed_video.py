@@ -1,10 +1,11 @@
 """A video of which some frames are stored as JPEG."""
 import zlib
+from errno import EIO
 
 import cv2
 import numpy as np
 
-from vicmae_mm.datasets.readers import VideoError, VideoReader
+from vicmae_mm.datasets.readers import MachineError, VideoError, VideoReader
 from vicmae_mm.utils.errors import InputError
 
 from .storage import RangeReader
@@ -42,7 +43,10 @@ class PackedVideo(VideoReader):
         try:
             jpegs = self._shards.read(self._shard, [(row[0], row[0] + row[1]) for row in rows])
         except OSError as error:
-            raise VideoError(self.path, f'shard {self._shard} cannot be read ({error})') from error
+            reason = f'shard {self._shard} cannot be read ({error})'
+            if isinstance(error, FileNotFoundError):
+                raise VideoError(self.path, reason) from error
+            raise MachineError(self.path, reason, error.errno or EIO) from error
         return {number: self._decode_jpeg(jpeg, crc, number)
                 for jpeg, (_, _, crc, number) in zip(jpegs, rows, strict=True)}
 

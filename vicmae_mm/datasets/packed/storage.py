@@ -67,7 +67,11 @@ class RangeReader:
         """
         if not is_remote(self.root):
             descriptor = self._descriptor(name)
-            return [os.pread(descriptor, end - begin, begin) for begin, end in ranges]
+            try:
+                return [os.pread(descriptor, end - begin, begin) for begin, end in ranges]
+            except OSError:  # on a network disk, a stale descriptor stays so
+                os.close(self._descriptors.pop(name))
+                raise
         # Connections do not survive a fork: fsspec serves them from a thread of the parent.
         if self._process != os.getpid():
             self._filesystem, self._folder = url_to_fs(self.root)

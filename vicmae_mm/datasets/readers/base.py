@@ -1,7 +1,8 @@
 """The interface of video readers, and the errors they raise about a file."""
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from errno import EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR
 from typing import Any, TypeVar
 
@@ -10,11 +11,13 @@ import numpy as np
 from vicmae_mm.utils.errors import UserError
 
 Self = TypeVar('Self', bound='VideoReader')
+Result = TypeVar('Result')
 
 # What the system says about a path. All else (EIO, ESTALE, EACCES, EMFILE, ...) is about a disk, a
 # mount, permissions or resources: the file may be good.
 _ABOUT_THE_PATH = {ENOENT: 'does not exist', ENOTDIR: 'does not exist', EISDIR: 'is a folder',
                    ELOOP: 'is a link to itself', ENAMETOOLONG: 'has a name that is too long'}
+RETRY_WAITS = (.1, .4, 1.6)  # seconds
 
 
 class VideoError(UserError, RuntimeError):
@@ -70,6 +73,15 @@ def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
                 error, (MemoryError, ValueError, RuntimeError, ArithmeticError)):
             raise file_error(path, error, failed) from error
         raise
+
+
+def retried(call: Callable[[], Result]) -> Result:
+    """The result of a call, repeated a few times if it raises a MachineError."""
+    for wait in RETRY_WAITS:
+        with suppress(MachineError):
+            return call()
+        time.sleep(wait)
+    return call()
 
 
 class FrameNumberError(UserError, IndexError):

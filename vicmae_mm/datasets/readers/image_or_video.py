@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .base import VideoError
+from .base import MachineError, VideoError
 from .factory import open_video
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def read_frames(
             total = video.num_frames
             indices = choose(total)
             frames = video.get_frames(indices)
+    except MachineError:
+        raise
     except VideoError as error:
         raise InputError(
             f'{path} is neither an image nor a readable video: {error.reason}') from error
@@ -76,20 +78,21 @@ def read_frames(
     return f'{path.name}: frame{"s" * (len(indices) > 1)} {numbers} of {total}', frames
 
 
-def prepare_frame(frame: np.ndarray, size: int) -> Tensor:
+def prepare_frame(frame: np.ndarray, size: int, short_side: int | None = None) -> Tensor:
     """Resize the short side and crop the centre, as for validation.
 
     Args:
         frame: uint8 (H, W, 3) RGB.
         size: Side of the model's input in pixels.
+        short_side: Before the crop; by default 256 for an input of 224, as MAE for ImageNet.
 
     Returns:
         uint8 (3, size, size) RGB.
     """
     from mmpretrain.datasets import CenterCrop, ResizeEdge
     transform = Compose([
-        # 256 for an input of 224: the ImageNet protocol of MAE.
-        ResizeEdge(round(size * 256 / 224), backend='pillow', interpolation='bicubic'),
+        ResizeEdge(short_side or round(size * 256 / 224), backend='pillow',
+                   interpolation='bicubic'),
         CenterCrop(size),
     ])
     return torch.from_numpy(transform(dict(img=frame))['img'].transpose(2, 0, 1).copy())
@@ -131,6 +134,8 @@ def decode_image(source: str | Path | ImageInMemory, upright: bool = True) -> np
     except (UnsupportedImageError, UnidentifiedImageError):
         raise
     except Exception as error:  # Pillow's decoders raise many types for damaged data
+        if isinstance(error, MemoryError) or getattr(error, 'errno', None):  # the system
+            raise
         raise InputError(str(error)) from error
 
 
