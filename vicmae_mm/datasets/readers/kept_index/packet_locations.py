@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
-# What libavformat passes to a decoder in addition to the packets, as far as decoders use it.
+# What libavformat passes to a decoder in addition to the packets, as far as decoders use it. (Not the
+# order of fields, which PyAV has from 18.1 on: only MJPEG needs it, which ``is_same`` then notices.)
 DECODER_SETTINGS = ('width', 'height', 'codec_tag', 'reorder_depth', 'bits_per_coded_sample',
-                    'field_order', 'color_range', 'colorspace', 'color_primaries', 'color_trc')
+                    'color_range', 'colorspace', 'color_primaries', 'color_trc')
 # What determines how the numbers in a frame become RGB.
 FRAME_MEANING = ('width', 'height', 'color_range', 'colorspace', 'color_primaries', 'color_trc')
 HEADER_BYTES = 32  # at most these come between matroska's position of a packet and its data
