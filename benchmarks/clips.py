@@ -13,7 +13,7 @@ import numpy as np
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.datasets.readers.container import demux, opened_container, video_stream
+from vicmae_mm.datasets.readers.container import demux, open_container, video_stream
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
@@ -78,7 +78,7 @@ def encode(pieces: Sequence[str], folder: str, gop: int) -> list[str]:
 
 def _cut(video: str, target: str, count: int, seconds: float) -> list[str]:
     """Copy the first ``count`` pieces of a video, each from a keyframe on."""
-    with opened_container(video) as container:
+    with open_container(video) as container:
         stream = video_stream(container, video)
         pieces: list[list[Any]] = []  # packets
         begin = float('-inf')

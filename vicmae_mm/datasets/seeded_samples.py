@@ -5,6 +5,7 @@ from typing import Any
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.datasets.bad_videos.skipping_images import REMEDY, naming_bad_image
+from vicmae_mm.datasets.readers.base import retried
 from vicmae_mm.registry import DATASETS
 
 from .innermost import innermost_datasets
@@ -63,6 +64,7 @@ class SeededSamples(BadFileSkipping):
         info = dict(read(idx)) if read else {}
         return dict(info, img_path=str(info.get('img_path') or ''), index=idx)
 
+    @retried
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         inner = SampleIndex(info['index'], index.seed, index.epoch, index.origin)
         with naming_bad_image(info['img_path']), index.random_stream(stream):

@@ -3,12 +3,10 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import TextIO
 
 from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger
 from vicmae_mm.datasets.readers import MachineError, VideoError, open_video
-from vicmae_mm.datasets.readers.base import retried
 from vicmae_mm.datasets.readers.pyav_reader import count_frames
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.file_state import FileState, file_state
@@ -24,26 +22,20 @@ def check_video(path: str, every_frame: bool = False) -> str | MachineError | No
         ImportError: The decoder is not installed.
     """
     try:
-        return retried(partial(_problem, path, every_frame))
+        with open_video(path) as video:
+            last = video.num_frames - 1
+            video.get_frames([0, last // 2, last])
+            if every_frame:
+                decoded = count_frames(path, *file_state(path))
+                if decoded < video.num_frames:
+                    return f'only {decoded} of its {video.num_frames} frames decode'
     except ImportError:
         raise
-    except MachineError as error:
-        return error
     except VideoError as error:
-        return error.reason
+        return error if isinstance(error, MachineError) else error.reason
     # Training skips only files that raise VideoError: anything else would stop it.
     except Exception as error:
         return f'reading it fails ({type(error).__name__}: {error})'
-
-
-def _problem(path: str, every_frame: bool) -> str | None:
-    with open_video(path) as video:
-        last = video.num_frames - 1
-        video.get_frames([0, last // 2, last])
-        if every_frame:
-            decoded = count_frames(path, *file_state(path))
-            if decoded < video.num_frames:
-                return f'only {decoded} of its {video.num_frames} frames decode'
     return None
 
 

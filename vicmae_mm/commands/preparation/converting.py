@@ -38,8 +38,8 @@ class JobResult:
     seconds: float = 0.
     again: bool = False
 
-    @classmethod
-    def failed(cls, error: VideoError) -> 'JobResult':
+    @staticmethod
+    def failed(error: VideoError) -> 'JobResult':
         """The result for a source that cannot be read."""
         return JobResult(error.reason, again=isinstance(error, MachineError))
 

@@ -1,13 +1,11 @@
 """Turning one video into JPEG frames."""
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from vicmae_mm.datasets.readers import VideoError, open_video
-from vicmae_mm.datasets.readers.base import retried
 
 from .converting import JobResult
 
@@ -75,20 +73,16 @@ def pack_video(job: PackJob) -> JobResult:
     # There is one process per core already.
     cv2.setNumThreads(1)
     try:
-        packed = retried(partial(_pack, job))
+        with open_video(job.source) as video:
+            total = video.num_frames
+            frames = job.settings.choose(total)
+            jpegs = tuple(_encode(image, job.settings)
+                          for start in range(0, len(frames), MAX_HELD)
+                          for image in video.get_frames(frames[start:start + MAX_HELD]))
     except VideoError as error:
         return JobResult.failed(error)
-    return replace(packed, seconds=time.monotonic() - begin)
-
-
-def _pack(job: PackJob) -> Packed:
-    with open_video(job.source) as video:
-        frames = job.settings.choose(video.num_frames)
-        jpegs = tuple(_encode(image, job.settings)
-                      for start in range(0, len(frames), MAX_HELD)
-                      for image in video.get_frames(frames[start:start + MAX_HELD]))
-        return Packed(size=sum(map(len, jpegs)), total_frames=video.num_frames,
-                      frames=tuple(frames), jpegs=jpegs)
+    return Packed(size=sum(map(len, jpegs)), seconds=time.monotonic() - begin, total_frames=total,
+                  frames=tuple(frames), jpegs=jpegs)
 
 
 def _encode(image: np.ndarray, settings: PackSettings) -> bytes:

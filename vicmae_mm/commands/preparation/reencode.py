@@ -6,19 +6,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from itertools import chain
 from math import ceil
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.datasets.readers.base import file_error, naming_file, retried
+from vicmae_mm.datasets.readers.base import naming_file
 from vicmae_mm.datasets.readers.container import (
     demux,
     drop_unknown_matrix,
-    opened_container,
+    open_container,
+    orientation,
     video_stream,
 )
 from vicmae_mm.utils.atomic_files import atomic_write
@@ -31,9 +29,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# Too long, a folder is in its place, a file in its folder's, or characters that a disk refuses.
-_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.EINVAL,
-                errno.EILSEQ)
+# The name is too long, or that of a folder; or its folder's name is that of a file.
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,9 @@ def reencode(job: ReencodeJob) -> JobResult:
     """
     begin = time.monotonic()
     try:
-        size = retried(partial(_write, job))
+        with atomic_write(job.target) as part:
+            _encode(job.source, str(part), job.settings)
+            size = part.stat().st_size
     except VideoError as error:
         return JobResult.failed(error)
     except OSError as error:
@@ -85,12 +84,6 @@ def reencode(job: ReencodeJob) -> JobResult:
             raise
         return JobResult(f'cannot become {job.target} ({error.strerror}): rename it')
     return JobResult('', size, time.monotonic() - begin)
-
-
-def _write(job: ReencodeJob) -> int:
-    with atomic_write(job.target) as part:
-        _encode(job.source, str(part), job.settings)
-        return part.stat().st_size
 
 
 def target_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -106,7 +99,7 @@ def _even(side: float) -> int:
 
 def _encode(source: str, target: str, settings: ReencodeSettings) -> None:
     import av
-    with opened_container(source) as container:
+    with open_container(source) as container:
         stream = video_stream(container, source)
         frames = _filter(_decode(container, stream, source), stream, settings.short_side, source)
         first = next(frames, None)
@@ -125,19 +118,19 @@ def _encode(source: str, target: str, settings: ReencodeSettings) -> None:
             # A full disk is not the fault of the video: it stops the tool.
             if isinstance(error, OSError):
                 raise OSError(error.errno, error.strerror, target) from error
-            raise file_error(source, error, 'cannot be encoded again') from error
+            with naming_file(source, 'cannot be encoded again'):
+                raise
 
 
 def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterator[VideoFrame]:
     """All frames in presentation order, with time stamps that increase from 0."""
-    import av
     # The tool runs one process per core; threads within each would only add overhead.
     stream.codec_context.thread_count = 1
     rate, time_base = _rates(stream)
     step = max(1, round(1 / (rate * time_base)))
     begin: int = 0
     latest: int | None = None
-    try:
+    with naming_file(path, 'does not decode to its end'):
         # The final None flushes the frames that the decoder still holds for reordering.
         for packet in chain(demux(container, stream, path), [None]):
             for frame in stream.codec_context.decode(packet):
@@ -152,8 +145,6 @@ def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterat
                 # Otherwise x264 would copy the source's choice of I, P and B frames.
                 frame.pict_type = 0
                 yield drop_unknown_matrix(frame)
-    except av.FFmpegError as error:
-        raise file_error(path, error, 'does not decode to its end') from error
 
 
 def _rates(stream: VideoStream) -> tuple[Fraction, Fraction]:
@@ -187,29 +178,12 @@ def _build_graph(frame: VideoFrame, stream: VideoStream, short_side: int) -> Gra
                   range=str(frame.color_range), colorspace=str(frame.colorspace)),
         # First, because it is the filter that accepts frames whose size changes midway.
         graph.add('scale', f'{width}:{height}:flags=bicubic'),
-        *(graph.add(name, args) for name, args in _rotation_filters(frame)),
+        *(graph.add(name, '0' if name == 'transpose' else None) for name, used in zip(
+            ('transpose', 'vflip', 'hflip'), orientation(frame), strict=True) if used),
         graph.add('format', 'yuv420p'),
         graph.add('buffersink')]
     graph.link_nodes(*nodes).configure()
     return graph
-
-
-def _rotation_filters(frame: VideoFrame) -> list[tuple[str, str]]:
-    """Filters that rotate and mirror frames as the file's display matrix says."""
-    matrix = frame.side_data.get('DISPLAYMATRIX')
-    if matrix is None:
-        return []
-    # [x' y'] = [x y] @ [[a, b], [c, d]], y downwards, 16.16 fixed point (ISO 14496-12, 6.2.2)
-    a, b, _, c, d = np.frombuffer(cast(Any, matrix), np.int32)[:5].tolist()
-    filters = []
-    if a == d == 0:
-        # Mirrors along the diagonal: x becomes y.
-        filters.append(('transpose', '0'))
-        a, d = c, b
-    elif b or c:
-        # Not a multiple of 90 degrees: the readers don't apply such a rotation either.
-        return []
-    return filters + [('vflip', '')] * (d < 0) + [('hflip', '')] * (a < 0)
 
 
 def _add_encoder(out: OutputContainer, frame: VideoFrame, source: VideoStream,
@@ -226,6 +200,5 @@ def _add_encoder(out: OutputContainer, frame: VideoFrame, source: VideoStream,
     context.color_primaries, context.color_trc = decoder.color_primaries, decoder.color_trc
     aspect = source.sample_aspect_ratio
     if aspect:
-        swapped = any(name == 'transpose' for name, _ in _rotation_filters(frame))
-        context.sample_aspect_ratio = 1 / aspect if swapped else aspect
+        context.sample_aspect_ratio = 1 / aspect if orientation(frame)[0] else aspect
     return stream

@@ -81,8 +81,7 @@ class BadVideos:
         """
         if machine and path in self._reasons:
             return
-        self._reasons[path] = reason
-        (self._machine.add if machine else self._machine.discard)(path)
+        self._note(path, reason, machine)
         is_new = True
         if self.ledger is not None:
             try:
@@ -117,7 +116,9 @@ class BadVideos:
 
     def _learn(self, entries: list[dict]) -> None:
         for entry in entries:
-            if entry['dataset'] == self.dataset:
-                self._reasons.setdefault(entry['path'], entry['reason'])
-                (self._machine.add if entry.get('machine') else self._machine.discard)(
-                    entry['path'])
+            if entry['dataset'] == self.dataset and entry['path'] not in self._reasons:
+                self._note(entry['path'], entry['reason'], entry.get('machine', False))
+
+    def _note(self, path: str, reason: str, machine: bool) -> None:
+        self._reasons[path] = reason
+        (self._machine.add if machine else self._machine.discard)(path)

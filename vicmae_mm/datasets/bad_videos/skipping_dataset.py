@@ -1,13 +1,11 @@
 """Datasets that replace a bad video, or a bad image, with another one."""
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
 from vicmae_mm.datasets.readers import MachineError, VideoError
-from vicmae_mm.datasets.readers.base import retried
 from vicmae_mm.datasets.samplers import SampleIndex, random_stream
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.home_folder import expand_home
@@ -67,8 +65,7 @@ class BadFileSkipping:
         if path in self.bad_videos:
             return None
         try:
-            # A copy, which a pipeline that fails midway may have changed.
-            sample = retried(lambda: self._run_pipeline(dict(info), index, stream))
+            sample = self._run_pipeline(info, index, stream)
         except VideoError as error:
             self.bad_videos.add(path, error.reason, self.retries_bad_videos,
                                 isinstance(error, MachineError))
@@ -132,12 +129,9 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
         if not self._fully_initialized:
             self.full_init()
         if self.test_mode:
-            return retried(partial(self._sample_in_order, idx))
+            with random_stream(idx):
+                return self._transform(self.get_data_info(idx))
         return self._good_sample(_as_sample_index(idx))
-
-    def _sample_in_order(self, idx: int) -> Any:
-        with random_stream(idx):
-            return self._transform(self.get_data_info(idx))
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         return run_seeded(self._transform, info, index, stream)

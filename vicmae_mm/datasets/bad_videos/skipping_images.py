@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vicmae_mm.datasets.readers import MachineError, VideoError
-from vicmae_mm.datasets.readers.base import file_error, naming_file
+from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers.base import is_machines, naming_file, retried
 from vicmae_mm.datasets.readers.image_or_video import image_problem
 
 from .limit import BadVideos
@@ -35,6 +35,7 @@ class SkippingImages(SkippingDataset):
         """The list, or without one the folder."""
         return self.ann_file or self.data_prefix[self.path_key]
 
+    @retried
     def _transform(self, info: dict) -> Any:
         with naming_bad_image(info[self.path_key]):
             return super()._transform(info)
@@ -46,13 +47,11 @@ def naming_bad_image(path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each loader raises another type
-        if not path or '://' in path:
-            raise
-        found = file_error(path, error)
-        if isinstance(found, MachineError):
-            raise found from error
-        with naming_file(path):
-            problem = image_problem(path)
-        if not problem:
-            raise
-        raise VideoError(path, problem) from None
+        if path and '://' not in path:
+            with naming_file(path):
+                if is_machines(error):
+                    raise
+                problem = image_problem(path)
+            if problem:
+                raise VideoError(path, problem) from None
+        raise

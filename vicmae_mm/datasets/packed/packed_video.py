@@ -1,6 +1,5 @@
 """A video of which some frames are stored as JPEG."""
 import zlib
-from errno import EIO
 
 import cv2
 import numpy as np
@@ -43,10 +42,9 @@ class PackedVideo(VideoReader):
         try:
             jpegs = self._shards.read(self._shard, [(row[0], row[0] + row[1]) for row in rows])
         except OSError as error:
-            reason = f'shard {self._shard} cannot be read ({error})'
-            if isinstance(error, FileNotFoundError):
-                raise VideoError(self.path, reason) from error
-            raise MachineError(self.path, reason, error.errno or EIO) from error
+            # Of a storage, errors without a number are of the connection.
+            kind = VideoError if isinstance(error, FileNotFoundError) else MachineError
+            raise kind(self.path, f'shard {self._shard} cannot be read ({error})') from error
         return {number: self._decode_jpeg(jpeg, crc, number)
                 for jpeg, (_, _, crc, number) in zip(jpegs, rows, strict=True)}
 

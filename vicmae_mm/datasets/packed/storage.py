@@ -6,6 +6,8 @@ from typing import Any
 import fsspec
 from fsspec.core import url_to_fs
 
+from vicmae_mm.datasets.readers.base import retried
+
 MAX_OPEN = 256  # files per process; the usual limit of the system is 1024
 
 
@@ -59,6 +61,7 @@ class RangeReader:
         self._folder = ''
         self._process: int | None = None
 
+    @retried
     def read(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Bytes ``begin`` to ``end`` of a file for each range; fewer where the file ends.
 

@@ -2,8 +2,9 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from errno import EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR
+from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,8 +14,7 @@ from vicmae_mm.utils.errors import UserError
 Self = TypeVar('Self', bound='VideoReader')
 Result = TypeVar('Result')
 
-# What the system says about a path. All else (EIO, ESTALE, EACCES, EMFILE, ...) is about a disk, a
-# mount, permissions or resources: the file may be good.
+# All other errors of the system (EIO, ESTALE, EACCES, EMFILE, ...) leave open if the file is good.
 _ABOUT_THE_PATH = {ENOENT: 'does not exist', ENOTDIR: 'does not exist', EISDIR: 'is a folder',
                    ELOOP: 'is a link to itself', ENAMETOOLONG: 'has a name that is too long'}
 RETRY_WAITS = (.1, .4, 1.6)  # seconds
@@ -34,54 +34,59 @@ class VideoError(UserError, RuntimeError):
 
 
 class MachineError(VideoError):
-    """The system could not read a file that may be good; ``errno`` is the system's number."""
-
-    def __init__(self, path: str, reason: str = '', errno: int = 0) -> None:
-        super().__init__(path, reason)
-        self.errno = errno
-        self.args = (path, reason, errno)
-
-
-def file_error(path: str, error: Exception, failed: str = 'cannot be read') -> VideoError:
-    """The error to raise for one of the system or of a library, about the file at ``path``.
-
-    Args:
-        error: Of the system, PyAV, numpy, ...
-        failed: What a library's error means, in words that follow the path.
-    """
-    code = getattr(error, 'errno', None)
-    words = (getattr(error, 'strerror', None) or str(error) or type(error).__name__).split('\n')[0]
-    # libavcodec has errors with the numbers of the system's that are about the content.
-    system = isinstance(error, OSError) and not type(error).__module__.startswith('av.')
-    if system and code in _ABOUT_THE_PATH:
-        return VideoError(path, _ABOUT_THE_PATH[code])
-    if isinstance(error, MemoryError) or (system and code is not None):
-        return MachineError(path, f'could not be read now ({words})', code or ENOMEM)
-    return VideoError(path, f'{failed} ({words})')
+    """The system failed to read a file that may be good; ``errno`` is its number of the error."""
+    errno = 0
 
 
 @contextmanager
 def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
-    """Raise what the system and libraries raise as :func:`file_error` does; a bug stays itself."""
+    """Raise errors of libraries (PyAV, numpy, ...) and the system as VideoErrors about a file.
+
+    Args:
+        failed: What the library failed to do, in words that follow the path.
+
+    Raises:
+        VideoError: The fault is the file's.
+        MachineError: It is not.
+    """
     try:
         yield
     except (UserError, ImportError):
         raise
     except Exception as error:
-        # PyAV's errors have no common built-in base, but they have a number.
-        if hasattr(error, 'errno') or isinstance(
+        code = getattr(error, 'errno', 0)  # all of PyAV's errors have one
+        if not code and not isinstance(
                 error, (MemoryError, ValueError, RuntimeError, ArithmeticError)):
-            raise file_error(path, error, failed) from error
-        raise
+            raise  # a bug
+        text = getattr(error, 'strerror', None) or str(error).split('\n')[0]
+        if not is_machines(error):
+            raise VideoError(path, _ABOUT_THE_PATH.get(code) or f'{failed} ({text})') from error
+        fault = MachineError(path, f'could not be read now ({text or "out of memory"})')
+        fault.errno = code or ENOMEM
+        raise fault from error
 
 
-def retried(call: Callable[[], Result]) -> Result:
-    """The result of a call, repeated a few times if it raises a MachineError."""
-    for wait in RETRY_WAITS:
-        with suppress(MachineError):
-            return call()
-        time.sleep(wait)
-    return call()
+def is_machines(error: BaseException) -> bool:
+    """Whether an error is due to the machine: a disk, mount, permission or lack of resources."""
+    # Other errors of PyAV than a lack of memory are about the content, whatever their numbers.
+    return isinstance(error, (MachineError, MemoryError)) or (
+        isinstance(error, OSError) and not type(error).__module__.startswith('av.')
+        and error.errno is not None and error.errno not in _ABOUT_THE_PATH)
+
+
+def retried(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Decorate a function to be called again, a few times, while it fails due to the machine."""
+    @wraps(function)
+    def call(*args: Any) -> Result:
+        for wait in RETRY_WAITS:
+            try:
+                return function(*args)
+            except Exception as error:
+                if not is_machines(error):
+                    raise
+            time.sleep(wait)
+        return function(*args)
+    return call
 
 
 class FrameNumberError(UserError, IndexError):

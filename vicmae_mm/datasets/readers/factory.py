@@ -4,7 +4,7 @@ from vicmae_mm.datasets.readers.kept_index.indexed_reader import open_indexed
 from vicmae_mm.utils.errors import InputError
 
 from .base import VideoError, VideoReader, naming_file
-from .container import opened_container
+from .container import open_container
 from .decord_reader import DecordReader
 from .messages import warn_once
 from .packet_index import PacketIndex
@@ -77,7 +77,7 @@ def seek_problem(reader: PyAVReader) -> str:
         return 'an edit list hides some of its packets'
     if index.false_keyframes or not _closed_gops(index):
         return 'frames after a keyframe may refer to frames before it (open GOP)'
-    with opened_container(reader.path) as container:
+    with open_container(reader.path) as container:
         if len(container.streams.video) > 1:
             return 'it has several video streams'
     if reader.rotated:

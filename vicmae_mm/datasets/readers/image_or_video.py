@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .base import MachineError, VideoError
+from .base import VideoError, is_machines
 from .factory import open_video
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def read_frames(
             total = video.num_frames
             indices = choose(total)
             frames = video.get_frames(indices)
-    except MachineError:
-        raise
     except VideoError as error:
+        if is_machines(error):
+            raise
         raise InputError(
             f'{path} is neither an image nor a readable video: {error.reason}') from error
     numbers = ' and '.join(map(str, indices))
@@ -134,7 +134,7 @@ def decode_image(source: str | Path | ImageInMemory, upright: bool = True) -> np
     except (UnsupportedImageError, UnidentifiedImageError):
         raise
     except Exception as error:  # Pillow's decoders raise many types for damaged data
-        if isinstance(error, MemoryError) or getattr(error, 'errno', None):  # the system
+        if is_machines(error):
             raise
         raise InputError(str(error)) from error
 

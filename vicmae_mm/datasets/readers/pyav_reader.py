@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -11,22 +12,13 @@ import numpy as np
 
 from vicmae_mm.utils.file_state import file_state
 
-from .base import VideoError, VideoReader
-from .container import (
-    close_container,
-    decode_all,
-    demux,
-    open_container,
-    opened_container,
-    upright,
-    video_stream,
-)
+from .base import VideoError, VideoReader, is_machines
+from .container import decode_all, demux, open_container, upright, video_stream
 from .messages import warn_once
 from .packet_index import PacketIndex
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
-    from av.container import InputContainer
 
 # The packets of a file up to this size (a minute at 40 Mbit/s) are held from indexing to decoding.
 # Of a larger file, only the index is held, and the packets are read again to decode.
@@ -51,9 +43,9 @@ class PyAVReader(VideoReader):
 
     def __init__(self, path: str) -> None:
         super().__init__(path, 0, 0.0)
-        self._container: InputContainer | None = None
+        self._stack = ExitStack()
         self._counted: Iterator[tuple[int, VideoFrame]] = iter(())
-        self._next = 0  # the number that ``_counted`` comes to next
+        self._next = 0  # the frame that ``_counted`` comes to next; 0: start again
         try:
             self._open()
         except BaseException:
@@ -61,7 +53,7 @@ class PyAVReader(VideoReader):
             raise
 
     def _open(self) -> None:
-        self._container = open_container(self.path)
+        self._container = self._stack.enter_context(open_container(self.path))
         stream = video_stream(self._container, self.path)
         self.fps = float(stream.average_rate or stream.guessed_rate or 0)
         self.decoder = stream.codec_context
@@ -95,7 +87,7 @@ class PyAVReader(VideoReader):
         if self._packets is not None:
             yield from map(self._packets.__getitem__, numbers)
             return
-        with opened_container(self.path) as container:
+        with open_container(self.path) as container:
             packets = demux(container, video_stream(container, self.path), self.path)
             wanted = set(numbers)
             yield from (packet for i, packet in enumerate(islice(packets, numbers[-1] + 1))
@@ -104,8 +96,7 @@ class PyAVReader(VideoReader):
     def close(self) -> None:
         self._packets = None
         self._counted = iter(())
-        if self._container is not None:
-            close_container(self._container)
+        self._stack.close()
 
     def _warn_that_frames_are_counted(self) -> None:
         reason = self.index.unreliable_reason
@@ -116,28 +107,26 @@ class PyAVReader(VideoReader):
         if not self.index.unreliable_reason:
             try:
                 return self._decode_indexed(wanted)
-            except MemoryError:  # one of FFmpegError, but not the index's fault
-                raise
             except (NotAsIndexed, FFmpegError) as error:
+                if is_machines(error):
+                    raise
                 self.index.unreliable_reason = f'the decoder contradicts the time stamps ({error})'
                 self._warn_that_frames_are_counted()
         return self._decode_counting(wanted)
 
     def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
         """Decode everything up to the last frame wanted, from where the last request ended."""
-        if wanted[0] < self._next:
-            self._next, self._counted = 0, iter(())
-        if not self._next:
-            self._counted = enumerate(decode_all(self.path))
+        decoded, self._next = self._next, 0
+        if not 0 < decoded <= wanted[0]:
+            decoded, self._counted = 0, enumerate(decode_all(self.path), 1)
         frames: dict[int, np.ndarray] = {}
-        targets, decoded = set(wanted), self._next
-        for number, frame in self._counted:
-            decoded = self._next = number + 1
-            if number in targets:
-                frames[number] = upright(frame)
-            if number == wanted[-1]:
+        targets = set(wanted)
+        for decoded, frame in self._counted:
+            if decoded - 1 in targets:
+                frames[decoded - 1] = upright(frame)
+            if decoded > wanted[-1]:
+                self._next = decoded
                 return frames
-        self._next = 0
         raise VideoError(
             self.path, f'frame {wanted[-1]} was requested, but only {decoded} frames decode')
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vicmae_mm.datasets.readers.base import MachineError, VideoError
+from vicmae_mm.datasets.readers.base import VideoError, is_machines
 from vicmae_mm.datasets.readers.pyav_reader import NotAsIndexed, PyAVReader
 
 from .index_file import KeptIndex
@@ -51,9 +51,9 @@ def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex:
         with IndexedReader(reader.path, kept, state) as indexed:
             same = is_same(indexed.first_frame(), reader.first_frame())
         return kept if same else plain
-    except (MachineError, MemoryError):  # not what is to be kept
-        raise
-    except (FFmpegError, VideoError, NotAsIndexed):
+    except (FFmpegError, VideoError, NotAsIndexed) as error:
+        if is_machines(error):  # not what is to be kept
+            raise
         # Not reported here: if it concerns the frames wanted, the reader will raise it, too.
         return plain
 
@@ -123,10 +123,12 @@ class IndexedReader(PyAVReader):
         if self._fallback is None:
             try:
                 return self._decode_indexed(wanted)
-            except MemoryError:  # one of FFmpegError, but not the index's fault
-                raise
-            except (NotAsIndexed, FFmpegError):
+            except (NotAsIndexed, FFmpegError) as error:
+                if is_machines(error):
+                    raise
                 self._open_container()
+            except OSError:
+                self._fallback = PyAVReader(self.path)  # which tries again
         assert self._fallback is not None
         return self._fallback._decode(wanted)
 
