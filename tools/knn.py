@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
+from torch import Tensor
+
 import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.options import add_trust
 from vicmae_mm.commands.run_tool import run_tool
@@ -19,11 +21,11 @@ from vicmae_mm.commands.transfer.sources import Source
 
 
 def measure(k: int, source: Source, splits: Splits,
-            progress: Callable[[int], object]) -> tuple[float, str]:
+            progress: Callable[[int], object]) -> tuple[float, str, Tensor]:
     """Score one dataset."""
-    score = knn_score(splits, source.metric, source.num_classes, k)
+    score, votes = knn_score(splits, source.metric, source.num_classes, k)
     progress(1)
-    return score, f'k = {k}'
+    return score, f'k = {k}', votes
 
 
 def main() -> None:

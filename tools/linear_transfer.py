@@ -11,6 +11,8 @@ datasets are reported, with where to get them, and skipped.
 import argparse
 from collections.abc import Callable
 
+from torch import Tensor
+
 import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.options import add_trust
 from vicmae_mm.commands.run_tool import run_tool
@@ -34,9 +36,10 @@ def main() -> None:
     args = parser.parse_args()
 
     def measure(source: Source, splits: Splits,
-                progress: Callable[[int], object]) -> tuple[float, str]:
+                progress: Callable[[int], object]) -> tuple[float, str, Tensor]:
         score = linear_score(splits, source.metric, source.num_classes, args.device, progress)
-        return score.test, f'penalty {score.penalty:.2g}, validation {score.val:.2f}'
+        details = f'penalty {score.penalty:.2g}, validation {score.val:.2f}'
+        return score.test, details, score.logits.softmax(1)
 
     measure_all(args, Method('linear', len(PENALTIES), measure))
 
