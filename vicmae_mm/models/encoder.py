@@ -40,8 +40,6 @@ class Encoder(nn.Module):
     Tokens are taken after the final norm. A network that was fine-tuned on their mean applies its
     final norm to that mean instead: there ``'avg'`` is normalised and the tokens are not.
 
-    ``.half()`` and ``.bfloat16()`` change the backbone; pixels are normalised in float32.
-
     Args:
         backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it;
             other layouts as in :func:`as_tokens`.
@@ -108,8 +106,7 @@ class Encoder(nn.Module):
             level: One of the levels in the table above.
 
         Raises:
-            ValueError: As :meth:`check_level`, or for other shapes, or for a backbone whose output
-                is not understood.
+            ValueError: As :meth:`check_level`, or if input or output of the backbone is not clear.
         """
         self.check_level(level)
         images = self._as_batch(images)
@@ -141,17 +138,16 @@ class Encoder(nn.Module):
             raise self._no_cls()
 
     def _as_batch(self, images: Tensor) -> Tensor:
-        is_tensor, frames = isinstance(images, Tensor), self.num_frames
-        batch = images[None] if is_tensor and images.ndim == 3 else images
-        if not is_tensor or batch.ndim not in (4, 4 + (frames is not None)) or batch.shape[1] != 3:
-            found = f'shape {tuple(images.shape)}' if is_tensor else type(images).__name__
-            raise InputError(
-                'The encoder takes tensors (B, 3, H, W) or (3, H, W), one of clips also '
-                f'(B, 3, T, H, W), RGB, 0 to 255, not {found}. For arrays, PIL images and files, '
-                'use vicmae_mm.apis.extract_features.')
-        if frames is None or batch.ndim == 5:
-            return batch
-        return batch[:, :, None].expand(-1, -1, frames, -1, -1)
+        frames = self.num_frames
+        if isinstance(images, Tensor):
+            batch = images[None] if images.ndim == 3 else images
+            if batch.ndim in (4, 4 + (frames is not None)) and batch.shape[1] == 3:
+                return batch if frames is None or batch.ndim == 5 else (
+                    batch[:, :, None].expand(-1, -1, frames, -1, -1))
+        found = [*getattr(images, 'shape', ())] or type(images).__name__
+        raise InputError(
+            'The encoder takes tensors (B, 3, H, W) or (3, H, W), of clips (B, 3, T, H, W), RGB, '
+            f'0 to 255, not {found}. For others, use vicmae_mm.apis.extract_features.')
 
     def _check_range(self, images: Tensor) -> None:
         """Warn once if the pixels seem to be 0 to 1, normalised, or of more than 8 bits."""
@@ -162,7 +158,7 @@ class Encoder(nn.Module):
         values = images.detach().float()
         with suppress(RuntimeError):  # no values: an empty batch, the meta device, vmap
             low, high, fraction = torch.stack(
-                [values.min(), values.max(), values.frac().abs().max()]).tolist()
+                [*values.aminmax(), values.frac().abs().max()]).tolist()
             # Photos of 0 to 255, also dark ones, have values above 4, and black frames integers.
             # Resampling overshoots by less than half of the range.
             if (fraction and max(-low, high) <= 4) or low < -high / 2 or high > 400:

@@ -83,6 +83,7 @@ def track(items: Sequence[Item], action: str) -> Iterator[Item]:
 
 def say(text: str, console: Console | None = None) -> None:
     """Print a line verbatim, on standard error by default."""
+    text = text.encode(errors='backslashreplace').decode()  # names of files need not be UTF-8
     # rich would read '[1]' as markup, colour numbers and break long lines.
     (console or Console(stderr=True)).print(text, highlight=False, markup=False, soft_wrap=True)
 

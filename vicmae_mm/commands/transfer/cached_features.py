@@ -82,9 +82,6 @@ class FeatureCache:
     batch_size: int = 256
     num_workers: int = 0
 
-    def __post_init__(self) -> None:
-        self.encoder.check_level(self.level)
-
     def path(self, name: str, images: Images) -> Path:
         """The file for these images, whether it exists or not; stats every image file."""
         parts = (self.key, images.fingerprint(), self.level, PREPARATION,

@@ -1,11 +1,14 @@
 """What tools/linear_transfer.py and tools/knn.py share: options, and the loop over datasets."""
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from torch import Tensor
 
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.options import add_device
@@ -15,9 +18,11 @@ from vicmae_mm.utils.progress import Progress, say
 from .cached_features import FeatureCache, checkpoint_key
 from .images import DatasetProblem
 from .protocol import Splits, hold_out
-from .results import Result, as_markdown, read_results, write_results
+from .results import Result, as_markdown, read_results, write_predictions, write_results
 from .sources import Source, open_class_folders, open_task
-from .tasks import TASKS, choose_tasks
+from .tasks import MAP_11, TASKS, choose_tasks
+
+SHOWN = 20  # classes; the .json file has all
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,12 @@ class Method:
     """A way to measure features; ``name`` includes its settings.
 
     ``measure`` reports ``steps`` steps to the callback passed to it, and returns the score in
-    percent and details for the table.
+    percent, details for the table, and shares of the classes, votes or probabilities (N, K).
     """
 
     name: str
     steps: int
-    measure: Callable[[Source, Splits, Callable[[int], object]], tuple[float, str]]
+    measure: Callable[[Source, Splits, Callable[[int], object]], tuple[float, str, Tensor]]
 
 
 def add_transfer_options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +60,7 @@ def add_transfer_options(parser: argparse.ArgumentParser) -> None:
                         '(default: %(default)s)')
     parser.add_argument('--cache', type=Path, default='work_dirs/transfer/features',
                         help='folder where features are kept (default: %(default)s)')
-    parser.add_argument('--out-dir', type=Path, help='folder for the tables '
+    parser.add_argument('--out-dir', type=Path, help='folder for tables and predictions '
                         '(default: work_dirs/transfer/RUN_CHECKPOINT)')
 
 
@@ -88,7 +93,8 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     for name, open_source in sources.items():
         try:
             results[name] = _measure_one(
-                open_source(encoder.image_size), cache, method, results.get(name))
+                open_source(encoder.image_size), cache, method, results.get(name),
+                table.with_name(f'{table.stem}_{name}.csv'))
         except DatasetProblem as error:
             results.pop(name, None)
             problems[name] = str(error)
@@ -97,8 +103,8 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
         write_results(table, key, args.checkpoint, args.level, list(results.values()), problems)
         markdown = as_markdown(f'{method.name}, features {args.level} of {args.checkpoint}',
                                list(results.values()), problems)
-        table.with_suffix('.md').write_text(markdown, encoding='utf-8')
-    print(markdown)
+        table.with_suffix('.md').write_text(markdown, encoding='utf-8', errors='surrogateescape')
+    print(markdown.encode(errors='backslashreplace').decode())
     say(f'Wrote {table.with_suffix(".md")} and {table}')
     if problems:
         sys.exit(f'error: {len(problems)} of {len(sources)} datasets not measured: '
@@ -122,23 +128,30 @@ def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[int], Sourc
 
 
 def _measure_one(source: Source, cache: FeatureCache, method: Method,
-                 before: Result | None) -> Result:
+                 before: Result | None, predictions: Path) -> Result:
     images = dict(train=source.train, val=source.val, test=source.test)
     files = [(cache.path(f'{source.name}_{split}', part), part)
              for split, part in images.items() if part is not None]
     # The names contain hashes of everything that the features depend on.
     names = [path.name for path, _ in files]
-    key = hashlib.sha256('\n'.join([method.name, *names]).encode()).hexdigest()
-    if before is not None and before.key == key:
+    key = hashlib.sha256(os.fsencode('\n'.join([method.name, *names]))).hexdigest()
+    if before is not None and before.key == key and (predictions.exists() or not before.by_class):
         say(f'{source.name}: {before.score:.2f}, as measured before')
         return before
     parts = [cache.get(path, part) for path, part in files]
     train, val, test = parts if len(parts) == 3 else (*hold_out(parts[0]), parts[1])
     with Progress(f'{source.name}: {method.name}', method.steps, transient=True) as progress:
-        score, details = method.measure(source, Splits(train, val, test), progress.advance)
+        score, details, shares = method.measure(
+            source, Splits(train, val, test), progress.advance)
     say(f'{source.name}: {score:.2f} ({source.metric})')
+    by_class = {}
+    if source.metric != MAP_11:
+        by_class = write_predictions(predictions, source.test, shares)
+        worst = [f'{name} {right} of {total}' for name, (right, total) in by_class.items()]
+        say(f'Right by class: {", ".join(worst[:SHOWN])}{", ..." * (len(worst) > SHOWN)}')
+        say(f'Predictions: {predictions}')
     remarks = '; '.join(filter(None, (details, source.remark)))
-    return Result(source.name, source.metric, score, key, remarks)
+    return Result(source.name, source.metric, score, key, remarks, by_class)
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

@@ -1,15 +1,14 @@
 """Labelled images of a dataset, prepared for the encoder."""
 import hashlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from mmcv.transforms import Compose
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vicmae_mm.datasets.readers.image_or_video import decode_image
+from vicmae_mm.datasets.readers.image_or_video import decode_image, prepare_frame
 from vicmae_mm.utils.errors import UserError
 
 PREPARATION = 'short side bicubic, centre crop'  # part of the key of cached features
@@ -26,14 +25,12 @@ class Images(Dataset):
         records: Each with ``img_path`` or ``img`` (H, W, 3) RGB.
         targets: Classes (N,), or presence of each class (N, K).
         size: S.
+        classes: Their names; None if the dataset does not say.
     """
 
-    def __init__(self, records: list[dict[str, Any]], targets: Tensor, size: int) -> None:
-        from mmpretrain.datasets import CenterCrop, ResizeEdge
-        self.records = records
-        self.targets = targets
-        self._prepare = Compose([
-            ResizeEdge(size, backend='pillow', interpolation='bicubic'), CenterCrop(size)])
+    def __init__(self, records: list[dict[str, Any]], targets: Tensor, size: int,
+                 classes: Sequence[str] | None = None) -> None:
+        self.records, self.targets, self.size, self.classes = records, targets, size, classes
 
     def __len__(self) -> int:
         return len(self.records)
@@ -41,8 +38,7 @@ class Images(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         record = self.records[index]
         image = record['img'] if 'img' in record else _read(record['img_path'])
-        prepared = self._prepare(dict(img=image))['img']
-        return torch.from_numpy(np.ascontiguousarray(prepared.transpose(2, 0, 1)))
+        return prepare_frame(image, self.size, short_side=self.size)
 
     def fingerprint(self) -> str:
         """Hash targets, order, and paths, sizes and dates of the files (or the pixels)."""
@@ -56,7 +52,8 @@ class Images(Dataset):
                 status = os.stat(record['img_path'])
             except OSError as error:
                 raise DatasetProblem(f'image {record["img_path"]}: {error.strerror}') from error
-            content.update(f'{record["img_path"]} {status.st_size} {status.st_mtime_ns}'.encode())
+            content.update(
+                os.fsencode(f'{record["img_path"]} {status.st_size} {status.st_mtime_ns}'))
         return content.hexdigest()
 
 

@@ -49,11 +49,12 @@ class Splits:
 
 @dataclass(frozen=True)
 class LinearScore:
-    """Scores in percent, and the penalty with the best validation score."""
+    """Scores in percent, the penalty with the best validation score, and test logits (N, K)."""
 
     test: float
     val: float
     penalty: float
+    logits: Tensor
 
 
 def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Features, Features]:
@@ -99,28 +100,26 @@ def linear_score(splits: Splits, metric: str, num_classes: int,
     def problem(data: Features) -> LogisticRegression:
         return LogisticRegression(data.features.to(device), data.targets.to(device), num_classes)
 
-    def score(classifier: LinearClassifier, data: Features) -> float:
-        return METRICS[metric](classifier.scores(data.features.to(device)).cpu(), data.targets)
+    def logits(classifier: LinearClassifier, data: Features) -> Tensor:
+        return classifier.scores(data.features.to(device)).cpu()
 
     search = problem(splits.train)
-    best = LinearScore(test=0, val=-1, penalty=0)
-    classifier: LinearClassifier | None = None
-    chosen: LinearClassifier | None = None
+    best, chosen, classifier = (-1., 0.), None, None  # validation score and penalty
     for penalty in PENALTIES:
         classifier = search.fit(penalty, start=classifier)
-        val = score(classifier, splits.val)
-        if val > best.val:
-            best, chosen = LinearScore(test=0, val=val, penalty=penalty), classifier
+        val = METRICS[metric](logits(classifier, splits.val), splits.val.targets)
+        if val > best[0]:
+            best, chosen = (val, penalty), classifier
         progress(1)
-    final = problem(splits.train + splits.val).fit(best.penalty, chosen)
-    return LinearScore(score(final, splits.test), best.val, best.penalty)
+    final = logits(problem(splits.train + splits.val).fit(best[1], chosen), splits.test)
+    return LinearScore(METRICS[metric](final, splits.test.targets), *best, final)
 
 
-def knn_score(splits: Splits, metric: str, num_classes: int, k: int) -> float:
-    """Score, in percent, the vote of the nearest neighbours in train and validation."""
+def knn_score(splits: Splits, metric: str, num_classes: int, k: int) -> tuple[float, Tensor]:
+    """Votes (N, K) of the neighbours in train and validation, after their score in percent."""
     bank = splits.train + splits.val
     # With several labels per image, those to ignore (-1) get no vote.
     present = (bank.targets.clamp_min(0) if bank.targets.ndim == 2 else
                F.one_hot(bank.targets, num_classes))
     votes = knn_votes(bank.features, present, splits.test.features, k)
-    return METRICS[metric](votes, splits.test.targets)
+    return METRICS[metric](votes, splits.test.targets), votes

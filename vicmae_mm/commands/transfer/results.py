@@ -1,10 +1,14 @@
 """Results next to the paper's: a table in Markdown and a JSON file."""
+import csv
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from vicmae_mm.utils.atomic_files import atomic_write
 
+from .images import Images
 from .tasks import PAPER, paper_score
 
 
@@ -17,14 +21,17 @@ class Result:
     score: float
     key: str
     details: str
+    by_class: dict[str, list[int]]  # right and all test images; {} for several labels per image
 
 
 def as_markdown(title: str, results: list[Result], problems: dict[str, str]) -> str:
-    """One row per dataset, with the paper's four rows as columns; then what was not measured."""
-    header = ['dataset', 'metric', 'this checkpoint', *PAPER, 'details']
-    rows = [header, ['---', '---', *['---:'] * (1 + len(PAPER)), '---']]
+    """One row per dataset, next to the paper's numbers, if any; then what was not measured."""
+    columns = [row for row in PAPER
+               if any(paper_score(row, result.dataset) is not None for result in results)]
+    header = ['dataset', 'metric', 'this checkpoint', *columns, 'details']
+    rows = [header, ['---', '---', *['---:'] * (1 + len(columns)), '---']]
     for result in results:
-        paper = (paper_score(row, result.dataset) for row in PAPER)
+        paper = (paper_score(row, result.dataset) for row in columns)
         rows.append([
             result.dataset, result.metric, f'{result.score:.2f}',
             *('' if score is None else f'{score:.2f}' for score in paper), result.details])
@@ -34,6 +41,21 @@ def as_markdown(title: str, results: list[Result], problems: dict[str, str]) -> 
     if problems:
         lines += ['', 'Not measured:', '', *(f'- {name}: {why}' for name, why in problems.items())]
     return '\n'.join(lines) + '\n'
+
+
+def write_predictions(path: Path, images: Images, shares: Tensor) -> dict[str, list[int]]:
+    """Write predictions and their shares (N, K) as csv, and count, the worst classes first."""
+    names, targets = [*map(str, images.classes or range(shares.shape[1]))], images.targets
+    scores, predicted = shares.max(1)
+    with atomic_write(path) as part, open(
+            part, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file:
+        csv.writer(file).writerows([('file', 'label', 'prediction', 'score'), *(
+            (record.get('img_path', index), names[targets[index]], names[predicted[index]],
+             f'{scores[index]:.4f}') for index, record in enumerate(images.records))])
+    right = predicted == targets
+    counts = {names[label]: [int(right[targets == label].sum()), int((targets == label).sum())]
+              for label in targets.unique()}
+    return dict(sorted(counts.items(), key=lambda item: item[1][0] / item[1][1]))
 
 
 def read_results(path: Path, checkpoint_key: str) -> dict[str, Result]:

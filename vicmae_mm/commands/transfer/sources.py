@@ -86,7 +86,8 @@ def open_class_folders(name: str, folder: Path, size: int) -> Source:
 
     def images(split: str, paths: list[str]) -> Images:
         labels = torch.tensor([numbers[_class_of(path)] for path in paths])
-        return Images([dict(img_path=str(folder / split / path)) for path in paths], labels, size)
+        return Images([dict(img_path=str(folder / split / path)) for path in paths], labels, size,
+                      classes)
 
     return Source(name, TOP_1, len(classes), images('train', train),
                   images('val', val) if val else None, images('test', test))
@@ -100,7 +101,7 @@ def _open_split(task: Task, split: str, folder: Path, size: int) -> Images:
     records = [dataset.get_data_info(index) for index in range(len(dataset))]
     if not records:
         raise InputError(f'its split {split!r} is empty')
-    return Images(records, _targets(task, records), size)
+    return Images(records, _targets(task, records), size, dataset.CLASSES)
 
 
 def _targets(task: Task, records: list[dict[str, Any]]) -> Tensor:
