@@ -11,24 +11,32 @@ after a stop: unchanged files are not checked twice.
 Writes bad_videos.jsonl (path and reason of each bad file; set it as exclude_file of the dataset to
 exclude them from training) and checked_videos.jsonl (progress).
 
-Exit status: 0 no bad videos, 1 some bad videos, 2 an error, 130 stopped with Ctrl-C.
+Exit status: 0 no bad videos, 1 some bad videos, 2 an error (also one of the machine, such as a
+network disk that fails, in reading some videos), 130 stopped with Ctrl-C.
 """
 import argparse
 import os
 import os.path as osp
 import shlex
+import signal
 from contextlib import closing
 from functools import partial
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
     check_video,
+    describe_unread,
     summarize,
     write_bad_videos,
 )
-from vicmae_mm.commands.preparation.lists import write_lines
+from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.datasets.readers import MachineError
 from vicmae_mm.utils.file_state import file_state
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
@@ -57,8 +65,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
-          bad: dict[str, str]) -> None:
-    """Check the videos without a current record, and add all bad ones to ``bad``."""
+          bad: dict[str, str], unread: dict[str, str]) -> None:
+    """Check the videos without a current record.
+
+    Adds all bad ones to ``bad``, and those that the machine could not read to ``unread``.
+    """
     todo = []
     for path in dict.fromkeys(paths):
         if not record.is_current(path, args.full):
@@ -72,45 +83,53 @@ def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
     with Progress('Checking', len(todo)) as progress, \
             closing(run_isolated(function, todo, workers, args.timeout)) as results:
         for path, result in results:
+            progress.advance(bad=result is not None)
+            if isinstance(result, MachineError):
+                unread[path] = result.reason
+                continue
             reason = result.reason if isinstance(result, FailedCall) else result
             if reason is not None:
                 bad[path] = reason
             # A crash or time-out may be the machine's fault, so it is checked again next time.
             if not isinstance(result, FailedCall):
                 record.add(path, file_state(path), args.full, reason)
-            progress.advance(bad=reason is not None)
 
 
 def main() -> int:
     """Check the videos and write the results; return the exit status."""
     args = parse_args()
     bad: dict[str, str] = {}
+    unread: dict[str, str] = {}
     stopped = False
     folder, videos, _ = read_source(args.source, args.prefix, args.allow_outside_root)
     os.makedirs(args.work_dir, exist_ok=True)
     record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
     with closing(record):
         try:
-            check([osp.join(folder, path) for path, _ in videos], record, args, bad)
+            check([osp.join(folder, path) for path, _ in videos], record, args, bad,
+                  unread)
         except KeyboardInterrupt:
             stopped = True
     bad_file = osp.join(args.work_dir, 'bad_videos.jsonl')
     write_bad_videos(bad_file, bad, args.source)
-    # Stopped early, a clean list would contain videos that were never checked.
-    if args.clean_list and not stopped:
-        write_lines(args.clean_list, (f'{path} {label}' for path, label in videos
-                                      if osp.join(folder, path) not in bad))
+    # Otherwise a clean list would contain videos that were never checked.
+    left_out: list[str] = []
+    if args.clean_list and not stopped and not unread:
+        good = [video for video in videos if osp.join(folder, video[0]) not in bad]
+        left_out = write_labelled(args.clean_list, good)
         print(f'List without the bad videos: {args.clean_list}')
     print(f'{len(bad):,} of {len(videos):,} videos are bad -> {bad_file}')
     if bad:
         print(summarize(bad.values()))
+    if unread:
+        print(describe_unread(unread))
     if stopped:
         print('Stopped before all were checked. Run the same command to continue.')
         return 130
     if bad:
         print('To exclude them from training: --cfg-options '
               f'train_dataloader.dataset.exclude_file={shlex.quote(bad_file)}')
-    return 1 if bad else 0
+    return 2 if unread else 1 if bad or left_out else 0
 
 
 if __name__ == '__main__':

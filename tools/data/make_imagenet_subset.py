@@ -9,8 +9,14 @@ ROOT/subsets/train_001pct.txt, train_005pct.txt and so on (one "path label" per 
 to ROOT/train), which configs/transfer/imagenet/semi_* read.
 """
 import argparse
+import os
 import os.path as osp
+import signal
 from collections import Counter
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets, write_subset
 from vicmae_mm.commands.run_tool import run_tool
@@ -34,8 +40,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Write the lists and print a summary."""
+def main() -> int:
+    """Write the lists and print a summary; return the exit status."""
     args = parse_args()
     out = args.out or osp.join(args.root, 'subsets')
     if args.ann_file:
@@ -46,14 +52,17 @@ def main() -> None:
     subsets = nested_subsets(images, args.percentages, args.seed)
     classes = len({label for _, label in images})
     print(f'{len(images):,} images of {classes:,} classes')
+    bad: list[str] = []
     for percentage, chosen in subsets.items():
-        path = write_subset(out, percentage, chosen)
+        path, left_out = write_subset(out, percentage, chosen)
+        bad += left_out
         sizes = Counter(label for _, label in chosen).values()
         print(f'{percentage:3d} %: {len(chosen):,} images, {min(sizes):,} to {max(sizes):,} '
               f'per class -> {path}')
     if classes != NUM_CLASSES:
         print(f'WARNING: these labels are not those of ImageNet-1K, which has {NUM_CLASSES:,} '
               'classes')
+    return 1 if bad else 0
 
 
 if __name__ == '__main__':

@@ -12,7 +12,13 @@ Writes kinetics400_train_list_videos.txt and so on (one "path label" per line, a
 and kinetics400_label_map.txt (the classes in mmaction2's order).
 """
 import argparse
+import os
 import re
+import signal
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.preparation import kinetics
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
@@ -35,8 +41,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Write the lists and print a summary."""
+def main() -> int:
+    """Write the lists and print a summary; return the exit status."""
     args = parse_args()
     out = args.out or args.root
     folders = kinetics.find_folders(args.root, vars(args))
@@ -44,7 +50,7 @@ def main() -> None:
     print('Official csv files:', ', '.join(csv_files) or 'none')
     classes, lists, skipped = kinetics.build_kinetics_lists(
         args.root, folders, kinetics.read_csv_files(csv_files))
-    files = write_lists(out, args.name, classes, lists)
+    files, left_out = write_lists(out, args.name, classes, lists)
     # The last file is the label map.
     for item, file in zip(lists, files, strict=False):
         print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
@@ -52,6 +58,7 @@ def main() -> None:
     print(*skipped, f'{len(classes)} classes -> {files[-1]}', sep='\n')
     if len(classes) != expected:
         print(f'WARNING: these labels are not those of {args.name}, which has {expected} classes')
+    return 1 if left_out else 0
 
 
 if __name__ == '__main__':

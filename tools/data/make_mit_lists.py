@@ -10,6 +10,12 @@ Writes mit_train_list_videos.txt and mit_val_list_videos.txt (one "path label" p
 mmaction2 does), and mit_label_map.txt (the classes in the order of their labels).
 """
 import argparse
+import os
+import signal
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.preparation import moments
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
@@ -24,14 +30,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Write the lists and print a summary."""
+def main() -> int:
+    """Write the lists and print a summary; return the exit status."""
     args = parse_args()
     classes, lists = moments.build_moments_lists(args.root)
-    files = write_lists(args.out or args.root, 'mit', classes, lists)
+    files, left_out = write_lists(args.out or args.root, 'mit', classes, lists)
     for item, file in zip(lists, files, strict=False):
         print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
     print(f'{len(classes)} classes -> {files[-1]}')
+    return 1 if left_out else 0
 
 
 if __name__ == '__main__':

@@ -13,14 +13,27 @@ time all will need: press Ctrl-C if that is too much.
 
 Videos that cannot be read are skipped and listed in DST/bad_videos.jsonl.
 
-Exit status: 0 all done, 1 some bad videos, 2 an error, 130 stopped with Ctrl-C.
+Exit status: 0 all done, 1 some bad videos, 2 an error (also one of the machine, such as a network
+disk that fails, in reading some videos), 130 stopped with Ctrl-C.
 """
 import argparse
+import os
 import os.path as osp
+import signal
 from contextlib import closing
 
-from vicmae_mm.commands.preparation.check_videos import summarize, write_bad_videos
-from vicmae_mm.commands.preparation.converting import add_convert_options, human_size, run_jobs
+from rich.filesize import decimal
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
+
+from vicmae_mm.commands.preparation.check_videos import (
+    describe_unread,
+    summarize,
+    write_bad_videos,
+)
+from vicmae_mm.commands.preparation.converting import add_convert_options, run_jobs
 from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
@@ -80,19 +93,21 @@ def main() -> int:
     with plan.check():
         finished = pack(plan, args)
         write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
-        if finished:
+        if finished and not plan.unread:
             print('Building the index.')
             index = build_index(args.target, plan.names)
             print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
                   f'{index.num_frames:,} frames, '
-                  f'{human_size(sum(size for _, size in index.shards))}')
+                  f'{decimal(sum(size for _, size in index.shards))}')
     if plan.bad:
         print(f'{len(plan.bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
         print(summarize(plan.bad.values()))
+    if plan.unread:
+        print(f'{describe_unread(plan.unread)} Their shards were not written.')
     if not finished:
         print('Stopped before all were done. Run the same command to continue.')
         return 130
-    return 1 if plan.bad else 0
+    return 2 if plan.unread else 1 if plan.bad else 0
 
 
 if __name__ == '__main__':

@@ -10,16 +10,28 @@ too much.
 
 Videos that cannot be read are skipped and listed in DST/bad_videos.jsonl.
 
-Exit status: 0 all done, 1 some bad videos, 2 an error, 130 stopped with Ctrl-C.
+Exit status: 0 all done, 1 some bad videos, 2 an error (also one of the machine, such as a network
+disk that fails, in reading some videos), 130 stopped with Ctrl-C.
 """
 import argparse
+import os
 import os.path as osp
+import signal
 from contextlib import closing
 
-from vicmae_mm.commands.preparation.check_videos import summarize, write_bad_videos
+from rich.filesize import decimal
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
+
+from vicmae_mm.commands.preparation.check_videos import (
+    describe_unread,
+    summarize,
+    write_bad_videos,
+)
 from vicmae_mm.commands.preparation.converting import (
     add_convert_options,
-    human_size,
     run_jobs,
     total_size,
 )
@@ -58,13 +70,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def encode_all(jobs: list[ReencodeJob], args: argparse.Namespace, bad: dict[str, str]) -> None:
-    """Run the jobs, and add the videos that cannot be read to ``bad``."""
+def encode_all(jobs: list[ReencodeJob], args: argparse.Namespace, bad: dict[str, str],
+               unread: dict[str, str]) -> None:
+    """Run the jobs; add bad videos to ``bad``, those the machine cannot read to ``unread``."""
     with closing(run_jobs(reencode, jobs, args.workers, args.timeout, 'Encoding', args.target,
                           lambda job: total_size([job.source]))) as results:
         for job, done in results:
             if done.problem:
-                bad[job.source] = done.problem
+                (unread if done.again else bad)[job.source] = done.problem
 
 
 def main() -> int:
@@ -72,23 +85,26 @@ def main() -> int:
     args = parse_args()
     settings = ReencodeSettings(args.short_side, args.gop, args.crf, args.preset, args.threads)
     bad: dict[str, str] = {}
+    unread: dict[str, str] = {}
     stopped = False
     jobs = plan_jobs(args.source, args.target, settings)
     with prepare_target(args.target, jobs, settings):
         # A target that exists is complete: it appears only then.
         todo = [job for job in jobs if not osp.exists(job.target)]
-        print(f'{len(jobs):,} videos, {human_size(total_size(job.source for job in jobs))} in '
+        print(f'{len(jobs):,} videos, {decimal(total_size(job.source for job in jobs))} in '
               f'{args.source}; {len(jobs) - len(todo):,} are already done.')
         try:
-            encode_all(todo, args, bad)
+            encode_all(todo, args, bad, unread)
         except KeyboardInterrupt:
             stopped = True
         write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)
         report(jobs, bad, args.target)
+    if unread:
+        print(describe_unread(unread))
     if stopped:
         print('Stopped before all were done. Run the same command to continue.')
         return 130
-    return 1 if bad else 0
+    return 2 if unread else 1 if bad else 0
 
 
 def report(jobs: list[ReencodeJob], bad: dict[str, str], target: str) -> None:
@@ -96,8 +112,8 @@ def report(jobs: list[ReencodeJob], bad: dict[str, str], target: str) -> None:
     done = [job for job in jobs if osp.exists(job.target)]
     before = total_size(job.source for job in done)
     after = total_size(job.target for job in done)
-    print(f'{len(done):,} of {len(jobs):,} videos are in {target}: {human_size(before)} before, '
-          f'{human_size(after)} after' + (f' ({after / before:.0%})' if before else ''))
+    print(f'{len(done):,} of {len(jobs):,} videos are in {target}: {decimal(before)} before, '
+          f'{decimal(after)} after' + (f' ({after / before:.0%})' if before else ''))
     renamed = sum(osp.basename(job.source) != osp.basename(job.target) for job in done)
     if renamed:
         print(f'{renamed:,} got another extension (.mp4): create the lists again from {target}')

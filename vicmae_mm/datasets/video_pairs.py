@@ -81,9 +81,7 @@ class VideoPairDataset(SkippingDataset):
                  labels_from_folders: bool = False,
                  exclude_file: str = '',
                  allow_outside_root: bool = False,
-                 max_bad_share: float | None = None,
                  decode_timeout: float | None = 60.,
-                 test_mode: bool = False,
                  **kwargs: Any) -> None:
         if ann_file and labels_from_folders:
             raise InputError('labels_from_folders=True labels the videos of a folder, but ann_file '
@@ -100,7 +98,7 @@ class VideoPairDataset(SkippingDataset):
         super().__init__(
             ann_file=ann_file, data_root=data_root,
             data_prefix=dict(video='') if data_prefix is None else dict(data_prefix),
-            pipeline=list(pipeline), max_bad_share=max_bad_share, test_mode=test_mode, **kwargs)
+            pipeline=list(pipeline), **kwargs)
 
     @property
     def source(self) -> str:
@@ -111,7 +109,7 @@ class VideoPairDataset(SkippingDataset):
         """Read the list or scan the folder, and check that files exist."""
         folder = self.data_prefix['video']
         if self.ann_file:
-            videos = read_annotations(self.ann_file)
+            videos = read_annotations(self.ann_file, folder)
             if not self.allow_outside_root:
                 refuse_outside((path for path, _ in videos), folder, self.ann_file,
                                ALLOW, [self.data_root])

@@ -2,6 +2,7 @@
 import pytest
 
 from tests.helpers.classifiers import write_photos
+from vicmae_mm.datasets.annotations import files_below
 from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
 
 
@@ -24,3 +25,15 @@ def test_a_link_to_a_parent_folder_adds_no_images(tmp_path):
     images = scan_classes(str(photos))
     (photos / 'class_0' / 'loop').symlink_to(photos / 'class_0', target_is_directory=True)
     assert scan_classes(str(photos)) == images
+
+
+def test_what_class_folders_contain_besides_images_is_counted_once(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(files_below, '_log_once', lambda text, *level: said.append(text))
+    photos = write_photos(tmp_path / 'photos')
+    for name in ('class_0/a.heic', 'class_1/b.heic', 'class_1/c.gif'):
+        (photos / name).touch()
+    (photos / 'class_9').symlink_to(photos / 'class_1')
+    images = scan_classes(str(photos))
+    assert [path for path, label in images if label == 3] == ['class_9/0.png', 'class_9/1.png']
+    assert said == [f'{photos}: 8 images; ignored 2 .gif, 3 .heic']

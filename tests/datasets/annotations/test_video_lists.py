@@ -1,7 +1,9 @@
 """Lists, csv files and folders of videos."""
+import os
+
 import pytest
 
-from vicmae_mm.datasets.annotations import video_lists
+from vicmae_mm.datasets.annotations import files_below, video_lists
 from vicmae_mm.datasets.annotations.video_lists import find_missing, read_annotations, scan_folder
 
 
@@ -144,3 +146,96 @@ def test_missing_files_are_sampled_evenly(tmp_path):
     assert find_missing(paths) == (paths[1:], 100)
     missing, checked = find_missing(paths, max_checks=12)
     assert checked == 12 and missing == [paths[i] for i in range(9, 100, 9)]
+
+
+@pytest.mark.parametrize('text, expected', [
+    ('path\na.mp4\nb.mp4\n', [('a.mp4', -1), ('b.mp4', -1)]),  # df[['path']].to_csv(index=False)
+    ('file_name,label\na.mp4,0\n', [('a.mp4', 0)]),  # Hugging Face
+    ('x.mp4,0\n"Best of" one.mp4,1\n"open.mp4,3\nz.mp4,4\n',  # a script that does not quote
+     [('x.mp4', 0), ('"Best of" one.mp4', 1), ('"open.mp4', 3), ('z.mp4', 4)]),
+    ('"a,b.mp4";1\n"c.mp4";2\n', [('a,b.mp4', 1), ('c.mp4', 2)]),
+    ('a, b.mp4 0\nc.mp4 1\n', [('a, b.mp4', 0), ('c.mp4', 1)]),  # VideoMAE, PySlowFast
+    ('"a b.mp4" 0\nc.mp4 1\n', [('a b.mp4', 0), ('c.mp4', 1)]),  # df.to_csv(sep=' ')
+    ('path label\n"a b.mp4" 0\n', [('a b.mp4', 0)]),
+    (',path,label\n0,a.mp4,3.0\n1,"b, c.mp4",\n', [('a.mp4', 3), ('b, c.mp4', -1)]),  # pandas
+    ('"path"\t"label"\r\n"a\tb.mp4"\t"1"\r\n', [('a\tb.mp4', 1)]),
+    ('"a\nb ""c"".mp4",1\n', [('a\nb "c".mp4', 1)]),
+    ('path|label\na;b,c.mp4|1\n', [('a;b,c.mp4', 1)]),
+    ('a, b.mp4\nc;d.mp4\n', [('a, b.mp4', -1), ('c;d.mp4', -1)]),
+    ('path,label\n"say ""hi"".mp4",0\n"a",1\n', [('say "hi".mp4', 0), ('a', 1)]),
+    ('path,label\n"a.mp4,0\nb.mp4,1\n', [('"a.mp4', 0), ('b.mp4', 1)]),
+    ('path,label\r\rclips/0001,3\r', [('clips/0001', 3)]),
+])
+def test_csv_as_programs_write_it(read, text, expected):
+    assert read(text, 'videos.csv') == expected
+    assert read(text, 'videos.csv', 'utf-8-sig') == expected
+
+
+@pytest.mark.parametrize('text, message', [
+    ('a.mp4  b.mp4\n', "video 1: .*'a.mp4', -1.* or .*'a.mp4  b.mp4', -1"),
+    ('a.mp4,100,3\n', r"line 1: .* is not path and label: add a first line"),
+    ('0,a.mp4,3\n', 'line 1: .* is not path and label: add a first line'),
+    ('clip,label\na.mp4,0\n', 'line 1: .* is not path and label'),
+    ('clip\na.mp4\nb.mp4\n', 'line 1: .* is not path and label'),
+    ('path,label\na.mp4,0\nb, c.mp4,1\n', 'line 3: .* more columns than the header'),
+    ('path,label\n"a.mp4,0\nb.mp4,x\n', 'line 3: unexpected end of data'),
+])
+def test_csv_that_could_mean_two_things(read, text, message):
+    with pytest.raises(ValueError, match=rf'videos\.csv, {message}'):
+        read(text, 'videos.csv')
+
+
+def test_what_is_ignored_is_counted_in_one_line(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(files_below, '_log_once', lambda text, *level: said.append(text))
+    for name in ('a/x.part', 'a/y.part', 'a/clip.MXF', 'a/README', 'a/UP.M2TS'):
+        (folder / name).touch()
+    (folder / 'gone').symlink_to(folder / 'nowhere')
+    (folder / 'itself').symlink_to(folder / 'itself')
+    assert ('a/clip.MXF', -1) in scan_folder(str(folder))[0]
+    assert said == [f'{folder}: 5 videos; ignored 1 .md, 2 .part, 1 .txt, 2 broken links, 1 hidden,'
+                    ' 1 links to a folder that was read already, 1 without extension']
+
+
+def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(files_below, '_log_once', lambda text, *level: said.append(text))
+    scandir = os.scandir
+
+    def refuse(path):  # root may list a folder of any mode
+        if os.path.basename(path) == closed:
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    closed = 'deep'
+    assert len(scan_folder(str(folder))[0]) == 2
+    assert said[0].startswith(f'{folder}/b/deep cannot be listed (Permission denied)')
+    assert '1 folders that cannot be listed' in said[1]
+    closed = folder.name
+    with pytest.raises(PermissionError):
+        scan_folder(str(folder))
+
+
+def test_two_links_to_one_folder_are_two_classes(tmp_path):
+    (tmp_path / 'shared').mkdir()
+    (tmp_path / 'shared/x.mp4').touch()
+    (tmp_path / 'root/b/deep').mkdir(parents=True)
+    (tmp_path / 'root/b/deep/y.mp4').touch()
+    for name in ('a', 'c'):
+        (tmp_path / 'root' / name).symlink_to(tmp_path / 'shared')
+    (tmp_path / 'root/b/deep/loop').symlink_to(tmp_path / 'root')
+    videos, classes = scan_folder(str(tmp_path / 'root'), labels_from_folders=True)
+    assert classes == ['a', 'b', 'c']
+    assert videos == [('a/x.mp4', 0), ('b/deep/y.mp4', 1), ('c/x.mp4', 2)]
+    assert [path for path, _ in scan_folder(str(tmp_path / 'root'))[0]] == [
+        'a/x.mp4', 'b/deep/y.mp4']  # without classes, a video counts once
+
+
+def test_names_that_are_not_utf_8_are_those_of_files(tmp_path, read):
+    (tmp_path / 'caf\udce9.mp4').touch()
+    (tmp_path / 'list.csv').write_bytes(b'path,label\na.mp4,1\ncaf\xe9.mp4,2\n')
+    assert read_annotations(str(tmp_path / 'list.csv'), str(tmp_path)) == [
+        ('a.mp4', 1), ('caf\udce9.mp4', 2)]
+    with pytest.raises(ValueError, match='no file whose name has the byte 0xe9 exists'):
+        read_annotations(str(tmp_path / 'list.csv'), str(tmp_path / 'elsewhere'))

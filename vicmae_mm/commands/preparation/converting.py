@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TextIO, TypeVar
 
 import numpy as np
+from rich.filesize import decimal
 
-from vicmae_mm.datasets.readers import MachineError, VideoError
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
@@ -38,11 +39,6 @@ class JobResult:
     seconds: float = 0.
     again: bool = False
 
-    @staticmethod
-    def failed(error: VideoError) -> 'JobResult':
-        """The result for a source that cannot be read."""
-        return JobResult(error.reason, again=isinstance(error, MachineError))
-
 
 def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None:
     """Add the options that all conversions share; ``timeout`` is the default, in seconds."""
@@ -51,7 +47,7 @@ def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None
     parser.add_argument('--workers', type=int, default=num_cores(),
                         help='videos processed in parallel (default: %(default)s)')
     parser.add_argument('--timeout', type=float, default=timeout, metavar='SECONDS',
-                        help='time limit per video (default: %(default)s)')
+                        help='time limit per video, from its last progress (default: %(default)s)')
 
 
 def run_jobs(function: Callable[[Job], JobResult], jobs: Sequence[Job], num_workers: int,
@@ -112,12 +108,12 @@ def _describe_estimate(sample: Sequence[JobResult], num_jobs: int, scale: float,
     """Estimated size and time of all jobs, with a warning if the disk is too small."""
     size = sum(done.size for done in sample) * scale
     seconds = sum(done.seconds for done in sample) * scale / num_workers
-    text = (f'Estimate from {len(sample)} of {num_jobs:,} videos: {human_size(size)}, '
-            f'{human_time(seconds)} with {num_workers} in parallel')
+    text = (f'Estimate from {len(sample)} of {num_jobs:,} videos: {decimal(round(size))}, '
+            f'{timedelta(seconds=round(seconds))} hours with {num_workers} in parallel')
     # The sample's own files already occupy a part of what all will need.
     free = shutil.disk_usage(target).free + sum(done.size for done in sample)
     if size > free:
-        text += f'\nWARNING: only {human_size(free)} free in {target}'
+        text += f'\nWARNING: only {decimal(free)} free in {target}'
     return text
 
 
@@ -163,21 +159,3 @@ def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
 def total_size(paths: Iterable[str]) -> int:
     """Size in bytes of those files that exist."""
     return sum(osp.getsize(path) for path in paths if osp.exists(path))
-
-
-def human_size(size: float) -> str:
-    """Format a size in bytes: '1.5 GB'."""
-    for unit in ('B', 'kB', 'MB', 'GB'):
-        if size < 1000:
-            return f'{size:.3g} {unit}'
-        size /= 1000
-    return f'{size:,.3g} TB'
-
-
-def human_time(seconds: float) -> str:
-    """Format a time in seconds: '1.5 h'."""
-    for unit, length in (('s', 60.), ('min', 60.), ('h', 24.)):
-        if seconds < length:
-            return f'{seconds:.3g} {unit}'
-        seconds /= length
-    return f'{seconds:,.3g} days'

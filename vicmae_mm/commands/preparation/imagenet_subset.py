@@ -1,5 +1,4 @@
 """Class-stratified, nested subsets of labelled images (Table 10)."""
-import os
 import os.path as osp
 import random
 from collections import Counter, defaultdict
@@ -8,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from vicmae_mm.datasets.annotations.image_lists import Image
 from vicmae_mm.utils.errors import InputError
 
-from .lists import write_lines
+from .lists import write_labelled
 
 
 def nested_subsets(images: Sequence[Image],
@@ -51,9 +50,11 @@ def nested_subsets(images: Sequence[Image],
     return subsets
 
 
-def write_subset(folder: str, percentage: int, images: Sequence[Image]) -> str:
-    """Write ``train_<percentage>pct.txt``, the name that the configs read; return its path."""
-    os.makedirs(folder, exist_ok=True)
+def write_subset(folder: str, percentage: int, images: Sequence[Image]) -> tuple[str, list[str]]:
+    """Write ``train_<percentage>pct.txt``, the name that the configs read.
+
+    Returns:
+        Its path, and the images that :func:`write_labelled` left out.
+    """
     path = osp.join(folder, f'train_{percentage:03d}pct.txt')
-    write_lines(path, (f'{name} {label}' for name, label in images))
-    return path
+    return path, write_labelled(path, images)

@@ -1,17 +1,19 @@
 """Annotation lists of a dataset that has one folder of videos per split."""
 import os
 import os.path as osp
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from vicmae_mm.datasets.annotations.video_lists import Video, scan_folder
+from vicmae_mm.datasets.annotations.video_lists import Video, parse_videos, scan_folder
+from vicmae_mm.datasets.class_names import quoted
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.progress import say
 
 Key = TypeVar('Key')
-
-EXAMPLES = 3  # how many file names a message shows
 
 
 @dataclass
@@ -44,7 +46,7 @@ class SplitList:
                          f'{self.rows - count:,} are missing')
         if self.unlisted:
             parts.append(f'{len(self.unlisted):,} files are not annotated and were skipped '
-                         f'({_examples(self.unlisted)})')
+                         f'({quoted(self.unlisted)})')
         if self.seconds:
             parts.append(f'{self.seconds / 3600:,.1f} hours, {self.seconds / count:.1f} s per '
                          'video')
@@ -88,7 +90,7 @@ def match_rows(split: str, folder: str, labels: Mapping[Key, int], files: Mappin
     if not videos:
         raise InputError(
             f'None of the {len(labels):,} annotated videos of the {split} split is in {folder!r}. '
-            f'Its files have names like {_examples(unlisted)}; expected {expected_name}. Check '
+            f'Its files have names like {quoted(unlisted)}; expected {expected_name}. Check '
             'that the folder and the annotations belong to the same dataset and split.')
     return SplitList(split, folder, videos, len(labels), sorted(unlisted))
 
@@ -126,22 +128,48 @@ def label_by_folder(paths: Iterable[str], index: Mapping[str, int], folder: str)
 
 
 def write_lists(out_dir: str, name: str, classes: Sequence[str],
-                lists: Sequence[SplitList]) -> list[str]:
+                lists: Sequence[SplitList]) -> tuple[list[str], list[str]]:
     """Write ``{name}_{split}_list_videos.txt`` for each split and ``{name}_label_map.txt``.
 
     Lists have one ``path label`` per line, with -1 for no label; line k of the label map (from 0)
     is the name of class k. Both formats are mmaction2's.
 
     Returns:
-        The files written.
+        The files written, and the videos that :func:`write_labelled` left out.
+
+    Raises:
+        InputError: The name of a class has a line break.
     """
-    os.makedirs(out_dir, exist_ok=True)
-    files = {f'{name}_{item.split}_list_videos.txt':
-             [f'{path} {label}' for path, label in item.videos] for item in lists}
-    files[f'{name}_label_map.txt'] = list(classes)
-    for file, lines in files.items():
-        write_lines(osp.join(out_dir, file), lines)
-    return [osp.join(out_dir, file) for file in files]
+    label_map = osp.join(out_dir, f'{name}_label_map.txt')
+    if broken := [one for one in classes if re.search('[\r\n]', one)]:
+        raise InputError(f'{label_map} has one class per line, but {quoted(broken)} has a line '
+                         'break: rename the folder.')
+    files = {osp.join(out_dir, f'{name}_{item.split}_list_videos.txt'): item for item in lists}
+    left_out = [path for file, item in files.items()
+                for path in write_labelled(file, item.videos)]
+    write_lines(label_map, classes)
+    return [*files, label_map], left_out
+
+
+def write_labelled(path: str, files: Iterable[Video]) -> list[str]:
+    """Write one ``path label`` per line, for every file that can be read from its line.
+
+    Returns:
+        The other files, for example with a line break in their names; a message names some.
+    """
+    lines, left_out = [], []
+    for file in files:
+        line = f'{file[0]} {file[1]}'
+        with suppress(InputError):
+            if parse_videos(f'{line}\n'.encode('utf-8', 'surrogateescape'), '') == [file]:
+                lines.append(line)
+                continue
+        left_out.append(file[0])
+    write_lines(path, lines)
+    if left_out:
+        say(f'{path}: {len(left_out):,} files are left out, because a line cannot hold their names '
+            f'(line breaks, spaces at an end, ...): {quoted(left_out)}. Rename them.')
+    return left_out
 
 
 def write_lines(path: str, lines: Iterable[str]) -> None:
@@ -161,7 +189,3 @@ def describe_use(item: SplitList, file: str, root: str) -> str:
         text += (f"\n    {spaces:,} paths contain spaces: VideoPairDataset reads them, mmaction2's "
                  'own VideoDataset does not')
     return text
-
-
-def _examples(names: Sequence[str]) -> str:
-    return ', '.join(map(repr, names[:EXAMPLES])) + (', ...' if len(names) > EXAMPLES else '')

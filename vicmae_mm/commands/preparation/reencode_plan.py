@@ -71,13 +71,10 @@ def prepare_target(target: str, jobs: Sequence[ReencodeJob], settings: ReencodeS
         for part in Path(folder).glob('*.part'):
             if osp.join(folder, _PART.sub('', part.name)) in parts:
                 part.unlink(missing_ok=True)
-    # ``a.mp4`` may be what an earlier run made of ``a.avi``, which has been called ``a.avi.mp4``
-    # since there is another ``a.mp4``.
-    targets = {job.target for job in jobs}
     for job in jobs:
-        older = osp.splitext(osp.splitext(job.target)[0])[0] + '.mp4'
-        if shares_name(job) and older in targets and not osp.exists(job.target):
-            Path(older).unlink(missing_ok=True)
+        # ``a.mp4`` may be made of ``a.avi``, from before there was another video called ``a``.
+        if shares_name(job) and not osp.exists(job.target):
+            Path(job.target).with_suffix('').with_suffix('.mp4').unlink(missing_ok=True)
     return reserved
 
 

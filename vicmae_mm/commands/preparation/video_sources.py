@@ -38,7 +38,7 @@ def read_source(source: str, prefix: str, allow_outside_root: bool,
     """
     if osp.isdir(source):
         return source, *scan_folder(source, labels_from_folders)
-    videos = read_annotations(source)
+    videos = read_annotations(source, prefix)
     if labels_from_folders:
         raise InputError(f'--labels-from-folders labels the videos of a folder, but {source} is a '
                          'list, which has its own labels: remove the option.')

@@ -2,13 +2,14 @@
 import logging
 import os
 import os.path as osp
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import InputError
 
-from .files_below import files_below
+from .files_below import files_below, report_scan
 
 # mmpretrain's, and .tiff and .webp
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
@@ -27,18 +28,19 @@ def scan_classes(folder: str,
         OSError: The folder cannot be read.
         ValueError: There are no class folders, or one contains no images.
     """
-    classes = _class_folders(folder)
     images: list[Image] = []
-    for label, name in enumerate(track(classes)):
-        found = sorted(files_below(osp.join(folder, name), tuple(extensions)))
+    ignored: Counter[str] = Counter()
+    for label, name in enumerate(track(_class_folders(folder))):
+        others: Counter[str] = Counter()
+        found = files_below(osp.join(folder, name), extensions, others)
         if not found:
-            others = {osp.splitext(file)[1] for *_, files in os.walk(osp.join(folder, name))
-                      for file in files}
             raise InputError(f'{osp.join(folder, name)} contains no images '
                              f'({", ".join(sorted(extensions))}), only '
                              f'{", ".join(sorted(others)) or "nothing"}: remove the folder or add '
                              'some.')
         images += [(osp.join(name, path), label) for path in found]
+        ignored += others
+    report_scan(folder, images, 'images', ignored)
     return images
 
 

@@ -1,25 +1,32 @@
 """Lists of videos, read from a text list, a csv file or a folder."""
 import csv
+import io
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import zip_longest
+from typing import Any, cast
 
 import numpy as np
 from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import InputError
 
-from .files_below import files_below
+from .files_below import files_below, report_scan
 
 VIDEO_EXTENSIONS = (
-    '.3gp', '.asf', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
-    '.mts', '.ogv', '.ts', '.vob', '.webm', '.wmv')
+    '.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.m2t', '.m2ts', '.m2v', '.m4v',
+    '.mkv', '.mov', '.mp4', '.mpe', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm', '.ogv', '.qt', '.rm',
+    '.rmvb', '.ts', '.vob', '.webm', '.wmv', '.y4m')
 
-PATH_COLUMNS = ('path', 'filename', 'video', 'video_path')
+PATH_COLUMNS = ('path', 'filename', 'file_name', 'file_path', 'video', 'video_path')
 LABEL_COLUMN = 'label'
 NO_LABEL = -1
 
+_OTHER_BYTE = re.compile('[\udc80-\udcff]')  # how Python reads bytes that are not UTF-8
 _INTEGER = re.compile(r'[+-]?\d+')
 _VIDEO_THEN_MORE = re.compile(
     r'(?P<path>.*(?:' + '|'.join(map(re.escape, VIDEO_EXTENSIONS)) + r'))\s+(?P<rest>\S.*)', re.I)
@@ -27,27 +34,28 @@ _VIDEO_THEN_MORE = re.compile(
 Video = tuple[str, int]
 
 
-def read_annotations(ann_file: str) -> list[Video]:
+def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
     """Read the videos of a text list or csv file, both in UTF-8.
 
     A text list (any extension but ``.csv``) has one ``path label`` or ``path`` per line. The last
     word is the label if it is an integer, so a path that ends in a space and a number needs a
     label. Paths may contain spaces; empty lines are skipped.
 
-    A ``.csv`` file is split at commas, semicolons or tabs, the first of these that its first line
-    contains; without any it is read as a text list. With a header, the columns ``path`` (or
-    ``filename``, ``video``, ``video_path``) and ``label`` are used; without one, the first
-    column is the path and the second, if any, the label.
+    A ``.csv`` file may also be a table. With a header, the columns ``path`` (or another of
+    ``PATH_COLUMNS``) and ``label`` are used; without one, the first column is the path, which ends
+    as a video's does, and the second, if any, the label.
 
     Args:
         ann_file (str): Path of the file.
+        folder (str): What paths are relative to. A name that is not UTF-8 must exist there.
 
     Returns:
         list[tuple[str, int]]: Path as written, and label or -1.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It names no video, is not UTF-8, or a label is not an integer.
+        ValueError: It names no video, is not UTF-8, can be read in two ways, or a label is not an
+            integer.
     """
     if not os.path.isfile(ann_file):
         what = 'is a folder' if os.path.isdir(ann_file) else 'does not exist'
@@ -55,22 +63,27 @@ def read_annotations(ann_file: str) -> list[Video]:
             f'The list of videos {ann_file!r} {what}. Set ann_file to a text list (one `path '
             'label` or `path` per line) or a .csv file; to read every video of a folder, leave '
             "ann_file empty and set data_prefix=dict(video='the/folder').")
-    try:
-        with open(ann_file, encoding='utf-8-sig', newline='') as file:
-            first = next((line for line in file if line.strip()), '')
-            file.seek(0)
-            delimiter = next((mark for mark in ',;\t' if mark in first), None)
-            if ann_file.lower().endswith('.csv') and delimiter:
-                videos = list(_read_csv(file, ann_file, delimiter))
-            else:
-                videos = list(_read_list(file, ann_file))
-    except UnicodeDecodeError as error:
-        raise InputError(f'The list of videos {ann_file!r} is not UTF-8 text ({error}): convert '
-                         'it to UTF-8; names must stay those of the files.') from error
+    with open(ann_file, 'rb') as file:
+        videos = parse_videos(file.read(), ann_file)
     if not videos:
         raise InputError(f'The list of videos {ann_file!r} is empty: it should have one `path '
                          'label` or `path` per line.')
+    # Names on a disk need not be UTF-8. If no such file exists, the list has another encoding.
+    foreign = {path: byte for path, _ in videos for byte in _OTHER_BYTE.findall(path)}
+    if foreign and not any(os.path.exists(os.path.join(folder, path)) for path in foreign):
+        byte = ord(min(foreign.values())) - 0xdc00
+        raise InputError(f'The list of videos {ann_file!r} is not UTF-8 text (no file whose name '
+                         f'has the byte {byte:#x} exists): convert it to UTF-8; names must stay '
+                         'those of the files.')
     return videos
+
+
+def parse_videos(content: bytes, ann_file: str) -> list[Video]:
+    """Parse the content of a list as :func:`read_annotations` does; the name is for messages."""
+    text = content.decode('utf-8-sig', 'surrogateescape')
+    if ann_file.lower().endswith('.csv') and text.strip():
+        return _read_csv(text, ann_file)
+    return list(_read_list(io.StringIO(text, newline=''), ann_file))
 
 
 def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
@@ -93,46 +106,68 @@ def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
         yield path, label
 
 
-def _read_csv(lines: Iterable[str], ann_file: str, delimiter: str) -> Iterator[Video]:
-    reader = csv.reader(lines, delimiter=delimiter)
-    columns: tuple[int, int | None] | None = None
-    for row in reader:
+def _read_csv(text: str, ann_file: str) -> list[Video]:
+    """Read a table, or a text list, in the only way that fits all its lines."""
+    ways, problems = [], []
+    # Names contain commas and quotes, too; pandas separates by any of these, Excel by ';' or tabs.
+    for mark in [mark for mark in ',;\t| ' if mark in text] or ',':
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+            reader = csv.reader(io.StringIO(text, newline=''), delimiter=mark, strict=True,
+                                quoting=cast(Any, quoting))
+            try:
+                ways.append(list(_read_table(reader)))
+                break
+            except (InputError, csv.Error) as error:
+                problems.append((reader.line_num, error))
+    with suppress(InputError):
+        videos = list(_read_list(io.StringIO(text, newline=''), ann_file))
+        if all(path.lower().endswith(VIDEO_EXTENSIONS) for path, _ in videos):
+            ways.append(videos)
+    if not ways:
+        number, problem = max(problems, key=lambda each: each[0])
+        raise InputError(f'{ann_file}, line {number}: {problem}') from problem
+    for other in ways:
+        for number, (one, two) in enumerate(zip_longest(ways[0], other), 1):
+            if one != two:
+                raise InputError(f'{ann_file}, video {number}: {one!r} or {two!r}? Add a first '
+                                 'line such as "path,label", and put names into quotes.')
+    return ways[0]
+
+
+def _read_table(rows: Iterable[list[str]]) -> Iterator[Video]:
+    """Videos of a table; raises InputError for a line that does not fit."""
+    path, label, width = 0, 1, 0
+    for number, row in enumerate(rows):
         cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue
-        if columns is None:
-            header = _header_columns(cells)
-            columns = header or (0, 1)
-            if header:
-                continue
-        path_column, label_column = columns
-        where = f'{ann_file}, line {reader.line_num}'
-        path = cells[path_column] if path_column < len(cells) else ''
-        if not path:
-            raise InputError(f'{where}: no path in column {path_column + 1}: {row!r}.')
-        label = ''
-        if label_column is not None and label_column < len(cells):
-            label = cells[label_column]
-        if label and not _INTEGER.fullmatch(label):
-            raise InputError(
-                f'{where}: the label {label!r} is not an integer. Map class names to integers '
-                'first, or leave the column out or empty: pre-training needs no labels.')
-        yield path, int(label) if label else NO_LABEL
-
-
-def _header_columns(cells: list[str]) -> tuple[int, int | None] | None:
-    """Columns of path and label if this is a header line, else None."""
-    names = [cell.lower() for cell in cells]
-    path = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
-    if path is None:
-        return None
-    return path, names.index(LABEL_COLUMN) if LABEL_COLUMN in names else None
+        names = [cell.lower() for cell in cells]
+        header = [names.index(name) for name in PATH_COLUMNS if name in names]
+        if header and not number:
+            path, width = header[0], len(names)
+            label = names.index(LABEL_COLUMN) if LABEL_COLUMN in names else width
+        elif any(cells):
+            name, value = (''.join(cells[column:column + 1]) for column in (path, label))
+            # pandas writes 3 as 3.0 if the label of another video is missing.
+            value = value.removesuffix('.0')
+            if not name:
+                raise InputError(f'no path in column {path + 1}: {row!r}.')
+            if width and any(cells[width:]):
+                raise InputError(f'{row!r} has more columns than the header.')
+            if not width and (not name.lower().endswith(VIDEO_EXTENSIONS)
+                              or any(map(_INTEGER.fullmatch, cells[2:]))):
+                raise InputError(f'{row!r} is not path and label: add a first line that names the '
+                                 'columns, such as path,frames,label.')
+            if value and not _INTEGER.fullmatch(value):
+                raise InputError(
+                    f'the label {value!r} is not an integer. Map class names to integers first, '
+                    'or leave the column out or empty: pre-training needs no labels.')
+            yield name, int(value or NO_LABEL)
 
 
 def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Video], list[str]]:
     """Find all videos below a folder by extension, in sorted order.
 
-    Links to folders are followed; hidden files and folders are skipped.
+    Links to folders are followed; hidden files and folders are skipped. One line of the log counts
+    what was found and ignored.
 
     Args:
         root (str): The folder.
@@ -150,10 +185,13 @@ def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Vide
     if not os.path.isdir(root):
         raise FileNotFoundError(f'The folder of videos {root!r} does not exist. Correct '
                                 'data_root and data_prefix, or set ann_file to a list.')
-    paths = sorted(files_below(root, VIDEO_EXTENSIONS))
+    ignored: Counter[str] = Counter()
+    paths = files_below(root, VIDEO_EXTENSIONS, ignored, labels_from_folders)
     if not paths:
         raise InputError(f'No video found in {root!r} or its subfolders. Known extensions: '
-                         f'{" ".join(VIDEO_EXTENSIONS)}.')
+                         f'{" ".join(VIDEO_EXTENSIONS)}. Found: '
+                         f'{", ".join(sorted(ignored)) or "nothing"}.')
+    report_scan(root, paths, 'videos', ignored)
     if not labels_from_folders:
         return [(path, NO_LABEL) for path in paths], []
     tops = [path.split(os.sep)[0] for path in paths]

@@ -1,0 +1,97 @@
+"""Every list that a tool writes is read back to the same files, whatever their names."""
+import io
+import json
+import os
+import runpy
+
+import numpy as np
+import pytest
+import torch
+from safetensors import deserialize
+
+from vicmae_mm.apis.features import FileFeatures
+from vicmae_mm.commands.preparation.check_videos import CheckRecord, write_bad_videos
+from vicmae_mm.commands.preparation.imagenet_subset import write_subset
+from vicmae_mm.commands.preparation.lists import SplitList, write_labelled, write_lists
+from vicmae_mm.datasets.annotations.image_lists import read_list
+from vicmae_mm.datasets.annotations.video_lists import read_annotations
+from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
+from vicmae_mm.datasets.packed.shards import StoredVideo, read_shard, write_shard
+from vicmae_mm.utils.file_state import file_state
+
+NAMES = [
+    'plain.mp4', 'two  words.mp4', 'x.mp4 3.mp4', 'caf\udce9.mp4', 'tab\t.mp4', 'trail .mp4',
+    'q"u\'o.mp4', '"quoted".mp4', 'a,b;c|d.mp4', '#hash.mp4', '-1.mp4', '%s{}$HOME~.mp4',
+    'line\u2028sep\x85\x0b.mp4', '会' * 83 + 'ab.mp4', 'back\\slash.mp4']
+NOT_IN_A_LINE = ['a\nb.mp4', 'a\rb.mp4', ' lead.mp4', '\u3000wide.mp4', '\ufeffmark.mp4']
+
+
+@pytest.fixture
+def videos(tmp_path, monkeypatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    for name in [*NAMES, *NOT_IN_A_LINE]:
+        (tmp_path / name).touch()
+    assert set(os.listdir()) == {*NAMES, *NOT_IN_A_LINE}
+    return [*NAMES, *NOT_IN_A_LINE]
+
+
+@pytest.mark.parametrize('name', ['list.txt', 'list.csv'])
+def test_lists_of_videos(videos, name, capsys):
+    listed = [(video, number) for number, video in enumerate(reversed(videos))]
+    assert set(write_labelled(name, listed)) == set(NOT_IN_A_LINE)
+    assert f'{name}: 5 files are left out' in capsys.readouterr().err
+    assert read_annotations(name) == [item for item in listed if item[0] in NAMES]
+
+
+def test_lists_of_splits_and_classes(videos):
+    item = SplitList('val', '.', [(video, 0) for video in videos])
+    files, left_out = write_lists('lists', 'mit', ['caf\udce9', 'b'], [item])
+    assert set(left_out) == set(NOT_IN_A_LINE)
+    assert [path for path, _ in read_annotations(files[0])] == NAMES
+    with open(files[1], errors='surrogateescape') as file:
+        assert file.read() == 'caf\udce9\nb\n'
+    with pytest.raises(ValueError, match=r"'a\\nb' has a line break"):
+        write_lists('lists', 'mit', ['a\nb', 'b'], [item])
+
+
+def test_lists_of_images(videos):
+    path, left_out = write_subset('subsets', 5, [(name, 7) for name in videos])
+    assert set(left_out) == set(NOT_IN_A_LINE)
+    assert read_list(path) == [(name, 7) for name in NAMES]
+
+
+def test_bad_videos(videos):
+    write_bad_videos('bad.jsonl', {video: f'{video} is bad' for video in videos}, 'caf\udce9')
+    assert {path: entry['reason'] for path, entry in read_bad_videos('bad.jsonl', videos).items()
+            } == {video: f'{video} is bad' for video in videos}
+
+
+def test_checked_videos(videos):
+    record = CheckRecord('checked.jsonl')
+    for video in videos:
+        record.add(video, file_state(video), True, None)
+    record.close()
+    assert all(CheckRecord('checked.jsonl').is_current(video, True) for video in videos)
+
+
+def test_shards(videos, tmp_path):
+    stored = [StoredVideo(video, 3, problem='bad') for video in videos]
+    write_shard(tmp_path / 'a.zip', ['caf\udce9', 'a\nb'], stored, [()] * len(videos))
+    shard = read_shard(tmp_path / 'a.zip')
+    assert shard.videos == stored and shard.classes == ['caf\udce9', 'a\nb']
+
+
+def test_features(videos, repo):
+    write = runpy.run_path(str(repo / 'tools/extract_features.py'))['write']
+    features = FileFeatures(torch.zeros(len(videos), 2), videos)
+    for suffix in ('.npz', '.safetensors'):
+        file = io.BytesIO()
+        write(file, suffix, features)
+        if suffix == '.npz':
+            file.seek(0)
+            assert np.load(file)['names'].tolist() == videos
+        else:
+            header = int.from_bytes(file.getvalue()[:8], 'little')
+            metadata = json.loads(file.getvalue()[8:8 + header])['__metadata__']
+            assert json.loads(metadata['names']) == videos
+            assert len(deserialize(file.getvalue())) == 1
