@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.datasets.readers.base import is_machines
 
 from .converting import JobResult
 
@@ -80,7 +81,7 @@ def pack_video(job: PackJob) -> JobResult:
                           for start in range(0, len(frames), MAX_HELD)
                           for image in video.get_frames(frames[start:start + MAX_HELD]))
     except VideoError as error:
-        return JobResult.failed(error)
+        return JobResult(error.reason, again=is_machines(error))
     return Packed(size=sum(map(len, jpegs)), seconds=time.monotonic() - begin, total_frames=total,
                   frames=tuple(frames), jpegs=jpegs)
 

@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.datasets.readers.base import naming_file
+from vicmae_mm.datasets.readers.base import is_machines, naming_file
 from vicmae_mm.datasets.readers.container import (
     demux,
     drop_unknown_matrix,
@@ -78,7 +78,7 @@ def reencode(job: ReencodeJob) -> JobResult:
             _encode(job.source, str(part), job.settings)
             size = part.stat().st_size
     except VideoError as error:
-        return JobResult.failed(error)
+        return JobResult(error.reason, again=is_machines(error))
     except OSError as error:
         if error.errno not in _NAME_ERRORS:
             raise

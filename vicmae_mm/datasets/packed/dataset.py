@@ -53,12 +53,9 @@ class PackedFrameDataset(SkippingDataset):
     def __init__(self,
                  data_root: str,
                  pipeline: Sequence[dict | Callable] = (),
-                 max_bad_share: float | None = None,
-                 test_mode: bool = False,
                  **kwargs: Any) -> None:
         super().__init__(
-            data_root=data_root, data_prefix={}, pipeline=list(pipeline),
-            max_bad_share=max_bad_share, test_mode=test_mode, **kwargs)
+            data_root=data_root, data_prefix={}, pipeline=list(pipeline), **kwargs)
 
     @property
     def source(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vicmae_mm.utils.errors import UserError
+from vicmae_mm.utils.processes.pool import still_working
 
 Self = TypeVar('Self', bound='VideoReader')
 Result = TypeVar('Result')
@@ -42,12 +43,7 @@ class MachineError(VideoError):
 def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
     """Raise errors of libraries (PyAV, numpy, ...) and the system as VideoErrors about a file.
 
-    Args:
-        failed: What the library failed to do, in words that follow the path.
-
-    Raises:
-        VideoError: The fault is the file's.
-        MachineError: It is not.
+    ``failed`` says what an error of a library means, in words that follow the path.
     """
     try:
         yield
@@ -132,6 +128,7 @@ class VideoReader(ABC):
             if not 0 <= i < self.num_frames:
                 raise FrameNumberError(f'{self.path}: frame {i} was requested, but the frames of '
                                        f'this video are numbered 0 to {self.num_frames - 1}')
+        still_working()
         with naming_file(self.path, 'cannot be decoded'):
             frames = self._decode(sorted(set(wanted)))
         # Callers may change a frame in place, so a repeated one is a copy.

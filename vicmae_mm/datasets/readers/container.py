@@ -5,14 +5,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EINVAL, ESTALE
+from errno import EINVAL
 from io import FileIO
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vicmae_mm.utils.file_state import file_state
+from vicmae_mm.utils.processes.pool import still_working
 
 from .base import VideoError, is_machines, naming_file, retried
 
@@ -32,32 +32,18 @@ READ_SIZE = 2**16  # bytes
 class _SourceFile(FileIO):
     """A file that ends at an error of the system and remembers it: libavformat forgets some."""
     error: OSError | None = None
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._state = file_state(self.fileno())
+    _read = retried(FileIO.read)
 
     def read(self, size: int | None = -1, /) -> bytes:
         try:
-            return b'' if self.error else super().read(size)
-        except OSError:
-            try:
-                return self._read_again(self.tell(), size)
-            except OSError as error:
-                self.error = error
-                return b''
-
-    @retried
-    def _read_again(self, position: int, size: int | None) -> bytes:
-        super().__init__(self.name)  # on a network disk, a stale descriptor stays so
-        if file_state(self.fileno()) != self._state:
-            raise OSError(ESTALE, 'the file was replaced')
-        super().seek(position)
-        return super().read(size)
+            return b'' if self.error else self._read(size)
+        except OSError as error:
+            self.error = error
+            return b''
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         try:
-            return -EINVAL if self.error else super().seek(offset, whence)
+            return super().seek(offset, whence)
         except OSError as error:
             if error.errno != EINVAL:  # which is due to an offset that a damaged file specifies
                 self.error = error
@@ -146,6 +132,7 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
         try:
             for packet in container.demux(stream):
                 file.check()
+                still_working()
                 # A partial packet where the file is cut off. In MPEG-TS, any may be marked.
                 if packet.is_corrupt and container.format.name != 'mpegts':
                     return

@@ -165,14 +165,9 @@ def image_problem(path: str) -> str:
     """Why mmcv cannot load an image file, or '' if it can.
 
     Raises:
-        OSError: The file cannot be read, for a reason that is not its content.
+        OSError: The file cannot be read.
     """
-    try:
-        data = Path(path).read_bytes()
-    except IsADirectoryError:
-        return 'is a folder'
-    except (FileNotFoundError, NotADirectoryError):
-        return 'does not exist'
+    data = Path(path).read_bytes()
     if not data:
         return 'is empty (0 bytes)'
     with suppress(Exception):  # OpenCV returns None for some damage and raises for other

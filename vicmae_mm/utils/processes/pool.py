@@ -17,6 +17,7 @@ Task = TypeVar('Task')
 Result = TypeVar('Result')
 
 _IDLE = object()
+_progress: Any = None  # in a worker: when its task began or last made progress
 
 
 class WorkerError(RunError):
@@ -28,6 +29,12 @@ def num_cores() -> int:
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def still_working() -> None:
+    """In a worker, restart the time limit of the call; elsewhere, do nothing."""
+    if _progress is not None:
+        _progress.value = time.monotonic()
 
 
 # Not multiprocessing.Pool, which waits forever for a worker that crashed, nor ProcessPoolExecutor,
@@ -42,7 +49,7 @@ def run_isolated(function: Callable[[Task], Result], tasks: Iterable[Task], num_
     Args:
         function: Must be picklable, as must tasks and results.
         tasks: Consumed as needed.
-        timeout: Time limit of a call in seconds.
+        timeout: Time limit of a call in seconds, from its last :func:`still_working` if it has one.
 
     Yields:
         Task and result, or :class:`FailedCall`, in the order in which they finish.
@@ -80,25 +87,32 @@ class _Worker:
         context = multiprocessing.get_context('forkserver')
         context.set_forkserver_preload([function.__module__, __name__])
         self.connection, child = context.Pipe()
-        self.process = context.Process(target=_serve, args=(child, function), daemon=True)
+        self.progress = context.Value('d', lock=False)
+        self.process = context.Process(
+            target=_serve, args=(child, function, self.progress), daemon=True)
         self.process.start()
         child.close()  # or the end of the process would go unnoticed
         self.timeout = timeout
         self.task: Any = _IDLE
-        self.deadline = float('inf')  # importing may take long
+
+    @property
+    def deadline(self) -> float:
+        """When its task must be done; before the first one, importing may take long."""
+        return float('inf') if self.task is _IDLE else self.progress.value + self.timeout
 
     def assign(self, queue: Iterator) -> bool:
         """Send the next task; False if there is none."""
         for task in queue:
+            self.progress.value = time.monotonic()
             self.connection.send(task)
-            self.task, self.deadline = task, time.monotonic() + self.timeout
+            self.task = task
             return True
         return False
 
     def collect(self) -> tuple[Any, Any]:
         """The task that has ended, and its outcome."""
         task = self.task
-        self.task, self.deadline = _IDLE, float('inf')
+        self.task = _IDLE
         if not self.connection.poll():
             return task, FailedCall.timed_out(self.timeout)
         try:
@@ -130,8 +144,10 @@ def _wait_for_any(workers: list[_Worker]) -> list[_Worker]:
     return [worker for worker in workers if worker.connection in ready or worker.deadline <= now]
 
 
-def _serve(connection: Connection, function: Callable) -> None:
+def _serve(connection: Connection, function: Callable, progress: Any) -> None:
     """The loop of a worker process."""
+    global _progress
+    _progress = progress
     # Ctrl-C and the terminal belong to the main process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.WARNING)
