@@ -4,20 +4,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .packet_content import READABLE_CODECS, PacketContent, parameter_sets, read_content
+from .packet_content import READABLE_CODECS, PacketContent, read_content
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-# In others (avi has no time stamps, a program stream stamps some frames only) libavformat guesses
-# time stamps, and guesses wrong with B-frames.
+# Their time stamps are those that the muxer wrote. In others (avi has none, a program stream has
+# some) libavformat guesses, and guesses wrong with B-frames.
 TRUSTED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
-SWITCHES = ('new_extradata', 'param_change')  # with a packet, by which the container says so
+CHANGE = 'settings of the decoder change during the video'
 
 
 @dataclass
@@ -46,32 +45,34 @@ class PacketIndex:
     @classmethod
     def of(cls, packets: Iterable[Packet], stream: VideoStream) -> PacketIndex:
         """Build the index from all packets of ``stream``, in one pass."""
-        index, contents = cls(), []
+        index, contents, problem, flagged = cls(), [], '', 0
         codec = stream.codec_context.codec.canonical_name
         header = stream.codec_context.extradata or b''
-        stamped, flagged, switches = True, 0, False
         for i, packet in enumerate(packets):
-            stamped &= packet.pts is not None
+            content = read_content(memoryview(packet), codec, header)
+            contents.append(content)
             index.pts.append(packet.pts or 0)
             if not packet.is_discard:
                 index.shown.append(i)
+            if packet.is_keyframe and content.starts:
+                index.keyframes.append(i)
+            if content.disposable:
+                index.disposable.add(i)
             flagged += packet.is_keyframe
-            if codec in READABLE_CODECS:
-                content = read_content(memoryview(packet), codec, header)
-                contents.append(content)
-                if packet.is_keyframe and content.starts:
-                    index.keyframes.append(i)
-                if content.disposable:
-                    index.disposable.add(i)
-                switches |= any(map(packet.has_sidedata, SWITCHES))
+            if packet.pts is None:
+                problem = 'time stamps are missing'
+            elif content.pictures != 1:
+                problem = 'not every packet holds one frame'
+            elif packet.has_sidedata('new_extradata') or packet.has_sidedata('param_change'):
+                problem = CHANGE
         index.edited = len(index.shown) < len(index.pts)
+        # Where videos are joined, an open GOP may refer to frames that were cut off.
+        refreshing = [i for i in index.keyframes if contents[i].refreshes]
+        index.keyframes = refreshing if len(refreshing) > 1 else index.keyframes
         index.false_keyframes = flagged > len(index.keyframes)
         # Before sorting: the check compares decoding order and time stamps.
-        index.unreliable_reason = _unreliable_reason(index, stream, stamped, contents, switches)
+        index.unreliable_reason = _unreliable_reason(index, stream, contents, problem)
         index.shown.sort(key=index.pts.__getitem__)
-        # Marks of HEVC mean less: pictures of a higher sublayer may refer to these.
-        if codec == 'hevc':
-            index.disposable = set()
         return index
 
     def start_of(self, packet: int) -> int:
@@ -84,8 +85,8 @@ class PacketIndex:
         return self.keyframes[k]
 
 
-def _unreliable_reason(index: PacketIndex, stream: VideoStream, stamped: bool,
-                       contents: list[PacketContent], switches: bool) -> str:
+def _unreliable_reason(index: PacketIndex, stream: VideoStream, contents: list[PacketContent],
+                       problem: str) -> str:
     """Why the time stamps do not give the order of the frames, or ''."""
     container, context = stream.container.format.name, stream.codec_context
     codec = context.codec.canonical_name
@@ -96,57 +97,46 @@ def _unreliable_reason(index: PacketIndex, stream: VideoStream, stamped: bool,
         return f'{container} files have no reliable time stamps'
     if codec not in READABLE_CODECS:
         return f'packets of {codec} video may hold no frame or several'
-    if any(content.pictures != 1 for content in contents):
-        return 'not every packet holds one frame'
-    if not stamped:
-        return 'time stamps are missing'
+    if problem:
+        return problem
     if len(set(pts)) < len(pts):
         return 'time stamps occur twice'
     # The decoder drops such frames, or shows damaged ones: only decoding tells how many.
     if index.keyframes[:1] != [0] or not contents[0].refreshes or min(pts) < index.pts[0]:
         return 'the video starts with frames that refer to what was cut off'
-    if switches or not _one_state(index, contents, parameter_sets(codec, context.extradata or b'')):
-        return 'settings of the decoder change during the video'
-    if context.has_b_frames and _has_decoding_times(index):
+    if not _keeps(contents, index.keyframes, context.extradata or b''):
+        return CHANGE
+    # With B-frames, true time stamps are not ascending: these are decoding times.
+    if context.has_b_frames and _ascending(index, codec):
         return 'time stamps follow the decoding order although frames may be reordered'
-    if not _come_out_ascending(index.pts, contents, context.reorder_depth):
-        return 'time stamps do not follow the order in which frames are decoded'
+    if not _come_out_sorted(index.pts, contents, context.reorder_depth):
+        return 'time stamps contradict the decoding order'
     return ''
 
 
-def _one_state(index: PacketIndex, contents: list[PacketContent],
-               declared: tuple[bytes, ...]) -> bool:
-    """Whether the decoder's parameter sets are the same wherever decoding starts."""
-    states = {content.state for content in contents if content.state}
-    at_starts = {contents[i].state for i in index.keyframes}
-
-    def remains(whole: tuple[bytes, ...]) -> bool:
-        # A part may be repeated if it replaces none of the others: their types differ.
-        one_each = len({item[:1] for item in whole}) == len(whole)
-        return all(state == whole or (one_each and set(state) <= set(whole)) for state in states)
-
-    return remains(declared) or (len(at_starts) == 1 and remains(at_starts.pop()))
+def _keeps(contents: list[PacketContent], keyframes: list[int], header: bytes) -> bool:
+    """Whether the decoder has the same parameters for a frame wherever decoding starts."""
+    kept = {content.kept for content in contents if content.kept}
+    if len(kept) <= 1 and kept == {contents[i].kept for i in keyframes}:
+        return True
+    # Repeated, as the container has them: after their lengths.
+    return all(len(item).to_bytes(2, 'big') + item in header for items in kept for item in items)
 
 
-def _has_decoding_times(index: PacketIndex) -> bool:
-    """Whether time stamps ascend in decoding order although frames were reordered."""
-    # In a group of pictures, or in all, where it is not known which of them are B-frames.
-    groups = pairwise([*index.keyframes, len(index.pts)])
-    ascends = index.pts == sorted(index.pts) and len(index.pts) > 1
-    return ascends or any(
-        index.pts[a:b] == sorted(index.pts[a:b]) and not index.disposable.isdisjoint(range(a, b))
-        for a, b in groups)
+def _ascending(index: PacketIndex, codec: str) -> bool:
+    """Whether frames that are reordered have ascending time stamps, somewhere or everywhere."""
+    # In H.264, a group of pictures without disposable ones may have no B-frames.
+    groups = [index.pts[a:b] for a, b in pairwise([*index.keyframes, len(index.pts)])
+              if codec != 'h264' or not index.disposable.isdisjoint(range(a, b))]
+    return any(len(pts) > 1 and pts == sorted(pts) for pts in [index.pts, *groups])
 
 
-def _come_out_ascending(pts: list[int], contents: list[PacketContent], depth: int) -> bool:
+def _come_out_sorted(pts: list[int], contents: list[PacketContent], depth: int) -> bool:
     """Whether a decoder that holds ``depth`` frames back returns them in the order of stamps."""
     held: list[int] = []
     out: list[int] = []
     for time, content in zip(pts, contents, strict=True):
-        if content.refreshes:
-            out += sorted(held)
-            held = []
-        heappush(held, time)
-        if len(held) > depth:
-            out.append(heappop(held))
-    return out + sorted(held) == sorted(pts)
+        ready = len(held) if content.refreshes else max(len(held) - depth, 0)
+        out += held[:ready]
+        held = sorted([*held[ready:], time])
+    return out + held == sorted(pts)

@@ -77,9 +77,9 @@ class PyAVReader(VideoReader):
 
     def first_frame(self) -> VideoFrame | None:
         """Frame 0, or None if it cannot be decoded; only if the index is reliable."""
-        packet = self.index.shown[0]
-        frames = self._decode_span(self.index.start_of(packet), packet, {packet})
-        return next((frame for frame in frames if frame.pts == self.index.pts[packet]), None)
+        frames = self._decode_span(*self._spans([0]))
+        return next((frame for frame in frames
+                     if frame.pts == self.index.pts[self.index.shown[0]]), None)
 
     def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
         """The coded packets with these numbers, which are ascending; all if None."""
@@ -133,48 +133,50 @@ class PyAVReader(VideoReader):
     def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
         """Decode from keyframes, identifying frames by their time stamps."""
         index = self.index
-        number_of = {index.pts[index.shown[i]]: i for i in wanted}
+        number_of = {index.pts[packet]: number for number, packet in enumerate(index.shown)}
         frames: dict[int, np.ndarray] = {}
-        for first, last, targets in self._spans(wanted):
-            latest: int | None = None
-            for frame in self._decode_span(first, last, targets):
-                # Decoders return frames in presentation order: these stamps cannot be true.
-                if frame.pts is None or (latest is not None and frame.pts <= latest):
-                    raise NotAsIndexed('frames come out in a different order')
+        for packets in self._spans(wanted):
+            times = [index.pts[i] for i in packets]
+            # Not those that lead an open GOP or that an edit list hides: they may come out or not.
+            expected = sorted({number_of[time] for time in times
+                               if time >= times[0] and time in number_of})
+            numbers: list[int] = []
+            for frame in self._decode_span(packets):
                 # How damage is concealed depends on the frames decoded before.
                 if frame.is_corrupt:
                     raise NotAsIndexed('frames come out damaged')
-                latest = frame.pts
-                if latest in number_of:
-                    frames[number_of[latest]] = upright(frame)
-        # A decoder that starts at an intra refresh returns nothing until that is complete.
-        if len(frames) < len(wanted):
-            raise NotAsIndexed('some frames do not come out')
+                if frame.pts in number_of and frame.pts >= times[0]:
+                    numbers.append(number_of[frame.pts])
+                    if numbers[-1] in wanted:
+                        frames[numbers[-1]] = upright(frame)
+            # Decoders return frames in presentation order: other time stamps cannot be true.
+            if numbers != expected:
+                raise NotAsIndexed('other frames come out, or in a different order')
         return frames
 
-    def _spans(self, wanted: list[int]) -> list[tuple[int, int, set[int]]]:
-        """Runs of packets to decode: (first packet, last packet, packets of wanted frames)."""
-        spans: list[tuple[int, int, set[int]]] = []
-        for packet in sorted(self.index.shown[i] for i in wanted):
+    def _spans(self, wanted: list[int]) -> list[list[int]]:
+        """Runs of packets to decode, without those that the wanted frames do not need."""
+        spans: list[tuple[int, int]] = []
+        targets = sorted(self.index.shown[i] for i in wanted)
+        for packet in targets:
             start = self.index.start_of(packet)
             # Continue a span rather than decode packets twice.
             if spans and start <= spans[-1][1]:
-                first, _, targets = spans.pop()
-                spans.append((min(first, start), packet, targets | {packet}))
-            else:
-                spans.append((start, packet, {packet}))
-        return spans
+                start = min(spans.pop()[0], start)
+            spans.append((start, packet))
+        unneeded = self.index.disposable.difference(targets)
+        return [[i for i in range(first, last + 1) if i not in unneeded] for first, last in spans]
 
-    def _decode_span(self, first: int, last: int, targets: set[int]) -> Iterator[VideoFrame]:
-        """Decode the packets ``first`` to ``last``, except those that ``targets`` do not need."""
+    def _decode_span(self, packets: list[int]) -> Iterator[VideoFrame]:
+        """Decode the packets with these numbers."""
         decoder = self.decoder
         # A decoder that was drained (below) takes packets again only after a flush, which also
         # makes it forget the previous span.
         if decoder.is_open:
             decoder.flush_buffers()
-        needed = [i for i in range(first, last + 1)
-                  if i in targets or i not in self.index.disposable]
-        for packet in self.read_packets(needed):
+        else:
+            decoder.options = {'err_detect': 'explode'}  # errors, rather than concealed damage
+        for packet in self.read_packets(packets):
             yield from decoder.decode(packet)
         yield from decoder.decode(None)  # the frames held back for reordering
 
