@@ -1,9 +1,7 @@
 """Finding the videos that cannot be read, and recording which files were checked."""
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import TextIO
 
 from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger
 from vicmae_mm.datasets.readers import MachineError, VideoError, open_video
@@ -51,13 +49,12 @@ class CheckRecord:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
         self._known: dict[str, dict] = {}
-        self._file: TextIO | None = None
-        if os.path.exists(path):
-            with open(path, encoding='utf-8') as file:
-                for line in file:
-                    self._learn(line)
+        self._file = open(path, 'a+', encoding='utf-8')
+        self._file.seek(0)
+        for line in self._file:
+            self._learn(line)
+        self._file.write('\n')  # ends the line that a killed run may have left incomplete
 
     def is_current(self, path: str, every_frame: bool) -> bool:
         """Whether the file is unchanged since it was checked, at least as thoroughly as asked."""
@@ -76,18 +73,13 @@ class CheckRecord:
         size, mtime = state
         line = json.dumps(
             dict(path=path, size=size, mtime_ns=mtime, whole=every_frame, reason=reason))
-        if self._file is None:
-            self._file = open(self.path, 'a', encoding='utf-8')
-            # Ends the line that a killed run may have left incomplete.
-            self._file.write('\n')
         self._file.write(line + '\n')
         self._file.flush()
         self._learn(line)
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
     def _learn(self, line: str) -> None:
         try:

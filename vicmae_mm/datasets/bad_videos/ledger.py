@@ -3,8 +3,8 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import BinaryIO
 
@@ -53,7 +53,11 @@ class BadVideoLedger:
             timespec='seconds'), size=size, mtime_ns=mtime, dataset=dataset,
             try_again=try_again, machine=machine)
         # Reading before writing, under one lock: two workers often meet the same video at once.
-        with open(self.path, 'a+b') as file, _locked(file):
+        with open(self.path, 'a+b') as file:
+            # Closing the file unlocks it. Without locks (Lustre mounted without -o flock), two
+            # processes may both write a video, which does no harm.
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
             entries = self._read_new(file)
             if any(other['path'] == video and (other['size'], other['mtime_ns']) == (size, mtime)
                    for other in entries):
@@ -129,18 +133,3 @@ def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[str, dict]
     found = ((video, last.get(os.path.abspath(video))) for video in videos)
     return {video: entry for video, entry in found
             if entry and file_state(video) == (entry['size'], entry['mtime_ns'])}
-
-
-@contextmanager
-def _locked(file: BinaryIO) -> Iterator[None]:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
-        # For example Lustre mounted without -o flock. Two processes that meet a video at the same
-        # time may then both write it, which does no harm.
-        yield
-        return
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -14,7 +14,7 @@ REMEDY = ('Check data_root and data_prefix if files are missing; find and remove
 
 MACHINE_REMEDY = ('Most of these files may be good: the machine fails. Check disks and mounts, '
                   'permissions, memory and the limit of open files (ulimit -n), then use --resume')
-DEFAULT_SHARE, ALWAYS_TOLERATED = 0.05, 3
+DEFAULT_SHARE, TOLERATED = 0.05, 3
 
 
 class TooManyBadVideosError(RunError):
@@ -30,8 +30,8 @@ class BadVideos:
 
     Args:
         dataset (str): The dataset's list or folder, for messages.
-        max_share (float, optional): Limit of bad / all videos, in [0, 1]. None: 0.05, and in small
-            folders up to three, as long as most are good.
+        max_share (float, optional): Limit of bad / all videos, in [0, 1]. None: 0.05, or three
+            videos if that is more, as long as most are good.
         remedy (str): What to do about bad videos, for the message at the limit.
         noun (str): What the files are, for messages: 'video' or 'image'.
         owner (str): What has the setting ``max_bad_share``, for messages.
@@ -98,8 +98,9 @@ class BadVideos:
 
     def check(self, num_videos: int) -> None:
         """Raise TooManyBadVideosError if so many of ``num_videos`` exceed the limit."""
-        share = DEFAULT_SHARE if self.max_share is None else self.max_share
-        few = min(ALWAYS_TOLERATED, (num_videos - 1) // 2) if self.max_share is None else 0
+        share, few = self.max_share, 0
+        if share is None:
+            share, few = DEFAULT_SHARE, min(TOLERATED, (num_videos - 1) // 2)
         if len(self) <= max(share * num_videos, few):
             return
         examples = '\n'.join(f'  {path}: {reason}'

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EINVAL
 from io import FileIO
+from stat import S_ISDIR, S_ISREG
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ NOT_VIDEOS = ('tty', 'image2', 'hls', 'dash', 'concat', 'sdp')
 # The colour matrices that swscale converts (ITU-T H.273, table 4). Players take a video with
 # another one, or a reserved number, for untagged.
 KNOWN_MATRICES, UNTAGGED = (0, 1, 2, 4, 5, 6, 7, 9), 2
-READ_SIZE = 2**16  # bytes
 
 
 class _SourceFile(FileIO):
@@ -42,17 +41,18 @@ class _SourceFile(FileIO):
             return b''
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        try:
+        with suppress(OSError):
             return super().seek(offset, whence)
-        except OSError as error:
-            if error.errno != EINVAL:  # which is due to an offset that a damaged file specifies
-                self.error = error
-            return -EINVAL
+        return -EINVAL  # a damaged file specified the offset
 
-    def check(self) -> None:
-        """Raise the error of the system, if there was one."""
-        if self.error is not None:
-            raise self.error
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Raise the error of the system at the end, if there was one."""
+        try:
+            yield
+        finally:
+            if self.error is not None:
+                raise self.error
 
 
 def library() -> ModuleType:
@@ -74,23 +74,17 @@ def open_container(path: str) -> Iterator[InputContainer]:
             MachineError if the system cannot read it.
     """
     av = library()
-    with naming_file(path, 'is not a video, or its header is damaged'):
-        file = _open_file(path)
-        try:
+    with _open_file(path) as file:
+        with naming_file(path, 'is not a video, or its header is damaged'), file.checked():
             # Metadata that are not UTF-8 would be an error, and are not used. The list is
             # libavformat's own for local files: a playlist must not lead it to the network.
-            container = av.open(file, metadata_errors='ignore', buffer_size=READ_SIZE,
+            container = av.open(file, metadata_errors='ignore',
                                 options={'protocol_whitelist': 'file,crypto,data'})
-        except Exception:
-            file.close()
-            raise
-        finally:
-            file.check()
-    with file, container:
-        name = container.format.name
-        if name in NOT_VIDEOS or name.endswith('_pipe'):
-            raise VideoError(path, f'is not a video (its format is "{name}")')
-        yield container
+        with container:
+            name = container.format.name
+            if name in NOT_VIDEOS or name.endswith('_pipe'):
+                raise VideoError(path, f'is not a video (its format is "{name}")')
+            yield container
 
 
 def video_stream(container: InputContainer, path: str) -> VideoStream:
@@ -128,10 +122,11 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
     """
     import av
     file = container.file.file
-    with naming_file(path):
+    with naming_file(path), file.checked():
         try:
             for packet in container.demux(stream):
-                file.check()
+                if file.error is not None:
+                    return
                 still_working()
                 # A partial packet where the file is cut off. In MPEG-TS, any may be marked.
                 if packet.is_corrupt and container.format.name != 'mpegts':
@@ -139,9 +134,7 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
                 if packet.size:  # the last one is empty and only flushes
                     yield packet
         except av.error.InvalidDataError:
-            pass
-        finally:
-            file.check()
+            return
 
 
 def decode_all(path: str) -> Iterator[VideoFrame]:
@@ -192,10 +185,10 @@ def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 def _open_file(path: str) -> _SourceFile:
     if '\0' in path:
         raise VideoError(path, 'does not exist')
-    state = os.stat(path)
-    # Opening a pipe would wait for its other end.
-    if not stat.S_ISREG(state.st_mode):
-        raise VideoError(path, 'is a folder' if os.path.isdir(path) else 'is not a regular file')
-    if not state.st_size:
-        raise VideoError(path, 'is empty (0 bytes)')
-    return _SourceFile(path)
+    with naming_file(path):
+        state = os.stat(path)
+        if not S_ISREG(state.st_mode) and not S_ISDIR(state.st_mode):
+            raise VideoError(path, 'is not a regular file')  # a pipe would wait for its other end
+        if not state.st_size:
+            raise VideoError(path, 'is empty (0 bytes)')
+        return _SourceFile(path)
