@@ -72,7 +72,9 @@ def make_fuzz_video(folder: Path, seed: int) -> FuzzVideo:
 
 
 def _encoder(codec: str, rng: random.Random) -> list[str]:
-    gop, bframes = rng.choice((1, 4, 6, 10, 12, 25, 250)), rng.choice((0, 0, 1, 2, 3, 5))
+    gop = rng.choice((1, 4, 6, 10, 12, 25, 250))
+    # libx265's presets look at most 5 frames ahead.
+    bframes = min(gop - 1, 3 if codec == 'libx265' else 5, rng.choice((0, 0, 1, 2, 3, 5)))
     options = {'g': gop, 'threads': 1}
     if codec in ('libx264', 'libx265'):
         name, params = _x26x(codec, bframes, rng)
