@@ -18,7 +18,8 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
-from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets, write_subset
+from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets
+from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
 from vicmae_mm.utils.progress import track
@@ -54,8 +55,8 @@ def main() -> int:
     print(f'{len(images):,} images of {classes:,} classes')
     bad: list[str] = []
     for percentage, chosen in subsets.items():
-        path, left_out = write_subset(out, percentage, chosen)
-        bad += left_out
+        path = osp.join(out, f'train_{percentage:03d}pct.txt')  # the name that the configs read
+        bad += write_labelled(path, chosen)
         sizes = Counter(label for _, label in chosen).values()
         print(f'{percentage:3d} %: {len(chosen):,} images, {min(sizes):,} to {max(sizes):,} '
               f'per class -> {path}')

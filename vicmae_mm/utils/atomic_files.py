@@ -3,7 +3,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ try:
 except ImportError:
     fcntl = None  # type: ignore[assignment] # Windows: leftovers stay
 
-_PART = re.compile(r'\.(\d+|[0-9a-f]{16})\.part$')  # digits: earlier checkouts
+_PART = re.compile(r'(\.(\d+|[0-9a-f]{16}))?\.part$')  # digits or none: earlier checkouts
 
 
 @contextmanager
@@ -27,9 +27,6 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Yields:
         The temporary file to write, ``NAME.RANDOM.part`` in the same folder.
-
-    Raises:
-        OSError: The file cannot be written, or its name is too long.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,11 +82,15 @@ def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview]) -
         file.flush()
 
 
-def remove_leftovers(folder: str | Path) -> list[Path]:
-    """Remove, and return, what kills inside :func:`atomic_write_bytes` left in a folder."""
+def remove_leftovers(folder: str | Path, names: Collection[str] = ()) -> list[Path]:
+    """Remove, and return, what kills inside :func:`atomic_write_bytes` left in a folder.
+
+    With ``names``, each a :func:`part_name`, those of :func:`atomic_write` of these files.
+    """
     removed = []
     for part in sorted(Path(folder).glob('*.part')):
-        if _PART.search(part.name):
+        match = _PART.search(part.name)
+        if match and (part.name[:match.start()] in names if names else match[1]):
             with suppress(OSError), open(part, 'rb') as file:
                 # The system drops a lock when its process ends, however that ends. The process id
                 # in the name proves nothing: another machine may share the folder.

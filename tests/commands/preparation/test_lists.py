@@ -11,7 +11,6 @@ from safetensors import deserialize
 
 from vicmae_mm.apis.features import FileFeatures
 from vicmae_mm.commands.preparation.check_videos import CheckRecord, write_bad_videos
-from vicmae_mm.commands.preparation.imagenet_subset import write_subset
 from vicmae_mm.commands.preparation.lists import SplitList, write_labelled, write_lists
 from vicmae_mm.datasets.annotations.image_lists import read_list
 from vicmae_mm.datasets.annotations.video_lists import read_annotations
@@ -50,14 +49,14 @@ def test_lists_of_splits_and_classes(videos):
     assert [path for path, _ in read_annotations(files[0])] == NAMES
     with open(files[1], errors='surrogateescape') as file:
         assert file.read() == 'caf\udce9\nb\n'
-    with pytest.raises(ValueError, match=r"'a\\nb' has a line break"):
+    with pytest.raises(ValueError, match=r"'a\\nb', which has a line break"):
         write_lists('lists', 'mit', ['a\nb', 'b'], [item])
 
 
 def test_lists_of_images(videos):
-    path, left_out = write_subset('subsets', 5, [(name, 7) for name in videos])
+    left_out = write_labelled('subsets/train_005pct.txt', [(name, 7) for name in videos])
     assert set(left_out) == set(NOT_IN_A_LINE)
-    assert read_list(path) == [(name, 7) for name in NAMES]
+    assert read_list('subsets/train_005pct.txt') == [(name, 7) for name in NAMES]
 
 
 def test_bad_videos(videos):

@@ -164,6 +164,7 @@ def test_missing_files_are_sampled_evenly(tmp_path):
     ('a, b.mp4\nc;d.mp4\n', [('a, b.mp4', -1), ('c;d.mp4', -1)]),
     ('path,label\n"say ""hi"".mp4",0\n"a",1\n', [('say "hi".mp4', 0), ('a', 1)]),
     ('path,label\n"a.mp4,0\nb.mp4,1\n', [('"a.mp4', 0), ('b.mp4', 1)]),
+    ('\n;\npath;label\na.mp4;3\n', [('a.mp4', 3)]),
     ('path,label\r\rclips/0001,3\r', [('clips/0001', 3)]),
 ])
 def test_csv_as_programs_write_it(read, text, expected):
@@ -173,11 +174,11 @@ def test_csv_as_programs_write_it(read, text, expected):
 
 @pytest.mark.parametrize('text, message', [
     ('a.mp4  b.mp4\n', "video 1: .*'a.mp4', -1.* or .*'a.mp4  b.mp4', -1"),
-    ('a.mp4,100,3\n', r"line 1: .* is not path and label: add a first line"),
-    ('0,a.mp4,3\n', 'line 1: .* is not path and label: add a first line'),
+    ('a.mp4,100,3\n', r"line 1: .* is not path and label: a first line should"),
+    ('0,a.mp4,3\n', 'line 1: .* is not path and label: a first line'),
     ('clip,label\na.mp4,0\n', 'line 1: .* is not path and label'),
     ('clip\na.mp4\nb.mp4\n', 'line 1: .* is not path and label'),
-    ('path,label\na.mp4,0\nb, c.mp4,1\n', 'line 3: .* more columns than the header'),
+    ('path,label\na.mp4,0\nb, c.mp4,1\n', 'line 3: .* is not as the header'),
     ('path,label\n"a.mp4,0\nb.mp4,x\n', 'line 3: unexpected end of data'),
 ])
 def test_csv_that_could_mean_two_things(read, text, message):
@@ -211,7 +212,6 @@ def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):
     closed = 'deep'
     assert len(scan_folder(str(folder))[0]) == 2
     assert said[0].startswith(f'{folder}/b/deep cannot be listed (Permission denied)')
-    assert '1 folders that cannot be listed' in said[1]
     closed = folder.name
     with pytest.raises(PermissionError):
         scan_folder(str(folder))

@@ -109,7 +109,7 @@ def _describe_estimate(sample: Sequence[JobResult], num_jobs: int, scale: float,
     size = sum(done.size for done in sample) * scale
     seconds = sum(done.seconds for done in sample) * scale / num_workers
     text = (f'Estimate from {len(sample)} of {num_jobs:,} videos: {decimal(round(size))}, '
-            f'{timedelta(seconds=round(seconds))} hours with {num_workers} in parallel')
+            f'{timedelta(seconds=round(seconds))} with {num_workers} in parallel')
     # The sample's own files already occupy a part of what all will need.
     free = shutil.disk_usage(target).free + sum(done.size for done in sample)
     if size > free:
@@ -118,10 +118,10 @@ def _describe_estimate(sample: Sequence[JobResult], num_jobs: int, scale: float,
 
 
 def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
-    """Reserve a target folder for one process, which converts with the settings saved there.
+    """Reserve a new target folder, or one that was made with the same settings.
 
     Args:
-        path: JSON file of the settings; a new one is written. Its folder is created.
+        path: JSON file of the settings. It and its folder are created.
         ours: The settings, as JSON types.
 
     Returns:
@@ -137,9 +137,8 @@ def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RunError(f'{folder!r} is being made by another process, which is still running: wait '
-                       'until it ends and run the same command again, or choose another '
-                       'DST.') from None
+        raise RunError(f'{folder!r} is being made by another process: wait until it ends and run '
+                       'the same command again, or choose another DST.') from None
     except OSError:
         pass  # a file system without locks
     file.seek(0)

@@ -1,13 +1,10 @@
 """Class-stratified, nested subsets of labelled images (Table 10)."""
-import os.path as osp
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from vicmae_mm.datasets.annotations.image_lists import Image
 from vicmae_mm.utils.errors import InputError
-
-from .lists import write_labelled
 
 
 def nested_subsets(images: Sequence[Image],
@@ -48,13 +45,3 @@ def nested_subsets(images: Sequence[Image],
              for path in paths[:max(1, len(paths) * percentage // 100)]),
             key=lambda image: (image[1], image[0]))
     return subsets
-
-
-def write_subset(folder: str, percentage: int, images: Sequence[Image]) -> tuple[str, list[str]]:
-    """Write ``train_<percentage>pct.txt``, the name that the configs read.
-
-    Returns:
-        Its path, and the images that :func:`write_labelled` left out.
-    """
-    path = osp.join(folder, f'train_{percentage:03d}pct.txt')
-    return path, write_labelled(path, images)

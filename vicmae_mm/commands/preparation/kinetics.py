@@ -39,9 +39,8 @@ Rows = dict[str, dict[Clip, str]]  # class name ('' if unknown) of each clip, by
 
 def find_csv_files(root: str) -> list[str]:
     """The official csv files in ``root`` or its ``annotations`` folder, recognised by name."""
-    folders = [folder for folder in (root, osp.join(root, 'annotations')) if osp.isdir(folder)]
-    return [osp.join(folder, name) for folder in folders for name in sorted(os.listdir(folder))
-            if CSV_NAME.fullmatch(name)]
+    return [osp.join(folder, name) for folder in (root, osp.join(root, 'annotations'))
+            if osp.isdir(folder) for name in sorted(os.listdir(folder)) if CSV_NAME.fullmatch(name)]
 
 
 def read_csv_files(files: Iterable[str]) -> Rows:

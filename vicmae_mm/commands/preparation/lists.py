@@ -136,18 +136,12 @@ def write_lists(out_dir: str, name: str, classes: Sequence[str],
 
     Returns:
         The files written, and the videos that :func:`write_labelled` left out.
-
-    Raises:
-        InputError: The name of a class has a line break.
     """
     label_map = osp.join(out_dir, f'{name}_label_map.txt')
-    if broken := [one for one in classes if re.search('[\r\n]', one)]:
-        raise InputError(f'{label_map} has one class per line, but {quoted(broken)} has a line '
-                         'break: rename the folder.')
+    write_lines(label_map, classes)
     files = {osp.join(out_dir, f'{name}_{item.split}_list_videos.txt'): item for item in lists}
     left_out = [path for file, item in files.items()
                 for path in write_labelled(file, item.videos)]
-    write_lines(label_map, classes)
     return [*files, label_map], left_out
 
 
@@ -173,19 +167,21 @@ def write_labelled(path: str, files: Iterable[Video]) -> list[str]:
 
 
 def write_lines(path: str, lines: Iterable[str]) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically; raise an InputError for a line that contains a line break."""
     # surrogateescape: file names on Linux need not be valid UTF-8.
     with (atomic_write(path) as part,
           open(part, 'w', encoding='utf-8', errors='surrogateescape') as file):
-        file.writelines(f'{line}\n' for line in lines)
+        for line in lines:
+            if re.search('[\r\n]', line):
+                raise InputError(f'{path} cannot contain {line!r}, which has a line break: rename.')
+            file.write(f'{line}\n')
 
 
 def describe_use(item: SplitList, file: str, root: str) -> str:
     """Describe the settings of VideoPairDataset that read the list ``file``."""
-    spaces = sum(' ' in path for path, _ in item.videos)
     text = (f'{file}; read it with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
             f'data_prefix=dict(video={osp.relpath(item.folder, root)!r})')
-    if spaces:
+    if spaces := sum(' ' in path for path, _ in item.videos):
         text += (f"\n    {spaces:,} paths contain spaces: VideoPairDataset reads them, mmaction2's "
                  'own VideoDataset does not')
     return text

@@ -1,10 +1,10 @@
 """Encoding a video again: smaller, with keyframes close enough to read single frames fast."""
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import EEXIST, EISDIR, ENAMETOOLONG, ENOTDIR
 from fractions import Fraction
 from itertools import chain
 from math import ceil
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-# The name is too long, or that of a folder; or its folder's name is that of a file.
-_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,8 @@ def reencode(job: ReencodeJob) -> JobResult:
     except VideoError as error:
         return JobResult(error.reason, again=is_machines(error))
     except OSError as error:
-        if error.errno not in _NAME_ERRORS:
+        # The name is too long, or that of a folder; or its folder's name is that of a file.
+        if error.errno not in (ENAMETOOLONG, EISDIR, EEXIST, ENOTDIR):
             raise
         return JobResult(f'cannot become {job.target} ({error.strerror}): rename it')
     return JobResult('', size, time.monotonic() - begin)

@@ -40,7 +40,5 @@ def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, alternative
 
 def _where(ann_file: str, path: str) -> str:
     with open(ann_file, encoding='utf-8-sig', errors='surrogateescape') as file:
-        for number, line in enumerate(file, 1):
-            if path in line:
-                return f'{ann_file}, line {number}'
-    return ann_file
+        return next((f'{ann_file}, line {number}' for number, line in enumerate(file, 1)
+                     if path in line), ann_file)

@@ -23,7 +23,6 @@ def files_below(root: str, extensions: Sequence[str], ignored: Counter[str],
     def tell(error: OSError) -> None:
         if error.filename == root:
             raise error
-        ignored['folders that cannot be listed'] += 1
         _log_once(f'{error.filename} cannot be listed ({error.strerror}): what it contains is '
                   'missing.', 'current', logging.WARNING)
 

@@ -48,9 +48,8 @@ def _class_folders(folder: str) -> list[str]:
     """The sorted names of the folders in a folder, without hidden ones, which are logged."""
     found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     # Each would shift the labels of those after it.
-    hidden = [name for name in found if name.startswith('.')]
     names = [name for name in found if not name.startswith('.')]
-    if hidden:
+    if hidden := [name for name in found if name.startswith('.')]:
         print_log(f'{folder.rstrip("/")}: hidden folders are not classes: {", ".join(hidden)}',
                   'current', logging.WARNING)
     if not names:

@@ -41,9 +41,8 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
     word is the label if it is an integer, so a path that ends in a space and a number needs a
     label. Paths may contain spaces; empty lines are skipped.
 
-    A ``.csv`` file may also be a table. With a header, the columns ``path`` (or another of
-    ``PATH_COLUMNS``) and ``label`` are used; without one, the first column is the path, which ends
-    as a video's does, and the second, if any, the label.
+    A ``.csv`` file may also be a table, with a header that names ``path`` (or another of
+    ``PATH_COLUMNS``) and ``label``, or with a video in the first column and a label in the second.
 
     Args:
         ann_file (str): Path of the file.
@@ -54,8 +53,7 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It names no video, is not UTF-8, can be read in two ways, or a label is not an
-            integer.
+        ValueError: It names no video, is not UTF-8 or ambiguous, or a label is not an integer.
     """
     if not os.path.isfile(ann_file):
         what = 'is a folder' if os.path.isdir(ann_file) else 'does not exist'
@@ -96,13 +94,12 @@ def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
         if len(words) == 2 and _INTEGER.fullmatch(words[1]):
             path, label = words[0], int(words[1])
         # A class name instead of a label would make the line a path of a file that does not exist.
-        if not path.lower().endswith(VIDEO_EXTENSIONS):
-            extra = _VIDEO_THEN_MORE.fullmatch(path)
-            if extra:
-                raise InputError(
-                    f'{ann_file}, line {number}: {extra["rest"]!r} follows the path '
-                    f'{extra["path"]!r}; expected one integer label or nothing. Map class names '
-                    'to integers first, or leave the labels out: pre-training needs none.')
+        if not path.lower().endswith(VIDEO_EXTENSIONS) and (
+                extra := _VIDEO_THEN_MORE.fullmatch(path)):
+            raise InputError(
+                f'{ann_file}, line {number}: {extra["rest"]!r} follows the path {extra["path"]!r}; '
+                'expected one integer label or nothing. Map class names to integers first, or '
+                'leave the labels out: pre-training needs none.')
         yield path, label
 
 
@@ -137,7 +134,7 @@ def _read_csv(text: str, ann_file: str) -> list[Video]:
 def _read_table(rows: Iterable[list[str]]) -> Iterator[Video]:
     """Videos of a table; raises InputError for a line that does not fit."""
     path, label, width = 0, 1, 0
-    for number, row in enumerate(rows):
+    for number, row in enumerate(filter(any, rows)):
         cells = [cell.strip() for cell in row]
         names = [cell.lower() for cell in cells]
         header = [names.index(name) for name in PATH_COLUMNS if name in names]
@@ -146,16 +143,14 @@ def _read_table(rows: Iterable[list[str]]) -> Iterator[Video]:
             label = names.index(LABEL_COLUMN) if LABEL_COLUMN in names else width
         elif any(cells):
             name, value = (''.join(cells[column:column + 1]) for column in (path, label))
-            # pandas writes 3 as 3.0 if the label of another video is missing.
-            value = value.removesuffix('.0')
             if not name:
                 raise InputError(f'no path in column {path + 1}: {row!r}.')
-            if width and any(cells[width:]):
-                raise InputError(f'{row!r} has more columns than the header.')
-            if not width and (not name.lower().endswith(VIDEO_EXTENSIONS)
-                              or any(map(_INTEGER.fullmatch, cells[2:]))):
-                raise InputError(f'{row!r} is not path and label: add a first line that names the '
-                                 'columns, such as path,frames,label.')
+            if any(cells[width:]) if width else (
+                    not name.lower().endswith(VIDEO_EXTENSIONS)
+                    or any(map(_INTEGER.fullmatch, cells[2:]))):
+                raise InputError(f'{row!r} is not {"as the header" if width else "path and label"}:'
+                                 ' a first line should name all columns, such as path,split,label.')
+            value = value.removesuffix('.0')  # pandas writes 3.0 if other labels are missing
             if value and not _INTEGER.fullmatch(value):
                 raise InputError(
                     f'the label {value!r} is not an integer. Map class names to integers first, '
@@ -195,15 +190,13 @@ def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Vide
     if not labels_from_folders:
         return [(path, NO_LABEL) for path in paths], []
     tops = [path.split(os.sep)[0] for path in paths]
-    loose = next((path for path in paths if os.sep not in path), None)
-    if loose is not None:
+    if loose := next((path for path in paths if os.sep not in path), ''):
         raise InputError(f'{loose!r} is directly in {root!r}, so labels_from_folders=True cannot '
                          'label it. Move it into a subfolder named after its class.')
     classes = sorted(set(tops))
     # Their labels would be missing in the middle: other data may have videos of these classes.
-    empty = sorted(entry.name for entry in os.scandir(root) if entry.is_dir()
-                   and entry.name not in classes and not entry.name.startswith('.'))
-    if empty:
+    if empty := sorted(entry.name for entry in os.scandir(root) if entry.is_dir()
+                       and entry.name not in classes and not entry.name.startswith('.')):
         print_log(f'{root}: folders without a video are not classes: {", ".join(empty)}',
                   'current', logging.WARNING)
     numbers = {name: number for number, name in enumerate(classes)}
@@ -217,6 +210,5 @@ def find_missing(paths: list[str], max_checks: int = 1000) -> tuple[list[str], i
         tuple[list[str], int]: The missing ones, and how many were checked.
     """
     # Not all: 240,000 look-ups take minutes on a network disk.
-    count = min(len(paths), max_checks)
-    chosen = np.linspace(0, len(paths) - 1, count).round().astype(int)
-    return [paths[i] for i in chosen if not os.path.isfile(paths[i])], count
+    chosen = np.linspace(0, len(paths) - 1, min(len(paths), max_checks)).round().astype(int)
+    return [paths[i] for i in chosen if not os.path.isfile(paths[i])], len(chosen)
