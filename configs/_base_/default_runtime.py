@@ -6,8 +6,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='vicmae_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_last=True,
-        mid_epoch_interval=25),  # iterations; an epoch has about 58 on Kinetics-400
+        type='vicmae_mm.SafeCheckpointHook', interval_minutes=10, max_keep_ckpts=3, save_last=True),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     step_seed=dict(type='vicmae_mm.StepSeedHook'),
     checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'),

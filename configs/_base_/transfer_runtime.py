@@ -6,8 +6,8 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='vicmae_mm.SafeCheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto',
-        mid_epoch_interval=500),  # iterations; an epoch has about 1,250 on ImageNet
+        type='vicmae_mm.SafeCheckpointHook', interval_minutes=10, max_keep_ckpts=1,
+        save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     step_seed=dict(type='vicmae_mm.StepSeedHook'),
     bad_videos=dict(type='vicmae_mm.BadVideoHook'),

@@ -84,7 +84,6 @@ param_scheduler = [
 
 default_hooks = dict(
     logger=dict(interval=10),
-    checkpoint=dict(interval=max_epochs, mid_epoch_interval=0),
     reconstruction=dict(interval=max_epochs),
     # 0 for a quarter of the run in the paper; here from the start, every step is needed
     contrast_weight=dict(type='vicmae_mm.ContrastWeightHook', schedule='constant'))

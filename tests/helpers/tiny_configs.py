@@ -12,7 +12,7 @@ default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1),
                      logger=dict(type='LoggerHook', interval=1))
 env_cfg = dict(dist_cfg=dict(backend='nccl'))
 randomness = dict(seed=0)
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=4, end=4, by_epoch=True)]
+param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True)]
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
 train_cfg = dict(by_epoch=True, max_epochs=1)
 vit = dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=16)

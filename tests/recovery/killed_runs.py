@@ -77,7 +77,7 @@ def _config(videos: Path, work_dir: Path, settings: dict[str, Any]) -> Config:
     if world_size > 1:
         cfg.launcher = 'pytorch'
     cfg.default_hooks.contrast_weight.update(schedule='linear', begin=1, ramp_epochs=2)
-    cfg.default_hooks.checkpoint.update(mid_epoch_interval=EVERY)
+    cfg.default_hooks.checkpoint.update(interval=1, mid_epoch_interval=EVERY)
     for name in ('reconstruction', 'curves'):  # pictures take most of the time
         del cfg.default_hooks[name]
     cfg.custom_hooks = [dict(type='EMAHook')]

@@ -64,7 +64,7 @@ def train(name: str, prepare: dict, work_dir: Path, stop: int = -1, **settings: 
     warmup.update(start_factor=0.1, end=1)
     cosine.update(begin=1, end=EPOCHS, T_max=EPOCHS - 1)
     cfg.train_cfg.max_epochs = EPOCHS
-    cfg.default_hooks.checkpoint.update(mid_epoch_interval=2, save_best=None)
+    cfg.default_hooks.checkpoint.update(interval=1, mid_epoch_interval=2, save_best=None)
     cfg.custom_hooks = [dict(type='EMAHook')]
     cfg.merge_from_dict(settings)
     losses = Losses(stop)

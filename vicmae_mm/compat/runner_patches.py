@@ -39,8 +39,8 @@ def _hooks_switched_off(module: Any) -> None:
 def _batch_of_scale_lr(module: Any) -> None:
     """``auto_scale_lr`` ignores ``accumulative_counts``: 512 batches a step scale it by 1/512.
 
-    open-mmlab/mmengine#894, #1080. Here it also counts the pairs in a sample. Remove when mmengine
-    counts both.
+    open-mmlab/mmengine#894, #1080. Here it also counts the pairs in a sample, and scales
+    ``base_lr``. Remove when mmengine does all of this.
     """
     stock = module.Runner.scale_lr
 
@@ -54,7 +54,11 @@ def _batch_of_scale_lr(module: Any) -> None:
                 self.logger.info(f'{size}.')
                 # mmengine multiplies this number by that of the processes.
                 self._train_dataloader = dict(batch_size=size.per_process)
+                before = wrapper.optimizer.param_groups[0]['lr']
                 stock(self, wrapper, auto_scale_lr)
+                if wrapper.base_param_settings and before:  # what the log has as base_lr
+                    wrapper.base_param_settings['lr'] *= (
+                        wrapper.optimizer.param_groups[0]['lr'] / before)
         except InputError as error:
             if auto_scale_lr and auto_scale_lr.get('enable'):
                 raise InputError(f'--auto-scale-lr: {error}') from None

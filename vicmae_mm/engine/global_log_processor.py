@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import LogProcessor, Runner
 
 from vicmae_mm.registry import LOG_PROCESSORS
@@ -15,21 +16,39 @@ class GlobalLogProcessor(LogProcessor):
     What it averages over an interval, that is scalars with "loss" in their names and those of
     ``custom_cfg`` with ``method_name='mean'``, is averaged over processes by one reduction each
     time a line is logged. Processes have equal batch sizes, so a mean over samples becomes that of
-    the global batch. All other scalars, such as the learning rate, are left as they are.
+    the global batch. All other scalars, such as the learning rate, are left as they are. A scalar
+    that has no new value since the last line, such as a loss that is switched off, is left out.
 
     All arguments are those of ``LogProcessor``.
     """
 
+    _logged: dict[str, Any] = {}
+    _stale: set[str] = set()
+
+    def skip(self, scalars: dict[str, HistoryBuffer]) -> None:
+        """Leave out what gets no newer value than those of ``scalars``, in a message hub."""
+        # Every new value makes a new array.
+        self._logged = {name: scalar.data[0] for name, scalar in scalars.items()}
+
     def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str,
                          reserve_prefix: bool = False) -> dict[str, Any]:
         tag = super()._collect_scalars(custom_cfg, runner, mode, reserve_prefix)
+        if mode != 'train':
+            return tag
         means = {cfg.get('log_name', cfg['data_src']) for cfg in custom_cfg
                  if cfg.get('method_name') == 'mean'}
         # Losses and means have the same names, in the same order, on all processes.
         names = [name for name in tag
                  if 'loss' in name or name.removeprefix(f'{mode}/') in means]
-        if mode == 'train' and names:
+        if names:
             values = torch.tensor([tag[name] for name in names], dtype=torch.float64)
             all_reduce(values, 'mean')
             tag.update(zip(names, values.tolist(), strict=True))
-        return tag
+        if not reserve_prefix:  # mmengine calls it again, with the prefix, for the same line
+            scalars = runner.message_hub.log_scalars
+            self._stale = {name for name, scalar in scalars.items()
+                           if scalar.data[0] is self._logged.get(name)}
+            self.skip(scalars)
+        source = {cfg.get('log_name'): cfg['data_src'] for cfg in custom_cfg}
+        return {name: value for name, value in tag.items() if 'train/' + source.get(
+            plain := name.removeprefix('train/'), plain) not in self._stale}

@@ -13,12 +13,16 @@ from .runner_access import unwrapped_model
 
 
 class StepSize(NamedTuple):
-    """The factors of an optimizer's batch; ``pairs`` are those of a video, 1 for other samples."""
+    """The factors of an optimizer's batch; ``pairs`` are those of a video, 1 for other samples.
+
+    ``noun`` is what the product counts.
+    """
 
     batch: int
     pairs: int
     processes: int
     accumulated: int
+    noun: str = 'samples'
 
     @property
     def per_process(self) -> int:
@@ -33,15 +37,14 @@ class StepSize(NamedTuple):
     @property
     def total(self) -> int:
         """Pairs (or samples), to be compared with ``auto_scale_lr.base_batch_size``."""
-        return math.prod(self)
+        return math.prod(self[:4])
 
     def __str__(self) -> str:
         """The total and its factors."""
         names = ('per batch', 'pairs per video', 'process(es)', 'accumulated batches')
-        factors = [f'{factor:,} {name}' for factor, name in zip(self, names, strict=True)
+        factors = [f'{factor:,} {name}' for factor, name in zip(self[:4], names, strict=True)
                    if factor > 1 or name not in names[1::2]]
-        return (f'{self.total:,} {"pairs" if self.pairs > 1 else "samples"} per optimizer step '
-                f'({" x ".join(factors)})')
+        return f'{self.total:,} {self.noun} per optimizer step ({" x ".join(factors)})'
 
 
 def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
@@ -58,13 +61,15 @@ def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
     batch = getattr(loader, 'batch_size', None) or getattr(
         getattr(loader, 'batch_sampler', None), 'batch_size', None)
     datasets = innermost_datasets(loader.dataset) if batch else ()
-    takes_pairs = isinstance(unwrapped_model(runner), ViCMAE)
+    model = unwrapped_model(runner)
+    takes_pairs = isinstance(model, ViCMAE)
     pairs = {_num_pairs(dataset, takes_pairs) for dataset in datasets}
     if not isinstance(batch, int) or len(pairs) > 1:
         raise InputError('The samples per optimizer step cannot be counted: the batches of '
                          'train_dataloader differ in size, or its datasets in num_pairs.')
-    return StepSize(
-        batch, pairs.pop(), runner.world_size, accumulated_batches(optim_wrapper))
+    number = pairs.pop()
+    noun = 'pairs' if number > 1 or getattr(model, 'contrast_head', None) else 'samples'
+    return StepSize(batch, number, runner.world_size, accumulated_batches(optim_wrapper), noun)
 
 
 def _num_pairs(dataset: Any, takes_pairs: bool) -> int:

@@ -57,7 +57,7 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
     Raises:
         ValueError: If the files contain no training record.
     """
-    records = read_train_scalars(paths)
+    records = _positions(read_train_scalars(paths))
     if not records:
         raise InputError(f'There is no training record in {", ".join(map(str, paths)) or "no file"}'
                          ': records are written every LoggerHook.interval iterations.')
@@ -77,9 +77,19 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
     figure.savefig(png, dpi=110)
 
 
+def _positions(records: list[Record]) -> list[Record]:
+    """Add the position on the x axis: in epochs, or iterations where their number is not known."""
+    lengths = [record.get('epoch_length', 0) for record in records]
+    position = step = 0.
+    for record, length in zip(records, lengths, strict=True):
+        position += (record['step'] - step) / (length if all(lengths) else 1)
+        step, record['x'], record['in_epochs'] = record['step'], position, all(lengths)
+    return records
+
+
 def _read_lines(path: Path) -> list[Record]:
     lines = path.read_text().splitlines()
-    records = []
+    records, setting = [], {}
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
@@ -91,13 +101,15 @@ def _read_lines(path: Path) -> list[Record]:
                 f'{path}, line {number}: expected one JSON object per line, as in '
                 f"LocalVisBackend's scalars.json ({error}).") from error
         if isinstance(record, dict):
-            records.append(record)
+            if 'epoch_length' in record:  # CurvesHook's, at the start of a run
+                setting = record
+            records.append(setting | record)
     return records
 
 
 def _series(records: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps at which a scalar was logged, and its values."""
-    points = [(record['step'], record[name]) for record in records if name in record]
+    """Positions at which a scalar was logged, and its values."""
+    points = [(record['x'], record[name]) for record in records if name in record]
     steps, values = np.array(points, dtype=float).reshape(-1, 2).T
     return steps, values
 
@@ -108,7 +120,10 @@ def _draw_panel(axis: Axes, records: list[Record], title: str, names: Sequence[s
         steps, values = _series(records, name)
         if len(steps):
             axis.plot(steps, values, label=name, marker='.' if len(steps) < 30 else None)
-    if len(names) > 1:
+        chance = _series(records, f'{name}_chance')
+        if len(chance[0]):
+            axis.plot(*chance, label='chance', color='grey', linestyle=':')
+    if len(axis.get_lines()) > 1:
         axis.legend()
     if limits:
         axis.set_ylim(*limits)
@@ -131,6 +146,6 @@ def _draw_schedules(axis: Axes, records: list[Record]) -> None:
 
 def _label(axis: Axes, title: str, records: list[Record]) -> None:
     axis.set_title(title)
-    axis.set_xlabel('iteration')
-    axis.set_xlim(0, records[-1]['step'])
+    axis.set_xlabel('epoch' if records[-1]['in_epochs'] else 'iteration')
+    axis.set_xlim(0, records[-1]['x'])
     axis.grid(alpha=0.3)

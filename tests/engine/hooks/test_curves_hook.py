@@ -6,7 +6,7 @@ from vicmae_mm.engine.hooks import curves_hook
 from vicmae_mm.engine.hooks.curves_hook import CurvesHook
 from vicmae_mm.visualization.curves import read_train_scalars
 
-HOOK = dict(type='vicmae_mm.CurvesHook')
+HOOK = dict(type='vicmae_mm.CurvesHook', interval_minutes=0)
 
 
 @pytest.fixture

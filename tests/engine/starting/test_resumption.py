@@ -17,6 +17,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from vicmae_mm.commands.run_length import set_epochs
 from vicmae_mm.registry import DATASETS, MODELS, OPTIM_WRAPPERS
 
 EPOCHS, STOP = 4, 2  # the checkpoint that is resumed is epoch_2.pth
@@ -267,15 +268,38 @@ def test_schedules_that_have_ended_are_named(done, tmp_path):
     assert {round(step[0], 6) for step in steps.values()} == {1.7e-5}
 
 
-def test_contrast_is_not_switched_off_again(tmp_path):
-    contrast = dict(HOOKS, contrast=dict(type='vicmae_mm.ContrastWeightHook', begin_ratio=0.25))
+class Weights(Hook):
+    """Note the contrast weight of the first step of each epoch."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, float] = {}
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        self.seen.setdefault(runner.epoch, round(float(outputs['contrast_weight']), 8))
+
+
+@pytest.mark.parametrize('hook, saved, want', [
+    (dict(begin_ratio=0.5), 3, [0.025] * 5),  # would begin with epoch 4 of 8
+    (dict(begin_ratio=0.5), 2, [0., 0., *[0.025] * 4]),  # had not begun
+    (dict(schedule='linear', begin=1, ramp_epochs=2), 2,
+     [0.0125, 0.0125, 0.01875, 0.025, 0.025, 0.025]),
+    (dict(schedule='constant'), 2, [0.025] * 6)])
+def test_a_longer_run_has_its_schedule_and_keeps_contrast_on(tmp_path, hook, saved, want):
+    contrast = dict(HOOKS, contrast=dict(type='vicmae_mm.ContrastWeightHook', **hook))
     train(tmp_path, default_hooks=contrast)
-    longer = {'train_cfg.max_epochs': 24, 'param_scheduler': []}
-    with pytest.raises(ValueError, match=r'Contrast was on .*epoch 4 .*off until epoch 6: add'):
-        resume(tmp_path, tmp_path, longer, 'epoch_4.pth', default_hooks=contrast)
-    resume(tmp_path, tmp_path, {**longer, 'train_cfg.max_epochs': 5,
-                                'default_hooks.contrast.begin': 1},
-           'epoch_4.pth', default_hooks=contrast)
+    longer = Config(deepcopy(SETTINGS))
+    longer.default_hooks.update(contrast)
+    set_epochs(longer, 8)
+    settings = dict(longer._cfg_dict)
+    whole, _ = train(tmp_path / 'whole', **settings)
+    weights = Weights()
+    steps, _ = resume(tmp_path, tmp_path / 'on', checkpoint=f'epoch_{saved}.pth', stop=weights,
+                      **settings)
+    assert len(steps) == 4 * (8 - saved)
+    assert {at: step[0] for at, step in steps.items()} == pytest.approx(
+        {at: whole[at][0] for at in steps}, rel=1e-12)
+    assert [weights.seen[epoch] for epoch in range(saved, 8)] == want
 
 
 def test_a_loss_scale_takes_effect(done, tmp_path):

@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import check_fit
+from vicmae_mm.engine.global_log_processor import GlobalLogProcessor
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.resumption import adopt_settings
 from vicmae_mm.registry import HOOKS
@@ -37,6 +38,8 @@ class CheckpointFitHook(Hook):
             name = str(runner._load_from or f'The newest checkpoint in {runner.work_dir}')
             check_fit(found, expected, name, config)
             adopt_settings(runner, checkpoint, name)
+            if isinstance(runner.log_processor, GlobalLogProcessor):
+                runner.log_processor.skip(checkpoint['message_hub']['log_scalars'])
         elif current_task(runner) in ('val', 'test'):
             try:
                 # Really loaded, not only compared: load hooks may resize position tables.

@@ -30,6 +30,9 @@ def contrast_scale(epoch: int, schedule: str, begin: int, ramp_epochs: int) -> f
 class ContrastWeightHook(Hook):
     """Set the model's ``contrast_scale`` in every epoch.
 
+    Of a resumed run it is at least what it was when the checkpoint was written: contrast that has
+    begun stays on, also where the run is made longer and the schedule with it.
+
     Args:
         schedule: ``'step'`` (Table 7), ``'linear'``, ``'cosine'`` or ``'constant'``.
         begin_ratio: First epoch with contrast as a fraction of all epochs, rounded: 0.25 is epoch
@@ -52,6 +55,7 @@ class ContrastWeightHook(Hook):
         self.begin_ratio = begin_ratio
         self.begin = begin
         self.ramp_epochs = ramp_epochs
+        self.least = 0.
 
     def before_train(self, runner: Runner) -> None:
         """Check that the run has epochs, and enough of them for contrast to start."""
@@ -60,17 +64,20 @@ class ContrastWeightHook(Hook):
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop or '
                              "schedule='constant'.")
-        if self._begin(runner) >= runner.max_epochs:
-            raise InputError(f'Contrast begins with epoch {self._begin(runner)} (from 0), but the '
-                             f'run has {runner.max_epochs} epochs: lower begin or begin_ratio.')
+        first = self._begin(runner)
+        ramp = 1 if self.schedule == 'step' else self.ramp_epochs
+        if first + ramp > runner.max_epochs:
+            raise InputError(f'Contrast begins with epoch {first} (from 0) and is complete after '
+                             f'{first + ramp}, but the run has {runner.max_epochs} epochs: lower '
+                             'begin, begin_ratio or ramp_epochs.')
         weights = runner.message_hub.log_scalars.get('train/contrast_weight')
-        if runner._resume and weights is not None and weights.current() > 0 and (
-                runner.epoch < self._begin(runner)):
-            # begin_ratio of a run that was made longer, for example.
-            raise InputError(
-                f'Contrast was on when {runner._load_from} was written, in epoch {runner.epoch} '
-                f'(from 0), but would be off until epoch {self._begin(runner)}: add --cfg-options '
-                'default_hooks.contrast_weight.begin=EPOCH, the epoch in which it began.')
+        if runner._resume and weights is not None:
+            weight = unwrapped_model(runner).contrast_weight
+            # The log has it in fp32.
+            saved = round(min(weights.current() / weight, 1.), 6) if weight else 0.
+            if saved > self._scale(runner) + 1e-6:
+                self.least = saved
+                runner.logger.info(f'Contrast stays on, as when {runner._load_from} was written.')
 
     def _begin(self, runner: Runner) -> int:
         if self.begin is not None:
@@ -80,6 +87,8 @@ class ContrastWeightHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
         """Set the scale of the current epoch."""
+        unwrapped_model(runner).contrast_scale = max(self._scale(runner), self.least)
+
+    def _scale(self, runner: Runner) -> float:
         # A function of the epoch alone, so a resumed run needs no saved state.
-        unwrapped_model(runner).contrast_scale = contrast_scale(
-            runner.epoch, self.schedule, self._begin(runner), self.ramp_epochs)
+        return contrast_scale(runner.epoch, self.schedule, self._begin(runner), self.ramp_epochs)

@@ -1,10 +1,16 @@
 """Curves of the run as a picture in the work dir."""
+import math
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from vicmae_mm.engine.runner_access import unwrapped_model
+from vicmae_mm.engine.step_size import step_size
+from vicmae_mm.models import InfoNCEHead
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.visualization.curves import find_scalars, plot_curves
@@ -18,16 +24,39 @@ class CurvesHook(Hook):
 
     Args:
         interval: Number of epochs between updates, at least 1; the end of training is always drawn.
+        interval_minutes: Time between updates, at least.
     """
 
-    def __init__(self, interval: int = 1) -> None:
+    _drawn_at = 0.  # by the main process
+
+    def __init__(self, interval: int = 1, interval_minutes: float = 5.) -> None:
         if interval < 1:
             raise InputError(f'CurvesHook: interval={interval!r} must be at least 1.')
         self.interval = interval
+        self.interval_minutes = interval_minutes
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Add what the curves are compared with to the scalars: epochs, and what chance gives."""
+        self._drawn_at = time.monotonic()
+        is_by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        scalars: dict[str, float] = dict(
+            epoch_length=len(runner.train_dataloader) if is_by_epoch else 0)
+        head = getattr(unwrapped_model(runner), 'contrast_head', None)
+        with suppress(InputError):  # batches that differ in size
+            size = step_size(runner, runner.optim_wrapper)
+            if head is not None:
+                scalars.update(pair_accuracy_chance=1 / size.simultaneous)
+            if isinstance(head, InfoNCEHead):
+                seen = size.simultaneous if head.gather else size.batch * size.pairs
+                negatives = (seen - size.pairs) * (2 if head.negatives == 'both' else 1)
+                scalars.update(contrast_chance=math.log(1 + negatives))
+        runner.visualizer.add_scalars(scalars, step=runner.iter)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Draw at the interval."""
-        if self.every_n_epochs(runner, self.interval) and not self.is_last_train_epoch(runner):
+        if (self.every_n_epochs(runner, self.interval) and not self.is_last_train_epoch(runner)
+                and time.monotonic() - self._drawn_at >= 60 * self.interval_minutes):
             self._draw(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -36,6 +65,7 @@ class CurvesHook(Hook):
 
     @master_only
     def _draw(self, runner: Runner) -> None:
+        self._drawn_at = time.monotonic()
         scalars = find_scalars(runner.work_dir)
         if not scalars:
             return

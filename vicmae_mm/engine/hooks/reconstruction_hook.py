@@ -15,6 +15,8 @@ from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.seeding import seeded
 from vicmae_mm.visualization.reconstruction import check_can_reconstruct, draw_reconstruction
 
+_FILES = 'filename', 'img_path'  # what samples of mmaction2 and mmpretrain call it
+
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
@@ -77,11 +79,13 @@ class ReconstructionHook(Hook):
         with seeded((self.seed, )):
             for index in (i * len(dataset) // count for i in range(count)):
                 # VideoPairDataset takes its random stream from a SampleIndex.
-                views = dataset[SampleIndex(index, self.seed, epoch=0)]['inputs']
+                sample = dataset[SampleIndex(index, self.seed, epoch=0)]
+                views = sample['inputs']
                 # A batch of one sample, so that every layout of a sample is read as in training.
                 batch = views[None] if isinstance(views, Tensor) else [view[None] for view in views]
                 frames = [view[0] for view in split_views(batch)[:2]]
-                inputs.append((f'sample {index} of the training set', frames))
+                files = [getattr(sample.get('data_samples'), name, '') for name in _FILES]
+                inputs.append((next(filter(None, files), f'sample {index}'), frames))
         return inputs
 
     def _try_picture(self, runner: Runner, step: int) -> None:

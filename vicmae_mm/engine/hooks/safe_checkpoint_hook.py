@@ -1,5 +1,6 @@
 """Checkpoints that are complete at any moment."""
 import os
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.main_process import on_main_process, shared_errors
 
+_LOOK_INTERVAL = 10  # iterations after which the processes compare the time
 _LOCAL = (LocalBackend, HardDiskBackend)  # the same under an old name
 
 
@@ -33,11 +35,14 @@ class SafeCheckpointHook(CheckpointHook):
     is atomic depends on the store. While a run trains, no other may use its work dir.
 
     Args:
-        mid_epoch_interval: With ``by_epoch``, also save every N-th iteration within an epoch, as
-            ``iter_<n>.pth``; 0 for never. The newest is kept until the epoch's own checkpoint is
-            complete. Use less than an epoch: none is written at its end. Rounded up to complete
-            optimizer steps if gradients are accumulated.
-        **kwargs: Those of ``mmengine.hooks.CheckpointHook``.
+        interval_minutes: With ``by_epoch``, the most that an interrupted run loses; 0 for no limit.
+            An epoch has a checkpoint if half of it is over since the last one. Within an epoch,
+            ``iter_<n>.pth`` is written when all of it is over; the newest is kept until that of an
+            epoch is complete.
+        mid_epoch_interval: Also save every N-th iteration within an epoch; 0 for never. Rounded up
+            to complete optimizer steps if gradients are accumulated.
+        **kwargs: Those of ``mmengine.hooks.CheckpointHook``; with ``interval``, every N-th epoch
+            has a checkpoint, too.
 
     Raises:
         CheckpointWriteError: A checkpoint cannot be written (disk full). Older ones are untouched.
@@ -50,12 +55,16 @@ class SafeCheckpointHook(CheckpointHook):
     keep_ckpt_ids: deque[int]
     last_ckpt: str | None
 
-    def __init__(self, *args: Any, mid_epoch_interval: int = 0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, interval_minutes: float = 10., mid_epoch_interval: int = 0,
+                 **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if interval_minutes < 0:
+            raise InputError(f'interval_minutes={interval_minutes} must be a time, or 0.')
         if mid_epoch_interval < 0:
             raise InputError(f'mid_epoch_interval={mid_epoch_interval} must be a number of '
                              'iterations, or 0 for never.')
         self.mid_epoch_interval = mid_epoch_interval
+        self.interval_minutes = interval_minutes
         self._infinite: list[str] = []
 
     def before_run(self, runner: Runner) -> None:
@@ -80,6 +89,8 @@ class SafeCheckpointHook(CheckpointHook):
         # Checkpoints lack partly accumulated gradients: write them only after optimizer steps.
         step = accumulated_batches(runner.optim_wrapper)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
+        self._look_interval = -(-_LOOK_INTERVAL // step) * step
+        self._saved_at = time.monotonic()
         # Not by the iteration: a run resumed with other batches has another number.
         resumed = os.path.basename(str(runner._load_from))
         written = runner.message_hub.get_info('mid_epoch_ids', [])
@@ -108,15 +119,28 @@ class SafeCheckpointHook(CheckpointHook):
                          outputs: Any = None) -> None:
         """Save within an epoch."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        # At the end of an epoch, the epoch's own checkpoint follows.
-        if (self.by_epoch and self.every_n_train_iters(runner, self.mid_epoch_interval)
-                and not self.end_of_epoch(runner.train_dataloader, batch_idx)):
-            step = runner.iter + 1
+        # At the end of an epoch, the epoch's own checkpoint may follow.
+        if not self.by_epoch or self.end_of_epoch(runner.train_dataloader, batch_idx):
+            return
+        step = runner.iter + 1
+        if self.every_n_train_iters(runner, self.mid_epoch_interval) or (
+                step % self._look_interval == 0 and self._is_due(1)):
             runner.logger.info(f'Saving checkpoint at {step} iterations')
             written = runner.message_hub.get_info('mid_epoch_ids')
             runner.message_hub.update_info('mid_epoch_ids', [*written, step])
             self._write(runner, self.MID_EPOCH.format(step), dict(epoch=runner.epoch, iter=step))
             self._keep_mid_epoch(runner, step)
+
+    def every_n_epochs(self, runner: Runner, n: int, start: int = 0) -> bool:
+        """Whether to save at the end of an epoch."""
+        return super().every_n_epochs(runner, n, start) or (
+            runner.epoch + 1 >= start and self._is_due(0.5))
+
+    def _is_due(self, share: float) -> bool:
+        """Whether a share of the interval is over, by the main process's clock, for all of them."""
+        seconds = 60 * self.interval_minutes * share
+        return seconds > 0 and on_main_process(
+            lambda: time.monotonic() - self._saved_at >= seconds)
 
     def _restrict_removals(self, info: dict[str, Any], folder: str) -> None:
         """Restrict what a loaded checkpoint names for removal to checkpoints of this run."""
@@ -147,6 +171,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Write a checkpoint, then ``last_checkpoint``; an error stops all processes."""
         path = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', path)
+        self._saved_at = time.monotonic()
         with shared_errors():
             self._try_to_write(runner, name, path, meta)
         self.last_ckpt = path
