@@ -41,7 +41,7 @@ def test_frames_come_in_the_order_asked_for_any_shape(video):
     assert results['original_shape'] == results['img_shape'] == (64, 96)
     assert results['video_reader'] is None
     with pytest.raises(AssertionError):
-        reader._container.seek(0)  # PyAV's word for a closed file
+        reader.stream.container.seek(0)  # PyAV's word for a closed file
 
 
 def test_reader_is_closed_when_a_frame_does_not_decode(video):
@@ -51,7 +51,7 @@ def test_reader_is_closed_when_a_frame_does_not_decode(video):
     with pytest.raises(IndexError, match='0 to 47'):
         VideoDecode().transform(results)
     with pytest.raises(AssertionError):
-        reader._container.seek(0)
+        reader.stream.container.seek(0)
 
 
 def test_errors(tmp_path):

@@ -4,7 +4,6 @@ from vicmae_mm.datasets.readers.kept_index.indexed_reader import open_indexed
 from vicmae_mm.utils.errors import InputError
 
 from .base import VideoError, VideoReader, naming_file
-from .container import open_container
 from .decord_reader import DecordReader
 from .messages import warn_once
 from .packet_index import PacketIndex
@@ -75,14 +74,23 @@ def seek_problem(reader: PyAVReader) -> str:
         return index.unreliable_reason
     if index.edited:
         return 'an edit list hides some of its packets'
-    if index.false_keyframes or not _closed_gops(index):
+    if _false_keyframes(reader) or not _closed_gops(index):
         return 'frames after a keyframe may refer to frames before it (open GOP)'
-    with open_container(reader.path) as container:
-        if len(container.streams.video) > 1:
-            return 'it has several video streams'
+    if len(reader.stream.container.streams.video) > 1:
+        return 'it has several video streams'
     if reader.rotated:
         return 'its frames are stored rotated or mirrored'
     return ''
+
+
+def _false_keyframes(reader: PyAVReader) -> bool:
+    """Whether the container would seek to packets at which decoding cannot start."""
+    # The flags of packets do not tell: libavformat corrects them by what is in H.264 packets.
+    index, entries = reader.index, reader.stream.index_entries
+    if reader.stream.container.format.name.startswith('mov'):  # it has an entry for each packet
+        return not {i for i, entry in enumerate(entries) if entry.is_keyframe} <= {*index.keyframes}
+    return not {entry.timestamp for entry in entries if entry.is_keyframe} <= {
+        index.pts[i] for i in index.keyframes}
 
 
 def _closed_gops(index: PacketIndex) -> bool:

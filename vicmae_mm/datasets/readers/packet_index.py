@@ -27,7 +27,6 @@ class PacketIndex:
         pts: Time stamp of each packet, in ticks of the stream.
         keyframes: Packets at which decoding can start, ascending, including those that an edit
             list hides.
-        false_keyframes: Whether the container calls other packets keyframes, too.
         shown: The packet of each frame, in presentation order.
         disposable: Packets that can be left out without a change to any other frame.
         edited: Whether an edit list hides some packets.
@@ -36,7 +35,6 @@ class PacketIndex:
     """
     pts: list[int] = field(default_factory=list)
     keyframes: list[int] = field(default_factory=list)
-    false_keyframes: bool = False
     shown: list[int] = field(default_factory=list)
     disposable: set[int] = field(default_factory=set)
     edited: bool = False
@@ -45,7 +43,7 @@ class PacketIndex:
     @classmethod
     def of(cls, packets: Iterable[Packet], stream: VideoStream) -> PacketIndex:
         """Build the index from all packets of ``stream``, in one pass."""
-        index, contents, problem, flagged = cls(), [], '', 0
+        index, contents, problem = cls(), [], ''
         codec = stream.codec_context.codec.canonical_name
         header = stream.codec_context.extradata or b''
         for i, packet in enumerate(packets):
@@ -58,7 +56,6 @@ class PacketIndex:
                 index.keyframes.append(i)
             if content.disposable:
                 index.disposable.add(i)
-            flagged += packet.is_keyframe
             if packet.pts is None:
                 problem = 'time stamps are missing'
             elif content.pictures != 1:
@@ -69,7 +66,6 @@ class PacketIndex:
         # Where videos are joined, an open GOP may refer to frames that were cut off.
         refreshing = [i for i in index.keyframes if contents[i].refreshes]
         index.keyframes = refreshing if len(refreshing) > 1 else index.keyframes
-        index.false_keyframes = flagged > len(index.keyframes)
         # Before sorting: the check compares decoding order and time stamps.
         index.unreliable_reason = _unreliable_reason(index, stream, contents, problem)
         index.shown.sort(key=index.pts.__getitem__)

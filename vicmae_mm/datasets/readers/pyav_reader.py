@@ -38,6 +38,7 @@ class PyAVReader(VideoReader):
 
     Attributes:
         index: The packets and the frames they hold.
+        stream: The container's description of the video.
         decoder: libavcodec's decoder, with the settings of the container.
     """
 
@@ -53,13 +54,14 @@ class PyAVReader(VideoReader):
             raise
 
     def _open(self) -> None:
-        self._container = self._stack.enter_context(open_container(self.path))
-        stream = video_stream(self._container, self.path)
-        self.fps = float(stream.average_rate or stream.guessed_rate or 0)
-        self.decoder = stream.codec_context
-        packets = demux(self._container, stream, self.path)
+        container = self._stack.enter_context(open_container(self.path))
+        self.stream = video_stream(container, self.path)
+        self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
+        self.decoder = self.stream.codec_context
+        packets = demux(container, self.stream, self.path)
         self._packets = list(packets) if os.path.getsize(self.path) <= HELD_BYTES else None
-        self.index = PacketIndex.of(packets if self._packets is None else self._packets, stream)
+        self.index = PacketIndex.of(packets if self._packets is None else self._packets,
+                                    self.stream)
         if not self.index.pts:
             raise VideoError(self.path, 'holds no frames')
         self.num_frames = len(self.index.shown)

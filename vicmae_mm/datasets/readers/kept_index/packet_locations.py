@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
-# What libavformat passes to a decoder in addition to the packets, as far as decoders use it. (Not the
-# order of fields, which PyAV has from 18.1 on: only MJPEG needs it, which ``is_same`` then notices.)
+# What libavformat passes to a decoder in addition to the packets, as far as decoders use it. Not
+# the order of fields, which PyAV has from 18.1 on: only MJPEG needs it, and ``is_same`` notices.
 DECODER_SETTINGS = ('width', 'height', 'codec_tag', 'reorder_depth', 'bits_per_coded_sample',
                     'color_range', 'colorspace', 'color_primaries', 'color_trc')
 # What determines how the numbers in a frame become RGB.
