@@ -4,6 +4,12 @@
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 tested=$repo/requirements/tested.txt
 
+trap 'echo "Stopped by Ctrl-C." >&2; exit 130' INT
+if [[ ${1:-} == @(-h|--help) ]]; then
+  sed -n '2,/^[^#]/s/^# //p' "$0"  # the comment at the top of the script
+  exit
+fi
+
 stop() {
   echo "error: $*" >&2
   exit 1

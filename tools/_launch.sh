@@ -1,6 +1,10 @@
 # Sourced by dist_train.sh and dist_test.sh: checks the arguments, then starts torchrun.
 # shellcheck shell=bash
 
+trap 'echo "Stopped by Ctrl-C." >&2; exit 130' INT
+printf -v VICMAE_COMMAND '%q ' bash "$0" "$@"  # to be repeated, when the run ends
+export VICMAE_COMMAND
+
 fail() {
   echo "error: $*" >&2
   exit 1
@@ -21,7 +25,8 @@ launch() {
   done
 
   local gpus
-  gpus=$(python -c 'import torch; print(torch.cuda.device_count())') ||
+  gpus=$(python -c 'import signal; signal.signal(2, signal.SIG_DFL)
+import torch; print(torch.cuda.device_count())') ||
     fail "'python' has no torch: activate the environment that vicmae_mm is installed in"
   if ((gpus == 0)); then
     echo "No GPU: running $processes processes on the CPU, connected by gloo." >&2
@@ -44,6 +49,6 @@ launch() {
     where=(--nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
       --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
   fi
-  exec python -m torch.distributed.run "${where[@]}" --nproc-per-node "$processes" \
+  exec python "$tools/_torchrun.py" "${where[@]}" --nproc-per-node "$processes" \
     "$tools/$script" "$@" --launcher pytorch
 }

@@ -2,16 +2,16 @@
 set -euo pipefail
 
 usage() {
-  cat >&2 <<'END'
+  cat <<'END'
 Usage: bash tools/dist_test.sh CONFIG CHECKPOINT N [OPTION...]
 
 Tests with N processes, one per GPU; without a GPU, N processes on the CPU.
 The options are those of tools/test.py, e.g. --out predictions.pkl, --cfg-options KEY=VALUE.
 For several machines see tools/dist_train.sh.
 END
-  exit 2
 }
 
-(($# >= 3)) && [[ $1 != -* ]] || usage
+[[ ${1:-} != @(-h|--help) ]] || { usage; exit; }
+(($# >= 3)) && [[ $1 != -* ]] || { usage >&2; exit 2; }
 source "$(dirname -- "${BASH_SOURCE[0]}")/_launch.sh"
 launch test.py "$3" 2 "$1" "$2" "${@:4}"

@@ -2,7 +2,7 @@
 set -euo pipefail
 
 usage() {
-  cat >&2 <<'END'
+  cat <<'END'
 Usage: bash tools/dist_train.sh CONFIG N [OPTION...]
 
 Trains with N processes, one per GPU; without a GPU, N processes on the CPU.
@@ -14,9 +14,9 @@ machine.
 
 Example: bash tools/dist_train.sh configs/vicmae_vit-b16_k400.py 8 --resume
 END
-  exit 2
 }
 
-(($# >= 2)) && [[ $1 != -* ]] || usage
+[[ ${1:-} != @(-h|--help) ]] || { usage; exit; }
+(($# >= 2)) && [[ $1 != -* ]] || { usage >&2; exit 2; }
 source "$(dirname -- "${BASH_SOURCE[0]}")/_launch.sh"
 launch train.py "$2" 1 "$1" "${@:3}"

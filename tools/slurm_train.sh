@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 set -euo pipefail
 
-if (($# < 3)) || [[ $1 == -* ]]; then
-  cat >&2 <<'END'
+usage() {
+  cat <<'END'
 Usage: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [OPTION...]
 
 Trains on a Slurm cluster. The options are those of tools/train.py. Environment variables:
@@ -14,8 +14,10 @@ Trains on a Slurm cluster. The options are those of tools/train.py. Environment 
 
 Example: GPUS=16 bash tools/slurm_train.sh gpu vicmae configs/vicmae_vit-b16_k400.py --resume
 END
-  exit 2
-fi
+}
+
+[[ ${1:-} != @(-h|--help) ]] || { usage; exit; }
+(($# >= 3)) && [[ $1 != -* ]] || { usage >&2; exit 2; }
 
 [[ -f $3 ]] || { echo "error: $3 does not exist" >&2; exit 1; }
 command -v srun >/dev/null || { echo 'error: srun was not found: is this a Slurm cluster?' >&2; exit 1; }
@@ -29,6 +31,8 @@ for count in "$gpus" "$per_node"; do
 done
 ((per_node <= gpus)) || per_node=$gpus
 export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}
+printf -v VICMAE_COMMAND '%q ' bash "$0" "$@"  # to be repeated, when the run ends
+export VICMAE_COMMAND
 export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
 # Split at spaces; an unquoted variable would also expand * and ?.
 read -ra srun_args <<<"${SRUN_ARGS:-}"

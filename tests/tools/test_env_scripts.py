@@ -138,6 +138,14 @@ def test_failed_installation_is_repeated(machine):
     assert len(machine.run('run_tests.sh', **env)) == 4
 
 
+@pytest.mark.parametrize('name', ['quickstart', 'run_tests'])
+def test_help_installs_nothing(name, repo):
+    done = subprocess.run(['bash', str(repo / f'tools/{name}.sh'), '--help'], text=True,
+                          capture_output=True, check=True)
+    assert f'bash tools/{name}.sh [' in done.stdout and '#' not in done.stdout
+    assert not done.stderr
+
+
 def test_ci_run_is_executable(repo):
     assert os.access(repo / '.ci/run', os.X_OK)
     assert 'bash tools/run_tests.sh' in (repo / '.ci/run').read_text()

@@ -1,5 +1,6 @@
 """The shell scripts that start several processes: arguments, messages, and one real run."""
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,14 +58,14 @@ def script(checkout, tmp_path):
 def test_dist_train_starts_torchrun(script, checkout):
     out = script('dist_train.sh', AWKWARD, '4', *OPTIONS)
     assert out.splitlines() == [
-        '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '4',
+        f'{checkout}/tools/_torchrun.py', '--standalone', '--nproc-per-node', '4',
         f'{checkout}/tools/train.py', AWKWARD, *OPTIONS,
         '--launcher', 'pytorch', f'OMP 2 PATH {checkout}']
 
 
 def test_dist_test_starts_torchrun(script, checkout):
     out = script('dist_test.sh', AWKWARD, 'last.pth', '1', *OPTIONS)
-    assert out.splitlines()[5:-1] == [
+    assert out.splitlines()[4:-1] == [
         f'{checkout}/tools/test.py', AWKWARD, 'last.pth', *OPTIONS, '--launcher', 'pytorch']
     assert 'none.pth does not exist' in script('dist_test.sh', AWKWARD, 'none.pth', '1', status=1)
     script('dist_test.sh', AWKWARD, 'https://example.invalid/a.pth', '1')
@@ -72,7 +73,7 @@ def test_dist_test_starts_torchrun(script, checkout):
 
 def test_several_machines_meet_at_the_given_address(script):
     out = script('dist_train.sh', AWKWARD, '8', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1')
-    assert out.splitlines()[2:10] == [
+    assert out.splitlines()[1:9] == [
         '--nnodes', '2', '--node-rank', '1', '--master-addr', '10.0.0.1', '--master-port', '29500']
     assert '--master-port\n1234\n' in script('dist_train.sh', AWKWARD, '8', PORT='1234')
     assert 'needs MASTER_ADDR' in script('dist_train.sh', AWKWARD, '8', status=1, NNODES='2')
@@ -96,12 +97,27 @@ def test_more_processes_than_gpus(script):
 
 
 @pytest.mark.parametrize('name, args', [
-    ('dist_train.sh', []), ('dist_train.sh', ['a.py']), ('dist_train.sh', ['--help', '2']),
+    ('dist_train.sh', []), ('dist_train.sh', ['a.py']), ('dist_train.sh', ['--hlep', '2']),
     ('dist_test.sh', ['a.py', '2']), ('slurm_train.sh', ['gpu', 'job']),
-    ('slurm_train.sh', ['-h', 'a', 'b'])])
+    ('slurm_train.sh', ['-a', 'b', 'c'])])
 def test_usage(name, args, script):
     out = script(name, *args, status=2)
     assert out.startswith(f'Usage: bash tools/{name} ')
+
+
+@pytest.mark.parametrize('name', ['dist_train', 'dist_test', 'slurm_train'])
+@pytest.mark.parametrize('word', ['--help', '-h'])
+def test_help(name, word, script):
+    assert script(f'{name}.sh', word, '2').startswith(f'Usage: bash tools/{name}.sh ')
+
+
+def test_the_run_knows_the_command_to_repeat(script, tmp_path):
+    stub = tmp_path / 'bin' / 'python'
+    stub.write_text(stub.read_text().replace(
+        "print('OMP'", "print(os.environ['VICMAE_COMMAND'])\n    print('OMP'"))
+    out = script('dist_train.sh', AWKWARD, '4', *OPTIONS)
+    words = shlex.split(out.splitlines()[-2])
+    assert words == ['bash', f'{AWKWARD_FOLDER}/tools/dist_train.sh', AWKWARD, '4', *OPTIONS]
 
 
 @pytest.mark.parametrize('count', ['two', '0', '-1', '1.5', '', '2; echo'])

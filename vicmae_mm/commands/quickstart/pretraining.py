@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from vicmae_mm.commands import terminal
 from vicmae_mm.commands.options import merge_settings
 from vicmae_mm.models import ViCMAE
 from vicmae_mm.utils.errors import RunError
@@ -44,18 +44,6 @@ class InitialModelHook(Hook):
         self.model = deepcopy(runner.model)
 
 
-class QuietRunner(Runner):
-    """A runner that logs to its files, and only errors to the terminal."""
-
-    def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
-        """Build mmengine's logger and raise the level of its terminal handler."""
-        logger = super().build_logger(*args, **kwargs)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.setLevel(logging.ERROR)
-        return logger
-
-
 def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
                  options: dict | None = None) -> Runner:
     """Build the runner of a config for a folder of clips.
@@ -75,7 +63,7 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
     # Threads that share a core wait for each other at every operation: on two cores, a step
     # takes longer with two threads and a worker than with one thread and a worker.
     torch.set_num_threads(max(1, num_cores() - cfg.train_dataloader.num_workers))
-    return QuietRunner.from_cfg(cfg)
+    return terminal.build_runner(cfg, logging.ERROR)
 
 
 def pretrain(runner: Runner) -> tuple[ViCMAE, ViCMAE]:

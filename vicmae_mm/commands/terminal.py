@@ -1,0 +1,84 @@
+"""What a run prints: its log file gets everything, the terminal what a person reads."""
+import logging
+import os
+import re
+import traceback
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+_OURS = str(Path(__file__).parents[1])
+_INTERVALS = os.path.join('mmengine', 'hooks', 'logger_hook.py')
+_LOGGING = (__file__, os.path.dirname(logging.__file__), os.path.join('mmengine', 'logging'))
+# mmengine's about its own code, and about parameters that are constant by design
+_STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias|'
+                    r'\S+ is skipped since its requires_grad=False')
+_VALUE = re.compile(r'(\S+): (.+?)(?=\s+\S+: |\s*$)')
+_FILE_ONLY = re.compile('base_lr|loss_(recon|contrast)|embedding_|contrast_weight')
+# Names and formats of the last values, in their order
+_LAST = dict(pair_accuracy=('pairs', '.0%'), lr=('lr', '.1e'), time=('time', '.3g'),
+             data_time=('data', '.2g'), memory=('MB', '.0f'))
+
+
+def is_for_people(record: logging.LogRecord) -> bool:
+    """Whether the terminal gets a record: a warning, a line of ours or one per interval."""
+    text = record.getMessage()
+    if record.levelno >= logging.WARNING:
+        return not _STALE.match(text)
+    # Not record.pathname, which is that of print_log.
+    origin = next((frame.f_code.co_filename for frame, _ in traceback.walk_stack(None)
+                   if not any(part in frame.f_code.co_filename for part in _LOGGING)), '')
+    return origin.startswith(_OURS) or (
+        origin.endswith(_INTERVALS) and not text.startswith('Exp name'))
+
+
+class TerminalFormatter(logging.Formatter):
+    """Messages without time and origin; the values of an interval are cut to about 120 columns."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text for the terminal."""
+        text = super().format(record)
+        if record.levelno > logging.INFO:
+            return f'{record.levelname.lower()}: {text}'
+        values = dict(_VALUE.findall(text))
+        if '\n' in text or not values or not text.startswith(('Epoch(', 'Iter(')):
+            return text
+        last = {key: values.pop(key) for key in _LAST if key in values}
+        return '  '.join([' '.join(text.partition(']  ')[0].split()) + ']', *(
+            _short(key, value) for key, value in {**values, **last}.items()
+            if not _FILE_ONLY.match(key) and (key, value.strip('0.')) != ('bad_videos', ''))])
+
+
+def _short(key: str, value: str) -> str:
+    name, form = _LAST.get(key, (key, '.4g'))
+    try:
+        return f'{name} {float(value):{form}}'
+    except ValueError:
+        return f'{name} {value}'
+
+
+def build_runner(cfg: Config, level: int = logging.INFO) -> Runner:
+    """Build the runner of a config. Up to DEBUG it prints all that its log file gets.
+
+    Above, what :func:`is_for_people` of this level or higher.
+    """
+    kind: Any = cfg.get('runner_type') or Runner
+    kind = RUNNERS.get(kind) if isinstance(kind, str) else kind
+    if level <= logging.DEBUG or kind is None:
+        return RUNNERS.build(cfg)  # with its own error for an unknown type
+
+    def build_logger(self: Any, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = kind.build_logger(self, *args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(max(handler.level, level))
+                handler.addFilter(is_for_people)
+                handler.setFormatter(TerminalFormatter())
+        return logger
+
+    quiet: Any = type(kind.__name__, (kind, ), dict(build_logger=build_logger))
+    return quiet.from_cfg(cfg)
