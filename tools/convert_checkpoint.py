@@ -10,7 +10,13 @@ unless --drop or --encoder-only leaves it out. Nothing in a file is executed; op
 options in it are not converted. docs/checkpoints.md lists the families.
 """
 import argparse
+import os
+import signal
 from pathlib import Path
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.checkpoints.conversion import NAMES, Conversion, convert_with_report

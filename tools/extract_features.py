@@ -11,9 +11,15 @@ files, as the array ``names`` in .npz and as JSON in the metadata of .safetensor
 """
 import argparse
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import BinaryIO
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 import numpy as np
 from safetensors.torch import save

@@ -7,8 +7,14 @@ The cosine-weighted vote of the k nearest training and validation images, with t
 Shares the cached features of linear_transfer.py.
 """
 import argparse
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from torch import Tensor
 

@@ -9,7 +9,13 @@ for the final fit, which includes these images. Features are computed once and k
 datasets are reported, with where to get them, and skipped.
 """
 import argparse
+import os
+import signal
 from collections.abc import Callable
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from torch import Tensor
 

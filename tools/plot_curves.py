@@ -3,7 +3,13 @@
     python tools/plot_curves.py work_dirs/run
 """
 import argparse
+import os
+import signal
 from pathlib import Path
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 import vicmae_mm  # noqa: F401  (patches of upstream faults)
 from vicmae_mm.commands.run_tool import run_tool

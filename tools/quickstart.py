@@ -7,8 +7,14 @@ and an MAE on them, and measures both, and the untrained network, on images of d
 in no clip. Takes minutes on two CPU cores; the report says how many.
 """
 import argparse
+import os
+import signal
 from functools import partial
 from pathlib import Path
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.options import KeepText
 from vicmae_mm.commands.quickstart.clips import render_clips

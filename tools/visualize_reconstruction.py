@@ -7,7 +7,13 @@ the frame after masking, the reconstruction, and the reconstruction with the vis
 pasted in.
 """
 import argparse
+import os
+import signal
 from pathlib import Path
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from PIL import Image
 
