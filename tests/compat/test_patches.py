@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.utils import get_installed_path, is_installed
 from packaging.version import Version
 
@@ -213,3 +214,9 @@ def test_ddp_on_cpu_leaves_other_devices_alone(monkeypatch):
     assert seen == dict(device_ids=[0])
     MMDistributedDataParallel(torch.nn.Linear(1, 1), device_ids=[0], find_unused_parameters=True)
     assert seen == dict(device_ids=None, find_unused_parameters=True)
+
+
+def test_a_log_names_files_whatever_their_names(tmp_path):
+    logger = MMLogger('names', log_file=str(tmp_path / 'run.log'))
+    logger.warning('caf\udce9.mp4 is bad')
+    assert 'caf\\udce9.mp4 is bad' in (tmp_path / 'run.log').read_text()

@@ -22,6 +22,17 @@ def _history_buffer(module: Any) -> None:
     safety.slim_history_buffer(module.HistoryBuffer)
 
 
+@hooks.on_import('mmengine.logging.logger')
+def _file_names_in_logs(module: Any) -> None:
+    """Logs lack each line about a file whose name is not UTF-8: writing it is an error.
+
+    No report known. Remove when mmengine's handlers escape what they cannot encode.
+    """
+    stock = module.LogRecord.getMessage
+    module.LogRecord.getMessage = lambda record: (
+        stock(record).encode(errors='backslashreplace').decode())
+
+
 @hooks.on_import('mmengine.runner.checkpoint')
 def _checkpoint_loader(module: Any) -> None:
     """Loading from a URL unpickles anything; resuming executes the checkpoint's config text.

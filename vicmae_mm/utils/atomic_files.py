@@ -30,8 +30,6 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):
-        path.stat()  # fails for a name that is too long, before anything is computed
     # Not the process id: another machine that shares the folder may have the same.
     part = path.with_name(f'{part_name(path)}.{secrets.token_hex(8)}.part')
     try:

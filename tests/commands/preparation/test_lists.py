@@ -49,7 +49,7 @@ def test_lists_of_splits_and_classes(videos):
     assert [path for path, _ in read_annotations(files[0])] == NAMES
     with open(files[1], errors='surrogateescape') as file:
         assert file.read() == 'caf\udce9\nb\n'
-    with pytest.raises(ValueError, match=r"'a\\nb', which has a line break"):
+    with pytest.raises(ValueError, match=r"'a\\nb', with a line break"):
         write_lists('lists', 'mit', ['a\nb', 'b'], [item])
 
 

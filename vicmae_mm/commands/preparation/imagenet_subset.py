@@ -26,8 +26,7 @@ def nested_subsets(images: Sequence[Image],
     Raises:
         ValueError: A percentage is out of range, or an image is listed twice.
     """
-    twice = [path for path, count in Counter(path for path, _ in images).items() if count > 1]
-    if twice:
+    if twice := [path for path, count in Counter(path for path, _ in images).items() if count > 1]:
         raise InputError(f'{twice[0]} is listed twice.')
     by_label: dict[int, list[str]] = defaultdict(list)
     for path, label in images:

@@ -137,10 +137,9 @@ def build_kinetics_lists(root: str, folders: Mapping[str, str],
             no split can be listed.
     """
     paths = {split: videos_in(folder) for split, folder in folders.items()}
-    names = {name for clips in rows.values() for name in clips.values() if name}
     # Without csv files, the class folders of all splits together define the classes.
-    if not names:
-        names = set().union(*map(folder_classes, paths.values()))
+    names = ({name for clips in rows.values() for name in clips.values() if name}
+             or set().union(*map(folder_classes, paths.values())))
     index = class_index(names)
     lists, left_out = [], []
     for split, folder in folders.items():

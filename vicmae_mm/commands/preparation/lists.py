@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from vicmae_mm.datasets.annotations.video_lists import Video, parse_videos, scan_folder
 from vicmae_mm.datasets.class_names import quoted
-from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import say
 
@@ -67,10 +67,9 @@ def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
 
 def videos_in(folder: str) -> list[str]:
     """Sorted paths of the videos in a folder at any depth, relative to it; may be empty."""
-    try:
+    with suppress(FileNotFoundError, ValueError):
         return [path for path, _ in scan_folder(folder)[0]]
-    except (FileNotFoundError, ValueError):
-        return []
+    return []
 
 
 def match_rows(split: str, folder: str, labels: Mapping[Key, int], files: Mapping[Key, str],
@@ -117,14 +116,11 @@ def label_by_folder(paths: Iterable[str], index: Mapping[str, int], folder: str)
     Raises:
         ValueError: A folder is not named after a class.
     """
-    videos = []
-    for path in paths:
-        name = path.split(os.sep, 1)[0]
-        if class_key(name) not in index:
-            raise InputError(f'{osp.join(folder, name)!r} is not named after any of the '
-                             f'{len(index)} classes of the annotations.')
-        videos.append((path, index[class_key(name)]))
-    return videos
+    names = {path: path.split(os.sep, 1)[0] for path in paths}
+    if unknown := [name for name in names.values() if class_key(name) not in index]:
+        raise InputError(f'{osp.join(folder, unknown[0])!r} is not named after any of the '
+                         f'{len(index)} classes of the annotations.')
+    return [(path, index[class_key(name)]) for path, name in names.items()]
 
 
 def write_lists(out_dir: str, name: str, classes: Sequence[str],
@@ -166,15 +162,12 @@ def write_labelled(path: str, files: Iterable[Video]) -> list[str]:
     return left_out
 
 
-def write_lines(path: str, lines: Iterable[str]) -> None:
+def write_lines(path: str, lines: Sequence[str]) -> None:
     """Write a text file atomically; raise an InputError for a line that contains a line break."""
+    if broken := [line for line in lines if re.search('[\r\n]', line)]:
+        raise InputError(f'{path} cannot contain {quoted(broken)}, with a line break: rename.')
     # surrogateescape: file names on Linux need not be valid UTF-8.
-    with (atomic_write(path) as part,
-          open(part, 'w', encoding='utf-8', errors='surrogateescape') as file):
-        for line in lines:
-            if re.search('[\r\n]', line):
-                raise InputError(f'{path} cannot contain {line!r}, which has a line break: rename.')
-            file.write(f'{line}\n')
+    atomic_write_bytes(path, ['\n'.join([*lines, '']).encode('utf-8', 'surrogateescape')])
 
 
 def describe_use(item: SplitList, file: str, root: str) -> str:

@@ -37,9 +37,8 @@ Video = tuple[str, int]
 def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
     """Read the videos of a text list or csv file, both in UTF-8.
 
-    A text list (any extension but ``.csv``) has one ``path label`` or ``path`` per line. The last
-    word is the label if it is an integer, so a path that ends in a space and a number needs a
-    label. Paths may contain spaces; empty lines are skipped.
+    A text list has one ``path label`` or ``path`` per line; empty lines are skipped. The last word
+    is the label if it is an integer, so a path that ends in a space and a number needs a label.
 
     A ``.csv`` file may also be a table, with a header that names ``path`` (or another of
     ``PATH_COLUMNS``) and ``label``, or with a video in the first column and a label in the second.
@@ -161,8 +160,7 @@ def _read_table(rows: Iterable[list[str]]) -> Iterator[Video]:
 def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Video], list[str]]:
     """Find all videos below a folder by extension, in sorted order.
 
-    Links to folders are followed; hidden files and folders are skipped. One line of the log counts
-    what was found and ignored.
+    Links to folders are followed; hidden files and folders are skipped. The log counts all others.
 
     Args:
         root (str): The folder.
