@@ -123,6 +123,34 @@ def remux(source: str | Path,
     return Path(path)
 
 
+def join(sources: Sequence[Path], path: Path, all_keyframes: bool = False) -> Path:
+    """Write the coded videos one after the other, as ``ffmpeg -f concat -c copy`` does.
+
+    The file's header is that of the first: the others' parameter sets must be in their packets.
+
+    Args:
+        all_keyframes: Mark every packet as a keyframe, as old recorders do.
+    """
+    with av.open(str(path), 'w') as out:
+        copy, begin, number = None, 0, 0
+        for source in sources:
+            with av.open(str(source)) as inp:
+                stream = inp.streams.video[0]
+                copy = copy or out.add_stream_from_template(stream, opaque=True)
+                step = round(1 / (stream.average_rate * stream.time_base))
+                packets = [packet for packet in inp.demux(stream) if packet.size]
+                first = min(packet.pts for packet in packets)
+                for packet in packets:
+                    packet.pts += begin - first
+                    packet.dts = (number - 4) * step  # earlier than frames are reordered
+                    packet.is_keyframe |= all_keyframes
+                    packet.stream = copy
+                    out.mux(packet)
+                    number += 1
+                begin += len(packets) * step
+    return path
+
+
 def _code_blocks(width: int, height: int) -> list[tuple[slice, slice]]:
     """Rows and columns of the code's blocks, least significant bit first, in the upper half."""
     w, h = width // CODE_COLUMNS, height // 2 // CODE_ROWS
