@@ -25,6 +25,7 @@ from vicmae_mm.commands.quickstart.pretraining import build_runner, pretrain
 from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
 from vicmae_mm.commands.quickstart.steps import Steps
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
 from vicmae_mm.utils.progress import Progress, say
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
@@ -49,6 +50,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the steps in order."""
     args = parse_args()
+    lock_work_dir(str(args.work_dir))  # until the end: another run would render over the clips
     steps = Steps(STEPS)
     train_world, held_out_world = load_worlds()
 

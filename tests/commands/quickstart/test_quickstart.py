@@ -8,6 +8,8 @@ import sys
 import pytest
 import torch
 
+from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir, unlock_work_dir
+
 pytestmark = pytest.mark.slow
 
 SMALL = (
@@ -97,3 +99,15 @@ def test_too_many_clips_are_refused_in_a_line(in_this_process, tmp_path):
     with pytest.raises(SystemExit, match=r'^error: num_clips=99999') as caught:
         in_this_process(tmp_path / 'quickstart', '--clips', '99999')
     assert '\n' not in caught.value.code
+
+
+def test_two_at_once(repo, tmp_path):
+    """The second run touches nothing: it would render over the clips of the first."""
+    work_dir = tmp_path / 'quickstart'
+    lock_work_dir(str(work_dir))
+    try:
+        result = quickstart(repo, work_dir)
+    finally:
+        unlock_work_dir(str(work_dir))
+    assert result.returncode == 1 and 'is in use by a run: process' in result.stderr
+    assert os.listdir(work_dir) == ['run.lock']
