@@ -114,7 +114,8 @@ def guard_loader(loader: Any) -> None:
     """
     stock = loader.load_checkpoint.__func__
 
-    def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
+    def load_checkpoint(cls: type, filename: str, map_location: Any = None,
+                        logger: Any = None) -> Any:
         """Load a checkpoint as data only; see :func:`guard_loader`."""
         path = _resolve(str(filename))
         if os.path.isdir(path) or path.endswith('.index.json'):
@@ -127,7 +128,8 @@ def guard_loader(loader: Any) -> None:
                              f'{_alternative(filename)}')
         try:
             with _data_only(path in _trusted):
-                checkpoint = stock(cls, filename, *args, **kwargs)
+                # For None, mmengine prints the name, in every process and in no log.
+                checkpoint = stock(cls, filename, map_location, logger or 'silent')
         except _UNREADABLE as error:
             if not _is_refusal_or_damage(error):
                 raise

@@ -1,0 +1,161 @@
+"""What train.py and test.py print, and that the log file has the rest."""
+import logging
+import re
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger, print_log
+from mmengine.registry import HOOKS
+
+from tests.conftest import REPO
+from tests.helpers.tiny_configs import write_mae, write_recognizer
+from vicmae_mm.commands.terminal import TerminalFormatter, is_for_people
+
+FULL = ('Epoch(train)   [1][ 7/58]  base_lr: 6.0000e-04 lr: 2.3437e-15  eta: 1 day, 2:10:25  '
+        'time: 4.2677  data_time: 0.2984  memory: 39014  bad_videos: {}  loss: 1.7794  '
+        'loss_recon: 1.7532  recon: 1.7532  loss_contrast: 0.0262  contrast: 1.0481  '
+        'embedding_std: 0.7474  embedding_rank: 5.4206  pair_accuracy: 0.7500  '
+        'contrast_weight: 0.0250  top1_acc: 0.5000')
+
+
+@HOOKS.register_module(force=True)
+class InterruptHook(Hook):
+    """Presses Ctrl-C in the third iteration."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path, capsys):
+    """Runs a tool in this process; returns its exit status and the lines that it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('VICMAE_COMMAND', raising=False)
+    monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+    handlers = [signal.getsignal(number) for number in numbers]
+
+    def run(name: str, *args: object) -> tuple[int, list[str]]:
+        path = str(REPO / 'tools' / name)
+        monkeypatch.setattr(sys, 'argv', [path, *map(str, args)])
+        status = 0
+        try:
+            runpy.run_path(path, run_name='__main__')
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        return status, (out + err).splitlines()
+
+    yield run
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+def log_of(lines: list[str]) -> str:
+    """Text of the log file that the last lines name."""
+    return Path(re.findall(r'^  log +(.+)$', '\n'.join(lines), re.MULTILINE)[-1]).read_text()
+
+
+def row(lines: list[str], name: str) -> str:
+    return next(line.split(None, len(name.split()))[-1] for line in reversed(lines)
+                if line.startswith(f'  {name} '))
+
+
+def test_a_run_from_start_to_end(tool, tmp_path):
+    config = write_mae(tmp_path)
+    status, lines = tool('train.py', config, '--work-dir', 'a b')
+    assert status == 0
+    first = next(n for n, line in enumerate(lines) if line.startswith('Epoch(train)'))
+    assert first < 25
+    assert f'data        4 of {tmp_path}/pictures: 2 batches of 2' in lines[first - 6]
+    assert 'AdamW at 0.001, CosineAnnealingLR to ' in row(lines[:first], 'lr')
+    assert all(len(line) < 90 for line in lines if line.startswith('Epoch'))
+    text = log_of(lines)
+    for words in ('System environment', 'Config:', 'Hooks will be executed', '"FileClient" will',
+                  '"HardDiskBackend" is', 'data_time: '):
+        assert words in text and words not in '\n'.join(lines)
+    assert 'a b is finished: 1 of 1 epochs, 2 of 2 steps done.' in lines
+    train = f"python {REPO}/tools/train.py {config} --work-dir 'a b' --resume"
+    assert f'  to prolong  {train} --epochs 2' in lines
+    assert row(lines, 'checkpoint').endswith('a b/epoch_1.pth')
+    assert 'extract_features.py' in row(lines, 'to use it')
+    # Once more: finished before
+    status, lines = tool('train.py', config, '--work-dir', 'a b', '--resume')
+    assert not any('Loads checkpoint' in line for line in lines)  # mmengine prints it
+    assert status == 0 and 'a b was finished before: 1 of 1 epochs, 2 of 2 steps done.' in lines
+    assert f'  to prolong  {train} --epochs 2' in lines
+    # As mmengine prints it
+    _, lines = tool('train.py', config, '--work-dir', 'b', '--verbose')
+    assert any('Hooks will be executed' in line for line in lines) and len(lines) > 100
+
+
+def test_an_interrupted_run_says_how_to_go_on(tool, tmp_path):
+    config = write_mae(tmp_path)
+    with open(config, 'a') as file:
+        file.write('custom_hooks = [dict(type="InterruptHook")]\n')
+    status, lines = tool('train.py', config, '--epochs', '3', '--work-dir', 'w')
+    assert status == 130 and 'Stopped: 1 of 3 epochs, 2 of 6 steps done.' in lines
+    assert 'Stopped by Ctrl-C.' in lines and 'Traceback' not in '\n'.join(lines)
+    assert row(lines, 'to continue').endswith(f'{config} --epochs 3 --work-dir w --resume')
+    assert row(lines, 'checkpoint').endswith('w/epoch_1.pth')
+
+
+def test_warnings_of_the_check_are_repeated_before_the_first_step_and_logged(tool, tmp_path):
+    config = write_mae(tmp_path)
+    with open(config, 'a') as file:
+        file.write('auto_scale_lr = dict(base_batch_size=512)\n')
+    _, lines = tool('train.py', config)
+    found = [n for n, line in enumerate(lines) if line.startswith('warning: the learning rate')]
+    first = next(n for n, line in enumerate(lines) if line.startswith('Epoch(train)'))
+    assert found[0] == first - 1 and len(found) == 2  # stderr comes last here
+    assert 'WARNING - the learning rate 0.001 is for 512' in log_of(lines)
+
+
+def test_a_test(tool, tmp_path):
+    config = write_recognizer(tmp_path)
+    _, lines = tool('train.py', config)
+    test = row(lines, 'to use it')
+    assert test.endswith(f'test.py {config} {row(lines, "checkpoint")}')
+    status, lines = tool('test.py', *test.split()[2:])
+    assert status == 0 and len(lines) < 10
+    assert any(line.startswith('Epoch(test) [2/2]  acc/top1 ') for line in lines)
+
+
+def test_an_interval_is_one_line_of_what_matters():
+
+    def shown(text: str, level: int = logging.INFO) -> str:
+        return TerminalFormatter().format(logging.LogRecord('', level, '', 0, text, (), None))
+
+    assert shown(FULL.format('0.0000')) == (
+        'Epoch(train) [1][ 7/58]  eta 1 day, 2:10:25  loss 1.779  recon 1.753  contrast 1.048  '
+        'top1_acc 0.5  pairs 75%  lr 2.3e-15  time 4.27  data 0.3  MB 39014')
+    assert '  bad_videos 3  ' in shown(FULL.format('3.0000'))
+    for text in ('Epoch(val) [1][2/2]  ', 'resumed epoch: 3, iter: 4', 'Epoch(test) [2/2]  a: \n1'):
+        assert shown(text) == text
+    assert shown('100 % done', logging.WARNING) == 'warning: 100 % done'
+
+
+def test_what_is_for_people(monkeypatch):
+    logger = MMLogger.get_instance('test_terminal')
+    texts = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        texts.extend([record.getMessage()] if is_for_people(record) else [])
+        return False
+
+    logger.addFilter(collect)
+    logger.info('of some package')
+    print_log('of some package', 'test_terminal')
+    logger.warning('careful')
+    for text in ('"FileClient" will be deprecated in future.', '"HardDiskBackend" is the alias of',
+                 'neck.decoder_pos_embed is skipped since its requires_grad=False'):
+        print_log(text, 'test_terminal', logging.WARNING)
+    monkeypatch.setattr('vicmae_mm.commands.terminal._OURS', str(Path(__file__).parent))
+    logger.info('of ours')
+    print_log('of ours', 'test_terminal')
+    assert texts == ['careful', 'of ours', 'of ours']
