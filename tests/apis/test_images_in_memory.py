@@ -92,5 +92,5 @@ def test_arrays_of_paths_and_inputs_that_are_none(encoder, tmp_path):
     for paths in (np.array([path]), np.array([path], dtype=object), iter([path])):
         assert extract_features(encoder, paths).names == [path]
     for wrong in ([[RGB]], [None], [np.stack([RGB] * 2)], b'a.png'):
-        with pytest.raises(ValueError, match=r'A \w+ is not a path or an image'):
+        with pytest.raises(ValueError, match=r'A \w+ is neither a path nor an image'):
             extract_features(encoder, wrong)

@@ -59,9 +59,8 @@ def test_one_own_folder(tool, checkpoint, tmp_path, capsys, name):  # noqa: F811
     printed = capsys.readouterr()
     header = next(line for line in printed.out.splitlines() if line.startswith('| dataset'))
     assert header == '| dataset | metric | this checkpoint | details |'
-    assert '3 of 4, class 0 3 of 3\n' in printed.err
     path, = Path('out').glob('*_mine.csv')
-    assert f'Predictions: {path}' in printed.err
+    assert f'3 of 4, class 0 3 of 3. Predictions: {path}\n' in printed.err
     with open(path, encoding='utf-8', errors='surrogateescape', newline='') as file:
         lines = {line['file']: line for line in csv.DictReader(file)}
     assert set(lines) == {str(file) for file in folder.glob('test/*/*')}

@@ -105,8 +105,7 @@ def list_files(paths: Any) -> list[Any]:
             files.append(given)
             continue
         if not isinstance(given, (str, Path)):
-            raise InputError(f'A {type(given).__name__} is not a path or an image: expected one of '
-                             'Pillow, or a uint8 array or tensor.')
+            raise InputError(f'A {type(given).__name__} is neither a path nor an image.')
         path = Path(given).expanduser()
         if not str(given):  # for Path, the current folder: a variable of the shell was not set
             raise InputError('A path is empty.')

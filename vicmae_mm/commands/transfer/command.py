@@ -22,8 +22,6 @@ from .results import Result, as_markdown, read_results, write_predictions, write
 from .sources import Source, open_class_folders, open_task
 from .tasks import MAP_11, TASKS, choose_tasks
 
-SHOWN = 20  # classes; the .json file has all
-
 
 @dataclass(frozen=True)
 class Method:
@@ -148,8 +146,8 @@ def _measure_one(source: Source, cache: FeatureCache, method: Method,
     if source.metric != MAP_11:
         by_class = write_predictions(predictions, source.test, shares)
         worst = [f'{name} {right} of {total}' for name, (right, total) in by_class.items()]
-        say(f'Right by class: {", ".join(worst[:SHOWN])}{", ..." * (len(worst) > SHOWN)}')
-        say(f'Predictions: {predictions}')
+        rest = ', ... (the .json file has all)' * (len(worst) > 20)
+        say(f'Right by class: {", ".join(worst[:20])}{rest}. Predictions: {predictions}')
     remarks = '; '.join(filter(None, (details, source.remark)))
     return Result(source.name, source.metric, score, key, remarks, by_class)
 
