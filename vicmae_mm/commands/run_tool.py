@@ -1,4 +1,5 @@
 """Run a tool, and print the errors that the user can fix in one line."""
+import io
 import logging
 import os
 import re
@@ -32,6 +33,8 @@ def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
     Its traceback goes to the run's log file, if there is one yet, or to the terminal instead with
     ``VICMAE_TRACEBACK=1``. Bugs keep their traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 would be an error
+        sys.stdout.reconfigure(errors='backslashreplace')
     sys.argv[1:] = expand_arguments(sys.argv[1:])
     try:
         status = main()
