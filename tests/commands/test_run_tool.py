@@ -1,11 +1,14 @@
 """Errors that a config causes inside the libraries end in one line; bugs keep their traceback."""
+import io
+import sys
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS
 from torch import nn
 
-from vicmae_mm.commands.run_tool import user_message
+from vicmae_mm.commands.run_tool import run_tool, user_message
 
 
 class Refusing(nn.Module):
@@ -49,3 +52,11 @@ def test_what_a_component_refuses_is_one_line(kind, words):
         build(kind)
     message = user_message(caught.value)
     assert message is None if words is None else message.startswith(words)
+
+
+def test_names_that_are_not_utf_8_are_printed(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'argv', ['tool'])
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, 'utf-8', write_through=True))
+    run_tool(lambda: print('caf\udce9'))
+    assert written.getvalue() == b'caf\\udce9\n'
