@@ -1,6 +1,7 @@
 """Frozen features of image and video files."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vicmae_mm.datasets.annotations.files_below import files_below, report_scan
+from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS as IMAGE_EXTENSIONS
 from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
 from vicmae_mm.datasets.readers.image_or_video import ImageInMemory, prepare_frame, read_frames
 from vicmae_mm.utils.errors import InputError
@@ -22,7 +25,6 @@ from .load_backbone import load_backbone
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
 
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 CLIP_INTERVAL = 4  # between the frames of a clip: 16 x 4, as for Kinetics
 OnBadFile = Callable[[str], object]
 Source: TypeAlias = str | Path | ImageInMemory
@@ -112,12 +114,13 @@ def list_files(paths: Any) -> list[Any]:
         if not path.exists():
             raise FileNotFoundError(f'{path} is missing.')
         # A file that is named is used, whatever its suffix.
-        found = [str(path)] if path.is_file() else sorted(
-            str(file) for file in path.rglob('*') if file.is_file() and
-            file.suffix.lower() in (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS))
+        found, ignored = [''], Counter[str]()
+        if not path.is_file():
+            found = files_below(str(path), (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS), ignored)
+            report_scan(str(path), found, 'images and videos', ignored)
         if not found:
             raise InputError(f'There is no image and no video in {path}.')
-        files += found
+        files += [str(path / name) for name in found]
     if not files:
         raise InputError('There are no files to encode.')
     return files
