@@ -32,18 +32,25 @@ def set_epochs(cfg: Config, epochs: int | None = None) -> None:
         raise InputError(f'--epochs {epochs}: must be 1 or more, of a run that counts epochs. One '
                          'that counts iterations has train_cfg.max_iters and a param_scheduler.')
     cfg.epochs = epochs
-    schedules = [each for each in _dicts(cfg.get('param_scheduler')) if 'type' in each]
-    length = _length(schedules, loop.max_epochs)
+    schedules = schedules_of(cfg)
+    by_epoch = [each for each in schedules if each.get('by_epoch', True) and not warms_up(each)]
+    length = end_of(by_epoch[-1], loop.max_epochs) if by_epoch else loop.max_epochs
     if length == loop.max_epochs == epochs:
         return
-    for kind in [str(each.type) for each in schedules if not _SCALABLE.search(str(each.type))]:
-        raise InputError(
-            f'--epochs {epochs}: what {kind} does in {length} epochs does not say what it should '
-            f'in {epochs}. Set param_scheduler and train_cfg.max_epochs yourself.')
+    for kind in [each.type for each in schedules if not _SCALABLE.search(str(each.type))]:
+        raise InputError(f'--epochs {epochs}: {kind} is not scaled from {length} epochs. Set '
+                         'param_scheduler and train_cfg.max_epochs yourself.')
     for name in ('param_scheduler', 'default_hooks', 'custom_hooks', 'train_cfg'):
         for settings in _dicts(cfg.get(name)):
             _scale(settings, length, epochs)
+    if loop.get('val_interval') == loop.max_epochs:  # once, at the end
+        loop.val_interval = epochs
     loop.max_epochs = epochs
+
+
+def schedules_of(cfg: Config) -> list[Any]:
+    """The settings of all schedules, of one or several optimizers."""
+    return [each for each in _dicts(cfg.get('param_scheduler')) if 'type' in each]
 
 
 def _dicts(node: Any) -> Iterator[Any]:
@@ -55,20 +62,24 @@ def _dicts(node: Any) -> Iterator[Any]:
         yield from _dicts(each)
 
 
-def _length(schedules: list[Any], max_epochs: int) -> int:
-    """The epochs that the last schedule is for, which a warm-up does not say."""
-    last: Any = ([{}] + [each for each in schedules if each.get('by_epoch', True) and (
-        'end_factor' in each or 'start_factor' not in each)])[-1]
-    begin = last.get('begin') or 0
-    span = next((last[name] for name in _SPANS if last.get(name)), max_epochs - begin)
-    end = last.get('end') or begin + span
-    if begin + max(last.get('milestones') or [0]) > end:
-        raise InputError(f'--epochs: milestones={last.milestones} lie beyond the {end} epochs of '
-                         'the run, so it is unknown which length they are for: correct one.')
-    return end
+def warms_up(schedule: Any) -> bool:
+    """Whether a schedule says nothing about the length of the run."""
+    is_constant = 'Constant' in str(schedule.type) and not schedule.get('begin')
+    return is_constant or ('start_factor' in schedule and schedule.get('end_factor', 1) == 1)
 
 
-def _scale(settings: Any, length: int, epochs: int) -> None:
+def end_of(schedule: Any, total: float) -> float:
+    """Where the settings of a schedule say that it ends; ``total`` if they do not."""
+    begin = schedule.get('begin') or 0
+    span = schedule.get('T_max') or schedule.get('total_steps')
+    end = schedule.get('end') or (begin + span if span else total)
+    # Some stock cosines count from the start of the run.
+    if span and span not in (total, end - begin):
+        end = begin + span
+    return max(begin, end, begin + max(schedule.get('milestones') or [0]))
+
+
+def _scale(settings: Any, length: float, epochs: int) -> None:
     """Scale what a dict of settings counts in epochs or iterations, in place."""
     by_epoch = settings.get('by_epoch', True)
 

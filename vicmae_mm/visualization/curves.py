@@ -78,12 +78,12 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
 
 
 def _positions(records: list[Record]) -> list[Record]:
-    """Add the position on the x axis: in epochs, or iterations where their number is not known."""
-    lengths = [record.get('epoch_length', 0) for record in records]
+    """Add the position on the x axis, in epochs, or iterations where their length is not known."""
+    in_epochs = all(record.get('epoch_length') for record in records)
     position = step = 0.
-    for record, length in zip(records, lengths, strict=True):
-        position += (record['step'] - step) / (length if all(lengths) else 1)
-        step, record['x'], record['in_epochs'] = record['step'], position, all(lengths)
+    for record in records:
+        position += (record['step'] - step) / (record['epoch_length'] if in_epochs else 1)
+        step, record['x'], record['in_epochs'] = record['step'], position, in_epochs
     return records
 
 

@@ -2,53 +2,31 @@
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop
-from torch.utils._pytree import tree_flatten
 
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.commands.run_length import end_of, schedules_of, warms_up
 
 from .findings import Findings
 
 
-def build_schedules(runner: Any, findings: Findings) -> None:
-    """Build the schedules of a runner, and compare their ends with that of its training loop."""
-    loop = runner._train_loop
-    advice = (f'--epochs {loop.max_epochs} fits all schedules to the run'
-              if isinstance(loop, EpochBasedTrainLoop) else 'set their end to it')
-    try:
-        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    except ValueError as error:  # such as a warm-up that is longer than the run
-        raise InputError(f'{error}. Where the run is too short, {advice}') from error
-    for schedule in tree_flatten(runner.param_schedulers)[0]:
-        schedule._global_step = schedule.begin  # to its first two values
-        for _ in range(0 if hasattr(schedule, 'patience') else 2):
-            schedule.step()
-    for index, schedule in enumerate(runner.param_schedulers):
-        name = f'param_scheduler.{index} ({type(schedule).__name__})'
-        if fault := _difference(schedule, runner.param_schedulers, loop):
-            findings.error(f'{name} ends at {fault}: {advice}')
-        elif hasattr(schedule, 'end_factor') and schedule.end - schedule.begin < 2:
-            findings.error(f'{name} has one step, so it would stay at its start_factor: train '
-                           'more steps, or leave it out')
-
-
-def _difference(schedule: Any, schedules: list[Any], loop: Any) -> str:
-    """Where a schedule and the run end, if this differs."""
-    # The iterations of an epoch depend on the data: less than an epoch is no difference.
-    is_finer = isinstance(loop, EpochBasedTrainLoop) and not schedule.by_epoch
-    unit = len(loop.dataloader) if is_finer else 1
-    total = loop.max_epochs if schedule.by_epoch else loop.max_iters
-    begin, end = schedule.begin, schedule.end
-    span = getattr(schedule, 'T_max', 0) or getattr(schedule, 'total_steps', 0)
-    last = begin + max(getattr(schedule, 'milestones', None) or [0])
-    is_warm_up = getattr(schedule, 'end_factor', 0) == 1 or hasattr(schedule, 'factor')
-    continues = is_warm_up or any(other.begin == end for other in schedules
-                                  if other.param_name == schedule.param_name)
-    if end - total >= unit or (total - end >= unit and not continues):
-        last = end
-    # Some stock cosines count from the start of the run.
-    elif span and abs(begin + span - end) >= unit and abs(span - total) >= unit:
-        last = begin + span
-    elif last <= total or hasattr(schedule, 'patience'):  # the latter follows a metric
-        return ''
-    name, by = ('epoch', unit) if is_finer else ('epoch' if schedule.by_epoch else 'iteration', 1)
-    return f'{name} {last / by:g}, the run at {name} {total / by:g}'
+def check_schedules(runner: Any, findings: Findings) -> None:
+    """Compare the ends of the schedules with that of the training loop, which is built."""
+    loop, schedules = runner._train_loop, schedules_of(runner.cfg)
+    in_epochs = isinstance(loop, EpochBasedTrainLoop)
+    length = len(loop.dataloader) if in_epochs else 1
+    for index, each in enumerate(schedules):
+        by_epoch, begin = each.get('by_epoch', True), each.get('begin') or 0
+        total, unit = (loop.max_epochs, 'epoch') if by_epoch else (loop.max_iters, 'iteration')
+        end = end_of(each, total)
+        # The iterations of an epoch depend on the data: less than an epoch is no difference.
+        late = (end - total) / (1 if by_epoch else length)
+        goes_on = warms_up(each) or any(other.get('begin') == end for other in schedules)
+        name = f'param_scheduler.{index} ({each.type})'
+        if late >= 1 or (late <= -1 and not goes_on):
+            findings.error(
+                f'{name} ends at {unit} {end}, the run at {unit} {total}: '
+                + (f'--epochs {loop.max_epochs} fits all schedules to the run' if in_epochs
+                   else 'set the ends of the schedules to it, with by_epoch=False'))
+        steps = (end - begin) * (length if each.get('convert_to_iter_based') else 1)
+        if 'start_factor' in each and steps < 2:
+            findings.error(f'{name} has fewer than two steps, so it would stay at its '
+                           'start_factor: train more steps, or leave it out')

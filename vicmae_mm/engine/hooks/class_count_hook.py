@@ -152,7 +152,7 @@ def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:
     """Without this check, mmpretrain's top-5 accuracy fails, but only after the first epoch."""
     for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', []):
         topk = getattr(metric, 'topk', None)
-        if isinstance(topk, tuple) and max(topk) > num_classes:
+        if isinstance(topk, tuple) and not 1 <= min(topk) <= max(topk) <= num_classes:
             raise InputError(
                 f'{num_classes} classes have no top-{max(topk)} accuracy: use --cfg-options '
                 f'{split}_evaluator.topk="[1,]".')

@@ -30,8 +30,8 @@ def contrast_scale(epoch: int, schedule: str, begin: int, ramp_epochs: int) -> f
 class ContrastWeightHook(Hook):
     """Set the model's ``contrast_scale`` in every epoch.
 
-    Of a resumed run it is at least what it was when the checkpoint was written: contrast that has
-    begun stays on, also where the run is made longer and the schedule with it.
+    Of a resumed run, it is at least what it was in the checkpoint: contrast that has begun stays
+    on where the run is made longer, and the schedule with it.
 
     Args:
         schedule: ``'step'`` (Table 7), ``'linear'``, ``'cosine'`` or ``'constant'``.
@@ -64,12 +64,11 @@ class ContrastWeightHook(Hook):
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop or '
                              "schedule='constant'.")
-        first = self._begin(runner)
         ramp = 1 if self.schedule == 'step' else self.ramp_epochs
-        if first + ramp > runner.max_epochs:
-            raise InputError(f'Contrast begins with epoch {first} (from 0) and is complete after '
-                             f'{first + ramp}, but the run has {runner.max_epochs} epochs: lower '
-                             'begin, begin_ratio or ramp_epochs.')
+        if self._begin(runner) + ramp > runner.max_epochs:
+            raise InputError(f'Contrast begins with epoch {self._begin(runner)} (from 0) and rises '
+                             f'in {ramp}, but the run has {runner.max_epochs} epochs: lower begin, '
+                             'begin_ratio or ramp_epochs.')
         weights = runner.message_hub.log_scalars.get('train/contrast_weight')
         if runner._resume and weights is not None:
             weight = unwrapped_model(runner).contrast_weight

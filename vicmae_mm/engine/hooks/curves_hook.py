@@ -23,40 +23,35 @@ class CurvesHook(Hook):
     The scalars are read from the files of ``LocalVisBackend``; without them there is no picture.
 
     Args:
-        interval: Number of epochs between updates, at least 1; the end of training is always drawn.
-        interval_minutes: Time between updates, at least.
+        interval_minutes: Time between updates, which are at the ends of epochs. The end of training
+            is always drawn.
     """
 
     _drawn_at = 0.  # by the main process
 
-    def __init__(self, interval: int = 1, interval_minutes: float = 5.) -> None:
-        if interval < 1:
-            raise InputError(f'CurvesHook: interval={interval!r} must be at least 1.')
-        self.interval = interval
+    def __init__(self, interval_minutes: float = 5.) -> None:
         self.interval_minutes = interval_minutes
 
     @master_only
     def before_train(self, runner: Runner) -> None:
         """Add what the curves are compared with to the scalars: epochs, and what chance gives."""
         self._drawn_at = time.monotonic()
-        is_by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        scalars: dict[str, float] = dict(
-            epoch_length=len(runner.train_dataloader) if is_by_epoch else 0)
+        in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        scalars: dict[str, float] = dict(epoch_length=in_epochs * len(runner.train_dataloader))
         head = getattr(unwrapped_model(runner), 'contrast_head', None)
         with suppress(InputError):  # batches that differ in size
             size = step_size(runner, runner.optim_wrapper)
             if head is not None:
-                scalars.update(pair_accuracy_chance=1 / size.simultaneous)
+                scalars['pair_accuracy_chance'] = 1 / size.simultaneous
             if isinstance(head, InfoNCEHead):
-                seen = size.simultaneous if head.gather else size.batch * size.pairs
-                negatives = (seen - size.pairs) * (2 if head.negatives == 'both' else 1)
-                scalars.update(contrast_chance=math.log(1 + negatives))
+                scalars['contrast_chance'] = math.log(1 + head.num_negatives(
+                    size.batch, size.pairs, size.processes))
         runner.visualizer.add_scalars(scalars, step=runner.iter)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Draw at the interval."""
-        if (self.every_n_epochs(runner, self.interval) and not self.is_last_train_epoch(runner)
-                and time.monotonic() - self._drawn_at >= 60 * self.interval_minutes):
+        if (time.monotonic() - self._drawn_at >= 60 * self.interval_minutes
+                and not self.is_last_train_epoch(runner)):
             self._draw(runner)
 
     def after_train(self, runner: Runner) -> None:

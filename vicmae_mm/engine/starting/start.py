@@ -35,6 +35,10 @@ def choose_start(runner: Runner) -> None:
     if runner in _decided or current_task(runner) != 'train':
         return
     _decided.add(runner)
+    epochs = runner.cfg.get('epochs')
+    if epochs not in (None, runner.max_epochs):
+        raise InputError(f"epochs={epochs} takes effect with this package's tools/train.py; the "
+                         f'tool that started this run makes it {runner.max_epochs} long.')
     asked, load_from = runner._resume, runner._load_from
     path, what = _to_resume(runner, asked, load_from)
     runner._resume, runner._load_from = path is not None, path or load_from

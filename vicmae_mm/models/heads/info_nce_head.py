@@ -95,6 +95,11 @@ class InfoNCEHead(BaseModule):
                 loss = (loss + mirrored) / 2
         return loss
 
+    def num_negatives(self, videos: int, pairs: int, processes: int) -> int:
+        """Number for an anchor, with ``pairs`` of each of ``videos`` on a process."""
+        seen = videos * processes if self.gather else videos
+        return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
+
     def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
         """Both branches over all processes, (M, D) each, and the index of our first row there."""
         if not self.gather:
