@@ -1,4 +1,5 @@
 """VideoPairDataset: bad videos are replaced, counted, written down, and too many stop it."""
+import errno
 import os
 import time
 from collections import Counter
@@ -7,9 +8,10 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.helpers.failing_disk import failing_disk
 from tests.helpers.videos import make_video
 from vicmae_mm.datasets import SampleIndex, TooManyBadVideosError
-from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers import MachineError, VideoError
 
 from .helpers import BAD, GOOD, NUM_GOOD, READ, build, epoch_of, ledger_lines, loader, write_list
 
@@ -158,3 +160,30 @@ def test_no_usable_video_ends_in_an_error(config, tmp_path):
     config['ann_file'] = write_list(tmp_path / 'bad.txt', BAD)
     with pytest.raises(RuntimeError, match=r'no usable video .*5 of 5 videos are known to be bad'):
         build(config)[0]
+
+
+@pytest.mark.parametrize('name', ['ESTALE', 'EIO', 'EACCES', 'EMFILE', 'ENOMEM'])
+@pytest.mark.parametrize('timeout', [None, 60])
+def test_a_file_that_the_machine_fails_to_read_is_good_in_the_next_run(
+        config, tmp_path, name, timeout):
+    config.update(ann_file=write_list(tmp_path / 'good.txt', GOOD), max_bad_share=None,
+                  decode_timeout=timeout)
+    ledger = tmp_path / 'bad_videos.jsonl'
+    dataset = build(config)
+    dataset.share_bad_videos(str(ledger))
+    with failing_disk('v 3.mp4', getattr(errno, name)):
+        paths = [dataset[i]['data_samples'].filename for i in range(len(GOOD))]
+    assert len(paths) == len(GOOD) and not any(path.endswith('v 3.mp4') for path in paths)
+    assert len(dataset.bad_videos) == 1 and ledger_lines(ledger)[0]['machine']
+    later = build(config)
+    later.share_bad_videos(str(ledger))
+    assert not len(later.bad_videos) and len(build(config, exclude_file=str(ledger))) == len(GOOD)
+    assert later[3]['data_samples'].filename.endswith('v 3.mp4')
+    if timeout is None:  # within one run, too
+        assert dataset[3]['data_samples'].filename.endswith('v 3.mp4')
+    with failing_disk('.mp4', getattr(errno, name)), pytest.raises(
+            TooManyBadVideosError, match='4 of them because the machine fails, not the files'):
+        build(config)[0]
+    with failing_disk('v 3.mp4', getattr(errno, name)), pytest.raises(
+            MachineError, match='could not be read now'):
+        build(config, test_mode=True)[3]

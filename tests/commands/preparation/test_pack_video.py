@@ -1,10 +1,15 @@
 """Which frames are packed of a video, and how."""
+import errno
+import os
+
 import cv2
 import numpy as np
 import pytest
 
+from tests.helpers.failing_disk import failing_disk
 from tests.helpers.videos import draw_frame, make_video, read_frame_number
 from vicmae_mm.commands.preparation.pack_video import PackJob, PackSettings, pack_video
+from vicmae_mm.datasets.readers import open_video, pyav_reader
 
 
 def pictures(packed) -> list[np.ndarray]:
@@ -63,3 +68,41 @@ def test_bad_videos(tmp_path):
     text, gone = (pack_video(PackJob(0, str(tmp_path / name), PackSettings())).problem
                   for name in ('text.mp4', 'gone.mp4'))
     assert 'not a video' in text and gone == 'does not exist'
+
+
+@pytest.mark.parametrize('kind', ['avi', 'ts'])
+def test_frames_that_are_counted_are_decoded_in_one_pass(tmp_path, monkeypatch, kind):
+    path = make_video(tmp_path / f'a.{kind}', 300, codec='mpeg4')
+    decoded, plain = [], pyav_reader.decode_all
+
+    def counting(path):
+        for frame in plain(path):
+            decoded.append(frame.width)
+            yield frame
+
+    monkeypatch.setattr(pyav_reader, 'decode_all', counting)
+    pyav_reader.count_frames.cache_clear()
+    packed = pack_video(PackJob(0, str(path), PackSettings(every=2)))
+    assert packed.frames == tuple(range(0, 300, 2))
+    assert len(decoded) <= 3 * 300  # once to count, once to read
+    assert [read_frame_number(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            for picture in pictures(packed)[:200:7]] == list(range(0, 300, 14))
+
+
+def test_frames_that_are_counted_in_any_order(tmp_path):
+    with open_video(str(make_video(tmp_path / 'a.avi', 40, codec='mpeg4'))) as video:
+        for wanted in ([3, 5], [6], [5, 9], [30], [39], [39, 0], [1, 2]):
+            frames = video.get_frames(wanted)
+            assert [read_frame_number(frame) for frame in frames] == wanted
+
+
+@pytest.mark.parametrize('kind, codec', [('mp4', 'libx264'), ('avi', 'mpeg4')])
+def test_nothing_is_packed_while_reads_fail(tmp_path, kind, codec):
+    path = str(make_video(tmp_path / f'a.{kind}', 60, codec=codec))
+    job = PackJob(0, path, PackSettings())
+    with failing_disk(path, errno.EIO, os.path.getsize(path) // 2):
+        failed = pack_video(job)
+    assert failed.again and failed.problem == 'could not be read now (Input/output error)'
+    assert pack_video(job).total_frames == 60
+    (tmp_path / 'text.mp4').write_text('no video')
+    assert not pack_video(PackJob(0, str(tmp_path / 'text.mp4'), PackSettings())).again

@@ -3,6 +3,7 @@ import pickle
 
 import pytest
 
+from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.bad_videos.limit import BadVideos, TooManyBadVideosError
 
 
@@ -77,3 +78,44 @@ def test_unwritable_ledger_does_not_end_the_training(tmp_path):
     bad.share(str(tmp_path / 'no such folder' / 'bad_videos.jsonl'), set)
     bad.add('/x/a.mp4', 'gone')
     assert '/x/a.mp4' in bad
+
+
+@pytest.mark.parametrize('total, tolerated', [
+    (1, 0), (2, 0), (3, 1), (5, 2), (7, 3), (20, 3), (60, 3), (80, 4), (1000, 50)])
+def test_without_a_setting_a_few_are_tolerated_as_long_as_most_are_good(total, tolerated):
+    bad = BadVideos('list.txt', None)
+    for number in range(tolerated):
+        bad.add(f'/x/{number}.mp4', 'gone')
+        bad.check(total)
+    bad.add('/x/more.mp4', 'gone')
+    with pytest.raises(TooManyBadVideosError):
+        bad.check(total)
+
+
+def test_the_machines_faults_count_but_are_not_remembered(tmp_path):
+    ledger, video = str(tmp_path / 'bad_videos.jsonl'), str(tmp_path / 'a.mp4')
+    mine, worker = BadVideos('list', 1), BadVideos('list', 1)
+    for bad in (mine, worker):
+        bad.share(ledger, set)
+    for _ in range(3):  # in three epochs
+        worker.add(video, 'could not be read now (Stale file handle)', machine=True)
+    mine.refresh()
+    assert len(mine) == len(worker) == 1 and len(open(ledger).readlines()) == 1
+    assert video not in mine and video not in worker, 'they are tried again'
+    later = BadVideos('list', 1)
+    later.share(ledger, lambda: {video})
+    assert len(later) == 0 and not read_bad_videos(ledger, [video])
+    worker.add(video, 'is empty (0 bytes)')  # when it can be read
+    assert len(worker) == 1 and video in worker
+
+
+def test_message_says_that_the_machine_fails():
+    bad = BadVideos('list.txt', 0.05)
+    bad.add('/x/a.mp4', 'is empty')
+    for name in 'bc':
+        bad.add(f'/x/{name}.mp4', 'could not be read now (Stale file handle)', machine=True)
+    with pytest.raises(TooManyBadVideosError) as caught:
+        bad.check(40)
+    for part in ('2 of them because the machine fails, not the files', 'Check disks and mounts',
+                 'Stale file handle', 'then use --resume'):
+        assert part in str(caught.value)

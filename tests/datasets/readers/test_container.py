@@ -1,5 +1,8 @@
 """Files that libavformat opens, but that are damaged or not quite videos."""
 import os
+import socket
+import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import av
@@ -7,8 +10,15 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from tests.helpers.videos import make_video
-from vicmae_mm.datasets.readers import VideoError, container, open_video
+from tests.helpers.videos import make_audio, make_video
+from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
+from vicmae_mm.datasets.readers import (
+    MachineError,
+    VideoError,
+    container,
+    open_video,
+    pyav_reader,
+)
 from vicmae_mm.datasets.readers.container import demux
 
 
@@ -76,3 +86,62 @@ def test_error_while_reading(error):
     else:
         with pytest.raises(VideoError, match=r'a\.mp4: cannot be read \(no more\)'):
             next(packets)
+
+
+@pytest.mark.parametrize('matrix', ['YCgCo', 'bt2020c', 'smpte2085', 'chroma-derived-nc', 'ICtCp'])
+def test_a_colour_matrix_that_swscale_does_not_know_counts_as_untagged(tmp_path, matrix):
+    tagged, plain = (make_video(tmp_path / f'{tag}.mp4', 4, options={
+        'x264-params': f'colormatrix={tag}'}) for tag in (matrix, 'undef'))
+    with av.open(str(tagged)) as opened, pytest.raises(av.error.OSError):
+        next(opened.decode(video=0)).to_ndarray(format='rgb24')
+    with open_video(str(tagged)) as one, open_video(str(plain)) as other:
+        assert np.array_equal(one.get_frames([0, 3]), other.get_frames([0, 3]))
+    results = [tmp_path / f'new {path.name}' for path in (tagged, plain)]
+    for path, result in zip((tagged, plain), results, strict=True):
+        assert not reencode(ReencodeJob(str(path), str(result), ReencodeSettings())).problem
+    assert results[0].read_bytes() == results[1].read_bytes()
+
+
+@pytest.mark.parametrize('error', [
+    av.error.OSError(95, 'Operation not supported'), MemoryError(), ValueError('no such format')])
+def test_a_picture_that_cannot_be_converted_names_its_file(tmp_path, monkeypatch, error):
+    def fails(frame):
+        raise error
+
+    path = str(make_video(tmp_path / 'a.mp4', 4))
+    monkeypatch.setattr(pyav_reader, 'upright', fails)
+    with open_video(path) as video, pytest.raises(VideoError, match=r'a\.mp4: ') as info:
+        video.get_frames([0])
+    assert isinstance(info.value, MachineError) == isinstance(error, MemoryError)
+
+
+def test_a_playlist_must_not_lead_to_the_network(tmp_path):
+    path, guests = tmp_path / 'a.m3u8', []
+
+    def serve():
+        with suppress(OSError):  # once it is closed
+            while True:
+                guests.append(server.accept()[0])
+                guests[-1].close()
+
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        url = f'http://127.0.0.1:{server.getsockname()[1]}/a.ts'
+        path.write_text(f'#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}\n#EXT-X-ENDLIST\n')
+        with pytest.raises(VideoError, match='is not a video'):
+            open_video(str(path))
+        server.shutdown(socket.SHUT_RDWR)
+    assert not guests
+
+
+def test_files_are_closed(tmp_path):
+    good, text = make_video(tmp_path / 'a.mp4', 4), tmp_path / 'text.mp4'
+    text.write_text('no video')
+    open_files = len(os.listdir('/proc/self/fd'))
+    errors = []
+    for path in (good, text, make_audio(tmp_path / 'sound.mp4')):
+        try:
+            open_video(str(path)).close()
+        except VideoError as error:
+            errors.append(error)  # with its traceback
+    assert len(errors) == 2 and len(os.listdir('/proc/self/fd')) == open_files

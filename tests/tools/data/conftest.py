@@ -2,12 +2,15 @@
 import importlib.util
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import mmaction
 import pytest
+
+from vicmae_mm.commands.preparation import converting
+from vicmae_mm.utils.processes import pool
 
 Tool = Callable[..., int]
 
@@ -43,3 +46,13 @@ def mmaction_lists() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tools call their functions here, where the test can make them fail."""
+    def call(function: Callable, tasks: Iterable, *_: float) -> Iterator[tuple]:
+        return ((task, function(task)) for task in tasks)
+
+    monkeypatch.setattr(pool, 'run_isolated', call)
+    monkeypatch.setattr(converting, 'run_isolated', call)

@@ -1,4 +1,5 @@
 """The command that finds bad videos."""
+import errno
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.failing_disk import failing_disk
 from tests.helpers.videos import make_audio, make_video
 from vicmae_mm.datasets import VideoPairDataset
 
@@ -122,3 +124,20 @@ def test_stopped_and_again(repo, tool, tmp_path, capsys, how):
 def test_real_clips(tool, real_data, tmp_path):
     args = (real_data / 'videos.txt', '--prefix', real_data / 'videos', '--work-dir', 'run')
     assert tool('check_videos', *args) == 0
+
+
+def test_a_video_that_the_machine_fails_to_read_is_not_bad(
+        tool, tmp_path, capsys, in_this_process):
+    (tmp_path / 'videos').mkdir()
+    for name in ('good', 'closed'):
+        make_video(tmp_path / f'videos/{name}.mp4', 5)
+    command = ('check_videos', 'videos', '--work-dir', 'work', '--clean-list', 'clean.txt')
+    with failing_disk('closed.mp4', errno.EACCES):
+        assert tool(*command) == 2
+    printed = capsys.readouterr().out
+    assert '1 videos could not be read now, such as videos/closed.mp4.' in printed
+    assert '0 of 2 videos are bad' in printed and not (tmp_path / 'clean.txt').exists()
+    assert not (tmp_path / 'work/bad_videos.jsonl').read_text()
+    assert tool(*command) == 0, 'the next run checks it again'
+    assert '1 of 2 videos were already checked' in capsys.readouterr().out
+    assert len((tmp_path / 'clean.txt').read_text().splitlines()) == 2

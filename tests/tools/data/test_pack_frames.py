@@ -1,4 +1,5 @@
 """The command that packs the frames of a video dataset."""
+import errno
 import fcntl
 import json
 import os
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.failing_disk import failing_disk
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.datasets import PackedFrameDataset
@@ -161,3 +163,17 @@ def test_two_at_once(tool, source, tmp_path, capsys):
         assert tool(*args) == 2
         assert "'new' is being made by another process" in capsys.readouterr().err
     assert tool(*args) == 1
+
+
+def test_a_video_that_the_machine_fails_to_read_holds_back_its_shard(
+        tool, source, tmp_path, capsys, in_this_process):
+    with failing_disk('one.mp4', errno.EIO, 3000):
+        assert tool('pack_frames', 'source', 'new', '--videos-per-shard', '2') == 2
+    printed = capsys.readouterr().out
+    assert '1 videos could not be read now, such as source/one.mp4.' in printed
+    assert 'could not be read now (Input/output error)' in printed
+    assert sorted(contents(tmp_path / 'new')) == [
+        'bad_videos.jsonl', 'pack.json', 'shard-00001.zip']  # with text.mp4 alone
+    assert tool('pack_frames', 'source', 'new', '--videos-per-shard', '2') == 1
+    assert bad_of(tmp_path / 'new') == ['source/text.mp4']
+    assert len(PackedFrameDataset(str(tmp_path / 'new'))) == 2

@@ -1,4 +1,5 @@
 """The command that encodes a folder of videos again."""
+import errno
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.failing_disk import failing_disk
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.commands.preparation.reencode import ReencodeSettings
 from vicmae_mm.commands.preparation.reencode_plan import plan_jobs, prepare_target
@@ -199,3 +201,17 @@ def test_two_videos_of_one_name(tool, tmp_path, capsys):
     (tmp_path / 'source/a.mp4').unlink()
     assert tool('reencode_videos', 'source', 'new') == 0
     assert {path.name: len(numbers(path)) for path in new.glob('*.mp4')} == expected
+
+
+def test_a_video_that_the_machine_fails_to_read_is_encoded_by_the_next_run(
+        tool, tmp_path, capsys, in_this_process):
+    (tmp_path / 'source').mkdir()
+    for name in ('good', 'late'):
+        make_video(tmp_path / f'source/{name}.mp4', 30)
+    with failing_disk('late.mp4', errno.ESTALE, 3000):
+        assert tool('reencode_videos', 'source', 'new') == 2
+    assert '1 videos could not be read now, such as source/late.mp4.' in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / 'new').glob('*.mp4*')] == ['good.mp4']
+    assert not (tmp_path / 'new/bad_videos.jsonl').read_text()
+    assert tool('reencode_videos', 'source', 'new') == 0
+    assert (tmp_path / 'new/late.mp4').exists()

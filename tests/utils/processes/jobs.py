@@ -3,6 +3,8 @@ import os
 import signal
 import time
 
+from vicmae_mm.utils.processes.pool import still_working
+
 
 def behave(task: str) -> str:
     """Do what the task says; ``hang FILE`` and ``nap FILE`` first write the process id to FILE."""
@@ -16,6 +18,10 @@ def behave(task: str) -> str:
             with open(argument, 'w') as file:
                 file.write(str(os.getpid()))
         time.sleep(120 if what == 'hang' else .5)
+    if what == 'steady':
+        for _ in range(8):
+            time.sleep(.25)
+            still_working()
     if what == 'fault':
         raise KeyError('a fault of the program')
     if what == 'disk':

@@ -37,6 +37,10 @@ def test_crash_and_hang_affect_only_their_task():
     assert results['hang'] == FailedCall('took longer than 3 s')
 
 
+def test_a_long_task_that_makes_progress_is_not_ended():
+    assert run(['steady'], 1, timeout=1) == {'steady': 'steady done'}
+
+
 def test_every_process_may_crash():
     assert len(run([f'crash {i}' for i in range(5)], 2)) == 5
 

@@ -52,7 +52,7 @@ def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
     except Exception as error:
         code = getattr(error, 'errno', 0)  # all of PyAV's errors have one
         if not code and not isinstance(
-                error, (MemoryError, ValueError, RuntimeError, ArithmeticError)):
+                error, (OSError, MemoryError, ValueError, RuntimeError, ArithmeticError)):
             raise  # a bug
         text = getattr(error, 'strerror', None) or str(error).split('\n')[0]
         if not is_machines(error):
