@@ -41,6 +41,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', default=0, type=int, help='default: %(default)s')
     parser.add_argument(
         '--clips', default=1000, type=int, help='clips to render (default: %(default)s)')
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of each training '
+                        '(default: that of the config, 60)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
         help='settings to replace in both configs, e.g. train_dataloader.num_workers=2')
@@ -59,7 +61,8 @@ def main() -> None:
         if not render_clips(clips, train_world, args.clips, args.seed):
             say(f'      {clips} already contains them')
 
-    build = partial(build_runner, clips=clips, seed=args.seed, options=args.cfg_options)
+    build = partial(build_runner, clips=clips, seed=args.seed,
+                    options={'epochs': args.epochs, **(args.cfg_options or {})})
     with steps.step():
         runner = build(CONFIGS / 'vicmae.py', work_dir=args.work_dir / 'vicmae')
         untrained, vicmae = pretrain(runner)

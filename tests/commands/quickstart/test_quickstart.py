@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = (
     'model.backbone.arch.num_layers=1',
-    'train_cfg.max_epochs=2', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
+    'epochs=2', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
     'train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1',
     'default_hooks.checkpoint.interval=2')
 

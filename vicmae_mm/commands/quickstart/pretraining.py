@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from vicmae_mm.commands import terminal
 from vicmae_mm.commands.options import merge_settings
+from vicmae_mm.commands.run_length import set_epochs
 from vicmae_mm.models import ViCMAE
 from vicmae_mm.utils.errors import RunError
 from vicmae_mm.utils.processes.pool import num_cores
@@ -60,6 +61,7 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
     cfg.randomness.seed = seed
     cfg.work_dir = str(work_dir)
     merge_settings(cfg, options)
+    set_epochs(cfg)
     # Threads that share a core wait for each other at every operation: on two cores, a step
     # takes longer with two threads and a worker than with one thread and a worker.
     torch.set_num_threads(max(1, num_cores() - cfg.train_dataloader.num_workers))
