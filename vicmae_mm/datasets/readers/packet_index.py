@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .packet_content import READABLE_CODECS, PacketContent, read_content
+from .packet_content import READABLE_CODECS, read_content
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -43,31 +43,36 @@ class PacketIndex:
     @classmethod
     def of(cls, packets: Iterable[Packet], stream: VideoStream) -> PacketIndex:
         """Build the index from all packets of ``stream``, in one pass."""
-        index, contents, problem = cls(), [], ''
+        index, problem, refreshes = cls(), '', set()
+        kept: dict[int, tuple[bytes, ...]] = {}
         codec = stream.codec_context.codec.canonical_name
         header = stream.codec_context.extradata or b''
         for i, packet in enumerate(packets):
             content = read_content(memoryview(packet), codec, header)
-            contents.append(content)
             index.pts.append(packet.pts or 0)
             if not packet.is_discard:
                 index.shown.append(i)
             if packet.is_keyframe and content.starts:
                 index.keyframes.append(i)
+            if content.refreshes:
+                refreshes.add(i)
+            if content.kept:
+                kept[i] = content.kept
             if content.disposable:
                 index.disposable.add(i)
             if packet.pts is None:
                 problem = 'time stamps are missing'
             elif content.pictures != 1:
                 problem = 'not every packet holds one frame'
-            elif packet.has_sidedata('new_extradata') or packet.has_sidedata('param_change'):
+            elif any(data.data_type in ('new_extradata', 'param_change')
+                     for data in packet.iter_sidedata()):
                 problem = CHANGE
         index.edited = len(index.shown) < len(index.pts)
         # Where videos are joined, an open GOP may refer to frames that were cut off.
-        refreshing = [i for i in index.keyframes if contents[i].refreshes]
+        refreshing = [i for i in index.keyframes if i in refreshes]
         index.keyframes = refreshing if len(refreshing) > 1 else index.keyframes
         # Before sorting: the check compares decoding order and time stamps.
-        index.unreliable_reason = _unreliable_reason(index, stream, contents, problem)
+        index.unreliable_reason = _unreliable_reason(index, stream, problem, refreshes, kept)
         index.shown.sort(key=index.pts.__getitem__)
         return index
 
@@ -81,8 +86,8 @@ class PacketIndex:
         return self.keyframes[k]
 
 
-def _unreliable_reason(index: PacketIndex, stream: VideoStream, contents: list[PacketContent],
-                       problem: str) -> str:
+def _unreliable_reason(index: PacketIndex, stream: VideoStream, problem: str,
+                       refreshes: set[int], kept: dict[int, tuple[bytes, ...]]) -> str:
     """Why the time stamps do not give the order of the frames, or ''."""
     container, context = stream.container.format.name, stream.codec_context
     codec = context.codec.canonical_name
@@ -98,25 +103,25 @@ def _unreliable_reason(index: PacketIndex, stream: VideoStream, contents: list[P
     if len(set(pts)) < len(pts):
         return 'time stamps occur twice'
     # The decoder drops such frames, or shows damaged ones: only decoding tells how many.
-    if index.keyframes[:1] != [0] or not contents[0].refreshes or min(pts) < index.pts[0]:
+    if index.keyframes[:1] != [0] or 0 not in refreshes or min(pts) < index.pts[0]:
         return 'the video starts with frames that refer to what was cut off'
-    if not _keeps(contents, index.keyframes, context.extradata or b''):
+    if not _keeps(kept, index.keyframes, context.extradata or b''):
         return CHANGE
     # With B-frames, true time stamps are not ascending: these are decoding times.
     if context.has_b_frames and _ascending(index, codec):
         return 'time stamps follow the decoding order although frames may be reordered'
-    if not _come_out_sorted(index.pts, contents, context.reorder_depth):
+    if not _come_out_sorted(index.pts, refreshes, context.reorder_depth):
         return 'time stamps contradict the decoding order'
     return ''
 
 
-def _keeps(contents: list[PacketContent], keyframes: list[int], header: bytes) -> bool:
+def _keeps(kept: dict[int, tuple[bytes, ...]], keyframes: list[int], header: bytes) -> bool:
     """Whether the decoder has the same parameters for a frame wherever decoding starts."""
-    kept = {content.kept for content in contents if content.kept}
-    if len(kept) <= 1 and kept == {contents[i].kept for i in keyframes}:
+    if len(set(kept.values())) == 1 and kept.keys() >= {*keyframes}:
         return True
     # Repeated, as the container has them: after their lengths.
-    return all(len(item).to_bytes(2, 'big') + item in header for items in kept for item in items)
+    return all(len(item).to_bytes(2, 'big') + item in header
+               for items in kept.values() for item in items)
 
 
 def _ascending(index: PacketIndex, codec: str) -> bool:
@@ -127,12 +132,12 @@ def _ascending(index: PacketIndex, codec: str) -> bool:
     return any(len(pts) > 1 and pts == sorted(pts) for pts in [index.pts, *groups])
 
 
-def _come_out_sorted(pts: list[int], contents: list[PacketContent], depth: int) -> bool:
+def _come_out_sorted(pts: list[int], refreshes: set[int], depth: int) -> bool:
     """Whether a decoder that holds ``depth`` frames back returns them in the order of stamps."""
     held: list[int] = []
     out: list[int] = []
-    for time, content in zip(pts, contents, strict=True):
-        ready = len(held) if content.refreshes else max(len(held) - depth, 0)
+    for i, time in enumerate(pts):
+        ready = len(held) if i in refreshes else max(len(held) - depth, 0)
         out += held[:ready]
         held = sorted([*held[ready:], time])
     return out + held == sorted(pts)
