@@ -29,8 +29,7 @@ def _file_names_in_logs(module: Any) -> None:
     No report known. Remove when mmengine's handlers escape what they cannot encode.
     """
     stock = module.LogRecord.getMessage
-    module.LogRecord.getMessage = lambda record: (
-        stock(record).encode(errors='backslashreplace').decode())
+    module.LogRecord.getMessage = lambda one: stock(one).encode(errors='backslashreplace').decode()
 
 
 @hooks.on_import('mmengine.runner.checkpoint')

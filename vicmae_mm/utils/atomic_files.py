@@ -83,7 +83,7 @@ def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview]) -
 def remove_leftovers(folder: str | Path, names: Collection[str] = ()) -> list[Path]:
     """Remove, and return, what kills inside :func:`atomic_write_bytes` left in a folder.
 
-    With ``names``, each a :func:`part_name`, those of :func:`atomic_write` of these files.
+    With ``names``, what those inside :func:`atomic_write` left of these (:func:`part_name`).
     """
     removed = []
     for part in sorted(Path(folder).glob('*.part')):

@@ -59,6 +59,10 @@ def test_csv(read, text):
     assert read(text, 'videos.csv') == [('a b.mp4', 3), ('c.mp4', -1)]
 
 
+def test_tsv(read):
+    assert read('a, b.mp4\t3\nc.mp4\t1\n', 'videos.tsv') == [('a, b.mp4', 3), ('c.mp4', 1)]
+
+
 def test_csv_with_paths_only(read):
     assert read('path,split\n"a, b.mp4",train\n', 'videos.csv') == [('a, b.mp4', -1)]
     assert read('a.mp4\nb c.mp4\n', 'videos.CSV') == [('a.mp4', -1), ('b c.mp4', -1)]

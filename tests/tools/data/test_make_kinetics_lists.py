@@ -112,6 +112,21 @@ def test_files_named_by_the_id_alone(tool, root):
     assert read(root / 'kinetics400_train_list_videos.txt')['abcdefghijk.webm'] == 2
 
 
+def test_two_files_of_one_clip_are_named(tool, root, capsys):
+    name = name_of(TRAIN[0])
+    touch(root / 'train' / name.replace('.mp4', '.webm'))
+    (root / 'train/stranger123_000000_000010.mp4').unlink()
+    assert tool('make_kinetics_lists', root) == 0
+    assert f"were skipped ('{name.replace('.mp4', '.webm')}')" in capsys.readouterr().out
+    assert name in read(root / 'kinetics400_train_list_videos.txt')
+
+
+def test_annotations_that_are_not_utf_8(tool, root):
+    for path in (root / 'annotations').iterdir():
+        path.write_bytes(path.read_bytes() + b'caf\xe9,abcdefghijl,0,10,test\n')
+    assert tool('make_kinetics_lists', root) == 0
+
+
 def test_another_part_of_the_same_video_is_not_the_clip(tool, root):
     (root / 'train' / name_of(TRAIN[0])).rename(root / 'train/abcdefghijk_000050_000060.mp4')
     assert tool('make_kinetics_lists', root) == 0

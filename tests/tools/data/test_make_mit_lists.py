@@ -49,6 +49,14 @@ def test_missing_and_unlisted_videos_are_counted(tool, tmp_path, capsys):
     assert len(read_annotations('lists/mit_train_list_videos.txt')) == 2
 
 
+def test_two_files_of_one_video_are_named(tool, tmp_path, capsys):
+    write(tmp_path / 'mit', ('training', 'validation'))
+    (tmp_path / 'mit/training/clapping/yt-a b_17.webm').touch()
+    assert tool('make_mit_lists', 'mit') == 0
+    assert "were skipped ('clapping/yt-a b_17.webm')" in capsys.readouterr().out
+    assert {path for path, _ in read_annotations('mit/mit_train_list_videos.txt')} == {*TRAIN}
+
+
 def test_one_split_is_enough(tool, tmp_path):
     write(tmp_path / 'mit', ('training', 'validation'))
     (tmp_path / 'mit/annotations/trainingSet.csv').unlink()

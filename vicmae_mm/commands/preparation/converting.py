@@ -99,8 +99,7 @@ def run_jobs(function: Callable[[Job], JobResult], jobs: Sequence[Job], num_work
 def sample_first(jobs: Sequence[Job], count: int) -> list[Job]:
     """Reorder the jobs: ``count`` evenly spread ones first, then the rest in order."""
     chosen = set(np.linspace(0, len(jobs) - 1, min(count, len(jobs))).round().astype(int).tolist())
-    return ([jobs[i] for i in sorted(chosen)]
-            + [job for i, job in enumerate(jobs) if i not in chosen])
+    return [jobs[i] for i in sorted(range(len(jobs)), key=lambda i: i not in chosen)]
 
 
 def _describe_estimate(sample: Sequence[JobResult], num_jobs: int, scale: float, num_workers: int,

@@ -55,7 +55,7 @@ def read_csv_files(files: Iterable[str]) -> Rows:
     """
     rows: Rows = defaultdict(dict)
     for path in files:
-        with open(path, encoding='utf-8-sig', newline='') as file:
+        with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             missing = set(CSV_COLUMNS) - set(reader.fieldnames or ())
             if missing - {'label'}:
@@ -190,10 +190,10 @@ def _find_clips(paths: Iterable[str],
         if found not in rows:
             same_id = by_id.get(osp.splitext(osp.basename(path))[0], [])
             found = same_id[0] if len(same_id) == 1 else None
-        if found is None:
+        if found is None or found in files:  # two files of one clip, such as .mp4 and .webm
             unlisted.append(path)
         else:
-            files.setdefault(found, path)
+            files[found] = path
     return files, unlisted
 
 

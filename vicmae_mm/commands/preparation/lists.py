@@ -172,9 +172,8 @@ def write_lines(path: str, lines: Sequence[str]) -> None:
 
 def describe_use(item: SplitList, file: str, root: str) -> str:
     """Describe the settings of VideoPairDataset that read the list ``file``."""
-    text = (f'{file}; read it with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
-            f'data_prefix=dict(video={osp.relpath(item.folder, root)!r})')
-    if spaces := sum(' ' in path for path, _ in item.videos):
-        text += (f"\n    {spaces:,} paths contain spaces: VideoPairDataset reads them, mmaction2's "
-                 'own VideoDataset does not')
-    return text
+    spaces = sum(' ' in path for path, _ in item.videos)
+    return (f'{file}; read it with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
+            f'data_prefix=dict(video={osp.relpath(item.folder, root)!r})' + (
+                f'\n    {spaces:,} paths contain spaces: VideoPairDataset reads them, '
+                "mmaction2's own VideoDataset does not" if spaces else ''))

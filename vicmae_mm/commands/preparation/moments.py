@@ -20,7 +20,7 @@ def read_categories(path: str) -> dict[str, int]:
         ValueError: A line is malformed, or the indices have gaps or repeats.
     """
     categories = {}
-    with open(path, encoding='utf-8-sig') as file:
+    with open(path, encoding='utf-8-sig', errors='surrogateescape') as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -44,7 +44,7 @@ def read_rows(path: str, categories: Mapping[str, int]) -> dict[str, int]:
         ValueError: The file has no row, or a class is not one of the categories.
     """
     labels = {}
-    with open(path, encoding='utf-8-sig', newline='') as file:
+    with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
         reader = csv.reader(file)
         for row in reader:
             if not row:
@@ -102,6 +102,7 @@ def build_moments_lists(root: str) -> tuple[list[str], list[SplitList]]:
 
 
 def _list_split(split: str, folder: str, labels: dict[str, int]) -> SplitList:
-    files = {osp.splitext(path)[0]: path for path in videos_in(folder)}
-    unlisted = [path for key, path in files.items() if key not in labels]
-    return match_rows(split, folder, labels, files, unlisted, "'class/file.mp4'")
+    paths = videos_in(folder)
+    files = {osp.splitext(path)[0]: path for path in reversed(paths)}
+    unlisted = {*paths} - {path for key, path in files.items() if key in labels}
+    return match_rows(split, folder, labels, files, sorted(unlisted), "'class/file.mp4'")

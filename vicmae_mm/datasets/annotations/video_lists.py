@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import zip_longest
-from typing import Any, cast
 
 import numpy as np
 from mmengine.logging import print_log
@@ -23,7 +22,6 @@ VIDEO_EXTENSIONS = (
     '.rmvb', '.ts', '.vob', '.webm', '.wmv', '.y4m')
 
 PATH_COLUMNS = ('path', 'filename', 'file_name', 'file_path', 'video', 'video_path')
-LABEL_COLUMN = 'label'
 NO_LABEL = -1
 
 _OTHER_BYTE = re.compile('[\udc80-\udcff]')  # how Python reads bytes that are not UTF-8
@@ -40,8 +38,8 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
     A text list has one ``path label`` or ``path`` per line; empty lines are skipped. The last word
     is the label if it is an integer, so a path that ends in a space and a number needs a label.
 
-    A ``.csv`` file may also be a table, with a header that names ``path`` (or another of
-    ``PATH_COLUMNS``) and ``label``, or with a video in the first column and a label in the second.
+    A ``.csv`` or ``.tsv`` file may be a table with a header that names ``path`` (or another of
+    ``PATH_COLUMNS``) and ``label``, or with a path in the first column and a label in the second.
 
     Args:
         ann_file (str): Path of the file.
@@ -78,7 +76,7 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
 def parse_videos(content: bytes, ann_file: str) -> list[Video]:
     """Parse the content of a list as :func:`read_annotations` does; the name is for messages."""
     text = content.decode('utf-8-sig', 'surrogateescape')
-    if ann_file.lower().endswith('.csv') and text.strip():
+    if ann_file.lower().endswith(('.csv', '.tsv')) and text.strip():
         return _read_csv(text, ann_file)
     return list(_read_list(io.StringIO(text, newline=''), ann_file))
 
@@ -109,7 +107,7 @@ def _read_csv(text: str, ann_file: str) -> list[Video]:
     for mark in [mark for mark in ',;\t| ' if mark in text] or ',':
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
             reader = csv.reader(io.StringIO(text, newline=''), delimiter=mark, strict=True,
-                                quoting=cast(Any, quoting))
+                                quoting=quoting)
             try:
                 ways.append(list(_read_table(reader)))
                 break
@@ -139,7 +137,7 @@ def _read_table(rows: Iterable[list[str]]) -> Iterator[Video]:
         header = [names.index(name) for name in PATH_COLUMNS if name in names]
         if header and not number:
             path, width = header[0], len(names)
-            label = names.index(LABEL_COLUMN) if LABEL_COLUMN in names else width
+            label = names.index('label') if 'label' in names else width
         elif any(cells):
             name, value = (''.join(cells[column:column + 1]) for column in (path, label))
             if not name:
