@@ -5,7 +5,13 @@ options are those of tools/train.py, which runs the same check. Exit status: 0 i
 trained, 1 if not.
 """
 import argparse
+import os
+import signal
 import sys
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 
@@ -24,13 +30,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.processes is not None and args.processes < 1:
         parser.error('--processes must be 1 or more')
-    cfg, misspelt = read_train_config(args)
+    cfg = read_train_config(args)
     processes = args.processes or count_processes(args.launcher)
-    findings = check_config(cfg, processes)
+    findings = check_config(cfg, processes, args.cfg_options or ())
     print(f'{args.config}, {processes} process(es):')
     for line in findings.notes:
         print(f'  {line}')
-    for line in [*misspelt, *findings.warnings]:
+    for line in findings.warnings:
         print(f'warning: {line}', file=sys.stderr)
     if findings.errors:
         raise ConfigError(findings.errors)

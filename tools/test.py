@@ -1,16 +1,23 @@
 """Test a model: python tools/test.py CONFIG CHECKPOINT [--out FILE] ..."""
 import argparse
+import logging
 import os
+import signal
+import sys
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 import mmengine
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.integrity import check_exists
-from vicmae_mm.commands.launcher import prepare_launcher
+from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
 from vicmae_mm.commands.options import add_run_options, merge_options, open_config
+from vicmae_mm.commands.preflight import ConfigError, check_config
+from vicmae_mm.commands.terminal import build_runner
 from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
 
@@ -68,7 +75,13 @@ def main() -> None:
     cfg = open_config(args.config)
     merge_args(cfg, args)
     prepare_launcher(cfg.launcher)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if is_first_process(cfg.launcher):
+        findings = check_config(cfg, count_processes(cfg.launcher), args.cfg_options or (), 'test')
+        for line in findings.warnings:
+            print(f'warning: {line}', file=sys.stderr, flush=True)
+        if findings.errors:
+            raise ConfigError(findings.errors)
+    runner = build_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
     if args.out and os.path.exists(args.out):
         runner.logger.warning(f'--out {args.out} exists: the test will replace it.')
     metrics = runner.test()

@@ -1,15 +1,24 @@
 """Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume] ..."""
 import argparse
+import logging
+import os
+import signal
 import sys
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
 from vicmae_mm.commands.preflight import ConfigError, check_config
+from vicmae_mm.commands.run_report import RunReport
+from vicmae_mm.commands.stopping import is_stopped
+from vicmae_mm.commands.terminal import build_runner
 from vicmae_mm.commands.train_options import add_train_options, read_train_config
 from vicmae_mm.engine.starting.start import choose_start
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
@@ -23,17 +32,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check(cfg: Config, misspelt: list[str]) -> None:
+def check(cfg: Config, options: list[str]) -> RunReport:
     """Check the config without a GPU and without waiting for the other processes.
+
+    Returns:
+        The report of the run, with what the check found.
 
     Raises:
         ConfigError: Lists everything that would stop training.
     """
-    findings = check_config(cfg, count_processes(cfg.launcher))
-    for line in [*misspelt, *findings.warnings]:
+    findings = check_config(cfg, count_processes(cfg.launcher), options)
+    for line in findings.warnings:
         print(f'warning: {line}', file=sys.stderr, flush=True)
     if findings.errors:
         raise ConfigError(findings.errors)
+    return RunReport(findings.notes, findings.warnings)
 
 
 def check_epoch(runner: Runner) -> None:
@@ -47,16 +60,27 @@ def check_epoch(runner: Runner) -> None:
 
 def main() -> None:
     """Check the config, then train the model."""
-    cfg, misspelt = read_train_config(parse_args())
+    args = parse_args()
+    cfg = read_train_config(args)
+    report = RunReport()
     # One process is enough: if it exits, the launcher ends the others.
     prepare_launcher(cfg.launcher)
     if is_first_process(cfg.launcher):
-        check(cfg, misspelt)
+        report = check(cfg, [*(args.cfg_options or ())])
         lock_work_dir(cfg.work_dir)  # before anything is written there
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
     check_epoch(runner)
     choose_start(runner)
-    runner.train()
+    runner.register_hook(report)
+    try:
+        try:
+            runner.train()
+        finally:
+            if is_stopped():  # whatever error a signal has led to
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        report.stopped(runner)
+        raise
 
 
 if __name__ == '__main__':

@@ -53,7 +53,7 @@ def merged(tool):
         functions = tool(name, *args, run_name='imported')
         options = functions['parse_args']()
         if name == 'train.py':
-            return functions['read_train_config'](options)[0]
+            return functions['read_train_config'](options)
         cfg = Config.fromfile(options.config)
         functions['merge_args'](cfg, options)
         return cfg

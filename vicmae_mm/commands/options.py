@@ -19,6 +19,7 @@ from vicmae_mm.checkpoints.safety import trust
 from vicmae_mm.utils.errors import InputError, UserError
 from vicmae_mm.utils.home_folder import expand_home
 
+from .image_size import set_image_size
 from .launcher import detect_launcher
 
 # Settings with a path, or another name that the user makes up.
@@ -80,7 +81,7 @@ def merge_settings(cfg: Config, settings: Mapping[str, Any] | None) -> None:
     values = dict(settings or {})
     for key, value in values.items():
         if isinstance(value, str):
-            values[key] = parse_setting(value, _present(cfg, key), key)
+            values[key] = parse_setting(value, setting_at(cfg, key), key)
     try:
         cfg.merge_from_dict(values)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -119,7 +120,7 @@ def parse_setting(text: str, present: Any, key: str = '') -> Any:
     return bare if _NO_NUMBER.match(bare) else DictAction._parse_int_float_bool(bare)
 
 
-def _present(cfg: Any, key: str) -> Any:
+def setting_at(cfg: Any, key: str) -> Any:
     """The value of a dotted name; None if there is none."""
     for part in key.split('.'):
         if isinstance(cfg, (list, tuple)):
@@ -136,7 +137,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
         help='settings to replace in the config, e.g. train_dataloader.batch_size=64 '
-        'model.contrast_head.temperature=0.2 train_cfg.max_epochs=100; lists as KEY="[1,2]", a '
+        'model.contrast_head.temperature=0.2 randomness.seed=1; lists as KEY="[1,2]", a '
         'text that looks like a number or a list as KEY=\'"[1]"\'')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default=detect_launcher(),
@@ -144,6 +145,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-pin-memory', action='store_true', help='do not pin batches in memory')
     parser.add_argument('--no-persistent-workers', action='store_true',
                         help='start new data-loading workers every epoch')
+    parser.add_argument('--verbose', action='store_true', help='print all that the log file gets')
     add_trust(parser)
     # torch.distributed.launch passes it; torchrun sets the variable LOCAL_RANK instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -192,7 +194,11 @@ def merge_options(cfg: Config, args: argparse.Namespace, loaders: list[str]) -> 
             pin_memory=True, persistent_workers=True, collate_fn=dict(type='default_collate'))
         for name in found:
             cfg[name] = ConfigDict({**defaults, **cfg[name]})
-    merge_settings(cfg, args.cfg_options)
+    settings = args.cfg_options or {}
+    # Before the other settings, which are final.
+    merge_settings(cfg, {key: settings[key] for key in settings if key == 'image_size'})
+    set_image_size(cfg)
+    merge_settings(cfg, settings)
     expand_home(cfg._cfg_dict)
     cfg.work_dir = str(cfg.work_dir or default)
     for name in _DICTS:

@@ -16,7 +16,8 @@ from mmengine.logging import MMLogger
 from vicmae_mm.utils.errors import UserError
 from vicmae_mm.utils.home_folder import expand_arguments
 
-from .scope_advice import scope_advice
+from .scope_advice import argument_advice, scope_advice
+from .stopping import is_stopped, stops_quietly
 
 _FOR_THE_USER = (UserError, OSError, ImportError, SyntaxError, ConfigParsingError)
 _FROM_PROCESS = '.\nOriginal Traceback'  # written by torch's ExceptionWrapper
@@ -25,10 +26,11 @@ _CONFIG = os.path.join('mmengine', 'config', 'config.py')
 _REGISTRY = os.path.join('mmengine', 'registry', 'build_functions.py')
 
 
+@stops_quietly()
 def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
     """Run ``main``; an error that the user can fix ends it with ``error: ...`` and a status.
 
-    A number that ``main`` returns is the exit status.
+    A number that ``main`` returns is the exit status. Ctrl-C and SIGTERM are one line, too.
 
     Its traceback goes to the run's log file, if there is one yet, or to the terminal instead with
     ``VICMAE_TRACEBACK=1``. Bugs keep their traceback.
@@ -40,13 +42,11 @@ def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
         status = main()
         if status is not None:
             sys.exit(status)
-    except KeyboardInterrupt:
-        sys.exit(130)  # as a shell reports Ctrl-C
     except Exception as error:
         # torch's handler raises, at whatever line is running, when a data-loading worker dies.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         message = user_message(error)
-        if message is None or os.environ.get('VICMAE_TRACEBACK') == '1':
+        if message is None or is_stopped() or os.environ.get('VICMAE_TRACEBACK') == '1':
             raise
         record = logging.LogRecord('', logging.ERROR, '', 0, traceback.format_exc(), (), None)
         # Only into the log file: the terminal gets the one line.
@@ -77,7 +77,7 @@ def user_message(error: Exception) -> str | None:
         reason = text.strip() or type(error).__name__  # an EOFError has no message
         return (f'a data-loading worker died, most likely out of memory ({reason}): lower '
                 'train_dataloader.num_workers, and continue with --resume')
-    if advice := scope_advice(error, frames):
+    if advice := scope_advice(error, frames) or argument_advice(error, frames):
         return advice
     if not isinstance(error, _FOR_THE_USER) and not _is_about_the_config(error, frames):
         return None
@@ -119,9 +119,4 @@ def _is_about_the_config(error: Exception, frames: list[FrameType]) -> bool:
         origins = {(frame.f_code.co_name, id(frame.f_locals.get('self'))) for frame in called
                    if frame.f_code.co_name != 'build_iter_from_epoch'}  # mmengine's schedulers
         return bool(str(error)) and [name for name, _ in origins] == ['__init__']
-    if not isinstance(error, (KeyError, TypeError)):
-        return False
-    # An __init__ may pass arguments on to its parents. If another class refuses, it is a bug.
-    refusing = str(error).partition('.__init__() got an unexpected keyword argument')[0]
-    parents = type(frames[-1].f_locals.get('self')).__mro__
-    return in_registry[-1] or refusing in [parent.__qualname__ for parent in parents]
+    return isinstance(error, (KeyError, TypeError)) and in_registry[-1]

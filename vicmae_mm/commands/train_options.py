@@ -8,7 +8,7 @@ from vicmae_mm.engine.starting.start import AUTO
 from vicmae_mm.utils.errors import InputError
 
 from .options import add_run_options, merge_options, open_config
-from .preflight import misspelt_options
+from .run_length import set_epochs
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
@@ -20,19 +20,19 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         'start as without this option if there is none')
     parser.add_argument('--amp', action='store_true', help='train in bfloat16 if the GPU supports '
                         'it (the pre-training configs do so anyway)')
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of the run; schedules, '
+                        'warm-up and the begin of contrast keep their share of it')
     parser.add_argument('--no-validate', action='store_true', help='skip validation')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by '
                         "the samples or pairs per optimizer step, relative to the config's")
     add_run_options(parser)
 
 
-def read_train_config(args: argparse.Namespace) -> tuple[Config, list[str]]:
-    """The config with the options merged into it, and warnings of options that look misspelt."""
+def read_train_config(args: argparse.Namespace) -> Config:
+    """The config with the options merged into it."""
     cfg = open_config(args.config)
-    # Before the options are merged: afterwards, all their names are in the config.
-    misspelt = misspelt_options(cfg, args.cfg_options or {})
     merge_args(cfg, args)
-    return cfg, misspelt
+    return cfg
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
@@ -53,6 +53,10 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         if args.resume != AUTO:
             check_exists(args.resume)
     _check_scaling(cfg)
+    if args.epochs and 'train_cfg.max_epochs' in (args.cfg_options or {}):
+        raise InputError(f'--epochs {args.epochs}: leave out train_cfg.max_epochs, which cannot '
+                         'say which length the schedules are for.')
+    set_epochs(cfg, args.epochs)
     # Last, since --cfg-options may set parts of validation.
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

@@ -1,6 +1,5 @@
 """Checks of a config before anything is started on a GPU: :func:`check_config`."""
 from .config_check import ConfigError, check_config
 from .findings import Findings
-from .misspelt_options import misspelt_options
 
-__all__ = ['ConfigError', 'Findings', 'check_config', 'misspelt_options']
+__all__ = ['ConfigError', 'Findings', 'check_config']

@@ -13,8 +13,21 @@ from vicmae_mm.utils.errors import InputError
 from .findings import Findings
 from .process import as_last_process
 
+_MANY = 4
 
-def batch_sizes(loader: Any, sampler_settings: Any, findings: Findings) -> list[int]:
+
+def collate(loader: Any, sampler: Any, samples: list, findings: Findings) -> dict[int, Any]:
+    """Collated samples, by the size of the batch; more than five samples are represented."""
+    batches = {}
+    for size in _batch_sizes(loader, sampler, findings) if samples else ():
+        # Not two of many: two tensors per sample would pass for the two views of two samples.
+        number = size if size < _MANY else _MANY + size % 2
+        with findings.catch('train_dataloader.collate_fn'):
+            batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
+    return batches
+
+
+def _batch_sizes(loader: Any, sampler_settings: Any, findings: Findings) -> list[int]:
     """Sizes of the first and, if it is smaller, of the last batch of an epoch.
 
     Those of the process with the smallest share; an error where it has no batch.
@@ -60,9 +73,8 @@ def _check_learning_rate(runner: Any, findings: Findings) -> None:
     with suppress(InputError):
         size = step_size(runner, runner.optim_wrapper)
         if size.total != base:
-            noun = 'pairs' if size.pairs > 1 else 'samples'
-            findings.warn(f'the learning rate {rate:g} is for {base:,} {noun} per step, but this '
-                          f'run has {size.total:,}: --auto-scale-lr makes it '
+            findings.warn(f'the learning rate {rate:g} is for {base:,} {size.noun} per step, but '
+                          f'this run has {size.total:,}: --auto-scale-lr makes it '
                           f'{rate * size.total / base:g}')
 
 
@@ -71,7 +83,7 @@ def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> 
     head, total = runner.model.contrast_head, size * get_world_size()
     if isinstance(head, InfoNCEHead):
         seen = total if head.gather else size
-        negatives = (seen - 1) * pairs * (2 if head.negatives == 'both' else 1)
+        negatives = head.num_negatives(size, pairs, get_world_size())
         findings.note(f'contrast: {negatives:,} negatives per frame, from {seen:,} videos per step')
         if size == 1 and negatives:
             own = f'{pairs} pairs of one video' if pairs > 1 else '1 pair'

@@ -14,8 +14,7 @@ from vicmae_mm.utils.errors import InputError
 
 from .disk import check_work_dir
 from .dry_run import DryRunner
-from .findings import Findings, describe
-from .misspelt_options import name_settings
+from .findings import Findings, describe, name_types
 from .process import become_training_process, forbid_writing
 from .unknown_keys import check_keys
 
@@ -27,8 +26,9 @@ class ConfigError(InputError):
         super().__init__('\nerror: '.join(errors))
 
 
-def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = ()) -> Findings:
-    """Find what would stop training, without a GPU and without a process group.
+def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = (),
+                 task: str = 'train') -> Findings:
+    """Find what would stop training (or a test), without a GPU and without a process group.
 
     Works in a forked process, which leaves random generators, registries, loggers and memory of
     this one unchanged. ``cfg`` is complete, with ``work_dir`` and the ``options`` of the command
@@ -41,7 +41,7 @@ def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = ()) -
             import_module(f'{package}.{part}')
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_check, args=(cfg, processes, [*options], sender))
+    process = context.Process(target=_check, args=(cfg, processes, [*options], task, sender))
     process.start()
     # The child holds the only sender, so that recv() below ends when the child dies.
     sender.close()
@@ -49,6 +49,9 @@ def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = ()) -
         findings = receiver.recv()
     except EOFError:
         findings = None
+    except BaseException:  # Ctrl-C, which may have reached this process only
+        process.kill()
+        raise
     process.join()
     if findings is None:
         findings = Findings()
@@ -57,7 +60,8 @@ def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = ()) -
     return findings
 
 
-def _check(cfg: Config, processes: int, options: list[str], sender: Connection) -> None:
+def _check(cfg: Config, processes: int, options: list[str], task: str,
+           sender: Connection) -> None:
     findings = Findings()
     try:
         become_training_process(processes)
@@ -67,14 +71,14 @@ def _check(cfg: Config, processes: int, options: list[str], sender: Connection) 
         out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
         forbid_writing([cfg.work_dir, out_dir or cfg.work_dir])
         cfg.launcher = 'none'  # the process group is there, without communication
-        _check_run(cfg, options, findings)
-        name_settings(cfg, findings)
+        _check_run(cfg, options, task, findings)
+        name_types(cfg, findings)
     except Exception as error:
         findings.warn(f'the config check could not be completed: {describe(error)}')
     sender.send(findings)
 
 
-def _check_run(cfg: Config, options: list[str], findings: Findings) -> None:
+def _check_run(cfg: Config, options: list[str], task: str, findings: Findings) -> None:
     """Build the run of a config, which is complete with ``work_dir``, and check it."""
     kind = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
     if isinstance(kind, type):
@@ -85,21 +89,22 @@ def _check_run(cfg: Config, options: list[str], findings: Findings) -> None:
     elif not (isinstance(kind, type) and issubclass(kind, Runner)):
         findings.warn(f'runner_type={cfg.runner_type!r} does not derive from Runner: the config '
                       'cannot be checked before training')
-    elif _has_groups(cfg, findings):
+    elif _has_groups(cfg, task, findings):
         with findings.catch('config'):
             runner: Any = type('DryRunner', (DryRunner, kind), dict(findings=findings))
-            runner.from_cfg(cfg).check()
+            built = runner.from_cfg(cfg)
+            built.check() if task == 'train' else built.check_test()
 
 
-def _has_groups(cfg: Config, findings: Findings) -> bool:
-    """Whether the settings for training are complete; drops others that are not."""
+def _has_groups(cfg: Config, task: str, findings: Findings) -> bool:
+    """Whether the settings for the task are complete; drops others that are not."""
     for split, third in (
             ('test', 'test_evaluator'), ('val', 'val_evaluator'), ('train', 'optim_wrapper')):
         names = f'{split}_dataloader', f'{split}_cfg', third
         missing = [name for name in names if cfg.get(name) is None]
-        if missing and (split == 'train' or len(missing) < len(names)):
+        if missing and (split == task or len(missing) < len(names)):
             findings.error(f'the config lacks {" and ".join(missing)}: set all of '
-                           f'{", ".join(names)}{"" if split == "train" else ", or none"}')
+                           f'{", ".join(names)}{"" if split == task else ", or none"}')
             for name in names:
                 cfg[name] = None
-    return cfg.train_cfg is not None
+    return cfg[f'{task}_cfg'] is not None

@@ -1,11 +1,16 @@
 """Check that the checkpoints of a run fit on the disk."""
+import inspect
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.optim import OptimWrapper
 from torch import nn, optim
+
+from vicmae_mm.engine.step_size import each_wrapper
 
 from .findings import Findings
 
@@ -21,6 +26,18 @@ def check_work_dir(work_dir: str, findings: Findings) -> None:
     except OSError as error:
         findings.error(f'cannot write to work_dir {work_dir} ({folder}: {error.strerror}): '
                        'choose another with --work-dir')
+
+
+def check_checkpoints(runner: Any, findings: Findings) -> None:
+    """Check the arguments of saving, and that the checkpoints of a runner fit on the disk."""
+    hook = (runner.cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    for each in runner.hooks:
+        if isinstance(each, CheckpointHook):  # hands them on, in the first save
+            inspect.signature(runner.save_checkpoint).bind('', '', **each.args)
+    optimizers = [each.optimizer for each in each_wrapper(runner.optim_wrapper)
+                  if isinstance(each, OptimWrapper) and hook.get('save_optimizer', True)]
+    averaged = any(isinstance(each, EMAHook) for each in runner.hooks)
+    check_disk(runner.cfg, checkpoint_bytes(runner.model, optimizers, averaged), findings)
 
 
 def check_disk(cfg: Config, one: int, findings: Findings) -> None:

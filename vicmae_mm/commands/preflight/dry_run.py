@@ -1,14 +1,11 @@
 """A runner that is built and started as for training, up to the first step."""
 import logging
-import os
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -19,18 +16,20 @@ from torch.utils.data import DataLoader
 
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.run_tool import user_message
+from vicmae_mm.engine.hooks import ClassCountHook
 from vicmae_mm.engine.starting.start import choose_start, pretrained_modules
 from vicmae_mm.engine.step_size import each_wrapper
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, UserError
 
-from .batch import batch_sizes, check_batch
-from .disk import check_disk, checkpoint_bytes
+from .batch import check_batch, collate
+from .disk import check_checkpoints
 from .findings import Findings, describe
-from .process import WriteRefusedError
-from .samples import build_loader, read_samples
-from .shapes import build_without_values, check_loss, error_with_values, needs_values
+from .packages import check_packages
+from .process import only_in_check
+from .samples import build_loader, check_image_size, read_samples
+from .schedule import check_schedules
+from .shapes import build_without_values, check_loss, error_with_values
 
-_MANY = 4
 _WITHOUT_AMP = 'optimizer', 'constructor', 'paramwise_cfg', 'accumulative_counts', 'clip_grad'
 
 
@@ -64,6 +63,7 @@ class DryRunner(Runner):
         with self.findings.catch('visualizer'):
             built = super().build_visualizer(visualizer)
         built = built or super().build_visualizer()
+        check_packages(built, self.findings)
         for name in dir(built):
             if name.startswith('add_'):
                 setattr(built, name, lambda *args, **kwargs: None)
@@ -106,26 +106,54 @@ class DryRunner(Runner):
             self._train_loop = self.build_train_loop(self._train_loop)
             self._check_length()
         if self._val_loop is not None:
-            self._build_validation()
+            self._build_evaluation('val')
         if self._load_from and not self._resume:
             with findings.catch():
                 check_exists(self._load_from, 'correct load_from')
-        batches = self._batches(loader, settings.get('sampler'))
         self._build_optimizer()
+        # Before samples and loss: of wrong labels, hooks say what to do, and torch does not.
+        num_errors = len(findings.errors)
+        if not num_errors and self.model_settings is not None:
+            self._start()
+        batches = {}
+        if len(findings.errors) == num_errors:
+            with findings.collect_warnings():
+                samples = read_samples(loader, findings)
+            batches = collate(loader, settings.get('sampler'), samples, findings)
+            check_image_size(self, 'train', next(iter(batches.values()), None))
+            if self._val_loop is not None:
+                check_image_size(self, 'val', self._sample('val'))
+            check_image_size(self, 'test', None)
         if self.model_settings is None:
             return
-        # Before the loss: of wrong labels, hooks say what to do, and torch does not.
-        if not findings.errors:
-            self._start()
-            batches = {} if findings.errors else batches
         views = [check_loss(self.model, self.mode, self.model_settings, batch, findings,
                             last=size if size != loader.batch_size and len(batches) > 1 else 0)
                  for size, batch in batches.items()]
         if not findings.errors:
             self._load()
+            with findings.catch('log_processor'):
+                self.message_hub.update_scalar('train/loss', 1.)
+                self.log_processor._collect_scalars(
+                    self.log_processor._parse_windows_size(self, 0), self, 'train')
         if views and isinstance(self._train_loop, BaseLoop):
             check_batch(self, next(iter(batches)), views[0], findings)
-        self._check_disk()
+        with findings.catch('default_hooks.checkpoint'):
+            check_checkpoints(self, findings)
+
+    def check_test(self) -> None:
+        """Start a test up to its first batch; all errors are in ``findings``."""
+        self._build_evaluation('test')
+        with self._attempt('before_run', self.findings.error):
+            self.call_hook('before_run')
+        batch = None if self.findings.errors else self._sample('test')
+        if self.model_settings is None or self.findings.errors:
+            return
+        check_image_size(self, 'test', batch)
+        if '://' not in str(self._load_from):
+            with self._attempt('load_from', self.findings.error):
+                self.load_or_resume()
+                self.call_hook('before_test')
+        check_loss(self.model, self.mode, self.model_settings, batch, self.findings, is_test=True)
 
     def _check_length(self) -> None:
         loop = self._train_loop
@@ -144,24 +172,22 @@ class DryRunner(Runner):
         with self.findings.collect_warnings():
             return build_loader(getattr(self, f'_{name}'), name, build, self.findings)
 
-    def _batches(self, loader: DataLoader, sampler: Any) -> dict[int, Any]:
-        """Collated samples, by the size of the batch; more than five samples are represented."""
-        with self.findings.collect_warnings():
-            samples = read_samples(loader, self.findings)
-        batches = {}
-        for size in batch_sizes(loader, sampler, self.findings) if samples else ():
-            # Not two of many: two tensors per sample would pass for the two views of two samples.
-            number = size if size < _MANY else _MANY + size % 2
-            with self.findings.catch('train_dataloader.collate_fn'):
-                batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
-        return batches
+    def _build_evaluation(self, split: str) -> None:
+        """Build what validation or a test needs."""
+        setattr(self, f'_{split}_dataloader', self._build_loader(split))
+        with self.findings.catch(f'{split}_evaluator'):
+            settings = getattr(self, f'_{split}_evaluator')
+            setattr(self, f'_{split}_evaluator', self.build_evaluator(settings))
+        with self.findings.catch(f'{split}_cfg'):
+            build = getattr(self, f'build_{split}_loop')
+            setattr(self, f'_{split}_loop', build(getattr(self, f'_{split}_loop')))
 
-    def _build_validation(self) -> None:
-        self._val_dataloader = self._build_loader('val')
-        with self.findings.catch('val_evaluator'):
-            self._val_evaluator = self.build_evaluator(self._val_evaluator)
-        with self.findings.catch('val_cfg'):
-            self._val_loop = self.build_val_loop(self._val_loop)
+    def _sample(self, split: str) -> Any:
+        """A sample of validation or the test, as a batch of one; None after an error."""
+        loader = getattr(self, f'_{split}_dataloader')
+        with self.findings.collect_warnings(), self.findings.catch(f'{split}_dataloader'):
+            samples = read_samples(loader, self.findings, split, 1)
+            return loader.collate_fn(samples) if samples else None
 
     def _build_optimizer(self) -> None:
         settings: Any = self.optim_wrapper
@@ -181,6 +207,7 @@ class DryRunner(Runner):
                 self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
             with self.findings.catch('param_scheduler'):
                 if self.param_schedulers is not None and len(self._train_dataloader):
+                    check_schedules(self, self.findings)
                     self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
@@ -189,7 +216,7 @@ class DryRunner(Runner):
             try:
                 getattr(hook, fn_name)(self, **kwargs)
             except Exception as error:
-                if not _only_in_check(error):
+                if not only_in_check(error):
                     raise
 
     def _start(self) -> None:
@@ -197,6 +224,11 @@ class DryRunner(Runner):
         with self._attempt('before_run', self.findings.error):
             choose_start(self)
             self.call_hook('before_run')
+            if not any(isinstance(hook, ClassCountHook) for hook in self.hooks):
+                try:  # may be intended, or fail in the first step
+                    ClassCountHook().before_run(self)
+                except UserError as error:
+                    self.findings.warn(str(error))
 
     def _load(self) -> None:
         """Load the checkpoints, and let the hooks check the result."""
@@ -219,34 +251,10 @@ class DryRunner(Runner):
         except Exception as error:
             if words := user_message(error):
                 self.findings.error(words)
-            elif not _only_in_check(error, name.startswith('before')):
+            elif not only_in_check(error, name.startswith('before')):
                 report(f'{name}: {describe(error)}')
 
     def _confirm(self, line: str) -> None:
         """Add an error of initialising the weights, unless it is due to missing values."""
         if error_with_values(self.model_settings or {}, lambda model: model.init_weights()):
             self.findings.error(line)
-
-    def _check_disk(self) -> None:
-        with self.findings.catch('default_hooks.checkpoint'):
-            hook = (self.cfg.get('default_hooks') or {}).get('checkpoint') or {}
-            optimizers = [each.optimizer for each in each_wrapper(self.optim_wrapper)
-                          if isinstance(each, OptimWrapper) and hook.get('save_optimizer', True)]
-            averaged = any(isinstance(hook, EMAHook) for hook in self._hooks)
-            check_disk(self.cfg, checkpoint_bytes(self.model, optimizers, averaged), self.findings)
-
-
-def _only_in_check(error: Exception, in_hook: bool = False) -> bool:
-    """Whether an error is due to tensors without values, or to writing that is forbidden here.
-
-    What torch says to a hook may be due to the former.
-    """
-    place = traceback.extract_tb(error.__traceback__)[-1].filename
-    if in_hook and f'{os.sep}torch{os.sep}' in place:
-        return True
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, WriteRefusedError) or needs_values(cause):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False

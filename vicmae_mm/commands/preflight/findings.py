@@ -1,13 +1,18 @@
 """The results of a check."""
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from vicmae_mm.commands.run_tool import own_message, user_message
+
+_NO_TYPE = re.compile(r'^.*?((\S+) is not in the (?:\S+::)?([\w ]+) registry)\. .*$')
 
 
 @dataclass
@@ -66,3 +71,26 @@ def _add(lines: list[str], message: str) -> None:
     line = ' '.join(message.split())
     if line not in lines:
         lines.append(line)
+
+
+def name_types(cfg: Config, findings: Findings) -> None:
+    """Say in mmengine's errors about unknown types where the config names them."""
+    for index, line in enumerate(findings.errors):
+        if match := _NO_TYPE.match(line):
+            words, kind, registry = match.groups()
+            for path in _paths_of_type(cfg, kind):
+                findings.errors[index] = (
+                    f'{path}.type={kind!r} is not a registered {registry}: correct its spelling, '
+                    f'or add the module that defines it to custom_imports ({words})')
+                break
+    findings.errors[:] = dict.fromkeys(findings.errors)
+
+
+def _paths_of_type(node: Any, kind: str, path: str = '') -> Iterator[str]:
+    if isinstance(node, (list, tuple)):
+        node = dict(enumerate(node))
+    if hasattr(node, 'items'):
+        if node.get('type') == kind:
+            yield path
+        for key, value in node.items():
+            yield from _paths_of_type(value, kind, f'{path}.{key}' if path else str(key))

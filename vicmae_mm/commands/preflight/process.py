@@ -3,6 +3,7 @@ import logging
 import os
 import random
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import mmengine.model.weight_init
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
+
+from .shapes import needs_values
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = {'os.mkdir', 'os.remove', 'os.rename', 'os.rmdir', 'os.link', 'os.symlink',
@@ -78,3 +81,19 @@ def as_last_process() -> Iterator[None]:
         yield
     finally:
         torch.distributed.get_rank = rank
+
+
+def only_in_check(error: Exception, in_hook: bool = False) -> bool:
+    """Whether an error is due to tensors without values, or to writing that is forbidden here.
+
+    What torch says to a hook may be due to the former.
+    """
+    place = traceback.extract_tb(error.__traceback__)[-1].filename
+    if in_hook and f'{os.sep}torch{os.sep}' in place:
+        return True
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, WriteRefusedError) or needs_values(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

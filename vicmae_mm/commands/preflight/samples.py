@@ -1,8 +1,10 @@
 """Building the dataloaders of a run, and reading some samples."""
+import re
 import time
 from collections.abc import Callable, Sized
 from typing import Any, cast
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .findings import Findings, describe
@@ -53,19 +55,20 @@ def _decoding_on_cpu(settings: Any) -> Any:
     return settings
 
 
-def read_samples(loader: DataLoader, findings: Findings) -> list:
+def read_samples(loader: DataLoader, findings: Findings, split: str = 'train',
+                 most: int = NUM_SAMPLES) -> list:
     """Evenly spread samples, with others in place of bad videos; empty after an error."""
     dataset: Any = loader.dataset
     if isinstance(dataset, range):  # a stand-in
         return []
     size = len(dataset)
-    indices = sorted({round(n * (size - 1) / max(NUM_SAMPLES - 1, 1)) for n in range(NUM_SAMPLES)})
+    indices = sorted({round(n * (size - 1) / max(most - 1, 1)) for n in range(most)})
     samples, num_bad, begin = [], 0, time.monotonic()
     for index in indices:
         try:
             samples.append(dataset[index])
         except Exception as error:
-            findings.error(f'sample {index} of train_dataloader.dataset: {describe(error)}')
+            findings.error(f'sample {index} of {split}_dataloader.dataset: {describe(error)}')
             return []
         # The dataset logs why a video is bad, and logged warnings become findings.
         known = getattr(dataset, 'bad_videos', ())
@@ -74,6 +77,23 @@ def read_samples(loader: DataLoader, findings: Findings) -> list:
     if num_bad == len(indices):
         findings.error(f'all {num_bad} videos that were read are bad (see the warnings): find the '
                        'others with tools/data/check_videos.py')
-    findings.note(f'data: {size:,} samples for training; {len(indices)} read, '
+    use = dict(train='training', val='validation', test='the test')[split]
+    findings.note(f'data: {size:,} samples for {use}; {len(indices)} read, '
                   f'{1000 * seconds:.0f} ms each')
     return samples
+
+
+def check_image_size(runner: Any, split: str, batch: Any) -> None:
+    """Warn if collated samples, or without them no transform, have the backbone's ``img_size``."""
+    settings = runner.cfg.get(f'{split}_dataloader')
+    size = getattr(getattr(runner.model, 'backbone', None), 'img_size', None)
+    inputs = batch.get('inputs') if isinstance(batch, dict) else None
+    while isinstance(inputs, (list, tuple)) and inputs:
+        inputs = inputs[0]
+    found = {*inputs.shape[-2:]} if isinstance(inputs, Tensor) and inputs.ndim > 2 else {
+        *map(int, re.findall(r'\b\d+\b', str(settings)))}
+    if size and settings and not {*(size if isinstance(size, (list, tuple)) else [size])} <= found:
+        runner.findings.warn(
+            f'{split}_dataloader does not deliver images of {size} pixels, the img_size of '
+            'model.backbone: time and memory are those of the images. image_size=N, a multiple of '
+            'the patch size, sets all of them')

@@ -44,8 +44,8 @@ def build_without_values(settings: dict) -> tuple[nn.Module, FakeTensorMode]:
 
 
 def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, findings: Findings,
-               last: int = 0) -> int:
-    """Compute the shapes of the loss in training.
+               last: int = 0, is_test: bool = False) -> int:
+    """Compute the shapes of the loss in training, or of predictions.
 
     Args:
         model: As :func:`build_without_values` returns it, with ``mode``.
@@ -60,15 +60,15 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
     try:
         # A preprocessor may look at values in the samples, so the batch passes it unfaked.
         if settings.get('data_preprocessor'):
-            prepared = MODELS.build(settings['data_preprocessor'])(batch, True)
+            prepared = MODELS.build(settings['data_preprocessor'])(batch, not is_test)
         else:
             with mode:
-                prepared = model.data_preprocessor(batch, True)
+                prepared = model.data_preprocessor(batch, not is_test)
         shapes = _shapes(prepared)
         with suppress(Exception):  # a model that takes no views
             num_views = len(split_views(prepared['inputs'], prepared.get('data_samples')))
         with mode:
-            model.train()(**prepared, mode='loss')
+            model.train(not is_test)(**prepared, mode='predict' if is_test else 'loss')
     except Exception as error:
         said = f'takes batches of {shapes}'
         if _NO_NUMPY in str(error):
@@ -78,12 +78,13 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
         elif user_message(error):
             _report(model, error, shapes, last, findings)
         # An error of torch may only be due to missing values: compute the loss to find out.
-        elif real := _error_on_cpu(settings, batch):
+        elif real := not is_test and _error_on_cpu(settings, batch):
             _report(*real, shapes, last, findings)
         else:
-            findings.note(f'model: its loss {said}, computed on the CPU')
+            findings.note(f'model: {said}' if is_test else
+                          f'model: its loss {said}, computed on the CPU')
     else:
-        findings.note(f'model: its loss takes batches of {shapes}')
+        findings.note(f'model: {"" if is_test else "its loss "}takes batches of {shapes}')
     return num_views
 
 

@@ -1,117 +1,83 @@
 """Keys of a config, or of options of the command line, that nothing reads."""
-import inspect
 import re
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import init_dist
-from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
-from torch.distributed import init_process_group
 
-from vicmae_mm.commands.argument_advice import arguments, did_you_mean
+from vicmae_mm.commands.options import setting_at
+from vicmae_mm.commands.scope_advice import arguments
 from vicmae_mm.engine.hooks.switched_off import LOSSES
 
 from .findings import Findings
 
-# What the tools of mmengine's projects read at the top level of a config, besides the runner.
-_TOP = {'allow_unknown', 'compile', 'custom_imports', 'epochs', 'find_unused_parameters',
-        'image_size', 'model_wrapper_cfg', 'runner_type', 'sync_bn'}
-_FOR_TESTS = {'tta_model', 'tta_pipeline'}
 _ALIKE, _VERY_ALIKE = 0.75, 0.85  # from 0 to 1, as difflib measures
-_ALLOW = (" (if it is right: --cfg-options allow_unknown={0}, or allow_unknown = ['{0}'] in the "
-          'config)')
-_FILE = re.compile(r'^\S.*\.py$', re.MULTILINE)  # mmengine writes it above the text of each file
+# What the runner and the tools read key by key; '' is the top level. Other dicts are arguments, and
+# what is built from them refuses unknown ones.
+_READ = {
+    '': 'allow_unknown compile custom_imports epochs find_unused_parameters image_size '
+        'model_wrapper_cfg runner_type sync_bn',
+    'auto_scale_lr': 'base_batch_size enable',
+    'default_hooks': 'checkpoint logger param_scheduler runtime_info sampler_seed timer',
+    'env_cfg': 'cudnn_benchmark dist_cfg mp_cfg resource_limit',
+    'model.test_cfg': 'average_clips fcn_test feature_extraction max_testing_views',
+    'model.train_cfg': 'augments aux_info blending',
+    'optim_wrapper.paramwise_cfg': 'bias_decay_mult bias_lr_mult bypass_duplicate custom_keys '
+        'dcn_offset_lr_mult dwconv_decay_mult flat_decay_mult layer_decay_rate norm_decay_mult'}
 
 
 def check_keys(cfg: Config, runner: type, options: Collection[str], findings: Findings) -> None:
     """Find keys that nothing reads; mmengine takes any without a word.
 
-    An unknown key at the top level is an error if it is close to a known one, comes from the
-    command line, or is a dict, list or new value of a variable that the config does not use
-    afterwards. Others may be variables. A list ``allow_unknown`` in the config lets keys pass.
-
-    Args:
-        cfg: With the options merged.
-        runner: Its class.
-        options: Dotted names of the options.
-        findings: Gets the errors; a warning for a key in a config of an installed library.
+    An unknown key is an error if it resembles a known one, at the top level also if it is an option
+    (of the dotted names ``options``, which ``cfg`` contains), or a dict, list or new value of a
+    variable that no config uses afterwards; in a library's config, that is a warning. So is an
+    option that resembles its neighbours. ``allow_unknown``, a list in the config, lets keys pass.
     """
-    allowed = cfg.get('allow_unknown') or []
-    allowed = {allowed} if isinstance(allowed, str) else {*allowed}
-    known = {*arguments(runner), *_TOP}
-    asked = {option.partition('.')[0] for option in options}
-    for key in sorted({*cfg} - known - _FOR_TESTS - allowed):
-        report, words = findings.error, ''
-        place = None if key in asked else _unused(cfg, key)
-        if get_close_matches(key, known, 1, _VERY_ALIKE if place is None and key not in asked
-                             else _ALIKE):
-            words = f'{key} is no setting{did_you_mean(key, known)}'
-        elif key in asked:
-            words = (f'--cfg-options {key}: this is no setting. The config itself has read its '
-                     'variables before: replace the settings that they are for')
-        elif place is not None:
-            words = f'{place}: nothing reads {key} after it is set there'
-            report = findings.warn if '/.mim/' in place else report
-        if words:
-            report(words + _ALLOW.format(key))
-    for path, node, names, cutoff in _read_key_by_key(cfg, runner):
-        for key in sorted({*node} - names - allowed) if names and isinstance(node, dict) else ():
-            if get_close_matches(key, names, 1, cutoff):
-                hint = ''.join(f'; did you mean {path}.{name}?'
-                               for name in get_close_matches(key, names, 1))
-                findings.error(f'{path}.{key} is no setting{hint}{_ALLOW.format(key)}')
+    allowed = cfg.get('allow_unknown') or ()
+    allowed = {*([allowed] if isinstance(allowed, str) else allowed), 'tta_model', 'tta_pipeline'}
+    for path, names in _READ.items():
+        node, known = (setting_at(cfg, path) or {}, {*names.split()}) if path else (
+            cfg, {*names.split(), *arguments(runner)})
+        for key in sorted({*node} - known - allowed):
+            asked = not path and any(option.partition('.')[0] == key for option in options)
+            place = None if path or asked else _unused(cfg, key)
+            doubtful = asked or place is not None or path in ('auto_scale_lr', 'env_cfg')
+            likeness, others = _ALIKE if doubtful else _VERY_ALIKE, known
+            if path == 'default_hooks' and 'type' not in (node[key] or {}):
+                likeness, others = _ALIKE, {*LOSSES, *node, *known} - {key}
+            close = get_close_matches(key, others, 1, likeness)
+            if (path == 'default_hooks' and key in LOSSES) or not (doubtful or close):
+                continue
+            words = f'{path}.{key}'.lstrip('.') + ' is no setting'
+            if close:
+                words += f'; did you mean {close[0]}?'
+            elif place:
+                words = f'{place}: nothing reads {key} after it is set there'
+            elif asked:
+                words += ', and variables of a config are read with it: replace what uses them'
+            report = findings.warn if '/.mim/' in (place or '') else findings.error
+            report(f'{words} (if it is right: --cfg-options allow_unknown={key}, or allow_unknown '
+                   f"= ['{key}'] in the config)")
+    for option in options:
+        path, _, key = option.rpartition('.')
+        node = setting_at(cfg, path) if path else None
+        close = get_close_matches(key, {*node} - {key} if isinstance(node, dict) else (), 1, _ALIKE)
+        if close and key not in re.findall(r'\w+', cfg.text):
+            findings.warn(f'--cfg-options {option}: the config has no such setting; did you mean '
+                          f'{path}.{close[0]}?')
 
 
 def _unused(cfg: Config, key: str) -> str | None:
     """The file that sets a variable which no config reads afterwards; None if one does."""
-    text = cfg.text
-    tops = re.findall(r'^(\w+)\s*=(?!=)', text, re.MULTILINE)
-    heads = list(re.finditer(rf'^{key}\s*=(?!=)', text, re.MULTILINE))
+    tops = re.findall(r'^(\w+)\s*=(?!=)', cfg.text, re.MULTILINE)
+    *before, rest = re.split(rf'^{key}\s*=(?!=)', cfg.text, flags=re.MULTILINE)
     # mmengine's copy of a config in the work dir is sorted, and has no variables any more.
-    if not heads or tops == sorted(tops) or re.search(rf'\b{key}\b', text[heads[-1].end():]):
+    if not before or tops == sorted(tops) or re.search(rf'\b{key}\b', rest):
         return None
-    holds_dicts = isinstance(cfg[key], dict) or (
-        isinstance(cfg[key], (list, tuple)) and any(isinstance(each, dict) for each in cfg[key]))
-    file = ['', *_FILE.findall(text[:heads[-1].start()])][-1]
+    # mmengine writes the path above the text of each file.
+    file = ['', *re.findall(r'^\S.*\.py$', ''.join(before), re.MULTILINE)][-1]
+    value = cfg[key] if isinstance(cfg[key], (list, tuple)) else [cfg[key]]
     # A plain value may be a note, but not one that replaces that of a base.
-    return file if holds_dicts or (len(heads) > 1 and '/.mim/' not in file) else None
-
-
-def _read_key_by_key(cfg: Config, runner: Any) -> Iterator[tuple[str, Any, set[str], float]]:
-    """Dicts that are no arguments of anything: path, dict, keys that are read, and similarity."""
-    env, wrapper, model = (cfg.get(name) or {} for name in ('env_cfg', 'optim_wrapper', 'model'))
-    yield 'env_cfg', env, _texts(runner.setup_env), 0
-    yield ('env_cfg.dist_cfg', env.get('dist_cfg'),
-           arguments(init_dist) | arguments(init_process_group), 0)
-    yield 'auto_scale_lr', cfg.get('auto_scale_lr'), {'enable', 'base_batch_size'}, 0
-    constructor = _found(OPTIM_WRAPPER_CONSTRUCTORS, wrapper.get('constructor')
-                         or 'DefaultOptimWrapperConstructor')
-    yield 'optim_wrapper.paramwise_cfg', wrapper.get('paramwise_cfg'), _texts(constructor), _ALIKE
-    keys = _texts(_found(MODELS, model.get('type')))
-    yield 'model.train_cfg', model.get('train_cfg'), keys, _ALIKE
-    yield 'model.test_cfg', model.get('test_cfg'), keys, _ALIKE
-    hooks = cfg.get('default_hooks') or {}
-    known = _texts(runner.register_default_hooks)
-    typed = {key for key, value in hooks.items() if isinstance(value, dict) and 'type' in value}
-    yield 'default_hooks', {key: hooks[key] for key in typed}, known, _VERY_ALIKE
-    yield ('default_hooks', {key: hooks[key] for key in hooks if key not in typed},
-           known | typed | set(LOSSES), _ALIKE)
-
-
-def _found(registry: Registry, kind: Any) -> Any:
-    with registry.switch_scope_and_registry(None) as scoped:  # the default scope
-        return scoped.get(kind) if isinstance(kind, str) else kind
-
-
-def _texts(code: Any) -> set[str]:
-    """Texts and names of dicts in a method, or in the modules of a class and its parents."""
-    parts: set[Any] = {inspect.getmodule(each) for each in inspect.getmro(code)} if inspect.isclass(
-        code) else {code}
-    found = set()
-    for part in parts:
-        with suppress(OSError, TypeError):  # there is no source
-            found |= set(re.findall(r"'(\w+)'|\b(\w+)=dict\(", inspect.getsource(part)))
-    return {text for texts in found for text in texts if text}
+    holds_dicts = any(isinstance(each, dict) for each in value)
+    return file if holds_dicts or (len(before) > 1 and '/.mim/' not in file) else None
