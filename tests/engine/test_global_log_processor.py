@@ -1,12 +1,14 @@
 """Logged scalars are those of the global batch, whatever the number of processes."""
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
 
 from tests.conftest import REPO
@@ -14,6 +16,7 @@ from tests.helpers.distributed import run_distributed
 from tests.helpers.models import tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_runner
 from vicmae_mm.engine import global_log_processor
+from vicmae_mm.visualization.curves import find_scalars, read_train_scalars
 
 PAIRS, STEPS, INTERVAL = 16, 4, 2
 PREDICTOR = dict(
@@ -91,3 +94,40 @@ def test_one_reduction_per_logged_line(runs):
 def test_the_main_process_watches_for_collapse_by_the_global_batch(runs):
     """4 pairs per process are 16 in all."""
     assert [result['info_nce']['watching'] for result in runs[4]] == [True, False, False, False]
+
+
+@pytest.mark.parametrize('with_prefix', [False, True])
+def test_a_scalar_without_a_new_value_is_left_out(with_prefix):
+    means = [dict(data_src='contrast', log_name=name, method_name='mean', window_size=9)
+             for name in ('contrast', 'average')]
+    processor = global_log_processor.GlobalLogProcessor(custom_cfg=means)
+    runner = SimpleNamespace(message_hub=MessageHub(f'stale_{with_prefix}'))
+
+    def line(**values: float) -> set[str]:
+        for name, value in values.items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
+        tag = processor._collect_scalars(means, runner, 'train')
+        if with_prefix:  # what log_with_hierarchy logs
+            tag = processor._collect_scalars(means, runner, 'train', True)
+        return {name.removeprefix('train/') for name in tag}
+
+    assert line(loss=1., contrast=2.) == {'loss', 'contrast', 'average'}
+    assert line(loss=1.) == {'loss'}
+    assert line(loss=1., grad_norm=1.) == {'loss', 'grad_norm'}  # of accumulated steps
+    assert line(loss=1., contrast=2.) == {'loss', 'contrast', 'average'}
+    processor._collect_scalars([], runner, 'val')
+    assert line(loss=1.) == {'loss'}
+
+
+def test_nothing_from_before_the_resumption_is_logged_as_new(tmp_path):
+    hooks = dict(logger=dict(type='LoggerHook', interval=1),
+                 checkpoint=dict(type='vicmae_mm.SafeCheckpointHook'),
+                 checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook'))
+    sgd = dict(optimizer=dict(type='SGD', lr=1e-2))
+    settings = dict(log_processor=dict(type='vicmae_mm.GlobalLogProcessor'), default_hooks=hooks)
+    tiny_runner(tmp_path, [], epochs=1, **settings, optim_wrapper=dict(
+        sgd, clip_grad=dict(max_norm=9.))).train()
+    tiny_runner(tmp_path, [], resume='auto', optim_wrapper=sgd, **settings).train()
+    records = read_train_scalars(find_scalars(tmp_path))
+    assert ['grad_norm' in record for record in records] == [True, True, False, False]
+    assert all('pair_accuracy' in record for record in records)

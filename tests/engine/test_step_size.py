@@ -80,7 +80,8 @@ def test_two_clips_of_stock_are_a_pair_for_contrast_alone(clips, want):
     runner = runner_of(Samples(SampleFrames(clip_len=1, num_clips=clips)), batch_size=2)
     assert step_size(runner, wrapper()).pairs == 1
     runner.model = MODELS.build(tiny_config())
-    assert step_size(runner, wrapper()).pairs == want
+    size = step_size(runner, wrapper())
+    assert size.pairs == want and str(size).startswith(f'{2 * want} pairs per optimizer step')
 
 
 def test_datasets_of_different_pairs_are_refused():
@@ -128,3 +129,14 @@ def test_what_cannot_be_counted_is_not_scaled():
 def test_the_product():
     size = StepSize(8, 2, 4, 16)
     assert (size.per_process, size.simultaneous, size.total) == (256, 64, 1024)
+
+
+def test_the_base_lr_of_the_log_is_scaled_alike():
+    """That of the config, before the decay of layers."""
+    runner = runner_of(Samples(), batch_size=2)
+    runner.param_schedulers, runner.logger = None, Log()
+    built = build_optim_wrapper(nn.Linear(1, 1), dict(
+        type='OptimWrapper', optimizer=dict(type='SGD', lr=1.),
+        paramwise_cfg=dict(bias_lr_mult=0.1)))
+    Runner.scale_lr(runner, built, dict(base_batch_size=8, enable=True))
+    assert built.get_lr()['base_lr'] == [0.25] and built.get_lr()['lr'][0] == 0.25

@@ -99,3 +99,28 @@ def test_wrong_files_are_named(tmp_path):
         plot_curves([text], tmp_path / 'curves.png')
     with pytest.raises(ValueError, match=r'no training record in .*empty\.json'):
         plot_curves([write(tmp_path / 'empty.json', [])], tmp_path / 'curves.png')
+
+
+def test_the_axis_has_epochs_and_panels_show_chance(tmp_path, figures):
+    """A resumed run has epochs of another length."""
+    first = write(tmp_path / 'a/vis_data/scalars.json', [
+        dict(epoch_length=10, pair_accuracy_chance=.25, contrast_chance=2., step=0),
+        *(record(step, contrast=3., pair_accuracy=.5) for step in (10, 20))])
+    second = write(tmp_path / 'b/vis_data/scalars.json', [
+        dict(epoch_length=20, pair_accuracy_chance=.125, step=20),
+        *(record(step, contrast=3., pair_accuracy=.5) for step in (40, 60))])
+    plot_curves([first, second], tmp_path / 'curves.png')
+    axis = next(axis for axis in figures[0].axes if axis.get_title() == 'pair accuracy')
+    accuracy, chance = axis.get_lines()
+    assert axis.get_xlabel() == 'epoch' and axis.get_xlim() == (0, 4)
+    assert accuracy.get_xdata().tolist() == [1, 2, 3, 4] == chance.get_xdata().tolist()
+    assert chance.get_label() == 'chance' and chance.get_ydata().tolist() == [.25, .25, .125, .125]
+    assert curves(figures[0])['contrastive loss']['chance'].tolist() == [2., 2.]
+    assert 'chance' not in curves(figures[0])['total loss and its weighted parts']
+
+
+def test_without_their_length_the_axis_has_iterations(tmp_path, figures):
+    whole = [dict(epoch_length=0, step=0), record(5), record(9)]
+    plot_curves([write(tmp_path / 's.json', whole)], tmp_path / 'curves.png')
+    assert {axis.get_xlabel() for axis in figures[0].axes if axis.axison} == {'iteration'}
+    assert figures[0].axes[0].get_lines()[0].get_xdata().tolist() == [5, 9]

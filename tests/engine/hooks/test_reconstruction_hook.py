@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.helpers.distributed import run_distributed
 from tests.helpers.models import tiny_config, tiny_vicmae
-from tests.helpers.runs import PREPROCESSOR, RandomPairs, tiny_runner
+from tests.helpers.runs import PREPROCESSOR, FixedPairs, RandomPairs, tiny_runner
+from vicmae_mm.engine.hooks import reconstruction_hook
 from vicmae_mm.engine.hooks.reconstruction_hook import ReconstructionHook
 
 HOOK = dict(type='vicmae_mm.ReconstructionHook')
@@ -138,3 +139,17 @@ def test_frames_of_a_stacked_sample_are_those_of_the_list():
     for (_, frames), (_, wanted) in zip(stacked, listed, strict=True):
         assert len(frames) == 2
         assert all(torch.equal(a, b) for a, b in zip(frames, wanted, strict=True))
+
+
+def test_captions_name_the_files(tmp_path, monkeypatch):
+    captions = []
+
+    def draw(model, inputs, seed):
+        captions.append([caption for caption, _ in inputs])
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(reconstruction_hook, 'draw_reconstruction', draw)
+    for dataset in (FixedPairs(), RandomPairs()):
+        tiny_runner(tmp_path, [HOOK | dict(num_samples=2)], dataset=dataset).train()
+    assert captions[0] == ['videos/0.mp4', 'videos/4.mp4']
+    assert captions[-1] == ['sample 0', 'sample 4']  # its samples do not say

@@ -10,9 +10,10 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 
+from tests.helpers.distributed import run_distributed
 from tests.helpers.runs import FixedPairs, tiny_runner
 from vicmae_mm.checkpoints.integrity import find_damage
-from vicmae_mm.engine.hooks import SafeCheckpointHook
+from vicmae_mm.engine.hooks import SafeCheckpointHook, safe_checkpoint_hook
 
 
 class Listing(Hook):
@@ -201,3 +202,73 @@ def test_atomic_files_replace_local_writing_only(tmp_path):
 def test_interval_must_not_be_negative():
     with pytest.raises(ValueError, match='mid_epoch_interval=-1 must be a number of iterations'):
         SafeCheckpointHook(mid_epoch_interval=-1)
+
+
+class Clock(Hook):
+    """A clock that only training moves: a minute an iteration."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.minutes = 0
+        monkeypatch.setattr(safe_checkpoint_hook, 'time', self)
+        monkeypatch.setattr(safe_checkpoint_hook, '_LOOK_INTERVAL', 1)
+
+    def monotonic(self) -> float:
+        return 60. * self.minutes
+
+    def before_train_iter(self, *_: Any, **__: Any) -> None:
+        self.minutes += 1
+
+
+@pytest.mark.parametrize('minutes, want', [
+    # epochs of three minutes: their ends, at least half the time apart
+    (10, [[]] * 4 + [[]] * 3 + [['epoch_2']] + [['epoch_2']] * 3 + [['epoch_2', 'epoch_3']]),
+    # of less than an epoch: within it, too
+    (2, [[], ['iter_2'], ['iter_2'], ['epoch_1'], ['epoch_1'], ['epoch_1', 'iter_5'],
+         ['epoch_1', 'iter_5'], ['epoch_1', 'epoch_2'], ['epoch_1', 'epoch_2'],
+         ['epoch_1', 'epoch_2', 'iter_8'], ['epoch_1', 'epoch_2', 'iter_8'],
+         ['epoch_1', 'epoch_2', 'epoch_3']]),
+    (0, [[]] * 11 + [['epoch_3']]), (1000, [[]] * 11 + [['epoch_3']])])
+def test_checkpoints_by_time(tmp_path, monkeypatch, minutes, want):
+    listing = Listing()
+    train(tmp_path, Clock(monkeypatch), listing, epochs=3, interval=-1, interval_minutes=minutes)
+    assert listing.seen == want
+
+
+def test_by_time_after_whole_optimizer_steps_and_from_save_begin(tmp_path, monkeypatch):
+    listing = Listing()
+    hook = dict(type='vicmae_mm.SafeCheckpointHook', interval_minutes=1, save_begin=2)
+    tiny_runner(tmp_path, [Clock(monkeypatch), listing], epochs=2, dataset=FixedPairs(20),
+                optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1), accumulative_counts=2),
+                default_hooks=dict(checkpoint=hook, logger=None)).train()
+    names = {name for names in listing.seen for name in names}
+    assert names == {'iter_2', 'iter_4', 'iter_6', 'iter_8', 'epoch_2'}
+
+
+def test_by_time_in_a_run_of_iterations(tmp_path, monkeypatch):
+    listing = Listing()
+    hook = dict(type='vicmae_mm.SafeCheckpointHook', interval_minutes=3)
+    tiny_runner(tmp_path, [Clock(monkeypatch), listing],
+                train_cfg=dict(by_epoch=False, max_iters=5),
+                default_hooks=dict(checkpoint=hook, logger=None)).train()
+    assert ['iter_3'] in listing.seen
+
+
+def late(folder: str) -> list[str]:
+    """Two processes, of which the second's clock says that everything is due."""
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(patch)
+        clock.minutes = 0
+        if torch.distributed.get_rank():
+            clock.monotonic = iter(range(0, 10**9, 10**6)).__next__
+        hook = SafeCheckpointHook(interval_minutes=10)
+        hook._saved_at = clock.monotonic()
+        return [hook._is_due(1), hook._is_due(0.5)]
+
+
+def test_the_main_process_decides():
+    assert run_distributed(late, 2, '') == [[False, False]] * 2
+
+
+def test_time_must_not_be_negative():
+    with pytest.raises(ValueError, match='interval_minutes=-1 must be a time'):
+        SafeCheckpointHook(interval_minutes=-1)
