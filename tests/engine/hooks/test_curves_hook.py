@@ -6,7 +6,6 @@ import pytest
 
 from tests.helpers.runs import tiny_runner
 from vicmae_mm.engine.hooks import curves_hook
-from vicmae_mm.engine.hooks.curves_hook import CurvesHook
 from vicmae_mm.visualization.curves import find_scalars, read_train_scalars
 
 HOOK = dict(type='vicmae_mm.CurvesHook', interval_minutes=0)
