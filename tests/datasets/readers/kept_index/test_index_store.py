@@ -12,7 +12,7 @@ from tests.helpers import videos
 from tests.helpers.video_cases import CASES
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets.readers import IndexStore, VideoError, messages, open_video, pyav_reader
-from vicmae_mm.datasets.readers.kept_index import indexed_reader
+from vicmae_mm.datasets.readers.kept_index import index_file, index_store, indexed_reader
 from vicmae_mm.datasets.readers.kept_index.indexed_reader import IndexedReader
 
 from .kept import WANTED, is_indexed, kept_file, numbers, rewrite
@@ -51,6 +51,15 @@ def test_a_changed_video_is_scanned_again(video, store, tmp_path):
     os.utime(video, ns=(1, 1))
     with open_video(video, store=store) as reader:
         assert reader.num_frames == 20 and not isinstance(reader, IndexedReader)
+
+
+def test_an_index_of_an_older_version_is_made_again(video, store, monkeypatch):
+    """It may name packets as keyframes that are none."""
+    monkeypatch.setattr(index_store, 'FORMAT', index_file.FORMAT - 1)
+    assert numbers(video, store) == WANTED and is_indexed(video, store)
+    monkeypatch.undo()
+    assert not is_indexed(video, store)
+    assert is_indexed(video, store)
 
 
 def test_moved_videos(video, store, tmp_path):
