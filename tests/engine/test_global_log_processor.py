@@ -1,5 +1,6 @@
 """Logged scalars are those of the global batch, whatever the number of processes."""
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -131,3 +132,13 @@ def test_nothing_from_before_the_resumption_is_logged_as_new(tmp_path):
     records = read_train_scalars(find_scalars(tmp_path))
     assert ['grad_norm' in record for record in records] == [True, True, False, False]
     assert all('pair_accuracy' in record for record in records)
+
+
+def test_records_say_what_chance_gives(runs):
+    for world, results in runs.items():
+        for name, run in results[0].items():
+            for record in run['logged']:
+                assert record['epoch_length'] == STEPS
+                assert record['pair_accuracy_chance'] == 1 / PAIRS
+                assert record.get('contrast_chance') == (
+                    pytest.approx(math.log(2 * PAIRS - 1)) if name == 'info_nce' else None), world

@@ -103,12 +103,12 @@ def test_wrong_files_are_named(tmp_path):
 
 def test_the_axis_has_epochs_and_panels_show_chance(tmp_path, figures):
     """A resumed run has epochs of another length."""
+    values = dict(contrast=3., pair_accuracy=.5)
     first = write(tmp_path / 'a/vis_data/scalars.json', [
-        dict(epoch_length=10, pair_accuracy_chance=.25, contrast_chance=2., step=0),
-        *(record(step, contrast=3., pair_accuracy=.5) for step in (10, 20))])
+        record(step, **values, epoch_length=10, pair_accuracy_chance=.25, contrast_chance=2.)
+        for step in (10, 20)])
     second = write(tmp_path / 'b/vis_data/scalars.json', [
-        dict(epoch_length=20, pair_accuracy_chance=.125, step=20),
-        *(record(step, contrast=3., pair_accuracy=.5) for step in (40, 60))])
+        record(step, **values, epoch_length=20, pair_accuracy_chance=.125) for step in (40, 60)])
     plot_curves([first, second], tmp_path / 'curves.png')
     axis = next(axis for axis in figures[0].axes if axis.get_title() == 'pair accuracy')
     accuracy, chance = axis.get_lines()
@@ -120,7 +120,7 @@ def test_the_axis_has_epochs_and_panels_show_chance(tmp_path, figures):
 
 
 def test_without_their_length_the_axis_has_iterations(tmp_path, figures):
-    whole = [dict(epoch_length=0, step=0), record(5), record(9)]
+    whole = [record(5, epoch_length=5), record(9)]
     plot_curves([write(tmp_path / 's.json', whole)], tmp_path / 'curves.png')
     assert {axis.get_xlabel() for axis in figures[0].axes if axis.axison} == {'iteration'}
     assert figures[0].axes[0].get_lines()[0].get_xdata().tolist() == [5, 9]

@@ -1,12 +1,19 @@
 """Logging the losses of the global batch instead of the main process's share."""
+import math
+from contextlib import suppress
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import LogProcessor, Runner
+from mmengine.runner import EpochBasedTrainLoop, LogProcessor, Runner
 
+from vicmae_mm.models import InfoNCEHead
 from vicmae_mm.registry import LOG_PROCESSORS
+from vicmae_mm.utils.errors import InputError
+
+from .runner_access import unwrapped_model
+from .step_size import step_size
 
 
 @LOG_PROCESSORS.register_module()
@@ -29,6 +36,21 @@ class GlobalLogProcessor(LogProcessor):
         """Leave out what gets no newer value than those of ``scalars``, in a message hub."""
         # Every new value makes a new array.
         self._logged = {name: scalar.data[0] for name, scalar in scalars.items()}
+
+    def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
+        """As mmengine's; the record also has the length of an epoch, and what chance gives."""
+        record, line = super().get_log_after_iter(runner, batch_idx, mode)
+        if mode == 'train' and isinstance(runner.train_loop, EpochBasedTrainLoop):
+            record['epoch_length'] = len(runner.train_dataloader)
+        head = getattr(unwrapped_model(runner), 'contrast_head', None)
+        with suppress(InputError):  # batches that differ in size
+            size = step_size(runner, runner.optim_wrapper) if 'pair_accuracy' in record else None
+            if size:
+                record['pair_accuracy_chance'] = 1 / size.simultaneous
+            if size and isinstance(head, InfoNCEHead):
+                record['contrast_chance'] = math.log(1 + head.num_negatives(
+                    size.batch, size.pairs, size.processes))
+        return record, line
 
     def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str,
                          reserve_prefix: bool = False) -> dict[str, Any]:

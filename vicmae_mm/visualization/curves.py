@@ -89,7 +89,7 @@ def _positions(records: list[Record]) -> list[Record]:
 
 def _read_lines(path: Path) -> list[Record]:
     lines = path.read_text().splitlines()
-    records, setting = [], {}
+    records = []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
@@ -101,9 +101,7 @@ def _read_lines(path: Path) -> list[Record]:
                 f'{path}, line {number}: expected one JSON object per line, as in '
                 f"LocalVisBackend's scalars.json ({error}).") from error
         if isinstance(record, dict):
-            if 'epoch_length' in record:  # CurvesHook's, at the start of a run
-                setting = record
-            records.append(setting | record)
+            records.append(record)
     return records
 
 

@@ -1,12 +1,9 @@
 """curves.png in the work dir: when it is drawn, and that it costs no training."""
-import json
-import math
-
 import pytest
 
 from tests.helpers.runs import tiny_runner
 from vicmae_mm.engine.hooks import curves_hook
-from vicmae_mm.visualization.curves import find_scalars, read_train_scalars
+from vicmae_mm.visualization.curves import read_train_scalars
 
 HOOK = dict(type='vicmae_mm.CurvesHook', interval_minutes=0)
 
@@ -28,15 +25,6 @@ def test_drawn_by_time_and_at_the_end_with_the_latest_scalars(
         seconds)) if minutes else None
     tiny_runner(tmp_path, [HOOK | dict(interval_minutes=minutes)], epochs=3).train()
     assert steps_drawn == steps
-
-
-def test_scalars_say_what_chance_gives(tmp_path):
-    tiny_runner(tmp_path, [HOOK]).train()
-    first, *rest = map(json.loads, next(tmp_path.glob('*/vis_data/scalars.json')).open())
-    assert first == dict(epoch_length=2, pair_accuracy_chance=1 / 4,
-                         contrast_chance=pytest.approx(math.log(7)), step=0)  # 2 x 4 - 1 candidates
-    records = read_train_scalars(find_scalars(tmp_path))
-    assert len(records) == len(rest) == 4 and records[3]['epoch_length'] == 2
 
 
 def test_iteration_based_loop(tmp_path, steps_drawn):

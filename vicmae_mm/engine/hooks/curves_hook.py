@@ -1,18 +1,12 @@
 """Curves of the run as a picture in the work dir."""
-import math
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
-from vicmae_mm.engine.runner_access import unwrapped_model
-from vicmae_mm.engine.step_size import step_size
-from vicmae_mm.models import InfoNCEHead
 from vicmae_mm.registry import HOOKS
-from vicmae_mm.utils.errors import InputError
 from vicmae_mm.visualization.curves import find_scalars, plot_curves
 
 
@@ -27,26 +21,9 @@ class CurvesHook(Hook):
             is always drawn.
     """
 
-    _drawn_at = 0.  # by the main process
-
     def __init__(self, interval_minutes: float = 5.) -> None:
         self.interval_minutes = interval_minutes
-
-    @master_only
-    def before_train(self, runner: Runner) -> None:
-        """Add what the curves are compared with to the scalars: epochs, and what chance gives."""
         self._drawn_at = time.monotonic()
-        in_epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        scalars: dict[str, float] = dict(epoch_length=in_epochs * len(runner.train_dataloader))
-        head = getattr(unwrapped_model(runner), 'contrast_head', None)
-        with suppress(InputError):  # batches that differ in size
-            size = step_size(runner, runner.optim_wrapper)
-            if head is not None:
-                scalars['pair_accuracy_chance'] = 1 / size.simultaneous
-            if isinstance(head, InfoNCEHead):
-                scalars['contrast_chance'] = math.log(1 + head.num_negatives(
-                    size.batch, size.pairs, size.processes))
-        runner.visualizer.add_scalars(scalars, step=runner.iter)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Draw at the interval."""
