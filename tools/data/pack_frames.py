@@ -67,8 +67,11 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def pack(plan: Plan, args: argparse.Namespace) -> bool:
-    """Make the missing shards; return False if stopped with Ctrl-C."""
+def pack(plan: Plan, args: argparse.Namespace, unread: dict[str, str]) -> bool:
+    """Make the missing shards; return False if stopped with Ctrl-C.
+
+    Videos that the machine could not read are added to ``unread``.
+    """
     jobs = plan.jobs_left()
     print(f'{len(plan.videos):,} videos in {args.source}; {len(plan.videos) - len(jobs):,} are '
           'already done.')
@@ -78,6 +81,8 @@ def pack(plan: Plan, args: argparse.Namespace) -> bool:
                               lambda job: 1)) as results:
             for job, done in results:
                 plan.add(job, done)
+                if done.again:
+                    unread[job.source] = done.problem
     except KeyboardInterrupt:
         return False
     return True
@@ -91,9 +96,10 @@ def main() -> int:
     plan = Plan(args.target, folder, videos, classes, PackSettings(
         args.frames, args.every, args.short_side, args.quality), args.videos_per_shard)
     with plan.check():
-        finished = pack(plan, args)
+        unread: dict[str, str] = {}
+        finished = pack(plan, args, unread)
         write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
-        if finished and not plan.unread:
+        if finished and not unread:
             print('Building the index.')
             index = build_index(args.target, plan.names)
             print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
@@ -102,12 +108,12 @@ def main() -> int:
     if plan.bad:
         print(f'{len(plan.bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
         print(summarize(plan.bad.values()))
-    if plan.unread:
-        print(f'{describe_unread(plan.unread)} Their shards were not written.')
+    if unread:
+        print(f'{describe_unread(unread)} Their shards were not written.')
     if not finished:
         print('Stopped before all were done. Run the same command to continue.')
         return 130
-    return 2 if plan.unread else 1 if plan.bad else 0
+    return 2 if unread else 1 if plan.bad else 0
 
 
 if __name__ == '__main__':

@@ -135,7 +135,7 @@ def test_a_video_that_the_machine_fails_to_read_is_not_bad(
     with failing_disk('closed.mp4', errno.EACCES):
         assert tool(*command) == 2
     printed = capsys.readouterr().out
-    assert '1 videos could not be read now, such as videos/closed.mp4.' in printed
+    assert '1 videos could not be read now, such as videos/closed.mp4:' in printed
     assert '0 of 2 videos are bad' in printed and not (tmp_path / 'clean.txt').exists()
     assert not (tmp_path / 'work/bad_videos.jsonl').read_text()
     assert tool(*command) == 0, 'the next run checks it again'

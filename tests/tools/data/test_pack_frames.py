@@ -170,7 +170,7 @@ def test_a_video_that_the_machine_fails_to_read_holds_back_its_shard(
     with failing_disk('one.mp4', errno.EIO, 3000):
         assert tool('pack_frames', 'source', 'new', '--videos-per-shard', '2') == 2
     printed = capsys.readouterr().out
-    assert '1 videos could not be read now, such as source/one.mp4.' in printed
+    assert '1 videos could not be read now, such as source/one.mp4:' in printed
     assert 'could not be read now (Input/output error)' in printed
     assert sorted(contents(tmp_path / 'new')) == [
         'bad_videos.jsonl', 'pack.json', 'shard-00001.zip']  # with text.mp4 alone

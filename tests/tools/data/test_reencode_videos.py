@@ -210,7 +210,7 @@ def test_a_video_that_the_machine_fails_to_read_is_encoded_by_the_next_run(
         make_video(tmp_path / f'source/{name}.mp4', 30)
     with failing_disk('late.mp4', errno.ESTALE, 3000):
         assert tool('reencode_videos', 'source', 'new') == 2
-    assert '1 videos could not be read now, such as source/late.mp4.' in capsys.readouterr().out
+    assert '1 videos could not be read now, such as source/late.mp4:' in capsys.readouterr().out
     assert [path.name for path in (tmp_path / 'new').glob('*.mp4*')] == ['good.mp4']
     assert not (tmp_path / 'new/bad_videos.jsonl').read_text()
     assert tool('reencode_videos', 'source', 'new') == 0

@@ -119,7 +119,6 @@ def summarize(reasons: Iterable[str]) -> str:
 
 def describe_unread(reasons: Mapping[str, str]) -> str:
     """What to print of the videos that the machine could not read, by their paths."""
-    return (f'{len(reasons):,} videos could not be read now, such as {next(iter(reasons))}. That '
-            'is a fault of this machine or of a disk, not of the files: they are not listed as '
-            f'bad.\n{summarize(reasons.values())}\nMend it, or take them out of the list, and run '
-            'the same command again.')
+    return (f'{len(reasons):,} videos could not be read now, such as {next(iter(reasons))}:\n'
+            f'{summarize(reasons.values())}\nThat is a fault of this machine or its disks, so they '
+            'are not listed as bad: mend it, and run the same command again.')

@@ -29,7 +29,6 @@ class Plan:
         settings: How to pack.
         per_shard: Videos per shard, including bad ones.
         bad: Problem of each bad video in the shards read or written so far, by its file.
-        unread: Problem of each video that the machine could not read, whose shard is not written.
     """
     target: str
     folder: str
@@ -38,7 +37,6 @@ class Plan:
     settings: PackSettings
     per_shard: int
     bad: dict[str, str] = field(default_factory=dict, init=False)
-    unread: dict[str, str] = field(default_factory=dict, init=False)
     _pending: dict[int, dict[int, JobResult]] = field(default_factory=dict, init=False)
 
     def check(self) -> TextIO:
@@ -97,10 +95,7 @@ class Plan:
         self._pending[shard][job.number] = done
         if len(self._pending[shard]) == len(self._numbers(shard)):
             results = self._pending.pop(shard)
-            unread = {osp.join(self.folder, self.videos[number][0]): result.problem
-                      for number, result in results.items() if result.again}
-            self.unread.update(unread)
-            if unread:
+            if any(result.again for result in results.values()):
                 return
             # Jobs finish in any order; sorted, a shard made again has the same bytes.
             numbers = sorted(results)

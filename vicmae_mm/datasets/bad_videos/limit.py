@@ -10,8 +10,6 @@ from .ledger import BadVideoLedger, match_entries
 
 REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
           'bad files (tools/data/check_videos.py)')
-
-
 MACHINE_REMEDY = ('Most of these files may be good: the machine fails. Check disks and mounts, '
                   'permissions, memory and the limit of open files (ulimit -n), then use --resume')
 DEFAULT_SHARE, TOLERATED = 0.05, 3

@@ -35,7 +35,7 @@ class VideoError(UserError, RuntimeError):
 
 
 class MachineError(VideoError):
-    """The system failed to read a file that may be good; ``errno`` is its number of the error."""
+    """The system failed to read a file that may be good; ``errno`` says how, in its numbers."""
     errno = 0
 
 

@@ -3,7 +3,7 @@ from vicmae_mm.datasets.readers.kept_index.index_store import IndexStore
 from vicmae_mm.datasets.readers.kept_index.indexed_reader import open_indexed
 from vicmae_mm.utils.errors import InputError
 
-from .base import VideoError, VideoReader, naming_file
+from .base import VideoError, VideoReader
 from .decord_reader import DecordReader
 from .messages import warn_once
 from .packet_index import PacketIndex
@@ -30,11 +30,6 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
         VideoError: The file is missing, is not a video, or has no frame that can be decoded.
     """
     check_backend(backend)
-    with naming_file(path, 'cannot be opened'):
-        return _open(path, backend, store, device)
-
-
-def _open(path: str, backend: str, store: IndexStore | None, device: str) -> VideoReader:
     if backend == 'pyav':
         return PyAVReader(path) if store is None else open_indexed(path, store)
     other = DecordReader if backend == 'decord' else TorchCodecReader

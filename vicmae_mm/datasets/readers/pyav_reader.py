@@ -12,7 +12,7 @@ import numpy as np
 
 from vicmae_mm.utils.file_state import file_state
 
-from .base import VideoError, VideoReader, is_machines
+from .base import VideoError, VideoReader, is_machines, naming_file
 from .container import decode_all, demux, open_container, upright, video_stream
 from .messages import warn_once
 from .packet_index import PacketIndex
@@ -48,7 +48,8 @@ class PyAVReader(VideoReader):
         self._counted: Iterator[tuple[int, VideoFrame]] = iter(())
         self._next = 0  # the frame that ``_counted`` comes to next; 0: start again
         try:
-            self._open()
+            with naming_file(path, 'cannot be opened'):
+                self._open()
         except BaseException:
             self.close()  # or the file stays open as long as somebody keeps the exception
             raise

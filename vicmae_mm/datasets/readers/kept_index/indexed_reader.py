@@ -10,6 +10,7 @@ import numpy as np
 
 from vicmae_mm.datasets.readers.base import VideoError, is_machines
 from vicmae_mm.datasets.readers.pyav_reader import NotAsIndexed, PyAVReader
+from vicmae_mm.utils.errors import InputError
 
 from .index_file import KeptIndex
 from .index_store import IndexStore, video_state
@@ -28,19 +29,24 @@ def open_indexed(path: str, store: IndexStore) -> PyAVReader:
     kept = store.load(path, state)
     if kept is None:
         reader = PyAVReader(path)
-        store.save(path, _index_to_keep(reader, state), state)
+        found = _index_to_keep(reader, state)
+        if found is not None:
+            store.save(path, found, state)
         return reader
     # Only the container can read its packets; the entry saves trying to locate them again.
     if kept.locations is None and not kept.index.unreliable_reason:
         return PyAVReader(path)
     try:
         return IndexedReader(path, kept, state, store)
-    except ValueError:  # written by a PyAV with other decoders
+    except (InputError, VideoError):  # written by a PyAV with other decoders
         return PyAVReader(path)
 
 
-def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex:
-    """The index of an open video; with locations only if they proved to give the same frame."""
+def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex | None:
+    """The index of an open video; with locations only if they proved to give the same frame.
+
+    None if the machine fails.
+    """
     from av import FFmpegError
     plain = KeptIndex(reader.index, reader.num_frames, reader.fps)
     try:
@@ -51,11 +57,9 @@ def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex:
         with IndexedReader(reader.path, kept, state) as indexed:
             same = is_same(indexed.first_frame(), reader.first_frame())
         return kept if same else plain
-    except (FFmpegError, VideoError, NotAsIndexed) as error:
-        if is_machines(error):  # not what is to be kept
-            raise
+    except (FFmpegError, OSError, VideoError, NotAsIndexed) as error:
         # Not reported here: if it concerns the frames wanted, the reader will raise it, too.
-        return plain
+        return None if is_machines(error) else plain
 
 
 class IndexedReader(PyAVReader):
