@@ -96,7 +96,7 @@ def test_shell_blocks_parse(document):
 
 def commands(document: Path) -> list[str]:
     """Commands of ours, each on one line, with the config that a variable stands for."""
-    text = document.read_text().replace('\\\n', ' ')
+    text = re.sub(r'\\+\n', ' ', document.read_text())  # in a docstring, two are one
     named = re.search(r'^C=(\S+)', text, re.M)
     text = text.replace('$C ', f'{named[1]} ') if named else text
     start = r'^ *(?:\$ )?(?:\w+=\S+ )*(?:python|bash) '
@@ -125,7 +125,8 @@ def config(name: str) -> Config:
     return Config.fromfile(str(REPO / name), import_custom_modules=False)
 
 
-@pytest.mark.parametrize('document', MANUAL, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    'document', [*MANUAL, *sorted((REPO / 'tools').rglob('*.py'))], ids=lambda path: path.name)
 def test_commands_options_and_settings_exist(document):
     for command in commands(document):
         name, *words = shlex.split(command, comments=True)

@@ -1,4 +1,6 @@
-"""Check a config before training: python tools/check_config.py CONFIG [--processes 8] ...
+"""Check a config before training.
+
+    python tools/check_config.py configs/vicmae_vit-b16_k400.py --processes 8
 
 Checks types, data, a few samples, shapes, the batch size and free disk space, without a GPU. The
 options are those of tools/train.py, which runs the same check. Exit status: 0 if the config can be
@@ -22,7 +24,8 @@ from vicmae_mm.commands.train_options import add_train_options, read_train_confi
 
 def main() -> None:
     """Run the check and print the findings."""
-    parser = argparse.ArgumentParser(description='Check a config before training.')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_train_options(parser)
     parser.add_argument(
         '--processes', type=int, metavar='N',

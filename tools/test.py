@@ -1,4 +1,9 @@
-"""Test a model: python tools/test.py CONFIG CHECKPOINT [--out FILE] ..."""
+"""Test a model on the data of the config's test_dataloader, and print its metrics.
+
+    python tools/test.py my_photos.py work_dirs/my_photos/epoch_30.pth
+    python tools/test.py configs/transfer/kinetics400/finetune_vit-b16_16x4.py \\
+        work_dirs/finetune_vit-b16_16x4/epoch_75.pth --out predictions.pkl
+"""
 import argparse
 import logging
 import os
@@ -24,7 +29,8 @@ from vicmae_mm.utils.errors import InputError
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; the options are those of mmpretrain's ``test.py``."""
-    parser = argparse.ArgumentParser(description='Test (and evaluate) a model.')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
     parser.add_argument(

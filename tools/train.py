@@ -1,4 +1,13 @@
-"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume] ..."""
+"""Train a model: pre-training, or fine-tuning and linear probes (configs/transfer).
+
+    python tools/train.py configs/vicmae_vit-b16_k400.py --work-dir work_dirs/mine \\
+        --auto-scale-lr --epochs 100 --cfg-options train_dataloader.batch_size=64 \\
+        train_dataloader.dataset.data_root= train_dataloader.dataset.ann_file= \\
+        train_dataloader.dataset.data_prefix.video=path/to/videos
+    python tools/train.py work_dirs/mine/vicmae_vit-b16_k400.py --work-dir work_dirs/mine --resume
+
+docs/your_data.md goes from a folder of videos to predictions.
+"""
 import argparse
 import logging
 import os
@@ -27,7 +36,8 @@ from vicmae_mm.utils.errors import InputError
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Train a model.')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_train_options(parser)
     return parser.parse_args()
 
