@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from tests.helpers.video_cases import CASES
 from tests.helpers.videos import make_audio, make_video
 from vicmae_mm.commands.preparation import check_videos as check
 from vicmae_mm.commands.preparation.check_videos import (
@@ -13,6 +14,7 @@ from vicmae_mm.commands.preparation.check_videos import (
     summarize,
     write_bad_videos,
 )
+from vicmae_mm.commands.preparation.pack_video import PackJob, PackSettings, pack_video
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.utils.file_state import file_state
 
@@ -25,6 +27,13 @@ from .test_reencode import damage
 def test_good_videos(tmp_path, name, options):
     path = str(make_video(tmp_path / name, **options))
     assert check_video(path) is None and check_video(path, every_frame=True) is None
+
+
+def test_pictures_that_were_not_coded_do_not_make_a_video_bad(tmp_path):
+    path = str(CASES['not_coded'](tmp_path))
+    assert check_video(path) is None and check_video(path, every_frame=True) is None
+    packed = pack_video(PackJob(0, path, PackSettings(every=1)))
+    assert not packed.problem and packed.total_frames == len(packed.jpegs) == 25
 
 
 def test_bad_videos(tmp_path):
