@@ -61,8 +61,8 @@ def check_backend(backend: str) -> None:
 # decord and torchcodec seek to what the container calls a keyframe, and number frames by their
 # packets. Measured against a sequential decode, both return wrong frames (or none) if an edit list
 # hides packets, if a keyframe does not cut all references, or if time stamps are unreliable. decord
-# also returns garbage for rotated frames, and never returns from MPEG-TS. FFmpeg 4 and 5, which they
-# may use, decode HEVC with several slices in a picture wrongly.
+# also returns garbage for rotated frames, and never returns from MPEG-TS. They may use FFmpeg 4 or
+# 5, which decode HEVC with several slices in a picture wrongly.
 def seek_problem(reader: PyAVReader) -> str:
     """Why a library that seeks by itself may return wrong frames of this video, or ''."""
     index = reader.index
