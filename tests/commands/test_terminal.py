@@ -79,7 +79,7 @@ def test_a_run_from_start_to_end(tool, tmp_path):
     for words in ('System environment', 'Config:', 'Hooks will be executed', '"FileClient" will',
                   '"HardDiskBackend" is', 'data_time: '):
         assert words in text and words not in '\n'.join(lines)
-    assert 'a b is finished: 1 of 1 epochs, 2 of 2 steps done.' in lines
+    assert f'{tmp_path}/a b is finished: 1 of 1 epochs, 2 of 2 steps done.' in lines
     train = f"python {REPO}/tools/train.py {config} --work-dir 'a b' --resume"
     assert f'  to prolong  {train} --epochs 2' in lines
     assert row(lines, 'checkpoint').endswith('a b/epoch_1.pth')
@@ -87,7 +87,8 @@ def test_a_run_from_start_to_end(tool, tmp_path):
     # Once more: finished before
     status, lines = tool('train.py', config, '--work-dir', 'a b', '--resume')
     assert not any('Loads checkpoint' in line for line in lines)  # mmengine prints it
-    assert status == 0 and 'a b was finished before: 1 of 1 epochs, 2 of 2 steps done.' in lines
+    assert status == 0 and (
+        f'{tmp_path}/a b was finished before: 1 of 1 epochs, 2 of 2 steps done.' in lines)
     assert f'  to prolong  {train} --epochs 2' in lines
     # As mmengine prints it
     _, lines = tool('train.py', config, '--work-dir', 'b', '--verbose')

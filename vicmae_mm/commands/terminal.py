@@ -3,6 +3,7 @@ import logging
 import os
 import re
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+
+from .launcher import is_first_process
 
 _OURS = str(Path(__file__).parents[1])
 _INTERVALS = os.path.join('mmengine', 'hooks', 'logger_hook.py')
@@ -70,6 +73,9 @@ def build_runner(cfg: Config, level: int = logging.INFO) -> Runner:
     kind = RUNNERS.get(kind) if isinstance(kind, str) else kind
     if level <= logging.DEBUG or kind is None:
         return RUNNERS.build(cfg)  # with its own error for an unknown type
+    warnings.filterwarnings('ignore', 'Setting (OMP|MKL)_NUM_THREADS')  # mmengine's own default
+    if not is_first_process(cfg.get('launcher', 'none')):
+        warnings.simplefilter('ignore')
 
     def build_logger(self: Any, *args: Any, **kwargs: Any) -> MMLogger:
         logger = kind.build_logger(self, *args, **kwargs)

@@ -6,6 +6,8 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -86,6 +88,11 @@ class _Worker:
         # hold would stay locked. The server has none, and imports the function's module only once.
         context = multiprocessing.get_context('forkserver')
         context.set_forkserver_preload([function.__module__, __name__])
+        # Ctrl-C belongs to this process, also while the server is importing.
+        resource_tracker.ensure_running()  # unblocks it when it starts
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self.connection, child = context.Pipe()
         self.progress = context.Value('d', lock=False)
         self.process = context.Process(
@@ -148,10 +155,11 @@ def _serve(connection: Connection, function: Callable, progress: Any) -> None:
     """The loop of a worker process."""
     global _progress
     _progress = progress
-    # Ctrl-C and the terminal belong to the main process.
+    # The terminal belongs to the main process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.WARNING)
-    connection.send(('ready', None))
+    with suppress(BrokenPipeError):  # it has ended meanwhile
+        connection.send(('ready', None))
     while True:
         try:
             task = connection.recv()
