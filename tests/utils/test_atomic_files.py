@@ -82,7 +82,7 @@ def test_writers_of_one_path_do_not_share_a_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name', [
-    'a' * 255, '\u4f1a' * 85, 'ab' + '\u4f1a' * 84 + 'c', '\udce9' * 255, '\n' * 255])
+    'a' * 255, '\u4f1a' * 85, 'ab' + '\u4f1a' * 84 + 'c', '\udce9' * 255, '\n' * 255], ids=range(5))
 def test_names_of_255_bytes(tmp_path, name):
     assert len(os.fsencode(name)) == 255
     with atomic_write(tmp_path / name) as part:

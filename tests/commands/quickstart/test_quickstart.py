@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir, unlock_work_dir
+from vicmae_mm.engine.starting import work_dir_lock
 
 pytestmark = pytest.mark.slow
 
@@ -101,13 +101,14 @@ def test_too_many_clips_are_refused_in_a_line(in_this_process, tmp_path):
     assert '\n' not in caught.value.code
 
 
-def test_two_at_once(repo, tmp_path):
+def test_two_at_once(repo, tmp_path, monkeypatch):
     """The second run touches nothing: it would render over the clips of the first."""
-    work_dir = tmp_path / 'quickstart'
-    lock_work_dir(str(work_dir))
-    try:
-        result = quickstart(repo, work_dir)
-    finally:
-        unlock_work_dir(str(work_dir))
-    assert result.returncode == 1 and 'is in use by a run: process' in result.stderr
-    assert os.listdir(work_dir) == ['run.lock']
+    def refuse(work_dir):
+        raise work_dir_lock.WorkDirInUseError(f'{work_dir} is in use by a run')
+
+    script, work_dir = str(repo / 'tools/quickstart.py'), tmp_path / 'quickstart'
+    monkeypatch.setattr(work_dir_lock, 'lock_work_dir', refuse)
+    monkeypatch.setattr(sys, 'argv', [script, '--work-dir', str(work_dir)])
+    with pytest.raises(SystemExit, match='quickstart is in use by a run'):
+        runpy.run_path(script, run_name='__main__')
+    assert not work_dir.exists()
