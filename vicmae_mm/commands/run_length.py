@@ -10,9 +10,9 @@ from vicmae_mm.utils.errors import InputError
 _SCALABLE = re.compile(
     r'\b(Linear|Constant|CosineAnnealing|MultiStep|OneCycle|Poly|ReduceOnPlateau)'
     r'(LR|Momentum|ParamScheduler|WeightDecay)\b')
-_SPANS = 'T_max', 'total_steps'
 # of schedules, contrast, averaged weights, mmpretrain's SwitchRecipeHook and validation
-_POINTS = 'begin', 'end', 'ramp_epochs', 'begin_epoch', 'begin_iter', 'action_epoch', 'val_begin'
+_POINTS = ('begin', 'end', 'T_max', 'total_steps', 'ramp_epochs', 'begin_epoch', 'begin_iter',
+           'action_epoch', 'val_begin')
 
 
 def set_epochs(cfg: Config, epochs: int | None = None) -> None:
@@ -88,11 +88,10 @@ def _scale(settings: Any, length: float, epochs: int) -> None:
         return epochs / 2 if by_epoch and point < length and new >= epochs else new
 
     end = settings.get('end', length if by_epoch else None)
-    for name in _SPANS:
+    for name in ('T_max', 'total_steps'):
         if settings.get(name) and end == (settings.get('begin') or 0) + settings[name]:
             del settings[name]  # mmengine's default is the same, to the iteration
-    settings.update({name: scaled(settings[name]) for name in (*_SPANS, *_POINTS)
-                     if settings.get(name)})
+    settings.update({name: scaled(settings[name]) for name in _POINTS if settings.get(name)})
     if settings.get('milestones'):
         settings['milestones'] = [scaled(each) for each in settings['milestones']]
     if settings.get('dynamic_intervals'):

@@ -42,14 +42,13 @@ class GlobalLogProcessor(LogProcessor):
         record, line = super().get_log_after_iter(runner, batch_idx, mode)
         if mode == 'train' and isinstance(runner.train_loop, EpochBasedTrainLoop):
             record['epoch_length'] = len(runner.train_dataloader)
-        head = getattr(unwrapped_model(runner), 'contrast_head', None)
-        with suppress(InputError):  # batches that differ in size
-            size = step_size(runner, runner.optim_wrapper) if 'pair_accuracy' in record else None
-            if size:
+        if 'pair_accuracy' in record:
+            with suppress(InputError):  # batches that differ in size
+                size = step_size(runner, runner.optim_wrapper)
                 record['pair_accuracy_chance'] = 1 / size.simultaneous
-            if size and isinstance(head, InfoNCEHead):
-                record['contrast_chance'] = math.log(1 + head.num_negatives(
-                    size.batch, size.pairs, size.processes))
+                head = unwrapped_model(runner).contrast_head
+                if isinstance(head, InfoNCEHead):
+                    record['contrast_chance'] = math.log(1 + head.num_negatives(*size[:3]))
         return record, line
 
     def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str,

@@ -13,16 +13,13 @@ from .runner_access import unwrapped_model
 
 
 class StepSize(NamedTuple):
-    """The factors of an optimizer's batch; ``pairs`` are those of a video, 1 for other samples.
-
-    ``noun`` is what the product counts.
-    """
+    """The factors of an optimizer's batch; ``pairs`` are those of a video, 1 for other samples."""
 
     batch: int
     pairs: int
     processes: int
     accumulated: int
-    noun: str = 'samples'
+    noun: str = 'samples'  # what the product counts
 
     @property
     def per_process(self) -> int:

@@ -97,7 +97,7 @@ class InfoNCEHead(BaseModule):
 
     def num_negatives(self, videos: int, pairs: int, processes: int) -> int:
         """Number for an anchor, with ``pairs`` of each of ``videos`` on a process."""
-        seen = videos * processes if self.gather else videos
+        seen = videos * (processes if self.gather else 1)
         return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
 
     def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
