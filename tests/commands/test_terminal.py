@@ -72,8 +72,8 @@ def test_a_run_from_start_to_end(tool, tmp_path):
     assert status == 0
     first = next(n for n, line in enumerate(lines) if line.startswith('Epoch(train)'))
     assert first < 25
-    assert f'data        4 of {tmp_path}/pictures: 2 batches of 2' in lines[first - 6]
-    assert 'AdamW at 0.001, CosineAnnealingLR to ' in row(lines[:first], 'lr')
+    assert f'  data        4 of {tmp_path}/pictures: 2 batches of 2' in lines[:first]
+    assert '0.001 at most, CosineAnnealingLR to epoch ' in row(lines[:first], 'lr')
     assert all(len(line) < 90 for line in lines if line.startswith('Epoch'))
     text = log_of(lines)
     for words in ('System environment', 'Config:', 'Hooks will be executed', '"FileClient" will',

@@ -3,8 +3,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook
@@ -14,7 +13,6 @@ from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper
 
-_PLACES = 'source', 'ann_file', 'data_root', 'img_prefix'
 _RESUME = r" --resume( ('[^']*'|[^\s-]\S*))?(?= |$)"
 _LENGTH = r' (--epochs[ =]|train_cfg\.max_epochs=)\d+(?= |$)'
 
@@ -30,21 +28,26 @@ class RunReport(Hook):
     priority = 'LOWEST'
 
     def __init__(self, notes: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
-        self._notes = dict(note.split(': ', 1) for note in notes)
-        self._warnings = warnings
+        self._notes, self._warnings = dict(note.split(': ', 1) for note in notes), warnings
         self._first: int | None = None  # iterations done before
 
     def before_train(self, runner: Runner) -> None:
         """Say what is trained, on what, and where the results go."""
         self._first = runner.iter
         model = unwrapped_model(runner)
-        sizes = [(each.numel() / 1e6, each.requires_grad) for each in model.parameters()]
-        _log(runner, f'Training: {_done(runner)} done.', self._notes | dict(
+        trained, constant = (sum(each.numel() for each in model.parameters() if each.requires_grad
+                                 is is_trained) / 1e6 for is_trained in (True, False))
+        schedules = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+        rates = [max(group.get('initial_lr', group['lr']) for group in wrapper.param_groups)
+                 for wrapper in each_wrapper(runner.optim_wrapper)]
+        _log(runner, 'Training', self._notes | dict(
             data=_data(runner.train_dataloader),
             validation=runner._val_loop and _data(runner.val_dataloader),
-            model=f'{type(model).__name__}, {sum(size for size, _ in sizes):.1f} M parameters, '
-                  f'{sum(size for size, is_trained in sizes if is_trained):.1f} M of them trained',
-            lr=', '.join(_learning_rates(runner)), results=runner.work_dir))
+            model=f'{type(model).__name__}, {trained + constant:.1f} M parameters, {trained:.1f} M '
+                  'of them trained', results=runner.work_dir,
+            lr=', '.join([*(f'{rate:.3g} at most' for rate in rates), *(
+                f'{type(each).__name__} to {"epoch" if each.by_epoch else "step"} {each.end:,}'
+                for each in schedules)])))
         for line in self._warnings:
             runner.logger.warning(line)
 
@@ -65,43 +68,31 @@ class RunReport(Hook):
             runner._resume and runner._load_from)
         use = (f'test.py {runner.cfg.filename} {newest}' if runner.cfg.get('test_dataloader') else
                f'extract_features.py {newest} FILES --out features.npz')
-        pictures = (Path(runner.work_dir, 'curves.png'), Path(runner.log_dir, 'vis_data/vis_image'))
-        _log(runner, f'{how}: {_done(runner)} done.', {
+        pictures = (f'{runner.work_dir}/curves.png', f'{runner.log_dir}/vis_data/vis_image')
+        _log(runner, how, {
             'checkpoint': newest or 'none was written yet',
-            'pictures': ', '.join(str(path) for path in pictures if path.exists()),
-            purpose: command,
+            'pictures': ', '.join(filter(os.path.exists, pictures)), purpose: command,
             'to use it': newest and f'python {os.path.join(os.path.dirname(sys.argv[0]), use)}'})
 
 
 def _log(runner: Runner, first: str, rows: dict[str, Any]) -> None:
-    lines = [f'  {name:11} {text}' for name, text in rows.items() if text]
-    runner.logger.info('\n'.join([first, *lines, f'  log         {runner.logger.log_file}']))
+    epochs = f'{runner.epoch:,} of {runner.max_epochs:,} epochs, ' if _has_epochs(runner) else ''
+    lines = [f'{first}: {epochs}{runner.iter:,} of {runner.max_iters:,} steps done.', *(
+        f'  {name:11} {text}' for name, text in {**rows, 'log': runner.logger.log_file}.items()
+        if text)]
+    runner.logger.info('\n'.join(lines))
 
 
 def _has_epochs(runner: Runner) -> bool:
     return isinstance(runner.train_loop, EpochBasedTrainLoop)
 
 
-def _done(runner: Runner) -> str:
-    epochs = f'{runner.epoch:,} of {runner.max_epochs:,} epochs, ' if _has_epochs(runner) else ''
-    return f'{epochs}{runner.iter:,} of {runner.max_iters:,} steps'
-
-
 def _data(loader: Any) -> str:
-    places = [f'{len(each):,} of ' + next(
-        filter(None, (getattr(each, name, '') for name in _PLACES)), type(each).__name__)
+    """Sizes and places of its datasets, and its batches."""
+    places = [f'{len(each):,} of ' + str(next(filter(None, (getattr(each, name, None) for name in (
+        'source', 'ann_file', 'data_root', 'img_prefix'))), type(each).__name__))
         for each in innermost_datasets(loader.dataset)]
     return f'{", ".join(places)}: {len(loader):,} batches of {loader.batch_size}'
-
-
-def _learning_rates(runner: Runner) -> Iterator[str]:
-    """``'AdamW at 0.0006', 'LinearLR to 40', 'CosineAnnealingLR to 800'``."""
-    for optimizer in (wrapper.optimizer for wrapper in each_wrapper(runner.optim_wrapper)):
-        rates = (group.get('initial_lr', group['lr']) for group in optimizer.param_groups)
-        yield f'{type(optimizer).__name__} at {max(rates):.3g}'
-    for each in runner.param_schedulers if isinstance(runner.param_schedulers, list) else ():
-        length = len(runner.train_dataloader) if _has_epochs(runner) and not each.by_epoch else 1
-        yield f'{type(each).__name__} to {each.end / length:,.4g}'
 
 
 def _command() -> str:

@@ -24,9 +24,8 @@ def stops_quietly() -> Iterator[None]:
             signal.signal(number, partial(_stop, os.getpid()))
     try:
         yield
-    except KeyboardInterrupt:
-        _received.append(signal.SIGINT)  # counts if it is the first
-    except BaseException:
+    except BaseException as error:
+        _received.extend([signal.SIGINT] if isinstance(error, KeyboardInterrupt) else [])
         if not is_stopped():
             raise
     if is_stopped():
@@ -40,14 +39,10 @@ def _stop(owner: int, number: int, frame: FrameType | None) -> None:
     if os.getpid() != owner:  # a data-loading worker
         os._exit(128 + number)
     _received.append(number)
-    # torchrun sends each signal again. On its own, a second Ctrl-C does not wait for anything.
-    again = 'WORLD_SIZE' in os.environ
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _ignore if again else signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, _ignore)  # torch's handler raises when a worker has ended
+    # torchrun sends each signal again. Of a single process, a second one ends it at once.
+    again = (lambda *_: None) if 'WORLD_SIZE' in os.environ else signal.SIG_DFL
+    signal.signal(signal.SIGINT, again)
+    signal.signal(signal.SIGTERM, again)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # torch's raises when a worker has ended
     sys.unraisablehook = lambda unraisable: None  # KeyboardInterrupt in a callback or __del__
     raise KeyboardInterrupt
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Unlike SIG_IGN, without a message if the signal has just arrived."""

@@ -15,13 +15,13 @@ from mmengine.runner import Runner
 from .launcher import is_first_process
 
 _OURS = str(Path(__file__).parents[1])
-_INTERVALS = os.path.join('mmengine', 'hooks', 'logger_hook.py')
 _LOGGING = (__file__, os.path.dirname(logging.__file__), os.path.join('mmengine', 'logging'))
 # mmengine's about its own code, and about parameters that are constant by design
-_STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias|'
+_STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias|Exp name: |'
                     r'\S+ is skipped since its requires_grad=False')
 _VALUE = re.compile(r'(\S+): (.+?)(?=\s+\S+: |\s*$)')
-_FILE_ONLY = re.compile('base_lr|loss_(recon|contrast)|embedding_|contrast_weight')
+_FILE_ONLY = re.compile(r'base_lr|loss_(recon|contrast)|embedding_|contrast_weight|'
+                        r'bad_videos: 0\.0+$')
 # Names and formats of the last values, in their order
 _LAST = dict(pair_accuracy=('pairs', '.0%'), lr=('lr', '.1e'), time=('time', '.3g'),
              data_time=('data', '.2g'), memory=('MB', '.0f'))
@@ -29,14 +29,12 @@ _LAST = dict(pair_accuracy=('pairs', '.0%'), lr=('lr', '.1e'), time=('time', '.3
 
 def is_for_people(record: logging.LogRecord) -> bool:
     """Whether the terminal gets a record: a warning, a line of ours or one per interval."""
-    text = record.getMessage()
-    if record.levelno >= logging.WARNING:
-        return not _STALE.match(text)
     # Not record.pathname, which is that of print_log.
     origin = next((frame.f_code.co_filename for frame, _ in traceback.walk_stack(None)
                    if not any(part in frame.f_code.co_filename for part in _LOGGING)), '')
-    return origin.startswith(_OURS) or (
-        origin.endswith(_INTERVALS) and not text.startswith('Exp name'))
+    return not _STALE.match(record.getMessage()) and (
+        record.levelno >= logging.WARNING or origin.startswith(_OURS)
+        or origin.endswith(os.path.join('mmengine', 'hooks', 'logger_hook.py')))
 
 
 class TerminalFormatter(logging.Formatter):
@@ -50,32 +48,28 @@ class TerminalFormatter(logging.Formatter):
         values = dict(_VALUE.findall(text))
         if '\n' in text or not values or not text.startswith(('Epoch(', 'Iter(')):
             return text
-        last = {key: values.pop(key) for key in _LAST if key in values}
+        values.update({key: values.pop(key) for key in _LAST if key in values})
         return '  '.join([' '.join(text.partition(']  ')[0].split()) + ']', *(
-            _short(key, value) for key, value in {**values, **last}.items()
-            if not _FILE_ONLY.match(key) and (key, value.strip('0.')) != ('bad_videos', ''))])
+            _short(*item) for item in values.items() if not _FILE_ONLY.match(': '.join(item)))])
 
 
 def _short(key: str, value: str) -> str:
     name, form = _LAST.get(key, (key, '.4g'))
-    try:
-        return f'{name} {float(value):{form}}'
-    except ValueError:
-        return f'{name} {value}'
+    is_number = re.fullmatch(r'-?\d[\d.e+-]*', value)
+    return f'{name} {float(value):{form}}' if is_number else f'{name} {value}'
 
 
 def build_runner(cfg: Config, level: int = logging.INFO) -> Runner:
-    """Build the runner of a config. Up to DEBUG it prints all that its log file gets.
+    """Build the runner of a config, which prints what :func:`is_for_people` from a level on.
 
-    Above, what :func:`is_for_people` of this level or higher.
+    For DEBUG it prints all that its log file gets.
     """
-    kind: Any = cfg.get('runner_type') or Runner
-    kind = RUNNERS.get(kind) if isinstance(kind, str) else kind
-    if level <= logging.DEBUG or kind is None:
-        return RUNNERS.build(cfg)  # with its own error for an unknown type
+    if level <= logging.DEBUG:
+        return RUNNERS.build(cfg)
     warnings.filterwarnings('ignore', 'Setting (OMP|MKL)_NUM_THREADS')  # mmengine's own default
     if not is_first_process(cfg.get('launcher', 'none')):
         warnings.simplefilter('ignore')
+    kind: Any = RUNNERS.get(cfg.get('runner_type', 'Runner'))
 
     def build_logger(self: Any, *args: Any, **kwargs: Any) -> MMLogger:
         logger = kind.build_logger(self, *args, **kwargs)
