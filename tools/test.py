@@ -22,7 +22,7 @@ from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
 from vicmae_mm.commands.options import add_run_options, merge_options, open_config
 from vicmae_mm.commands.preflight import ConfigError, check_config
-from vicmae_mm.commands.terminal import build_runner
+from vicmae_mm.commands.terminal import build_tool_runner
 from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
 
@@ -87,7 +87,7 @@ def main() -> None:
             print(f'warning: {line}', file=sys.stderr, flush=True)
         if findings.errors:
             raise ConfigError(findings.errors)
-    runner = build_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
+    runner = build_tool_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
     if args.out and os.path.exists(args.out):
         runner.logger.warning(f'--out {args.out} exists: the test will replace it.')
     metrics = runner.test()

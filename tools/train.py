@@ -27,7 +27,7 @@ from vicmae_mm.commands.launcher import count_processes, is_first_process, prepa
 from vicmae_mm.commands.preflight import ConfigError, check_config
 from vicmae_mm.commands.run_report import RunReport
 from vicmae_mm.commands.stopping import is_stopped
-from vicmae_mm.commands.terminal import build_runner
+from vicmae_mm.commands.terminal import build_tool_runner
 from vicmae_mm.commands.train_options import add_train_options, read_train_config
 from vicmae_mm.engine.starting.start import choose_start
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
@@ -78,7 +78,7 @@ def main() -> None:
     if is_first_process(cfg.launcher):
         report = check(cfg, [*(args.cfg_options or ())])
         lock_work_dir(cfg.work_dir)  # before anything is written there
-    runner = build_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
+    runner = build_tool_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
     check_epoch(runner)
     choose_start(runner)
     runner.register_hook(report)

@@ -59,7 +59,7 @@ def _short(key: str, value: str) -> str:
     return f'{name} {float(value):{form}}' if is_number else f'{name} {value}'
 
 
-def build_runner(cfg: Config, level: int = logging.INFO) -> Runner:
+def build_tool_runner(cfg: Config, level: int = logging.INFO) -> Runner:
     """Build the runner of a config, which prints what :func:`is_for_people` from a level on.
 
     For DEBUG it prints all that its log file gets.

@@ -65,7 +65,7 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
     # Threads that share a core wait for each other at every operation: on two cores, a step
     # takes longer with two threads and a worker than with one thread and a worker.
     torch.set_num_threads(max(1, num_cores() - cfg.train_dataloader.num_workers))
-    return terminal.build_runner(cfg, logging.ERROR)
+    return terminal.build_tool_runner(cfg, logging.ERROR)
 
 
 def pretrain(runner: Runner) -> tuple[ViCMAE, ViCMAE]:
