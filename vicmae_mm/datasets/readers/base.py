@@ -56,7 +56,8 @@ def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
             raise  # a bug
         text = getattr(error, 'strerror', None) or str(error).split('\n')[0]
         if not is_machines(error):
-            raise VideoError(path, _ABOUT_THE_PATH.get(code) or f'{failed} ({text})') from error
+            known = _ABOUT_THE_PATH.get(_system_number(error) or 0)
+            raise VideoError(path, known or f'{failed} ({text})') from error
         fault = MachineError(path, f'could not be read now ({text or "out of memory"})')
         fault.errno = code or ENOMEM
         raise fault from error
@@ -64,10 +65,14 @@ def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
 
 def is_machines(error: BaseException) -> bool:
     """Whether an error is due to the machine: a disk, mount, permission or lack of resources."""
-    # Other errors of PyAV than a lack of memory are about the content, whatever their numbers.
     return isinstance(error, (MachineError, MemoryError)) or (
-        isinstance(error, OSError) and not type(error).__module__.startswith('av.')
-        and error.errno is not None and error.errno not in _ABOUT_THE_PATH)
+        _system_number(error) not in (None, *_ABOUT_THE_PATH))
+
+
+def _system_number(error: BaseException) -> int | None:
+    # Other errors of PyAV than a lack of memory are about the content, whatever their numbers.
+    system = isinstance(error, OSError) and not type(error).__module__.startswith('av.')
+    return error.errno if system else None  # type: ignore[attr-defined]
 
 
 def retried(function: Callable[..., Result]) -> Callable[..., Result]:

@@ -43,10 +43,7 @@ def open_indexed(path: str, store: IndexStore) -> PyAVReader:
 
 
 def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex | None:
-    """The index of an open video; with locations only if they proved to give the same frame.
-
-    None if the machine fails.
-    """
+    """The index; with locations only if they proved to give the same frame; None if it failed."""
     from av import FFmpegError
     plain = KeptIndex(reader.index, reader.num_frames, reader.fps)
     try:
