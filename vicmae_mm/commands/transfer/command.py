@@ -102,7 +102,7 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
         markdown = as_markdown(f'{method.name}, features {args.level} of {args.checkpoint}',
                                list(results.values()), problems)
         table.with_suffix('.md').write_text(markdown, encoding='utf-8', errors='surrogateescape')
-    print(markdown.encode(errors='backslashreplace').decode())
+    print(markdown)
     say(f'Wrote {table.with_suffix(".md")} and {table}')
     if problems:
         sys.exit(f'error: {len(problems)} of {len(sources)} datasets not measured: '
