@@ -4,14 +4,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# nal_unit_type (H.264 and H.265, table 7-1) of slices, and of what stays in the decoder: parameter
-# sets. In HEVC also a broken link and the end of a sequence, after which it drops pictures.
-SLICES = {'h264': (1, 5), 'hevc': range(32)}
+# nal_unit_type (H.264 and H.265, table 7-1) of what stays in the decoder: parameter sets; in HEVC
+# also a broken link and the end of a sequence, after which it drops pictures.
 KEPT = {'h264': (7, 8), 'hevc': (16, 17, 18, 32, 33, 34, 36, 37)}
 REFRESHES = {'h264': {5}, 'hevc': {19, 20}}
 OPEN_GOP = 21  # of HEVC
-# libavcodec repeats an error of old builds in 4:4:4 video (profile_idc 244), which the first packet
-# of a video names.
+# libavcodec repeats an error of old builds, named in the first packet, in 4:4:4 (profile_idc 244).
 HIGH_444, OLD_X264 = 244, rb'x264 - core (\d\d|1[0-4]\d|150) '
 
 
@@ -25,11 +23,9 @@ class PacketContent(NamedTuple):
 
 
 def read_content(data: memoryview, codec: str, header: bytes) -> PacketContent:
-    """Read a packet; no pictures are found if its form is unknown or it ends within a header.
+    """Read a packet of a codec in ``READABLE_CODECS``, with the container's data for the decoder.
 
-    Args:
-        codec: libavcodec's name of it; one of ``READABLE_CODECS``.
-        header: The container's data for the decoder; of H.264 and HEVC, as in mp4 and matroska.
+    It has no pictures if it ends within a header, or is not in the form of mp4 and matroska.
     """
     try:
         return _READERS[codec](data, codec, header)
@@ -50,7 +46,7 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
         if not avc and (unit[0] & 1 or unit[1] & 0xf8):
             continue  # of another layer, such as transparency, which is not decoded
         disposable &= not unit[0] & 0x60  # nal_ref_idc
-        if kind in SLICES[codec]:
+        if kind in (1, 5) or (not avc and kind < 32):  # a slice
             kinds.add(kind)
             pictures += begin >> 7  # the first slice of a picture
         if (kind in KEPT[codec]
@@ -60,17 +56,17 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
     if at != len(data):  # damaged, which the decoder must report
         return PacketContent(1, kept=tuple(kept))
     refreshes = not kinds.isdisjoint(REFRESHES[codec])
-    starts = refreshes or (not avc and OPEN_GOP in kinds)
-    return PacketContent(pictures, starts, refreshes, disposable, tuple(kept))
+    return PacketContent(pictures, refreshes or (not avc and OPEN_GOP in kinds), refreshes,
+                         disposable, tuple(kept))
 
 
 def _read_vp9(data: memoryview, codec: str, header: bytes) -> PacketContent:
     bits = data[0] << 1 if data[0] & 0x30 == 0x30 else data[0]  # profile 3 has one more
     key = not bits & 0b1100  # show_existing_frame, frame_type
     # Of several frames in a packet (Annex B), the last is shown; a single one may be hidden.
-    shown = data[-1] >> 5 == 6 or bits & 0b1010
-    return PacketContent(int(bool(shown)), key, key,
-                         kept=(bytes(data[4:8]),) if key else ())  # colours and size
+    shown = data[-1] >> 5 == 6 or bool(bits & 0b1010)
+    colours_and_size = (bytes(data[4:8]),) if key else ()
+    return PacketContent(int(shown), key, key, kept=colours_and_size)
 
 
 def _read_av1(data: memoryview, codec: str, header: bytes) -> PacketContent:

@@ -134,8 +134,7 @@ def _ascending(index: PacketIndex, codec: str) -> bool:
 
 def _come_out_sorted(pts: list[int], refreshes: set[int], depth: int) -> bool:
     """Whether a decoder that holds ``depth`` frames back returns them in the order of stamps."""
-    held: list[int] = []
-    out: list[int] = []
+    held, out = list[int](), list[int]()
     for i, time in enumerate(pts):
         ready = len(held) if i in refreshes else max(len(held) - depth, 0)
         out += held[:ready]
