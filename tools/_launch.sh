@@ -2,9 +2,6 @@
 # shellcheck shell=bash
 
 trap 'echo "Stopped by Ctrl-C." >&2; exit 130' INT
-printf -v VICMAE_COMMAND '%q ' bash "$0" "$@"  # to be repeated, when the run ends
-export VICMAE_COMMAND
-
 fail() {
   echo "error: $*" >&2
   exit 1
@@ -40,6 +37,9 @@ import torch; print(torch.cuda.device_count())') ||
   cores=$(python -c 'import os; print(len(os.sched_getaffinity(0)))' 2>/dev/null || echo 1)
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}
   export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
+
+  printf -v VICMAE_COMMAND '%q ' bash "$0" CONFIG "$processes"  # said where a run ends
+  export VICMAE_COMMAND
 
   # On one machine, torchrun finds a free port. Several machines need a fixed address to meet at.
   local where=(--standalone)

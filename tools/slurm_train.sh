@@ -31,7 +31,7 @@ for count in "$gpus" "$per_node"; do
 done
 ((per_node <= gpus)) || per_node=$gpus
 export MASTER_PORT=${MASTER_PORT:-$((12000 + RANDOM % 20000))}
-printf -v VICMAE_COMMAND '%q ' bash "$0" "$@"  # to be repeated, when the run ends
+printf -v VICMAE_COMMAND '%q ' bash "$0" "$1" "$2" CONFIG  # said where a run ends
 export VICMAE_COMMAND
 export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
 # Split at spaces; an unquoted variable would also expand * and ?.

@@ -1,6 +1,5 @@
 """What train.py says of a run: right before its first step, and when it ends."""
 import os
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,9 +11,6 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper
-
-_RESUME = r" --resume( ('[^']*'|[^\s-]\S*))?(?= |$)"
-_LENGTH = r' (--epochs[ =]|train_cfg\.max_epochs=)\d+(?= |$)'
 
 
 class RunReport(Hook):
@@ -35,44 +31,48 @@ class RunReport(Hook):
         """Say what is trained, on what, and where the results go."""
         self._first = runner.iter
         model = unwrapped_model(runner)
-        trained, constant = (sum(each.numel() for each in model.parameters() if each.requires_grad
-                                 is is_trained) / 1e6 for is_trained in (True, False))
-        schedules = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+        count, trained = (sum(each.numel() for each in model.parameters() if each.requires_grad
+                              or not only) / 1e6 for only in (False, True))
         rates = [max(group.get('initial_lr', group['lr']) for group in wrapper.param_groups)
                  for wrapper in each_wrapper(runner.optim_wrapper)]
+        schedules = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+        words = [f'{type(each).__name__} to {"epoch" if each.by_epoch else "step"} {each.end:,}'
+                 for each in schedules]
         _log(runner, 'Training', self._notes | dict(
-            data=_data(runner.train_dataloader),
+            data=_data(runner.train_dataloader), results=runner.work_dir,
             validation=runner._val_loop and _data(runner.val_dataloader),
-            model=f'{type(model).__name__}, {trained + constant:.1f} M parameters, {trained:.1f} M '
-                  'of them trained', results=runner.work_dir,
-            lr=', '.join([*(f'{rate:.3g} at most' for rate in rates), *(
-                f'{type(each).__name__} to {"epoch" if each.by_epoch else "step"} {each.end:,}'
-                for each in schedules)])))
+            model=f'{type(model).__name__}, {count:.1f} M parameters, {trained:.1f} M trained',
+            lr=', '.join([*(f'{rate:.3g} at most' for rate in rates), *words])))
         for line in self._warnings:
             runner.logger.warning(line)
 
     def after_train(self, runner: Runner) -> None:
         """Say what a finished run leaves."""
         when = 'was finished before' if self._first == runner.iter else 'is finished'
-        self._end(runner, f'{runner.work_dir} {when}', 'to prolong', _has_epochs(runner) and
-                  f'{re.sub(_LENGTH, "", _command())} --epochs {2 * runner.max_epochs}')
+        more = f' --epochs {2 * runner.max_epochs}' if _has_epochs(runner) else ''
+        self._end(runner, f'{runner.work_dir} {when}', 'to prolong', more)
 
     def stopped(self, runner: Runner) -> None:
         """Say what an interrupted run leaves, if it has begun."""
         if self._first is not None:
-            self._end(runner, 'Stopped', 'to continue', _command())
+            self._end(runner, 'Stopped', 'to continue', '')
 
-    def _end(self, runner: Runner, how: str, purpose: str, command: str | bool) -> None:
+    def _end(self, runner: Runner, how: str, purpose: str, more: str) -> None:
         hooks = (each for each in runner.hooks if isinstance(each, CheckpointHook))
         newest = getattr(next(hooks, None), 'last_ckpt', None) or (
             runner._resume and runner._load_from)
-        use = (f'test.py {runner.cfg.filename} {newest}' if runner.cfg.get('test_dataloader') else
-               f'extract_features.py {newest} FILES --out features.npz')
         pictures = (f'{runner.work_dir}/curves.png', f'{runner.log_dir}/vis_data/vis_image')
+        # It has the settings of the command line, too.
+        config = os.path.join(runner.work_dir, os.path.basename(runner.cfg.filename))
+        train, folder = f'python {shlex.quote(sys.argv[0])} CONFIG', os.path.dirname(sys.argv[0])
+        train = os.environ.get('VICMAE_COMMAND', train).replace('CONFIG', shlex.quote(config))
+        use = (f'test.py {shlex.quote(config)} {newest}' if runner.cfg.get('test_dataloader') else
+               f'extract_features.py {newest} FILES --out features.npz')
         _log(runner, how, {
             'checkpoint': newest or 'none was written yet',
-            'pictures': ', '.join(filter(os.path.exists, pictures)), purpose: command,
-            'to use it': newest and f'python {os.path.join(os.path.dirname(sys.argv[0]), use)}'})
+            'pictures': ', '.join(filter(os.path.exists, pictures)),
+            purpose: f'{train} --work-dir {shlex.quote(runner.work_dir)} --resume{more}',
+            'to use it': newest and f'python {os.path.join(folder, use)}'})
 
 
 def _log(runner: Runner, first: str, rows: dict[str, Any]) -> None:
@@ -93,9 +93,3 @@ def _data(loader: Any) -> str:
         'source', 'ann_file', 'data_root', 'img_prefix'))), type(each).__name__))
         for each in innermost_datasets(loader.dataset)]
     return f'{", ".join(places)}: {len(loader):,} batches of {loader.batch_size}'
-
-
-def _command() -> str:
-    """The command that started this run, as typed, to resume it."""
-    typed = os.environ.get('VICMAE_COMMAND') or f'python {shlex.join(sys.argv)}'
-    return f'{re.sub(_RESUME, "", typed).strip()} --resume'

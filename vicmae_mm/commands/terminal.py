@@ -19,12 +19,11 @@ _LOGGING = (__file__, os.path.dirname(logging.__file__), os.path.join('mmengine'
 # mmengine's about its own code, and about parameters that are constant by design
 _STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias|Exp name: |'
                     r'\S+ is skipped since its requires_grad=False')
-_VALUE = re.compile(r'(\S+): (.+?)(?=\s+\S+: |\s*$)')
-_FILE_ONLY = re.compile(r'base_lr|loss_(recon|contrast)|embedding_|contrast_weight|'
-                        r'bad_videos: 0\.0+$')
-# Names and formats of the last values, in their order
-_LAST = dict(pair_accuracy=('pairs', '.0%'), lr=('lr', '.1e'), time=('time', '.3g'),
-             data_time=('data', '.2g'), memory=('MB', '.0f'))
+# Of an interval: values of the log file only, shorter names, numbers to be rounded
+_FILE_ONLY = re.compile(r'(?<= )((base_lr|loss_(recon|contrast)|embedding_\w+|contrast_weight): '
+                        r'\S+|bad_videos: 0\.0+)( +|$)')
+_NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'pairs ', ': ': ' '}
+_NUMBER = re.compile(r'(?<= )-?\d+\.\d+(e[+-]\d+)?(?= |$)')
 
 
 def is_for_people(record: logging.LogRecord) -> bool:
@@ -45,18 +44,12 @@ class TerminalFormatter(logging.Formatter):
         text = super().format(record)
         if record.levelno > logging.INFO:
             return f'{record.levelname.lower()}: {text}'
-        values = dict(_VALUE.findall(text))
-        if '\n' in text or not values or not text.startswith(('Epoch(', 'Iter(')):
+        if '\n' in text or not text.startswith(('Epoch(', 'Iter(')):
             return text
-        values.update({key: values.pop(key) for key in _LAST if key in values})
-        return '  '.join([' '.join(text.partition(']  ')[0].split()) + ']', *(
-            _short(*item) for item in values.items() if not _FILE_ONLY.match(': '.join(item)))])
-
-
-def _short(key: str, value: str) -> str:
-    name, form = _LAST.get(key, (key, '.4g'))
-    is_number = re.fullmatch(r'-?\d[\d.e+-]*', value)
-    return f'{name} {float(value):{form}}' if is_number else f'{name} {value}'
+        text = _FILE_ONLY.sub('', text)
+        for name, short in _NAMES.items():
+            text = text.replace(name, short)
+        return _NUMBER.sub(lambda number: f'{float(number[0]):.4g}', text).rstrip()
 
 
 def build_tool_runner(cfg: Config, level: int = logging.INFO) -> Runner:
