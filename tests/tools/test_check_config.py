@@ -12,6 +12,7 @@ from tests.helpers.classifiers import classifier_config, photo_loader, write_pho
 from tests.helpers.clip_configs import shrink_clips, write_pretrained, write_videos
 from tests.helpers.tiny_configs import write_mae, write_recognizer
 from vicmae_mm.commands.preflight import check_config
+from vicmae_mm.commands.run_length import set_epochs
 
 
 @pytest.fixture
@@ -54,13 +55,16 @@ def errors(cfg: Config) -> list[str]:
 
 @pytest.mark.parametrize('name', ['finetune_vit-b16', 'linear_vit-b16_lars'])
 def test_photos(name, data, tmp_path):  # noqa: F811
-    assert not errors(shrink_photos(load(name), data, tmp_path))
+    cfg = shrink_photos(load(name), data, tmp_path)
+    set_epochs(cfg, 50)  # of a step each
+    assert not errors(cfg)
 
 
 def test_clips(tmp_path):
     cfg = Config.fromfile(REPO / 'configs/transfer/kinetics400/finetune_vit-b16_16x4.py')
-    assert not errors(shrink_clips(
-        cfg, write_videos(tmp_path), write_pretrained(tmp_path), tmp_path / 'work'))
+    shrink_clips(cfg, write_videos(tmp_path), write_pretrained(tmp_path), tmp_path / 'work')
+    set_epochs(cfg, 50)
+    assert not errors(cfg)
 
 
 def test_recognizer_of_mmaction2(tmp_path):

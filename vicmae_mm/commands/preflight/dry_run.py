@@ -27,7 +27,7 @@ from .findings import Findings, describe
 from .packages import check_packages
 from .process import only_in_check
 from .samples import build_loader, check_image_size, read_samples
-from .schedule import check_schedules
+from .schedule import build_schedules
 from .shapes import build_without_values, check_loss, error_with_values
 
 _WITHOUT_AMP = 'optimizer', 'constructor', 'paramwise_cfg', 'accumulative_counts', 'clip_grad'
@@ -207,8 +207,7 @@ class DryRunner(Runner):
                 self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
             with self.findings.catch('param_scheduler'):
                 if self.param_schedulers is not None and len(self._train_dataloader):
-                    check_schedules(self, self.findings)
-                    self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+                    build_schedules(self, self.findings)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks, as far as they need no values and write nothing."""

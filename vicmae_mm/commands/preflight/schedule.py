@@ -2,10 +2,21 @@
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop
+from torch.utils._pytree import tree_flatten
 
 from vicmae_mm.commands.run_length import end_of, schedules_of, warms_up
 
 from .findings import Findings
+
+
+def build_schedules(runner: Any, findings: Findings) -> None:
+    """Build the schedules of a runner, check them, and let each take its first steps."""
+    check_schedules(runner, findings)
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    for schedule in tree_flatten(runner.param_schedulers)[0]:
+        schedule._global_step = schedule.begin  # to its first two values
+        for _ in range(0 if hasattr(schedule, 'patience') else 2):
+            schedule.step()
 
 
 def check_schedules(runner: Any, findings: Findings) -> None:
