@@ -88,7 +88,8 @@ def _num_checkpoints(cfg: Config, hook: dict) -> int:
         kept = (total or interval) // interval
     best = hook.get('save_best')
     best = len(best) if isinstance(best, (list, tuple)) else int(bool(best))
-    return max(kept, 1) + 1 + int(bool(hook.get('mid_epoch_interval'))) + best
+    in_epochs = hook.get('mid_epoch_interval') or 'SafeCheckpointHook' in str(hook.get('type'))
+    return max(kept, 1) + 1 + int(bool(in_epochs)) + best
 
 
 def _compare(one: int, number: int, folder: Path, old: int, findings: Findings) -> None:
