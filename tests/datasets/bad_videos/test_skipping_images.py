@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.helpers.classifiers import classifier_runner, photo_loader, write_photos
 from vicmae_mm.datasets import LabelledImages, SampleIndex, SeededSamples, TooManyBadVideosError
-from vicmae_mm.datasets.readers import VideoError, base
+from vicmae_mm.datasets.readers import MachineError, VideoError, base
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 RAMP = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)
@@ -139,3 +139,17 @@ def test_training_counts_them_and_validation_stops(tmp_path, kind):
     with pytest.raises(TooManyBadVideosError, match='Too many bad images: 1 of 25'):
         classifier_runner(
             tmp_path / 'run', good, train_dataloader=loader, custom_hooks=hooks).train()
+
+
+@pytest.mark.parametrize('error', [OSError(5, 'Input/output error'), MemoryError()])
+@pytest.mark.parametrize('wrapper', [LabelledImages, SeededSamples])
+def test_a_loader_that_fails_on_a_good_file_names_it(tmp_path, monkeypatch, error, wrapper):
+    def fails(results):
+        raise error
+
+    monkeypatch.setattr(base, 'RETRY_WAITS', (0, ))
+    dataset = build(tmp_path / 'photos', GOOD['webp'], test_mode=True)
+    dataset.pipeline.transforms.insert(0, fails)
+    dataset = dataset if wrapper is LabelledImages else SeededSamples(dataset)
+    with pytest.raises(MachineError, match=r'0\.png: could not be read now'):
+        dataset[0]

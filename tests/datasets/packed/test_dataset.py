@@ -1,5 +1,7 @@
 """PackedFrameDataset: the right frames, the same randomness as of videos, bad ones skipped."""
 import copy
+import errno
+import os
 import pickle
 import sys
 from unittest.mock import patch
@@ -13,7 +15,7 @@ from tests.helpers.videos import read_frame_number
 from vicmae_mm.datasets import PackedFrameDataset, SampleIndex, TooManyBadVideosError
 from vicmae_mm.datasets.packed.index import build_index
 from vicmae_mm.datasets.packed.shards import StoredVideo, write_shard
-from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers import MachineError, VideoError, base
 
 from .conftest import LENGTHS, STORED
 
@@ -173,3 +175,23 @@ def test_wrong_or_missing_data(packed, tmp_path, monkeypatch):
     build_index(packed, ['a.zip'])
     with pytest.raises(ValueError, match=r'contains no video.*bad_videos\.jsonl'):
         build(packed)
+
+
+@pytest.mark.parametrize('times', [1, 100])
+def test_a_machine_that_fails_to_read_a_shard(packed, monkeypatch, times):
+    read, left = os.pread, [times]
+
+    def fails(*args):
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read(*args)
+
+    monkeypatch.setattr(base, 'RETRY_WAITS', (0, 0))
+    monkeypatch.setattr(os, 'pread', fails)
+    dataset = build(packed, test_mode=True)
+    if times == 1:
+        assert dataset[0]['imgs']
+    else:
+        with pytest.raises(MachineError, match='Stale file handle'):
+            dataset[0]
