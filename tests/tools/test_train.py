@@ -424,3 +424,18 @@ def test_an_epoch_without_a_batch_is_refused(tool):
     check_epoch = tool('train.py', run_name='imported')['check_epoch']
     with pytest.raises(ValueError, match=r'24 samples .* do not fill one batch of 100'):
         check_epoch(runner)
+
+
+def test_the_test_part_is_checked_before_it_starts(tool, tmp_path, capsys):
+    config = write_recognizer(tmp_path)
+    tool('train.py', config)
+    checkpoint = 'work_dirs/recognizer/epoch_1.pth'
+    for setting, words in {
+            'test_dataloader.num_worker=1': "'num_worker'; did you mean num_workers?",
+            'test_evaluator.metric_lst=a': "AccMetric has no argument 'metric_lst'",
+            'model.cls_head.num_clases=3': 'did you mean num_classes?',
+            'test_dataloder.batch_size=1': 'did you mean test_dataloader?'}.items():
+        with pytest.raises(SystemExit) as caught:
+            tool('test.py', config, checkpoint, '--work-dir', 'checked', '--cfg-options', setting)
+        assert str(caught.value.code).startswith('error: ') and words in caught.value.code
+    assert not Path('checked').exists()

@@ -35,7 +35,7 @@ def child(tmp_path):
 
 
 @pytest.mark.parametrize('lines, words', [
-    ('train_dataloder = dict(batch_size=2)', 'train_dataloder is no setting; did you mean train_da'),
+    ('train_dataloder = dict(batch_size=2)', 'train_dataloder is no setting; did you mean'),
     ('optim_wraper = dict(lr=1)', 'did you mean optim_wrapper?'),
     ('param_schedular = []', 'did you mean param_scheduler?'),
     ('resum = True', 'did you mean resume?'), ('modle = dict()', 'did you mean model?'),
@@ -86,7 +86,8 @@ def test_the_copy_of_a_config_in_the_work_dir_passes(child, tmp_path):
 def stock() -> list[str]:
     if os.environ.get('VICMAE_ALL_CONFIGS') != '1':
         return [str(STOCK[0] / name) for name in IMAGES[::4]]
-    return [str(path) for root in STOCK for path in root.rglob('*.py') if '_base_' not in path.parts]
+    return [str(path) for root in STOCK for path in root.rglob('*.py')
+            if '_base_' not in path.parts]
 
 
 @pytest.mark.parametrize('path', [str(REPO / 'configs' / name) for name in OURS[::6]] + stock())
