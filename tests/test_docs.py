@@ -77,6 +77,27 @@ def test_python_names_exist(document):
                 assert hasattr(importlib.import_module(node.module), alias.name), alias.name
 
 
+@pytest.mark.parametrize('document', MANUAL, ids=lambda path: path.name)
+def test_configs_in_documents_are_read(document, tmp_path):
+    for block in blocks(document.read_text(), 'python'):
+        if "_base_ = 'configs/" in block:
+            (tmp_path / 'my_config.py').write_text(block.replace("'configs/", f"'{REPO}/configs/"))
+            cfg = Config.fromfile(tmp_path / 'my_config.py')
+            # What the block sets has a place in the config under it.
+            base = Config.fromfile(re.search(rf"'({re.escape(str(REPO))}/configs/.*?)'", (
+                tmp_path / 'my_config.py').read_text())[1])
+            for name in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
+                assert places(cfg[name]) <= places(base[name]), name
+
+
+def places(node, path=()) -> set[tuple]:
+    """Paths of the settings in nested dicts."""
+    found = {path}
+    for key, value in node.items() if isinstance(node, dict) else ():
+        found |= places(value, (*path, key))
+    return found
+
+
 def test_every_component_is_importable_by_its_name_in_configs():
     registries = [value for value in vars(registry).values() if isinstance(value, Registry)]
     for parts in registries:

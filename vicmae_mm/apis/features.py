@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CLIP_INTERVAL = 4  # between the frames of a clip: 16 x 4, as for Kinetics
 OnBadFile = Callable[[str], object]
-Source: TypeAlias = str | Path | ImageInMemory
+FileOrImage: TypeAlias = str | Path | ImageInMemory
 
 
 class FileFeatures(NamedTuple):
@@ -38,7 +38,7 @@ class FileFeatures(NamedTuple):
 
 
 def extract_features(checkpoint: str | Path | Encoder,
-                     paths: Source | Iterable[Source],
+                     paths: FileOrImage | Iterable[FileOrImage],
                      level: str = 'cls',
                      *,
                      config: str | Path | None = None,
