@@ -12,10 +12,10 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
 
-# It logs a warning for each process that it ends.
+# It logs each process that it ends or that has failed.
 for name in logging.root.manager.loggerDict:
     if name.startswith('torch.distributed.'):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 try:
     main()
 except SignalException as stop:

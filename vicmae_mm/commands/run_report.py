@@ -65,7 +65,8 @@ class RunReport(Hook):
         # It has the settings of the command line, too.
         config = os.path.join(runner.work_dir, os.path.basename(runner.cfg.filename))
         train, folder = f'python {shlex.quote(sys.argv[0])} CONFIG', os.path.dirname(sys.argv[0])
-        train = os.environ.get('VICMAE_COMMAND', train).replace('CONFIG', shlex.quote(config))
+        train = os.environ.get('VICMAE_COMMAND', train).strip().replace(
+            'CONFIG', shlex.quote(config))
         use = (f'test.py {shlex.quote(config)} {newest}' if runner.cfg.get('test_dataloader') else
                f'extract_features.py {newest} FILES --out features.npz')
         _log(runner, how, {
