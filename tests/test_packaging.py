@@ -148,3 +148,13 @@ def test_tested_set_is_within_the_ranges(metadata):
         if requirement.name in ('torchcodec', 'vicmae_mm'):
             continue
         assert requirement.specifier.contains(pins[requirement.name]), text
+
+
+def test_lowest_set_is_where_the_ranges_begin(metadata):
+    lines = (REPO / 'requirements/lowest.txt').read_text().splitlines()
+    pins = dict(line.split('==') for line in lines if not line.startswith('#'))
+    for text in metadata.get_all('Requires-Dist'):
+        requirement = Requirement(text)
+        for bound in requirement.specifier:
+            if bound.operator in ('>=', '=='):
+                assert Version(pins[requirement.name]) == Version(bound.version), text

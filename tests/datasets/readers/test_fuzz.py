@@ -61,8 +61,9 @@ def problems(video: FuzzVideo, indexes: Path, seed: int) -> list[str]:
             try:
                 with open_video(path, backend, store=kept) as reader:
                     # Whether packets after damage decode is not known before they are decoded.
-                    if reader.num_frames < len(truth) or reader.num_frames > len(truth) and not (
-                            video.damaged or refused_by_a_strict_decoder(path)):
+                    surplus = reader.num_frames - len(truth)
+                    if surplus < 0 or (surplus and not video.damaged
+                                       and not refused_by_a_strict_decoder(path)):
                         found.append(f'{backend}: {reader.num_frames} frames, not {len(truth)}')
                         break
                     frames = reader.get_frames(wanted)
