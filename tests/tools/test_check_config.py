@@ -11,6 +11,7 @@ from tests.conftest import REPO
 from tests.helpers.classifiers import classifier_config, photo_loader, write_photos
 from tests.helpers.clip_configs import shrink_clips, write_pretrained, write_videos
 from tests.helpers.tiny_configs import write_mae, write_recognizer
+from vicmae_mm.commands.image_size import set_image_size
 from vicmae_mm.commands.preflight import check_config
 from vicmae_mm.commands.run_length import set_epochs
 
@@ -117,3 +118,26 @@ def test_labels_from_one_are_explained_once(tmp_path):
         **{'model.data_preprocessor.num_classes': 3,  # mixup alone would say that one_hot failed
            'model.train_cfg.augments': dict(type='Mixup', alpha=0.8)}))
     assert 'begin at 1 and should begin at 0' in error
+
+
+@pytest.mark.parametrize('kind', ['pairs', 'photos', 'clips'])
+def test_one_setting_changes_the_size_of_images(kind, data, tmp_path):  # noqa: F811
+    if kind == 'pairs':
+        cfg = Config.fromfile(REPO / 'configs/quickstart/vicmae.py')
+        cfg.train_dataloader.dataset.data_prefix.video = str(write_videos(tmp_path, 32).parent)
+        cfg.work_dir = str(tmp_path / 'work')
+    elif kind == 'photos':
+        cfg = shrink_photos(load('finetune_vit-b16'), data, tmp_path)
+    else:
+        cfg = Config.fromfile(REPO / 'configs/transfer/kinetics400/finetune_vit-b16_16x4.py')
+        shrink_clips(cfg, write_videos(tmp_path), write_pretrained(tmp_path), tmp_path / 'work')
+    set_epochs(cfg, 60)
+    cfg.launcher, cfg.image_size = 'none', 48
+    set_image_size(cfg)
+    found = check_config(cfg)
+    assert not found.errors and not any('img_size' in line for line in found.warnings)
+    assert any('48, 48) ' in line for line in found.notes)
+    if kind != 'pairs':  # an encoder of pre-training refuses others
+        cfg.model.backbone.img_size = 32
+        lines = [line for line in check_config(cfg).warnings if 'img_size' in line]
+        assert [line.partition('_')[0] for line in lines] == ['train', 'val', 'test']
