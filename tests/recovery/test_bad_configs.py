@@ -99,6 +99,12 @@ def test_every_fault_has_one_line(wrong, check):
     assert not any('\n' in line or 'Traceback' in line for line in errors)
 
 
+def test_one_video_alone_gets_one_advice(check, videos, tmp_path):
+    (tmp_path / 'list.txt').write_text('0.mp4\n')
+    error, = check({f'{DATA}.ann_file': str(tmp_path / 'list.txt'), BATCH: 4}).errors
+    assert 'others need at least two' in error and 'or less' not in error
+
+
 def test_one_pair_alone_is_refused(check):
     error, = check({BATCH: 1}).errors
     assert 'A single pair has no negatives: set train_dataloader.batch_size to 2' in error

@@ -41,8 +41,10 @@ def _batch_sizes(loader: Any, sampler_settings: Any, findings: Findings) -> list
                                       default_args=dict(dataset=loader.dataset, seed=0))
     own = len(sampler)
     if not own or (size > own and loader.drop_last):
-        advice = (f'lower train_dataloader.batch_size to {own} or less' if own else
-                  'train on fewer processes')
+        advice = (f'lower train_dataloader.batch_size to {own} or less' if own > 1 else
+                  'train on fewer processes' if len(loader.dataset) > 1 else
+                  'one sample trains only models without contrast and BatchNorm, with '
+                  'train_dataloader.batch_size=1; others need at least two')
         findings.error(f'{len(loader.dataset)} samples over {get_world_size()} process(es) do not '
                        f'fill one batch of {size}: {advice}')
     last = 0 if loader.drop_last or isinstance(sampler, InfiniteSampler) else own % size
