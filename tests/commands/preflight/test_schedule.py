@@ -1,4 +1,4 @@
-"""A schedule that does not end where the run ends is an error that says how to mend it."""
+"""A schedule that does not end where the run ends is an error that says how to fix it."""
 from types import SimpleNamespace
 
 import pytest
@@ -14,14 +14,18 @@ from vicmae_mm.commands.preflight.schedule import check_schedules
 from vicmae_mm.commands.run_length import set_epochs
 
 
-def errors(cfg: Config, length: int = 50) -> str:
+def checked(cfg: Config, length: int = 50) -> Findings:
     findings = Findings()
     loop = loop_of(cfg, length)
     if 'max_iters' in cfg.train_cfg:
         loop = IterBasedTrainLoop.__new__(IterBasedTrainLoop)
         loop._max_epochs, loop._max_iters = 1, cfg.train_cfg.max_iters
     check_schedules(SimpleNamespace(_train_loop=loop, cfg=cfg), findings)
-    return ' '.join(findings.errors)
+    return findings
+
+
+def errors(cfg: Config) -> str:
+    return ' '.join(checked(cfg).errors)
 
 
 @pytest.mark.parametrize('max_epochs', [100, 1600])
@@ -44,8 +48,9 @@ def iterations(*schedules: dict) -> Config:
     (run(50, dict(COSINE, T_max=180)), 'ends at epoch 180, the run at epoch 50: --epochs 50'),
     (run(360, dict(COSINE, T_max=180)), 'ends at epoch 180'),  # it would rise again
     (run(100, dict(COSINE, T_max=760, begin=40, end=100)), 'ends at epoch 800'),
-    (run(5, dict(type='MultiStepLR', milestones=[15])), 'ends at epoch 15, the run at epoch 5'),
-    (run(256, dict(type='MultiStepLR', end=150, milestones=[90])), 'ends at epoch 150'),
+    (run(699, dict(COSINE, T_max=800)), 'ends at epoch 800, the run at epoch 699: --epochs 699'),
+    (run(8, dict(LINEAR, end=9)), 'ends at epoch 9, the run at epoch 8'),
+    (run(98, dict(COSINE, begin=90, end=100)), 'ends at epoch 100, the run at epoch 98'),
     (run(3, dict(LINEAR, end=5, **CONVERT)), 'ends at epoch 5, the run at epoch 3'),
     (run(10, dict(COSINE, begin=20)), 'ends at epoch 20, the run at epoch 10'),
     (run(100, dict(COSINE, end=9000, by_epoch=False)), 'iteration 9000, the run at iteration 5000'),
@@ -61,6 +66,19 @@ def test_a_difference_is_an_error(cfg, words):
 
 
 @pytest.mark.parametrize('cfg', [
+    # mmpretrain's lenet5_mnist and resnet50_8xb128_coslr-90e_in21k, mmaction2's slowonly of 150e
+    run(5, dict(type='MultiStepLR', milestones=[15])),
+    run(90, dict(LINEAR, end=5), dict(COSINE, T_max=95, begin=5, end=100)),
+    run(256, dict(LINEAR, end=34), dict(type='MultiStepLR', end=150, milestones=[90, 130])),
+    run(30, dict(type='StepLR', step_size=10, end=20)), run(700, dict(COSINE, T_max=800)),
+    iterations(dict(COSINE, end=1100, by_epoch=False))])
+def test_a_difference_of_published_configs_is_a_warning(cfg):
+    found = checked(cfg)
+    assert not found.errors
+    assert any(' ends at ' in line for line in found.warnings)
+
+
+@pytest.mark.parametrize('cfg', [
     run(90, dict(type='MultiStepLR', milestones=[30, 60, 90])), run(10, dict(LINEAR, end=5)),
     run(200, dict(LINEAR, end=30), dict(COSINE, T_max=200, begin=30, end=200)),
     run(310, dict(COSINE, end=300), dict(type='ConstantLR', begin=300, end=310)),
@@ -70,7 +88,8 @@ def test_a_difference_is_an_error(cfg, words):
     run(10, dict(type='ConstantLR', factor=.1, end=2)), run(10),
     iterations(dict(COSINE, end=1000, by_epoch=False))])
 def test_the_same_end_passes(cfg):
-    assert not errors(cfg)
+    found = checked(cfg)
+    assert not found.errors and not found.warnings
 
 
 def test_the_check_of_train_py(tmp_path):

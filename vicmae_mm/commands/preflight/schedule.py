@@ -20,7 +20,12 @@ def build_schedules(runner: Any, findings: Findings) -> None:
 
 
 def check_schedules(runner: Any, findings: Findings) -> None:
-    """Compare the ends of the schedules with that of the training loop, which is built."""
+    """Compare the ends of the schedules with that of the training loop, which is built.
+
+    A schedule that the run cuts, or that ends before it, is an error. Two kinds, which some
+    published configs have, are warnings: rates that change at milestones, where none may be meant
+    within the run, and a decay of which the run lacks the last eighth (a cosine's last 4 %).
+    """
     loop, schedules = runner._train_loop, schedules_of(runner.cfg)
     in_epochs = isinstance(loop, EpochBasedTrainLoop)
     length = len(loop.dataloader) if in_epochs else 1
@@ -33,7 +38,9 @@ def check_schedules(runner: Any, findings: Findings) -> None:
         goes_on = warms_up(each) or any(other.get('begin') == end for other in schedules)
         name = f'param_scheduler.{index} ({each.type})'
         if late >= 1 or (late <= -1 and not goes_on):
-            findings.error(
+            steps_down = 'milestones' in each or 'step_size' in each
+            lacks_little = 0 < end - total <= (end - begin) / 8 and not warms_up(each)
+            (findings.warn if steps_down or lacks_little else findings.error)(
                 f'{name} ends at {unit} {end}, the run at {unit} {total}: '
                 + (f'--epochs {loop.max_epochs} fits all schedules to the run' if in_epochs
                    else 'set the ends of the schedules to it, with by_epoch=False'))
