@@ -13,8 +13,10 @@ from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+pytest.importorskip('torch', minversion='2.4')
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vicmae_mm.models.layers import packed_attention as module
 from vicmae_mm.models.layers.packed_attention import (
