@@ -26,7 +26,7 @@ COUNTED = {
 }
 NOT_FOR_OTHERS = COUNTED | {
     'edit_list', 'open_gop', 'hevc', 'intra_refresh', 'rotated_90', 'rotated_180', 'rotated_270',
-    'joined_hevc_alike', *[name for name in CASES if name.startswith('flagged')]
+    'joined_hevc_alike', 'fragmented', *[name for name in CASES if name.startswith('flagged')]
 }
 # Rotated by what the container says; the packets alone do not say it.
 CONTAINER_ONLY = {'rotated_90', 'rotated_180', 'rotated_270'}

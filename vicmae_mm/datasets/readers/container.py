@@ -137,11 +137,15 @@ def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator
             return
 
 
-def decode_all(path: str) -> Iterator[VideoFrame]:
-    """Decode all frames in order, up to where the decoder fails: the reference for every reader."""
+def decode_all(path: str, **options: str) -> Iterator[VideoFrame]:
+    """Decode all frames in order, up to where the decoder fails: the reference for every reader.
+
+    ``options`` are the decoder's.
+    """
     from av import FFmpegError
     with open_container(path) as container, naming_file(path):
         stream = video_stream(container, path)
+        stream.codec_context.options = options
         try:
             for packet in demux(container, stream, path):
                 yield from stream.codec_context.decode(packet)

@@ -70,6 +70,10 @@ def seek_problem(reader: PyAVReader) -> str:
         return index.unreliable_reason
     if reader.decoder.codec.canonical_name == 'hevc':
         return 'older versions of FFmpeg decode some HEVC wrongly'
+    stream = reader.stream
+    # Where bits are wrong, they return frames at other places.
+    if stream.container.format.name.startswith('mov') and stream.frames != len(index.pts):
+        return 'it is a fragmented or incomplete mp4'
     if index.edited:
         return 'an edit list hides some of its packets'
     if _false_keyframes(reader) or not _closed_gops(index):

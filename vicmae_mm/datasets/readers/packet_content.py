@@ -11,6 +11,7 @@ REFRESHES = {'h264': {5}, 'hevc': {19, 20}}
 OPEN_GOP = 21  # of HEVC
 # libavcodec repeats an error of old builds, named in the first packet, in 4:4:4 (profile_idc 244).
 HIGH_444, OLD_X264 = 244, rb'x264 - core (\d\d|1[0-4]\d|150) '
+X264 = rb'x264 - core '  # its settings, which it writes into the first packet only
 
 
 class PacketContent(NamedTuple):
@@ -20,6 +21,7 @@ class PacketContent(NamedTuple):
     refreshes: bool = False  # whether nothing that follows refers to anything before it
     disposable: bool = False  # whether nothing refers to the picture; only for H.264
     kept: tuple[bytes, ...] = ()  # what stays in the decoder apart from pictures
+    joined: bool = False  # whether a later packet with this is the first one of a joined video
 
 
 def read_content(data: memoryview, codec: str, header: bytes) -> PacketContent:
@@ -38,7 +40,7 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
     if header[0] != 1:
         raise LookupError('the units do not begin with their lengths')
     size = (header[4 if avc else 21] & 3) + 1  # of a length (ISO 14496-15, 5.3.3 and 8.3.3)
-    pictures, kinds, disposable, kept, at = 0, set(), avc, [], 0
+    pictures, kinds, disposable, kept, begins, at = 0, set(), avc, [], False, 0
     while at + size < len(data):
         end = at + size + int.from_bytes(data[at:at + size], 'big')
         unit, at = data[at + size:end], end
@@ -49,6 +51,7 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
         if kind in (1, 5) or (not avc and kind < 32):  # a slice
             kinds.add(kind)
             pictures += begin >> 7  # the first slice of a picture
+        begins |= avc and kind == 6 and re.search(X264, unit) is not None
         if (kind in KEPT[codec]
                 or (not avc and kind in REFRESHES[codec] and begin & 0x40)  # drops earlier ones
                 or (avc and kind == 6 and header[1] == HIGH_444 and re.search(OLD_X264, unit))):
@@ -57,7 +60,8 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
         return PacketContent(1, kept=tuple(kept))
     refreshes = not kinds.isdisjoint(REFRESHES[codec])
     return PacketContent(pictures, refreshes or (not avc and OPEN_GOP in kinds), refreshes,
-                         disposable, tuple(kept))
+                         disposable, tuple(kept),
+                         begins and not {unit[0] & 31 for unit in kept} >= {7, 8})
 
 
 def _read_vp9(data: memoryview, codec: str, header: bytes) -> PacketContent:

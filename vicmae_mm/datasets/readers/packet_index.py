@@ -64,8 +64,9 @@ class PacketIndex:
                 problem = 'time stamps are missing'
             elif content.pictures != 1:
                 problem = 'not every packet holds one frame'
-            elif any(data.data_type in ('new_extradata', 'param_change')
-                     for data in packet.iter_sidedata()):
+            elif (i and content.joined) or any(
+                    data.data_type in ('new_extradata', 'param_change')
+                    for data in packet.iter_sidedata()):
                 problem = CHANGE
         index.edited = len(index.shown) < len(index.pts)
         # Where videos are joined, an open GOP may refer to frames that were cut off.

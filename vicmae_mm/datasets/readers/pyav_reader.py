@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # The packets of a file up to this size (a minute at 40 Mbit/s) are held from indexing to decoding.
 # Of a larger file, only the index is held, and the packets are read again to decode.
 HELD_BYTES = 300 * 2**20
+STRICT = {'err_detect': 'explode'}  # of libavcodec: errors, rather than concealed damage
 
 
 class NotAsIndexed(Exception):
@@ -66,6 +67,11 @@ class PyAVReader(VideoReader):
         if not self.index.pts:
             raise VideoError(self.path, 'holds no frames')
         self.num_frames = len(self.index.shown)
+        # Parameter sets of HEVC are mostly not in its packets, so the index does not see that clips
+        # with different ones were joined: then some packets decode to nothing.
+        if self.decoder.codec.canonical_name == 'hevc' and not self.index.unreliable_reason and (
+                count_frames(self.path, *file_state(self.path), **STRICT) != self.num_frames):
+            self.index.unreliable_reason = 'packets are damaged or lack their parameter sets'
         if self.index.unreliable_reason:
             self._warn_that_frames_are_counted()
             self.num_frames = count_frames(self.path, *file_state(self.path))
@@ -178,7 +184,7 @@ class PyAVReader(VideoReader):
         if decoder.is_open:
             decoder.flush_buffers()
         else:
-            decoder.options = {'err_detect': 'explode'}  # errors, rather than concealed damage
+            decoder.options = STRICT
         for packet in self.read_packets(packets):
             yield from decoder.decode(packet)
         yield from decoder.decode(None)  # the frames held back for reordering
@@ -186,6 +192,6 @@ class PyAVReader(VideoReader):
 
 # The file's state is an argument so that a changed file is counted again.
 @lru_cache(maxsize=4096)
-def count_frames(path: str, size: int | None, mtime_ns: int | None) -> int:
-    """How many frames can be decoded, found by decoding them all."""
-    return sum(1 for _ in decode_all(path))
+def count_frames(path: str, size: int | None, mtime_ns: int | None, **options: str) -> int:
+    """How many frames a decoder with these options returns undamaged, or, without any, at all."""
+    return sum(not (options and frame.is_corrupt) for frame in decode_all(path, **options))
