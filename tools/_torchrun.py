@@ -24,6 +24,6 @@ except ChildFailedError as error:
     rank, failure = error.get_first_failure()
     if failure.exitcode < 0:  # it could not print anything itself
         name = signal.Signals(-failure.exitcode).name
-        print(f'error (rank {rank}): ended by {name}; SIGKILL is most likely from a machine '
-              'without free memory', file=sys.stderr)
+        reason = ', most likely out of memory' if name == 'SIGKILL' else ''
+        print(f'error (rank {rank}): killed by {name}{reason}', file=sys.stderr)
     sys.exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)

@@ -9,7 +9,6 @@ trained, 1 if not.
 import argparse
 import os
 import signal
-import sys
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
@@ -18,7 +17,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 
 from vicmae_mm.commands.launcher import count_processes
-from vicmae_mm.commands.preflight import ConfigError, check_config
+from vicmae_mm.commands.preflight import check_config
 from vicmae_mm.commands.train_options import add_train_options, read_train_config
 
 
@@ -39,10 +38,7 @@ def main() -> None:
     print(f'{args.config}, {processes} process(es):')
     for line in findings.notes:
         print(f'  {line}')
-    for line in findings.warnings:
-        print(f'warning: {line}', file=sys.stderr)
-    if findings.errors:
-        raise ConfigError(findings.errors)
+    findings.report()
     print('This config can be trained.')
 
 

@@ -8,7 +8,6 @@ import argparse
 import logging
 import os
 import signal
-import sys
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
@@ -21,7 +20,7 @@ from mmengine.config import Config
 from vicmae_mm.checkpoints.integrity import check_exists
 from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
 from vicmae_mm.commands.options import add_run_options, merge_options, open_config
-from vicmae_mm.commands.preflight import ConfigError, check_config
+from vicmae_mm.commands.preflight import check_config
 from vicmae_mm.commands.terminal import build_tool_runner
 from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
@@ -82,11 +81,8 @@ def main() -> None:
     merge_args(cfg, args)
     prepare_launcher(cfg.launcher)
     if is_first_process(cfg.launcher):
-        findings = check_config(cfg, count_processes(cfg.launcher), args.cfg_options or (), 'test')
-        for line in findings.warnings:
-            print(f'warning: {line}', file=sys.stderr, flush=True)
-        if findings.errors:
-            raise ConfigError(findings.errors)
+        check_config(
+            cfg, count_processes(cfg.launcher), args.cfg_options or (), 'test').report()
     runner = build_tool_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
     if args.out and os.path.exists(args.out):
         runner.logger.warning(f'--out {args.out} exists: the test will replace it.')

@@ -12,19 +12,17 @@ import argparse
 import logging
 import os
 import signal
-import sys
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
-from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
 from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
-from vicmae_mm.commands.preflight import ConfigError, check_config
+from vicmae_mm.commands.preflight import check_config
 from vicmae_mm.commands.run_report import RunReport
 from vicmae_mm.commands.stopping import is_stopped
 from vicmae_mm.commands.terminal import build_tool_runner
@@ -40,23 +38,6 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_train_options(parser)
     return parser.parse_args()
-
-
-def check(cfg: Config, options: list[str]) -> RunReport:
-    """Check the config without a GPU and without waiting for the other processes.
-
-    Returns:
-        The report of the run, with what the check found.
-
-    Raises:
-        ConfigError: Lists everything that would stop training.
-    """
-    findings = check_config(cfg, count_processes(cfg.launcher), options)
-    for line in findings.warnings:
-        print(f'warning: {line}', file=sys.stderr, flush=True)
-    if findings.errors:
-        raise ConfigError(findings.errors)
-    return RunReport(findings.notes, findings.warnings)
 
 
 def check_epoch(runner: Runner) -> None:
@@ -76,21 +57,19 @@ def main() -> None:
     # One process is enough: if it exits, the launcher ends the others.
     prepare_launcher(cfg.launcher)
     if is_first_process(cfg.launcher):
-        report = check(cfg, [*(args.cfg_options or ())])
+        findings = check_config(cfg, count_processes(cfg.launcher), args.cfg_options or ())
+        findings.report()
+        report = RunReport(findings.notes, findings.warnings)
         lock_work_dir(cfg.work_dir)  # before anything is written there
     runner = build_tool_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
     check_epoch(runner)
     choose_start(runner)
     runner.register_hook(report)
     try:
-        try:
-            runner.train()
-        finally:
-            if is_stopped():  # whatever error a signal has led to
-                raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        report.stopped(runner)
-        raise
+        runner.train()
+    finally:
+        if is_stopped():  # whatever error a signal has led to
+            report.stopped(runner)
 
 
 if __name__ == '__main__':

@@ -147,10 +147,10 @@ def test_hooks_and_validation():
 
 
 @pytest.mark.parametrize('cfg, epochs, words', [
-    (run(20, dict(type='StepLR', step_size=6)), 10, 'StepLR is not scaled from 20 epochs'),
-    (run(20, dict(type='ExponentialLR', gamma=.9)), 10, 'ExponentialLR is not scaled'),
-    (run(20, dict(type='CosineRestartLR', periods=[20], eta_min=0.)), 10, 'CosineRestartLR is'),
-    (run(20, dict(type='MyOwnLR')), 10, 'MyOwnLR is not scaled'),
+    (run(20, dict(type='StepLR', step_size=6)), 10, 'StepLR cannot be scaled from 20 epochs'),
+    (run(20, dict(type='ExponentialLR', gamma=.9)), 10, 'ExponentialLR cannot be scaled'),
+    (run(20, dict(type='CosineRestartLR', periods=[20], eta_min=0.)), 10, 'CosineRestartLR cannot'),
+    (run(20, dict(type='MyOwnLR')), 10, 'MyOwnLR cannot be scaled'),
     (Config(dict(train_cfg=dict(by_epoch=False, max_iters=10))), 10, 'has train_cfg.max_iters'),
     (run(20), 0, 'must be 1 or more'), (run(20), 2.5, 'must be 1 or more')])
 def test_what_cannot_be_scaled_is_refused(cfg, epochs, words):

@@ -5,6 +5,7 @@ import runpy
 import shlex
 import signal
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def tool(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('VICMAE_COMMAND', raising=False)
     monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)
+    # Two runs of the same second would share a logger, which prints to the stderr of the first.
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
     handlers = [signal.getsignal(number) for number in numbers]
 
@@ -90,7 +93,7 @@ def test_a_run_from_start_to_end(tool, tmp_path):
     status, lines = tool('train.py', config, '--work-dir', 'a b', '--resume')
     assert not any('Loads checkpoint' in line for line in lines)  # mmengine prints it
     assert status == 0 and (
-        f'{tmp_path}/a b was finished before: 1 of 1 epochs, 2 of 2 steps done.' in lines)
+        f'{tmp_path}/a b is already finished: 1 of 1 epochs, 2 of 2 steps done.' in lines)
     assert f'  to prolong  {train} --epochs 2' in lines
     # As mmengine prints it
     _, lines = tool('train.py', config, '--work-dir', 'b', '--verbose')

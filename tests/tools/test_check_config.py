@@ -45,7 +45,7 @@ def test_output(tool, tmp_path):
     status, out, _ = tool(config, '--cfg-options', 'train_dataloader.batch_size=0',
                           'load_from=none.pth', 'randomnes.seed=3')
     assert [line[:7] for line in status.splitlines()] == ['error: '] * 3
-    assert 'randomnes is no setting; did you mean randomness?' in status
+    assert 'randomnes is not a setting; did you mean randomness?' in status
     assert 'can be trained' not in out
 
 

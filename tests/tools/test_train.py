@@ -188,9 +188,9 @@ def broken_config(change: str):
     (lambda folder: [CONFIG, '--resume', 'none.pth'], 'There is no checkpoint none.pth'),
     (broken_config('x = (\n'), "'(' was never closed"),
     (broken_config("model['type'] = 'Nonsense'\n"), 'Nonsense is not in the mmpretrain::model'),
-    (broken_config("model['nonsense'] = 1\n"), "unexpected keyword argument 'nonsense'"),
+    (broken_config("model['nonsense'] = 1\n"), "MAE has no argument 'nonsense'; it takes"),
     (broken_config("model['head'] = dict(type='LinearClsHead', num_clases=3, in_channels=3, "
-                   "num_classes=2)\n"), "unexpected keyword argument 'num_clases'"),
+                   "num_classes=2)\n"), "no argument 'num_clases'; did you mean num_classes?"),
     (broken_config("custom_imports = dict(imports=['no_such_module'])\n"),
      'error: Failed to import no_such_module'),
     (broken_config("load_from = 'none.pth'\n"),

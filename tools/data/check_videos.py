@@ -11,8 +11,8 @@ after a stop: unchanged files are not checked twice.
 Writes bad_videos.jsonl (path and reason of each bad file; set it as exclude_file of the dataset to
 exclude them from training) and checked_videos.jsonl (progress).
 
-Exit status: 0 no bad videos, 1 some bad videos, 2 an error (also one of the machine, such as a
-network disk that fails, in reading some videos), 130 stopped with Ctrl-C.
+Exit status: 0 no bad videos, 1 some bad videos, 2 an error (also if the machine could not read some
+videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
 import os

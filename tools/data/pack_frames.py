@@ -13,8 +13,8 @@ time all will need: press Ctrl-C if that is too much.
 
 Videos that cannot be read are skipped and listed in DST/bad_videos.jsonl.
 
-Exit status: 0 all done, 1 some bad videos, 2 an error (also one of the machine, such as a network
-disk that fails, in reading some videos), 130 stopped with Ctrl-C.
+Exit status: 0 all done, 1 some bad videos, 2 an error (also if the machine could not read some
+videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
 import os

@@ -38,7 +38,7 @@ def set_epochs(cfg: Config, epochs: int | None = None) -> None:
     if length == loop.max_epochs == epochs:
         return
     for kind in [each.type for each in schedules if not _SCALABLE.search(str(each.type))]:
-        raise InputError(f'--epochs {epochs}: {kind} is not scaled from {length} epochs. Set '
+        raise InputError(f'--epochs {epochs}: {kind} cannot be scaled from {length} epochs. Set '
                          'param_scheduler and train_cfg.max_epochs yourself.')
     for name in ('param_scheduler', 'default_hooks', 'custom_hooks', 'train_cfg'):
         for settings in _dicts(cfg.get(name)):

@@ -48,7 +48,7 @@ class RunReport(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Say what a finished run leaves."""
-        when = 'was finished before' if self._first == runner.iter else 'is finished'
+        when = 'is already finished' if self._first == runner.iter else 'is finished'
         more = f' --epochs {2 * runner.max_epochs}' if _has_epochs(runner) else ''
         self._end(runner, f'{runner.work_dir} {when}', 'to prolong', more)
 

@@ -63,7 +63,7 @@ def argument_advice(error: Exception, frames: list[FrameType]) -> str | None:
     known = sorted(arguments(called))
     close = get_close_matches(name, known, 1)
     return f'{called.__name__} has no argument {name!r}' + (
-        f'; did you mean {close[0]}?' if close else f'; known are {", ".join(known)}')
+        f'; did you mean {close[0]}?' if close else f'; it takes {", ".join(known)}')
 
 
 def arguments(called: Any) -> set[str]:

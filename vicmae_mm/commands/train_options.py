@@ -54,8 +54,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
             check_exists(args.resume)
     _check_scaling(cfg)
     if args.epochs and 'train_cfg.max_epochs' in (args.cfg_options or {}):
-        raise InputError(f'--epochs {args.epochs}: leave out train_cfg.max_epochs, which cannot '
-                         'say which length the schedules are for.')
+        raise InputError(f'--epochs {args.epochs}: leave out train_cfg.max_epochs: it does '
+                         'not say for which length the schedules were written.')
     set_epochs(cfg, args.epochs)
     # Last, since --cfg-options may set parts of validation.
     if args.no_validate:

@@ -39,7 +39,7 @@ def test_estimate_is_the_size_of_a_saved_checkpoint(optimizer, hooks, options, t
 
 @pytest.mark.parametrize('room, kind, message', [
     (1.9, 'errors', 'not even two fit'), (5, 'warnings', 'lower default_hooks.checkpoint'),
-    (7, 'notes', '6 at once take 6 MB')])
+    (7, 'notes', '6 at once take 6.0 MB')])
 def test_room(room, kind, message, tmp_path, monkeypatch):
     monkeypatch.setattr(disk.shutil, 'disk_usage', lambda folder: Usage(int(room * 1e6)))
     hook = dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, mid_epoch_interval=25,

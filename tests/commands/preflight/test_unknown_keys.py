@@ -35,7 +35,7 @@ def child(tmp_path):
 
 
 @pytest.mark.parametrize('lines, words', [
-    ('train_dataloder = dict(batch_size=2)', 'train_dataloder is no setting; did you mean'),
+    ('train_dataloder = dict(batch_size=2)', 'train_dataloder is not a setting; did you mean'),
     ('optim_wraper = dict(lr=1)', 'did you mean optim_wrapper?'),
     ('param_schedular = []', 'did you mean param_scheduler?'),
     ('resum = True', 'did you mean resume?'), ('modle = dict()', 'did you mean model?'),
@@ -47,7 +47,7 @@ def child(tmp_path):
     ("default_hooks = dict(checkpont=dict(type='CheckpointHook'))", 'did you mean checkpoint?'),
     ('default_hooks = dict(finite_los=None)', 'did you mean finite_loss?'),
     ('env_cfg = dict(cudnn_benchmrk=True)', 'did you mean cudnn_benchmark?'),
-    ('env_cfg = dict(threads=2)', 'env_cfg.threads is no setting (if it is right'),
+    ('env_cfg = dict(threads=2)', 'env_cfg.threads is not a setting (if it is intended'),
     ('auto_scale_lr = dict(enabled=True)', 'did you mean enable?'),
     ('optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mul=0))', 'mean norm_decay_mult?'),
     ('model = dict(test_cfg=dict(max_testing_view=7))', 'did you mean max_testing_views?')])
@@ -67,7 +67,7 @@ def test_variables_and_other_hooks_pass(lines, child):
 
 def test_options(child, tmp_path):
     error, = check(child(''), 'train_pipeline').errors
-    assert 'variables of a config are read with it' in error
+    assert 'variables are resolved while the file is read' in error
     assert 'did you mean work_dir?' in check(child(''), 'workdir').errors[0]
     fine = ['work_dir', 'auto_scale_lr.enable', 'model.backbone.drop_path_rate',
             'train_dataloader.batch_size', 'train_dataloader.dataset.data_prefix.video']

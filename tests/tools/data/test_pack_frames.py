@@ -161,7 +161,7 @@ def test_two_at_once(tool, source, tmp_path, capsys):
     with open(tmp_path / 'new/pack.json') as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert tool(*args) == 2
-        assert "'new' is being made by another process" in capsys.readouterr().err
+        assert "'new' is being written by another process" in capsys.readouterr().err
     assert tool(*args) == 1
 
 

@@ -163,7 +163,7 @@ def test_two_at_once(tool, source, tmp_path, capsys):
     with prepare_target('new', jobs, ReencodeSettings()):
         part = make_video(tmp_path / 'new/one.mp4.0123456789abcdef.part', 2, container_format='mp4')
         assert tool('reencode_videos', 'source', 'new') == 2
-        assert "'new' is being made by another process" in capsys.readouterr().err
+        assert "'new' is being written by another process" in capsys.readouterr().err
         assert part.exists() and not (tmp_path / 'new/one.mp4').exists()
     assert tool('reencode_videos', 'source', 'new') == 1
     assert not part.exists() and numbers(tmp_path / 'new/one.mp4') == list(range(12))

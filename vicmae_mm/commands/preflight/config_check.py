@@ -10,20 +10,11 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
-from vicmae_mm.utils.errors import InputError
-
 from .disk import check_work_dir
 from .dry_run import DryRunner
 from .findings import Findings, describe, name_types
 from .process import become_training_process, forbid_writing
 from .unknown_keys import check_keys
-
-
-class ConfigError(InputError):
-    """A config that cannot be trained; the message lists all errors, one per line."""
-
-    def __init__(self, errors: list[str]) -> None:
-        super().__init__('\nerror: '.join(errors))
 
 
 def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = (),

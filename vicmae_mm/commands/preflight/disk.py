@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.optim import OptimWrapper
+from rich.filesize import decimal
 from torch import nn, optim
 
 from vicmae_mm.engine.step_size import each_wrapper
@@ -95,8 +96,8 @@ def _num_checkpoints(cfg: Config, hook: dict) -> int:
 def _compare(one: int, number: int, folder: Path, old: int, findings: Findings) -> None:
     """Compare, in bytes, ``number`` checkpoints with the free disk and the ``old`` checkpoints."""
     free = shutil.disk_usage(folder).free
-    sizes = (f'a checkpoint takes about {_size(one)}, {number} at once take {_size(one * number)}; '
-             f'{_size(free)} are free in {folder}')
+    sizes = (f'a checkpoint takes about {decimal(one)}, {number} at once take '
+             f'{decimal(one * number)}; {decimal(free)} are free in {folder}')
     if free < one or free + old < 2 * one:
         findings.error(f'{sizes}: not even two fit, and one must be kept until the next is '
                        'written; free some space or choose another --work-dir')
@@ -104,11 +105,3 @@ def _compare(one: int, number: int, folder: Path, old: int, findings: Findings) 
         findings.warn(f'{sizes}: free some space, or lower default_hooks.checkpoint.max_keep_ckpts')
     else:
         findings.note(f'disk: {sizes}')
-
-
-def _size(count: float) -> str:
-    for unit in ('bytes', 'kB', 'MB'):
-        if count < 1000:
-            return f'{count:.3g} {unit}'
-        count /= 1000
-    return f'{count:,.2f} GB'

@@ -1,6 +1,7 @@
 """The results of a check."""
 import logging
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from vicmae_mm.commands.run_tool import own_message, user_message
+from vicmae_mm.utils.errors import InputError
 
 _NO_TYPE = re.compile(r'^.*?((\S+) is not in the (?:\S+::)?([\w ]+) registry)\. .*$')
 
@@ -34,6 +36,13 @@ class Findings:
     def note(self, message: str) -> None:
         """Add what was checked and is in order."""
         _add(self.notes, message)
+
+    def report(self) -> None:
+        """Print the warnings, and raise an InputError of all errors, one per line."""
+        for line in self.warnings:
+            print(f'warning: {line}', file=sys.stderr, flush=True)
+        if self.errors:
+            raise InputError('\nerror: '.join(self.errors))
 
     @contextmanager
     def catch(self, name: str = '') -> Iterator[None]:

@@ -95,5 +95,5 @@ def check_image_size(runner: Any, split: str, batch: Any) -> None:
     if size and settings and not {*(size if isinstance(size, (list, tuple)) else [size])} <= found:
         runner.findings.warn(
             f'{split}_dataloader does not deliver images of {size} pixels, the img_size of '
-            'model.backbone: time and memory are those of the images. image_size=N, a multiple of '
-            'the patch size, sets all of them')
+            'model.backbone, so time and memory differ. image_size=N, a multiple of the patch '
+            'size, sets both')

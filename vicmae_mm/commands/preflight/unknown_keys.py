@@ -49,16 +49,16 @@ def check_keys(cfg: Config, runner: type, options: Collection[str], findings: Fi
             close = get_close_matches(key, others, 1, likeness)
             if (path == 'default_hooks' and key in LOSSES) or not (doubtful or close):
                 continue
-            words = f'{path}.{key}'.lstrip('.') + ' is no setting'
+            words = f'{path}.{key}'.lstrip('.') + ' is not a setting'
             if close:
                 words += f'; did you mean {close[0]}?'
             elif place:
                 words = f'{place}: nothing reads {key} after it is set there'
             elif asked:
-                words += ', and variables of a config are read with it: replace what uses them'
+                words += '; variables are resolved while the file is read: set what uses it'
             report = findings.warn if '/.mim/' in (place or '') else findings.error
-            report(f'{words} (if it is right: --cfg-options allow_unknown={key}, or allow_unknown '
-                   f"= ['{key}'] in the config)")
+            report(f'{words} (if it is intended: --cfg-options allow_unknown={key}, or '
+                   f"allow_unknown = ['{key}'] in the config)")
     for option in options:
         path, _, key = option.rpartition('.')
         node = setting_at(cfg, path) if path else None

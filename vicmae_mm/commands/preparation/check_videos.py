@@ -121,4 +121,4 @@ def describe_unread(reasons: Mapping[str, str]) -> str:
     """What to print of the videos that the machine could not read, by their paths."""
     return (f'{len(reasons):,} videos could not be read now, such as {next(iter(reasons))}:\n'
             f'{summarize(reasons.values())}\nThat is a fault of this machine or its disks, so they '
-            'are not listed as bad: mend it, and run the same command again.')
+            'are not listed as bad: fix it, and run the same command again.')

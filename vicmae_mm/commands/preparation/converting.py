@@ -136,8 +136,8 @@ def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RunError(f'{folder!r} is being made by another process: wait until it ends and run '
-                       'the same command again, or choose another DST.') from None
+        raise RunError(f'{folder!r} is being written by another process: wait until it ends and '
+                       'run the same command again, or choose another DST.') from None
     except OSError:
         pass  # a file system without locks
     file.seek(0)

@@ -147,7 +147,7 @@ def _measure_one(source: Source, cache: FeatureCache, method: Method,
         by_class = write_predictions(predictions, source.test, shares)
         worst = [f'{name} {right} of {total}' for name, (right, total) in by_class.items()]
         rest = ', ... (the .json file has all)' * (len(worst) > 20)
-        say(f'Right by class: {", ".join(worst[:20])}{rest}. Predictions: {predictions}')
+        say(f'Correct by class: {", ".join(worst[:20])}{rest}. Predictions: {predictions}')
     remarks = '; '.join(filter(None, (details, source.remark)))
     return Result(source.name, source.metric, score, key, remarks, by_class)
 
