@@ -189,6 +189,14 @@ def test_only_the_first_batches_are_looked_at(monkeypatch):
     assert warnings_of(PHOTO / 255, encoder) == []
 
 
+def test_replicas_on_several_devices_warn_once_together():
+    encoder = Encoder(vit())
+    replicas = [encoder._replicate_for_data_parallel() for _ in range(2)]
+    for replica in replicas:
+        replica.backbone, replica.mean, replica.std = encoder.backbone, encoder.mean, encoder.std
+    assert len(warnings_of(PHOTO / 255, replicas[0]) + warnings_of(PHOTO / 255, replicas[1])) == 1
+
+
 def test_pixels_without_values_are_not_looked_at():
     network = vit().to('meta')
     with torch.device('meta'):
@@ -234,5 +242,5 @@ def test_one_image_is_a_batch_of_one():
     (PHOTO[:, :1], r'\[2, 1, 32, 32\]'), (PHOTO[:, :, None], r'\[2, 3, 1, 32, 32\]'),
     (PHOTO.numpy(), r'\[2, 3, 32, 32\]'), ([PHOTO[0]], 'list'), (None, 'NoneType')])
 def test_other_inputs_are_refused(inputs, found):
-    with pytest.raises(ValueError, match=f'0 to 255, not {found}. For others, use .*extract_features'):
+    with pytest.raises(ValueError, match=f'not {found}. For others, use .*extract_features'):
         Encoder(vit())(inputs)

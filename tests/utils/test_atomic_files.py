@@ -54,7 +54,11 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
 
 
 def test_leftovers_are_removed_but_not_a_file_that_is_being_written(tmp_path):
-    (tmp_path / 'a.pth.123.part').write_text('of a process that was killed')
+    with atomic_write(tmp_path / 'a.pth') as part:
+        part.touch()
+    left = part.name
+    for name in (left, 'a.pth.123.part'):
+        (tmp_path / name).write_text('of a process that was killed')
     (tmp_path / 'notes.part').write_text('not ours')
     removed = []
 
@@ -64,7 +68,7 @@ def test_leftovers_are_removed_but_not_a_file_that_is_being_written(tmp_path):
         yield b' and half'
 
     atomic_write_bytes(tmp_path / 'b.pth', pieces())
-    assert [path.name for path in removed] == ['a.pth.123.part']
+    assert [path.name for path in removed] == sorted([left, 'a.pth.123.part'])
     assert (tmp_path / 'b.pth').read_bytes() == b'half and half'
     assert (tmp_path / 'notes.part').exists()
 

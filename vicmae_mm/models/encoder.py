@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)
         self.register_buffer('std', torch.tensor(std), persistent=False)
-        self._unchecked = CHECKED_BATCHES
+        self._unchecked = [None] * CHECKED_BATCHES  # a list: DataParallel copies numbers
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Encoder:
         exact = self.mean, self.std
@@ -152,9 +152,9 @@ class Encoder(nn.Module):
     def _check_range(self, images: Tensor) -> None:
         """Warn once if the pixels seem to be 0 to 1, normalised, or of more than 8 bits."""
         is_compiling = getattr(torch.compiler, 'is_compiling', bool)()  # torch 2.1 has none
-        if not self._unchecked or images.dtype == torch.uint8 or is_compiling:
+        if is_compiling or not self._unchecked or images.dtype == torch.uint8:
             return
-        self._unchecked -= 1
+        self._unchecked.pop()
         values = images.detach().float()
         with suppress(RuntimeError):  # no values: an empty batch, the meta device, vmap
             low, high, fraction = torch.stack(
@@ -162,7 +162,7 @@ class Encoder(nn.Module):
             # Photos of 0 to 255, also dark ones, have values above 4, and black frames integers.
             # Resampling overshoots by less than half of the range.
             if (fraction and max(-low, high) <= 4) or low < -high / 2 or high > 400:
-                self._unchecked = 0
+                self._unchecked.clear()
                 warnings.warn(
                     f'The pixels are between {low:.3g} and {high:.3g}, so the features are wrong: '
                     'the encoder normalises itself. Pass RGB values of 0 to 255.', stacklevel=4)

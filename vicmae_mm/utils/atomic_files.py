@@ -12,7 +12,7 @@ try:
 except ImportError:
     fcntl = None  # type: ignore[assignment] # Windows: leftovers stay
 
-_PART = re.compile(r'(\.(\d+|[0-9a-f]{16}))?\.part$')  # digits or none: earlier checkouts
+_PART = re.compile(r'(\.(\d+|[0-9a-f]{16}))?\.part$')  # digits or none: earlier versions
 
 
 @contextmanager
@@ -90,8 +90,7 @@ def remove_leftovers(folder: str | Path, names: Collection[str] = ()) -> list[Pa
         match = _PART.search(part.name)
         if match and (part.name[:match.start()] in names if names else match[1]):
             with suppress(OSError), open(part, 'rb') as file:
-                # The system drops a lock when its process ends, however that ends. The process id
-                # in the name proves nothing: another machine may share the folder.
+                # The system drops a lock when its process ends, however that ends.
                 if _lock(file.fileno()):
                     part.unlink()
                     removed.append(part)

@@ -202,6 +202,16 @@ def test_what_is_ignored_is_counted_in_one_line(folder, monkeypatch):
                     ' 1 links to a folder that was read already, 1 without extension']
 
 
+def test_many_kinds_of_ignored_files_are_not_all_named(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(files_below, '_log_once', lambda text, *level: said.append(text))
+    for number in range(100):
+        (tmp_path / f'frames.{number:03d}').touch()
+    (tmp_path / 'a.mp4').touch()
+    scan_folder(str(tmp_path))
+    assert len(said[0]) < 300 and said[0].endswith(', 88 other kinds')
+
+
 def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):
     said = []
     monkeypatch.setattr(files_below, '_log_once', lambda text, *level: said.append(text))

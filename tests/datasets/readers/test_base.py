@@ -47,14 +47,15 @@ def test_machine_or_file_by_the_number(name):
     (av.error.OSError(95, 'Operation not supported'), VideoError),
     (av.error.PatchWelcomeError(1, 'not yet'), VideoError),
     (av.error.UndefinedError(77, 'odd'), VideoError), (ZeroDivisionError('x'), VideoError),
-    (OSError('image file is truncated'), VideoError)])
+    (OSError('image file is truncated'), VideoError), (ValueError('x'), VideoError)])
 def test_errors_of_libraries_name_the_file(error, kind):
     with pytest.raises(VideoError, match=r'^a\.mp4: ') as info, naming_file('a.mp4', 'does not'):
         raise error
     assert type(info.value) is kind
 
 
-@pytest.mark.parametrize('error', [TypeError('x'), KeyError('x'), ImportError('x')])
+@pytest.mark.parametrize('error', [
+    TypeError('x'), KeyError('x'), ImportError('x'), RuntimeError('x'), RecursionError('x')])
 def test_bugs_stay_what_they_are(error):
     with pytest.raises(type(error)), naming_file('a.mp4'):
         raise error

@@ -43,14 +43,17 @@ def files_below(root: str, extensions: Sequence[str], ignored: Counter[str],
                 ignored['hidden'] += 1
             elif name.lower().endswith(endings):
                 paths.append(os.path.normpath(os.path.join(relative, name)))
-            elif os.path.exists(os.path.join(folder, name)):
-                ignored[os.path.splitext(name)[1] or 'without extension'] += 1
-            else:
-                ignored['broken links'] += 1
+            else:  # looking at each file would be slow on a network disk
+                ignored[os.path.splitext(name)[1] or (
+                    'without extension' if os.path.exists(os.path.join(folder, name)) else
+                    'broken links')] += 1
     return sorted(paths)
 
 
 def report_scan(root: str, found: Sequence, what: str, ignored: Counter[str]) -> None:
     """Log in one line what was found in a folder."""
-    parts = ', '.join(f'{count:,} {kind}' for kind, count in sorted(ignored.items()))
-    _log_once(f'{root}: {len(found):,} {what}' + f'; ignored {parts}' * bool(parts), 'current')
+    parts = [f'{count:,} {kind}' for kind, count in sorted(ignored.most_common(12))]
+    if len(ignored) > 12:
+        parts.append(f'{len(ignored) - 12:,} other kinds')
+    _log_once(f'{root}: {len(found):,} {what}' + f'; ignored {", ".join(parts)}' * bool(parts),
+              'current')

@@ -77,7 +77,7 @@ def parse_videos(content: bytes, ann_file: str) -> list[Video]:
     """Parse the content of a list as :func:`read_annotations` does; the name is for messages."""
     text = content.decode('utf-8-sig', 'surrogateescape')
     if ann_file.lower().endswith(('.csv', '.tsv')) and text.strip():
-        return _read_csv(text, ann_file)
+        return _read_csv(list(io.StringIO(text, newline='')), ann_file)
     return list(_read_list(io.StringIO(text, newline=''), ann_file))
 
 
@@ -100,23 +100,21 @@ def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
         yield path, label
 
 
-def _read_csv(text: str, ann_file: str) -> list[Video]:
+def _read_csv(lines: list[str], ann_file: str) -> list[Video]:
     """Read a table, or a text list, in the only way that fits all its lines."""
     ways, problems = [], []
     # Names contain commas and quotes, too; pandas separates by any of these, Excel by ';' or tabs.
-    for mark in [mark for mark in ',;\t| ' if mark in text] or ',':
+    for mark in [mark for mark in ',;\t| ' if any(mark in line for line in lines)] or ',':
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
-            reader = csv.reader(io.StringIO(text, newline=''), delimiter=mark, strict=True,
-                                quoting=quoting)
+            reader = csv.reader(lines, delimiter=mark, strict=True, quoting=quoting)
             try:
                 ways.append(list(_read_table(reader)))
                 break
             except (InputError, csv.Error) as error:
                 problems.append((reader.line_num, error))
     with suppress(InputError):
-        videos = list(_read_list(io.StringIO(text, newline=''), ann_file))
-        if all(path.lower().endswith(VIDEO_EXTENSIONS) for path, _ in videos):
-            ways.append(videos)
+        if all(path.lower().endswith(VIDEO_EXTENSIONS) for path, _ in _read_list(lines, ann_file)):
+            ways.append(list(_read_list(lines, ann_file)))
     if not ways:
         number, problem = max(problems, key=lambda each: each[0])
         raise InputError(f'{ann_file}, line {number}: {problem}') from problem

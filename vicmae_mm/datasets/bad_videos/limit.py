@@ -94,6 +94,12 @@ class BadVideos:
             what = 'The machine failed to read a file' if machine else f'Skipped a bad {self.noun}'
             print_log(f'{what} and drew another one: {path}: {reason}', 'current', logging.WARNING)
 
+    def forget(self, path: str) -> None:
+        """Do not count a file, now that it was read, which the machine had failed to read."""
+        if path in self._machine:
+            self._machine.remove(path)
+            del self._reasons[path]
+
     def check(self, num_videos: int) -> None:
         """Raise TooManyBadVideosError if so many of ``num_videos`` exceed the limit."""
         share, few = self.max_share, 0
@@ -101,6 +107,7 @@ class BadVideos:
             share, few = DEFAULT_SHARE, min(TOLERATED, (num_videos - 1) // 2)
         if len(self) <= max(share * num_videos, few):
             return
+        limit = f'{share:.1%}' if share * num_videos >= few else few
         examples = '\n'.join(f'  {path}: {reason}'
                              for path, reason in list(self._reasons.items())[:3])
         all_listed = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
@@ -109,7 +116,7 @@ class BadVideos:
         raise TooManyBadVideosError(
             f'Too many bad {self.noun}s: {len(self):,} of {num_videos:,} '
             f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded'
-            f'{machine}; the limit is {share:.1%}. For example:\n{examples}\n{all_listed}'
+            f'{machine}; the limit is {limit}. For example:\n{examples}\n{all_listed}'
             f'{MACHINE_REMEDY if 2 * failing > len(self) else self.remedy}; '
             f'or raise max_bad_share of {self.owner}.')
 

@@ -71,6 +71,7 @@ class BadFileSkipping:
                                 isinstance(error, MachineError))
         else:
             if not isinstance(sample, FailedCall):
+                self.bad_videos.forget(path)
                 return sample
             # A crash or a timeout can be the machine's fault, so the next run tries it again.
             self.bad_videos.add(path, sample.reason, try_again=True)

@@ -42,7 +42,7 @@ class PackedVideo(VideoReader):
         try:
             jpegs = self._shards.read(self._shard, [(row[0], row[0] + row[1]) for row in rows])
         except OSError as error:
-            # Of a storage, errors without a number are of the connection.
+            # Errors of remote storage have no number; most are due to the connection.
             kind = VideoError if isinstance(error, FileNotFoundError) else MachineError
             raise kind(self.path, f'shard {self._shard} cannot be read ({error})') from error
         return {number: self._decode_jpeg(jpeg, crc, number)

@@ -51,8 +51,7 @@ def naming_file(path: str, failed: str = 'cannot be read') -> Iterator[None]:
         raise
     except Exception as error:
         code = getattr(error, 'errno', 0)  # all of PyAV's errors have one
-        if not code and not isinstance(
-                error, (OSError, MemoryError, ValueError, RuntimeError, ArithmeticError)):
+        if not code and not isinstance(error, (OSError, MemoryError, ValueError, ArithmeticError)):
             raise  # a bug
         text = getattr(error, 'strerror', None) or str(error).split('\n')[0]
         if not is_machines(error):
