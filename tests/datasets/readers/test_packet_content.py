@@ -6,7 +6,7 @@ from vicmae_mm.datasets.readers.packet_content import PacketContent, read_conten
 AVC = b'\1\0\0\0\1' + bytes(20)  # lengths of two bytes
 AVC_444 = b'\1\xf4' + AVC[2:]
 HEVC = b'\1' + bytes(20) + b'\1'
-SPS, SEI, REFERENCE, DISPOSABLE, IDR = 0x67, 0x06, 0x41, 0x01, 0x65  # first bytes
+SPS, PPS, SEI, REFERENCE, DISPOSABLE, IDR = 0x67, 0x68, 0x06, 0x41, 0x01, 0x65  # first bytes
 FIRST, NEXT = b'\x80\0', b'\x40\0'  # how slices begin: the first of a picture, and others
 
 
@@ -112,3 +112,11 @@ def test_av1(data, pictures, starts):
     ('vp9', b''), ('av1', b'\x0a'), ('av1', b'\x0a\2\xaa'), ('vp8', b'\0'), ('hevc', b'\0\1\2')])
 def test_nothing_is_found_in_what_is_cut_off_or_unknown(codec, data):
     assert read_content(memoryview(data), codec, HEVC).pictures == 0
+
+
+@pytest.mark.parametrize(('headers', 'joined'), [([], True), ([SPS], True), ([SPS, PPS], False)])
+def test_another_video_begins_without_its_parameter_sets(headers, joined):
+    sei = b'\x06\5' + b'x264 - core 164 r3095 - options: cabac=0'
+    data = units(*(bytes([h]) + FIRST for h in headers), sei, bytes([IDR]) + FIRST)
+    assert read_content(data, 'h264', AVC).joined == joined
+    assert not avc(SEI, IDR).joined

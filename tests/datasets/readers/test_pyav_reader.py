@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.video_cases import CASES
-from tests.helpers.videos import make_video, read_frame_number
+from tests.helpers.videos import join, make_video, read_frame_number
 from vicmae_mm.datasets.readers import (
     IndexStore,
     VideoError,
@@ -18,6 +18,7 @@ from vicmae_mm.datasets.readers import (
     open_video,
     pyav_reader,
 )
+from vicmae_mm.datasets.readers.container import decode_all, upright
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 
 
@@ -147,6 +148,22 @@ def test_flipped_bits_do_not_change_which_frame_is_which(tmp_path, opened, seed)
     for i, expected in enumerate(truth):
         with opened(str(path)) as reader:
             assert np.array_equal(reader.get_frames([i])[0], expected), i
+
+
+@pytest.mark.parametrize(('codec', 'second'), [
+    ('libx264', 'cabac=0'), ('libx264', 'ref=6:weightp=2'), ('libx265', 'ctu=16')])
+def test_videos_joined_under_the_header_of_the_first(tmp_path, codec, second):
+    """Players show nothing or garbage of the second; the numbers are those of a decode in order."""
+    parts = [make_video(tmp_path / f'{i}.mp4', 20, codec=codec, gop=8, options={
+        codec.replace('lib', '') + '-params': f'log-level=error:{params}'})
+        for i, params in enumerate(('ref=1', second))]
+    path = str(join(parts, tmp_path / 'joined.mp4'))
+    truth = [upright(frame) for frame in decode_all(path)]
+    assert len(truth) < 40
+    for i in range(len(truth)):
+        with open_video(path) as reader:
+            assert reader.num_frames == len(truth)
+            assert np.array_equal(reader.get_frames([i])[0], truth[i])
 
 
 def test_decoder_that_contradicts_the_index_is_recounted_once(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from vicmae_mm.utils.errors import InputError
 
 from .packet_locations import DECODER_SETTINGS, PacketLocations
 
-FORMAT = 2
+FORMAT = 3
 KEYFRAME, HIDDEN, DISPOSABLE = 1, 2, 4  # bits of ``kind``
 MAX_REORDER_DEPTH = 16  # of any codec here; libavcodec aborts the process above it
 MAX_SETTING = 2**16
