@@ -110,6 +110,10 @@ def test_an_interrupted_run_says_how_to_go_on(tool, tmp_path):
     assert row(lines, 'checkpoint').endswith('w/epoch_1.pth')
     command = row(lines, 'to continue')
     assert command.endswith(f'train.py {tmp_path}/w/mae.py --work-dir {tmp_path}/w --resume')
+    # Another run in this work dir, without a checkpoint of its own: not --resume, from epoch_1.pth
+    _, lines = tool('train.py', config, '--work-dir', 'w', '--epochs', '3', '--cfg-options',
+                    'default_hooks.checkpoint=None')
+    assert row(lines, 'to restart').endswith(f'/w/mae.py --work-dir {tmp_path}/w')
     text = (tmp_path / 'w/mae.py').read_text()
     (tmp_path / 'w/mae.py').write_text(text.replace('InterruptHook', 'SyncBuffersHook'))
     status, lines = tool('train.py', *shlex.split(command)[2:])
@@ -143,9 +147,16 @@ def test_an_interval_is_one_line_of_what_matters():
         return TerminalFormatter().format(logging.LogRecord('', level, '', 0, text, (), None))
 
     assert shown(FULL.format('0.0000')) == (
-        'Epoch(train)   [1][ 7/58]  lr 2.344e-15  eta 1 day, 2:10:25  time 4.268  data 0.2984  '
-        'memory 39014  loss 1.779  recon 1.753  contrast 1.048  pairs 0.75  top1_acc 0.5')
-    assert '  bad_videos 3  ' in shown(FULL.format('3.0000'))
+        'Epoch(train)   [1][ 7/58]  lr 2.3e-15  eta 1d2h  time 4.27  data 0.3  '
+        'recon 1.75  contrast 1.05  pairs 0.75  top1_acc 0.5')
+    assert '  bad 3  ' in shown(FULL.format('3.0000'))
+    longest = 'Epoch(train) [800][1860/1875]' + FULL[FULL.index('  base_lr'):].format('0.0000')
+    for name in ('data_time: 0.2984', 'recon: 1.7532', 'pair_accuracy: 0.7500'):
+        longest = longest.replace(name, name[:-6] + '0.6789')
+    line = shown(longest.replace('1 day, 2:10:25', '23:59:59').replace('  top1_acc: 0.5000', ''))
+    assert len(line) <= 120 and line.endswith('recon 0.679  contrast 1.05  pairs 0.679'), line
+    assert shown('Epoch(train) [1][7/7]  loss: 1.2345  top1_acc: 0.5000') == (
+        'Epoch(train) [1][7/7]  loss 1.23  top1_acc 0.5')
     for text in ('Epoch(val) [1][2/2]', 'resumed epoch: 3, iter: 4', 'Epoch(test) [2/2]  a: \n1'):
         assert shown(text) == text
     assert shown('100 % done', logging.WARNING) == 'warning: 100 % done'
@@ -166,7 +177,9 @@ def test_what_is_for_people(monkeypatch):
     for text in ('"FileClient" will be deprecated in future.', '"HardDiskBackend" is the alias of',
                  'neck.decoder_pos_embed is skipped since its requires_grad=False'):
         print_log(text, 'test_terminal', logging.WARNING)
+    logger.warning('a.pth was written after epoch 4 of 4: nothing is left to train. To go on, ...')
     monkeypatch.setattr('vicmae_mm.commands.terminal._OURS', str(Path(__file__).parent))
+    logger.info('bad videos: 0 of 29 (0.000 %)')
     logger.info('of ours')
     print_log('of ours', 'test_terminal')
     assert texts == ['careful', 'of ours', 'of ours']

@@ -49,7 +49,8 @@ class RunReport(Hook):
     def after_train(self, runner: Runner) -> None:
         """Say what a finished run leaves."""
         when = 'is already finished' if self._first == runner.iter else 'is finished'
-        more = f' --epochs {2 * runner.max_epochs}' if _has_epochs(runner) else ''
+        done = max(runner.epoch, runner.max_epochs)
+        more = f' --epochs {2 * done}' if _has_epochs(runner) else ''
         self._end(runner, f'{runner.work_dir} {when}', 'to prolong', more)
 
     def stopped(self, runner: Runner) -> None:
@@ -69,10 +70,13 @@ class RunReport(Hook):
             'CONFIG', shlex.quote(config))
         use = (f'test.py {shlex.quote(config)} {newest}' if runner.cfg.get('test_dataloader') else
                f'extract_features.py {newest} FILES --out features.npz')
+        # Without one of its own, it would resume that of an earlier run in this work dir.
+        resume = f' --resume{more}' if newest else ''
         _log(runner, how, {
             'checkpoint': newest or 'none was written yet',
             'pictures': ', '.join(filter(os.path.exists, pictures)),
-            purpose: f'{train} --work-dir {shlex.quote(runner.work_dir)} --resume{more}',
+            purpose if newest else 'to restart':
+                f'{train} --work-dir {shlex.quote(runner.work_dir)}{resume}',
             'to use it': newest and f'python {os.path.join(folder, use)}'})
 
 

@@ -18,6 +18,7 @@ from vicmae_mm.utils.home_folder import expand_arguments
 
 from .scope_advice import argument_advice, scope_advice
 from .stopping import is_stopped, stops_quietly
+from .terminal import TerminalFormatter
 
 _FOR_THE_USER = (UserError, OSError, ImportError, SyntaxError, ConfigParsingError)
 _FROM_PROCESS = '.\nOriginal Traceback'  # written by torch's ExceptionWrapper
@@ -38,6 +39,9 @@ def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 would be an error
         sys.stdout.reconfigure(errors='backslashreplace')
     sys.argv[1:] = expand_arguments(sys.argv[1:])
+    for handler in MMLogger.get_current_instance().handlers:  # mmengine's, until a run has its own
+        if not isinstance(handler, logging.FileHandler):
+            handler.setFormatter(TerminalFormatter())
     try:
         status = main()
         if status is not None:

@@ -18,12 +18,16 @@ _OURS = str(Path(__file__).parents[1])
 _LOGGING = (__file__, os.path.dirname(logging.__file__), os.path.join('mmengine', 'logging'))
 # mmengine's about its own code, and about parameters that are constant by design
 _STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias|Exp name: |'
-                    r'\S+ is skipped since its requires_grad=False')
+                    r'\S+ is skipped since its requires_grad=False|'
+                    # The run report says this, too, and the number of bad files if there are any.
+                    r'.*: nothing is left to train\. |bad [a-z ]+: 0 of ')
 # Of an interval: values of the log file only, shorter names, numbers to be rounded
-_FILE_ONLY = re.compile(r'(?<= )((base_lr|loss_(recon|contrast)|embedding_\w+|contrast_weight): '
-                        r'\S+|bad_videos: 0\.0+)( +|$)')
-_NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'pairs ', ': ': ' '}
-_NUMBER = re.compile(r'(?<= )-?\d+\.\d+(e[+-]\d+)?(?= |$)')
+_FILE_ONLY = re.compile(
+    r'(?<= )((base_lr|memory|loss_(recon|contrast)|embedding_\w+|contrast_weight): \S+|'
+    r'loss: \S+(?=.* recon: )|bad_videos: 0\.0+)( +|$)')
+_NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'pairs ', 'bad_videos: ': 'bad ', ': ': ' '}
+_NUMBER = re.compile(r'(?<= )(lr |data |)(-?\d+\.\d+(?:e[+-]\d+)?)(?= |$)')
+_LONG = re.compile(r'(\d+) days?, (\d+):\d+:\d+')
 
 
 def is_for_people(record: logging.LogRecord) -> bool:
@@ -37,7 +41,7 @@ def is_for_people(record: logging.LogRecord) -> bool:
 
 
 class TerminalFormatter(logging.Formatter):
-    """Messages without time and origin; the values of an interval are cut to about 120 columns."""
+    """Messages without time and origin; the values of an interval take about 120 columns."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The text for the terminal."""
@@ -46,10 +50,11 @@ class TerminalFormatter(logging.Formatter):
             return f'{record.levelname.lower()}: {text}'
         if '\n' in text or not text.startswith(('Epoch(', 'Iter(')):
             return text
-        text = _FILE_ONLY.sub('', text)
+        text = _LONG.sub(r'\1d\2h', _FILE_ONLY.sub('', text))
         for name, short in _NAMES.items():
             text = text.replace(name, short)
-        return _NUMBER.sub(lambda number: f'{float(number[0]):.4g}', text).rstrip()
+        return _NUMBER.sub(
+            lambda found: f'{found[1]}{float(found[2]):.{2 if found[1] else 3}g}', text).rstrip()
 
 
 def build_tool_runner(cfg: Config, level: int = logging.INFO) -> Runner:
@@ -59,7 +64,8 @@ def build_tool_runner(cfg: Config, level: int = logging.INFO) -> Runner:
     """
     if level <= logging.DEBUG:
         return RUNNERS.build(cfg)
-    warnings.filterwarnings('ignore', 'Setting (OMP|MKL)_NUM_THREADS')  # mmengine's own default
+    # mmengine's own default, and torch's about the number of workers, twice: both are harmless
+    warnings.filterwarnings('ignore', 'Setting (OMP|MKL)_NUM_THREADS|This DataLoader will create')
     if not is_first_process(cfg.get('launcher', 'none')):
         warnings.simplefilter('ignore')
     kind: Any = RUNNERS.get(cfg.get('runner_type', 'Runner'))

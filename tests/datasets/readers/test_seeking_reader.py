@@ -44,7 +44,8 @@ def test_pyav_takes_over_from_the_first_failure(tmp_path, monkeypatch, backend, 
         assert reads == [[4, 17]]
     reader.close()
     assert said == [f'{path}: {backend} cannot decode all of its frames: PyAV reads it instead of '
-                    f'{backend}. (Reported once for all files of this kind.)']
+                    f'{backend}. (Each data-loading process reports only its first file of this '
+                    'kind.)']
 
 
 def test_error_of_the_machine_is_not_the_end_of_the_video(tmp_path, monkeypatch, backend):

@@ -10,5 +10,5 @@ def warn_once(text: str, path: str) -> None:
     """Log a warning the first time that ``text`` comes up in this process, with the file's path."""
     if text not in _said:
         _said.add(text)
-        print_log(f'{path}: {text}. (Reported once for all files of this kind.)',
-                  logger='current', level=logging.WARNING)
+        print_log(f'{path}: {text}. (Each data-loading process reports only its first file of '
+                  'this kind.)', logger='current', level=logging.WARNING)
