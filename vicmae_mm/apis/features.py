@@ -113,11 +113,12 @@ def list_files(paths: Any) -> list[Any]:
             raise InputError('A path is empty.')
         if not path.exists():
             raise FileNotFoundError(f'{path} is missing.')
-        # A file that is named is used, whatever its suffix.
-        found, ignored = [''], Counter[str]()
-        if not path.is_file():
-            found = files_below(str(path), (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS), ignored)
-            report_scan(str(path), found, 'images and videos', ignored)
+        if path.is_file():  # is used, whatever its suffix
+            files.append(str(path))
+            continue
+        ignored: Counter[str] = Counter()
+        found = files_below(str(path), (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS), ignored)
+        report_scan(str(path), found, 'images and videos', ignored)
         if not found:
             raise InputError(f'There is no image and no video in {path}.')
         files += [str(path / name) for name in found]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, some_of
 
 from .class_labels import LABEL_KEYS, ClassLabels
 
@@ -80,8 +80,7 @@ def check_same_labels(labels: ClassLabels, reference: ClassLabels) -> None:
 
 def quoted(names: Collection[str], most: int = 3) -> str:
     """Some names in quotes, which show spaces at their ends."""
-    shown = ', '.join(map(repr, sorted(names)[:most]))
-    return f'{shown} and {len(names) - most:,} more' if len(names) > most else shown
+    return some_of([*map(repr, sorted(names))], most)
 
 
 def _same_names(some: Sequence[str], other: Sequence[str]) -> bool:

@@ -32,12 +32,11 @@ class VideoPairDataset(SkippingDataset):
     A record has the keys of mmaction2's ``VideoDataset``, for its transforms: ``filename``,
     ``label`` (-1 for none), ``modality`` ('RGB'), ``start_index`` (0), ``sample_idx``.
 
-    **Bad videos.** In training, a video is bad if the pipeline raises :class:`VideoError` (it
-    cannot be opened or decoded), takes longer than ``decode_timeout`` or crashes; the pipeline
-    runs in a subprocess for that. Another video is drawn in its place, and the file is written
-    with the reason to ``bad_videos.jsonl`` (``vicmae_mm.BadVideoHook`` chooses where). It is not
-    opened again while it is unchanged; only after a timeout or a crash, which the machine may have
-    caused, does the next run try it again. Any other exception is a bug and is raised.
+    **Bad videos.** In training, a video is bad if the pipeline, which runs in a subprocess, raises
+    :class:`VideoError`, takes longer than ``decode_timeout`` or crashes. Another one is drawn in
+    its place, and ``bad_videos.jsonl`` (of ``vicmae_mm.BadVideoHook``) gets the file and the
+    reason. It is not opened again while it is unchanged, except by the next run if the machine may
+    have caused it (a timeout, a crash, a disk that fails). Any other exception is raised.
 
     **Randomness.** Given a :class:`SampleIndex` (``vicmae_mm.EpochSampler``), frames, augmentations
     and the replacement of a bad video are functions of (seed, epoch, index). Given an ``int``, they
@@ -47,16 +46,15 @@ class VideoPairDataset(SkippingDataset):
     Args:
         ann_file (str): Text list or ``.csv`` in the format of :func:`read_annotations`, relative
             to ``data_root``. Empty: every video below the folder ``data_prefix['video']``.
-        data_root (str): Root of ``ann_file`` and ``data_prefix``. Defaults to ''.
+        data_root (str): Root of ``ann_file`` and ``data_prefix``.
         data_prefix (dict): ``dict(video=...)``, the folder that paths are relative to.
         pipeline (Sequence): Transforms.
         labels_from_folders (bool): Without ``ann_file``: label videos by their top-level folder;
-            ``metainfo['classes']`` is set to the folders' names. Defaults to False.
+            ``metainfo['classes']`` is set to the folders' names.
         exclude_file (str): A ``bad_videos.jsonl`` of ``tools/data/check_videos.py`` or of an
-            earlier run, whose videos are left out while their files are unchanged. Relative to
-            the current folder. Defaults to ''.
+            earlier run, relative to the current folder. Its videos are left out while unchanged.
         allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and
-            ``data_prefix``. Defaults to False.
+            ``data_prefix``.
         max_bad_share (float, optional): Share of bad videos in [0, 1] above which training stops.
             Defaults to None: 0.05, and in small folders up to three, as long as most are good.
         decode_timeout (float, optional): Seconds per video for the pipeline in training, at most a

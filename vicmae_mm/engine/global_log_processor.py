@@ -46,7 +46,7 @@ class GlobalLogProcessor(LogProcessor):
             with suppress(InputError):  # batches that differ in size
                 size = step_size(runner, runner.optim_wrapper)
                 record['pair_accuracy_chance'] = 1 / size.simultaneous
-                head = unwrapped_model(runner).contrast_head
+                head = getattr(unwrapped_model(runner), 'contrast_head', None)
                 if isinstance(head, InfoNCEHead):
                     record['contrast_chance'] = math.log(1 + head.num_negatives(*size[:3]))
         return record, line

@@ -118,9 +118,9 @@ def _draw_panel(axis: Axes, records: list[Record], title: str, names: Sequence[s
         steps, values = _series(records, name)
         if len(steps):
             axis.plot(steps, values, label=name, marker='.' if len(steps) < 30 else None)
-        chance = _series(records, f'{name}_chance')
-        if len(chance[0]):
-            axis.plot(*chance, label='chance', color='grey', linestyle=':')
+        steps, values = _series(records, f'{name}_chance')
+        if len(steps):
+            axis.plot(steps, values, label='chance', color='grey', linestyle=':')
     if len(axis.get_lines()) > 1:
         axis.legend()
     if limits:

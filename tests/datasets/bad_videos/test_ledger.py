@@ -80,13 +80,14 @@ def test_file_system_without_locks(path):
 
 def _add_all(path, videos, barrier) -> None:
     ledger = BadVideoLedger(path)
-    newline = ledger._newline
+    read_new = ledger._read_new
 
-    def slow_newline(file):
+    def slow_read(file):
+        entries = read_new(file)
         time.sleep(0.005)  # between reading what is there and writing: time for a race
-        return newline(file)
+        return entries
 
-    ledger._newline = slow_newline
+    ledger._read_new = slow_read
     for video in videos:
         barrier.wait()  # all processes meet each video at the same moment
         ledger.add(video, 'gone', 'list')

@@ -63,7 +63,9 @@ class BadVideoLedger:
                    for other in entries):
                 return entries, False
             # A single write in append mode: readers, which take no lock, see all of it or nothing.
-            file.write(self._newline(file) + json.dumps(entry, ensure_ascii=False).encode(
+            # It begins with a line break if a killed process left a partial line.
+            partial = file.seek(0, os.SEEK_END) > self._offset
+            file.write(b'\n' * partial + json.dumps(entry, ensure_ascii=False).encode(
                 'utf-8', 'surrogateescape') + b'\n')
             file.flush()
             self._offset = file.tell()
@@ -77,14 +79,6 @@ class BadVideoLedger:
         self._offset += end
         entries = (_parse(line) for line in lines[:end].splitlines())
         return [entry for entry in entries if entry is not None]
-
-    @staticmethod
-    def _newline(file: BinaryIO) -> bytes:
-        """What to write before a new line: a line break if a killed process left a partial one."""
-        if file.seek(0, os.SEEK_END) == 0:
-            return b''
-        file.seek(-1, os.SEEK_END)
-        return b'' if file.read(1) == b'\n' else b'\n'
 
 
 def _parse(line: bytes) -> dict | None:

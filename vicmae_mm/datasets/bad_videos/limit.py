@@ -94,9 +94,9 @@ class BadVideos:
             what = 'The machine failed to read a file' if machine else f'Skipped a bad {self.noun}'
             print_log(f'{what} and drew another one: {path}: {reason}', 'current', logging.WARNING)
 
-    def forget(self, path: str) -> None:
-        """Do not count a file, now that it was read, which the machine had failed to read."""
-        if path in self._machine:
+    def forget(self, *paths: str) -> None:
+        """Count these, or all, of the files that the machine failed to read no longer."""
+        for path in self._machine.intersection(paths or self._machine):
             self._machine.remove(path)
             del self._reasons[path]
 

@@ -50,12 +50,9 @@ class PackedFrameDataset(SkippingDataset):
     # The ledger compares the original video files, which repairing a shard does not change.
     retries_bad_videos = True
 
-    def __init__(self,
-                 data_root: str,
-                 pipeline: Sequence[dict | Callable] = (),
+    def __init__(self, data_root: str, pipeline: Sequence[dict | Callable] = (),
                  **kwargs: Any) -> None:
-        super().__init__(
-            data_root=data_root, data_prefix={}, pipeline=list(pipeline), **kwargs)
+        super().__init__(data_root=data_root, data_prefix={}, pipeline=list(pipeline), **kwargs)
 
     @property
     def source(self) -> str:

@@ -31,7 +31,6 @@ class SampleClipPair(SampleFramePair):
     Args:
         clip_len (int): Frames per clip, >= 1.
         frame_interval (int): Distance s between neighbouring frames of a clip, >= 1.
-            Defaults to 1.
         mode, num_sections, delta, num_pairs: As in ``SampleFramePair``.
         max_gap (int, optional): Largest distance between the first frames of two clips, >= S in
             the distant mode. Defaults to None, no limit.

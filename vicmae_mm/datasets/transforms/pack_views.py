@@ -33,7 +33,6 @@ class PackViews(BaseTransform):
         transforms (Sequence[dict | Callable]): Applied to each distinct frame before cropping, for
             example ``Resize``. Defaults to none.
         input_format (str): ``'NCTHW'`` for 3-D recognizers, ``'NCHW'`` for 2-D ones.
-            Defaults to 'NCTHW'.
         meta_keys, algorithm_keys (Sequence[str]): As in ``PackActionInputs``.
 
     Raises:

@@ -28,14 +28,12 @@ class PerFrame(ShownTransform):
     Args:
         transforms (Sequence[dict | Callable]): Image transforms.
         share_random_params (bool): Draw the same crop, flip and colours for all frames.
-            Defaults to False.
         frames (Sequence[int], optional): Positions within the pair to transform; other frames
             stay unchanged. ``[1]`` is the second frame of every pair (Table 6 changes the colours
             of the target frame only). Defaults to None, all frames.
         rgb_to_bgr (bool): Show frames to the transforms in the order blue, green, red, which
             mmcv's and mmpretrain's colour operations expect (of ``RandAugment``: Color and
             Contrast, which weight the channels, and ``pad_val``). Decoded videos are RGB.
-            Defaults to False.
 
     Raises:
         ValueError: ``frames`` is empty or contains anything but 0 and 1.

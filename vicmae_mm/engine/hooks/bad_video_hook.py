@@ -54,6 +54,8 @@ class BadVideoHook(Hook):
         for dataset in self._datasets:
             dataset.bad_videos.refresh()
         bad, total = self._publish(runner)
+        for dataset in self._datasets:
+            dataset.bad_videos.forget()  # or a long run would end of faults of the machine
         if self._datasets:
             see = f', see {self._ledger_path}' if bad else ''
             kinds = ' and '.join(sorted({f'{item.bad_videos.noun}s' for item in self._datasets}))

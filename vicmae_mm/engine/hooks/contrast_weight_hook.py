@@ -30,8 +30,8 @@ def contrast_scale(epoch: int, schedule: str, begin: int, ramp_epochs: int) -> f
 class ContrastWeightHook(Hook):
     """Set the model's ``contrast_scale`` in every epoch.
 
-    Of a resumed run, it is at least what it was in the checkpoint: contrast that has begun stays
-    on where the run is made longer, and the schedule with it.
+    In a resumed run, lambda is at least what it was in the checkpoint: contrast that has begun
+    stays on if the run, and with it the schedule, is made longer.
 
     Args:
         schedule: ``'step'`` (Table 7), ``'linear'``, ``'cosine'`` or ``'constant'``.
@@ -76,7 +76,8 @@ class ContrastWeightHook(Hook):
             saved = round(min(weights.current() / weight, 1.), 6) if weight else 0.
             if saved > self._scale(runner) + 1e-6:
                 self.least = saved
-                runner.logger.info(f'Contrast stays on, as when {runner._load_from} was written.')
+                runner.logger.info(f'Contrast stays on: contrast_weight is at least '
+                                   f'{saved * weight:.3g}, as in {runner._load_from}.')
 
     def _begin(self, runner: Runner) -> int:
         if self.begin is not None:
@@ -89,5 +90,4 @@ class ContrastWeightHook(Hook):
         unwrapped_model(runner).contrast_scale = max(self._scale(runner), self.least)
 
     def _scale(self, runner: Runner) -> float:
-        # A function of the epoch alone, so a resumed run needs no saved state.
         return contrast_scale(runner.epoch, self.schedule, self._begin(runner), self.ramp_epochs)

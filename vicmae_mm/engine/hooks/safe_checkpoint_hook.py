@@ -18,7 +18,7 @@ from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir, unlock_work_d
 from vicmae_mm.engine.step_size import accumulated_batches
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes, remove_leftovers
-from vicmae_mm.utils.errors import InputError, RunError
+from vicmae_mm.utils.errors import InputError, RunError, some_of
 from vicmae_mm.utils.main_process import on_main_process, shared_errors
 
 _LOOK_INTERVAL = 10  # iterations after which the processes compare the time
@@ -58,13 +58,11 @@ class SafeCheckpointHook(CheckpointHook):
     def __init__(self, *args: Any, interval_minutes: float = 10., mid_epoch_interval: int = 0,
                  **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if interval_minutes < 0:
-            raise InputError(f'interval_minutes={interval_minutes} must be a time, or 0.')
-        if mid_epoch_interval < 0:
-            raise InputError(f'mid_epoch_interval={mid_epoch_interval} must be a number of '
-                             'iterations, or 0 for never.')
-        self.mid_epoch_interval = mid_epoch_interval
-        self.interval_minutes = interval_minutes
+        self.mid_epoch_interval, self.interval_minutes = mid_epoch_interval, interval_minutes
+        for name, what in (('interval_minutes', 'time, or 0'),
+                           ('mid_epoch_interval', 'number of iterations, or 0 for never')):
+            if getattr(self, name) < 0:
+                raise InputError(f'{name}={getattr(self, name)} must be a {what}.')
         self._infinite: list[str] = []
 
     def before_run(self, runner: Runner) -> None:
@@ -105,13 +103,11 @@ class SafeCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write nothing that a run could not continue from."""
         # With the lowest priority: averaged weights are in the checkpoint by now.
-        broken = not_finite_in_training_state(checkpoint, self._infinite)
-        if broken:
+        if broken := not_finite_in_training_state(checkpoint, self._infinite):
             newest = self.last_ckpt or runner._load_from
             raise RunError(
                 f'No checkpoint is written after {checkpoint["meta"]["iter"]} iterations: '
-                f'{len(broken)} tensors are not finite (NaN or infinity), such as '
-                f'{", ".join(broken[:3])}. '
+                f'{len(broken)} tensors are not finite (NaN or infinity): {some_of(broken)}. '
                 + (f'The newest complete checkpoint is {newest}: lower the learning rate, then use '
                    '--resume.' if newest else 'Lower the learning rate, and start again.'))
 
@@ -163,13 +159,13 @@ class SafeCheckpointHook(CheckpointHook):
         if self.max_keep_ckpts > 0:
             outdated, kept = kept[:-self.max_keep_ckpts], kept[-self.max_keep_ckpts:]
             for old in outdated:
-                self._remove(self.filename_tmpl.format(old))
+                self._remove(self._path(self.filename_tmpl.format(old)))
             self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', kept)
 
     def _write(self, runner: Runner, name: str, meta: dict) -> None:
         """Write a checkpoint, then ``last_checkpoint``; an error stops all processes."""
-        path = self.file_backend.join_path(self.out_dir, name)
+        path = self._path(name)
         runner.message_hub.update_info('last_ckpt', path)
         self._saved_at = time.monotonic()
         with shared_errors():
@@ -196,17 +192,17 @@ class SafeCheckpointHook(CheckpointHook):
         written = runner.message_hub.get_info('mid_epoch_ids', [])
         for old in written:
             if old != step:
-                self._remove(self.MID_EPOCH.format(old))
+                self._remove(self._path(self.MID_EPOCH.format(old)))
         runner.message_hub.update_info('mid_epoch_ids', [old for old in written if old == step])
 
-    def _remove(self, name: str) -> None:
-        if not is_main_process():
-            return
-        path = self.file_backend.join_path(self.out_dir, name)
-        if self.file_backend.isfile(path):
+    def _path(self, name: str) -> str:
+        return self.file_backend.join_path(self.out_dir, name)
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
             self.file_backend.remove(path)
         # Checkpoints of DeepSpeed are folders.
-        elif self.file_backend.isdir(path):
+        elif is_main_process() and self.file_backend.isdir(path):
             self.file_backend.rmtree(path)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
@@ -214,33 +210,17 @@ class SafeCheckpointHook(CheckpointHook):
         if current_task(runner) != 'train':
             return
         # mmengine removes the old best checkpoint before it writes the new one.
+        removals: list[str] = []
         backend = self.file_backend
-        self.file_backend = deferred = _DeferredRemovals(backend)
+        backend.remove = backend.rmtree = removals.append
         try:
             with shared_errors():
                 super()._save_best_checkpoint(runner, metrics)
         finally:
-            self.file_backend = backend
+            del backend.remove, backend.rmtree
         in_use = {getattr(self, 'best_ckpt_path', None),
                   *getattr(self, 'best_ckpt_path_dict', {}).values(), self.last_ckpt}
         # A file to be removed may have been written again since.
-        for remove, path in deferred.removals:
+        for path in removals:
             if path not in in_use:
-                remove(path)
-
-
-class _DeferredRemovals:
-    """A file backend that only records what to remove."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-        self.removals: list[tuple[Any, str]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def remove(self, path: str) -> None:
-        self.removals.append((self._backend.remove, path))
-
-    def rmtree(self, path: str) -> None:
-        self.removals.append((self._backend.rmtree, path))
+                self._remove(path)
