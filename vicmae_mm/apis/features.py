@@ -118,7 +118,7 @@ def list_files(paths: Any) -> list[Any]:
             continue
         ignored: Counter[str] = Counter()
         found = files_below(str(path), (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS), ignored)
-        report_scan(str(path), found, 'images and videos', ignored)
+        report_scan(str(path), found, 'images or videos', ignored)
         if not found:
             raise InputError(f'There is no image and no video in {path}.')
         files += [str(path / name) for name in found]

@@ -14,8 +14,8 @@ from vicmae_mm.commands.preflight.schedule import check_schedules
 from vicmae_mm.commands.run_length import set_epochs
 
 
-def checked(cfg: Config, length: int = 50) -> Findings:
-    findings = Findings()
+def checked(cfg: Config, length: int = 50, *known: str) -> Findings:
+    findings = Findings([*known])
     loop = loop_of(cfg, length)
     if 'max_iters' in cfg.train_cfg:
         loop = IterBasedTrainLoop.__new__(IterBasedTrainLoop)
@@ -63,6 +63,13 @@ def iterations(*schedules: dict) -> Config:
 ])
 def test_a_difference_is_an_error(cfg, words):
     assert words in errors(cfg)
+
+
+def test_without_data_the_steps_of_an_epoch_are_unknown():
+    cfg = run(9, dict(LINEAR, end=1, **CONVERT))
+    assert checked(cfg, 1).errors and not checked(cfg).errors
+    known = 'train_dataloader: No video found'
+    assert checked(cfg, 1, known).errors == [known]
 
 
 @pytest.mark.parametrize('cfg', [

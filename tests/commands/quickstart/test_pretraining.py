@@ -1,9 +1,12 @@
 """What is shown while the quickstart trains."""
 from types import SimpleNamespace
 
+import pytest
 import torch
 
-from vicmae_mm.commands.quickstart.pretraining import ProgressHook
+from tests.conftest import REPO
+from vicmae_mm.commands.quickstart.pretraining import ProgressHook, build_runner
+from vicmae_mm.utils.errors import InputError
 
 
 def test_note_has_the_epoch_and_the_losses_that_there_are():
@@ -15,3 +18,10 @@ def test_note_has_the_epoch_and_the_losses_that_there_are():
     hook.after_train_iter(runner, 0, outputs=losses)
     hook.after_train_iter(runner, 0)
     assert shown == [(5, 'epoch 2/60  recon 0.500  contrast 1.500'), (5, 'epoch 2/60')]
+
+
+def test_fewer_clips_than_a_batch(tmp_path):
+    for number in range(12):
+        (tmp_path / f'{number}.mp4').touch()
+    with pytest.raises(InputError, match='12 clips do not fill one batch of 32: raise --clips'):
+        build_runner(REPO / 'configs/quickstart/vicmae.py', tmp_path, tmp_path / 'w', 0)

@@ -210,6 +210,7 @@ def test_many_kinds_of_ignored_files_are_not_all_named(tmp_path, monkeypatch):
     (tmp_path / 'a.mp4').touch()
     scan_folder(str(tmp_path))
     assert len(said[0]) < 300 and said[0].endswith(', 88 other kinds')
+    assert said[0].startswith(f'{tmp_path}: 1 video; ignored ')
 
 
 def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):

@@ -1,4 +1,5 @@
 """Check that the schedules end where the run ends."""
+import math
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop
@@ -28,7 +29,9 @@ def check_schedules(runner: Any, findings: Findings) -> None:
     """
     loop, schedules = runner._train_loop, schedules_of(runner.cfg)
     in_epochs = isinstance(loop, EpochBasedTrainLoop)
-    length = len(loop.dataloader) if in_epochs else 1
+    length: float = len(loop.dataloader) if in_epochs else 1
+    if any(line.startswith('train_dataloader') for line in findings.errors):
+        length = math.inf  # a stand-in's
     for index, each in enumerate(schedules):
         by_epoch, begin = each.get('by_epoch', True), each.get('begin') or 0
         total, unit = (loop.max_epochs, 'epoch') if by_epoch else (loop.max_iters, 'iteration')

@@ -12,7 +12,7 @@ from vicmae_mm.commands import terminal
 from vicmae_mm.commands.options import merge_settings
 from vicmae_mm.commands.run_length import set_epochs
 from vicmae_mm.models import ViCMAE
-from vicmae_mm.utils.errors import RunError
+from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.processes.pool import num_cores
 from vicmae_mm.utils.progress import Progress
 
@@ -55,6 +55,9 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
         work_dir: For logs and checkpoints.
         seed: Of initial weights, order, frames, crops and masks.
         options: Settings to replace in the config, as ``--cfg-options`` of ``tools/train.py``.
+
+    Raises:
+        ValueError: There are fewer clips than a batch has.
     """
     cfg = Config.fromfile(config)
     cfg.train_dataloader.dataset.data_prefix.video = str(clips)
@@ -62,6 +65,10 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
     cfg.work_dir = str(work_dir)
     merge_settings(cfg, options)
     set_epochs(cfg)
+    count, batch = len(list(clips.glob('*.mp4'))), cfg.train_dataloader.batch_size
+    if count < batch:
+        raise InputError(f'{count} clips do not fill one batch of {batch}: raise --clips, or lower '
+                         'train_dataloader.batch_size by --cfg-options.')
     # Threads that share a core wait for each other at every operation: on two cores, a step
     # takes longer with two threads and a worker than with one thread and a worker.
     torch.set_num_threads(max(1, num_cores() - cfg.train_dataloader.num_workers))

@@ -55,5 +55,6 @@ def report_scan(root: str, found: Sequence, what: str, ignored: Counter[str]) ->
     parts = [f'{count:,} {kind}' for kind, count in sorted(ignored.most_common(12))]
     if len(ignored) > 12:
         parts.append(f'{len(ignored) - 12:,} other kinds')
+    what = what.removesuffix('s') if len(found) == 1 else what
     _log_once(f'{root}: {len(found):,} {what}' + f'; ignored {", ".join(parts)}' * bool(parts),
               'current')
