@@ -37,16 +37,10 @@ class FileFeatures(NamedTuple):
     names: list[str]
 
 
-def extract_features(checkpoint: str | Path | Encoder,
-                     paths: FileOrImage | Iterable[FileOrImage],
-                     level: str = 'cls',
-                     *,
-                     config: str | Path | None = None,
-                     device: str | torch.device = 'cpu',
-                     batch_size: int = 16,
-                     num_frames: int = 8,
-                     num_workers: int = 0,
-                     on_bad_file: OnBadFile | None = None) -> FileFeatures:
+def extract_features(checkpoint: str | Path | Encoder, paths: FileOrImage | Iterable[FileOrImage],
+                     level: str = 'cls', *, config: str | Path | None = None,
+                     device: str | torch.device = 'cpu', batch_size: int = 16, num_frames: int = 8,
+                     num_workers: int = 0, on_bad_file: OnBadFile | None = None) -> FileFeatures:
     """Encode image and video files, and images in memory.
 
     An image encoder sees ``num_frames`` frames of a video, spread over it as mmaction2's

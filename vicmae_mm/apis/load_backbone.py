@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 PREFIX = 'backbone.'
 
 
-def load_backbone(checkpoint: str | Path,
-                  config: str | Path | None = None,
+def load_backbone(checkpoint: str | Path, config: str | Path | None = None,
                   device: str | torch.device = 'cpu') -> Encoder:
     """Load the encoder of a checkpoint, in eval mode.
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
 
-def load_model(checkpoint: str | Path,
-               config: str | Path | None = None,
+def load_model(checkpoint: str | Path, config: str | Path | None = None,
                device: str | torch.device = 'cpu') -> ViCMAE:
     """Load a pre-trained model, in eval mode; all of its weights are the checkpoint's.
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
 
-def reconstruction_picture(model: ViCMAE,
-                           paths: Sequence[str | Path],
-                           seed: int = 0,
+def reconstruction_picture(model: ViCMAE, paths: Sequence[str | Path], seed: int = 0,
                            mask_ratio: float | None = None) -> np.ndarray:
     """Draw what a model reconstructs of images and of two frames per video.
 

@@ -40,10 +40,7 @@ class Birdsnap(SkippingImages, BaseDataset):
         ValueError: The split is unknown, a list lacks a column, or a path is outside of the images.
     """
 
-    def __init__(self,
-                 data_root: str,
-                 split: str = 'train',
-                 data_prefix: str = 'images',
+    def __init__(self, data_root: str, split: str = 'train', data_prefix: str = 'images',
                  **kwargs: Any) -> None:
         if split not in ('train', 'test'):
             raise InputError(f"split={split!r} should be 'train' or 'test'.")

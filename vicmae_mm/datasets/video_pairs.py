@@ -71,16 +71,11 @@ class VideoPairDataset(SkippingDataset):
         RuntimeError: ``max_refetch`` draws gave no usable video.
     """
 
-    def __init__(self,
-                 ann_file: str = '',
-                 data_root: str = '',
+    def __init__(self, ann_file: str = '', data_root: str = '',
                  data_prefix: Mapping[str, str] | None = None,
-                 pipeline: Sequence[dict | Callable] = (),
-                 labels_from_folders: bool = False,
-                 exclude_file: str = '',
-                 allow_outside_root: bool = False,
-                 decode_timeout: float | None = 60.,
-                 **kwargs: Any) -> None:
+                 pipeline: Sequence[dict | Callable] = (), labels_from_folders: bool = False,
+                 exclude_file: str = '', allow_outside_root: bool = False,
+                 decode_timeout: float | None = 60., **kwargs: Any) -> None:
         if ann_file and labels_from_folders:
             raise InputError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}, a list with its own labels. Leave one out.')

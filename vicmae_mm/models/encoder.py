@@ -155,7 +155,7 @@ class Encoder(nn.Module):
         if is_compiling or not self._unchecked or images.dtype == torch.uint8:
             return
         self._unchecked.pop()
-        values = images.detach().float()
+        values = images[:8].detach().float()
         with suppress(RuntimeError):  # no values: an empty batch, the meta device, vmap
             low, high, fraction = torch.stack(
                 [*values.aminmax(), values.frac().abs().max()]).tolist()

@@ -79,21 +79,12 @@ class ViCMAE(BaseSelfSupervisor):
     target_projector: Any
     contrast_head: Any
 
-    def __init__(self,
-                 backbone: dict,
-                 decoder: dict | None = None,
-                 head: dict | None = None,
-                 pooling: dict | None = None,
-                 projector: dict | None = None,
-                 target_projector: dict | None = None,
-                 contrast_head: dict | None = None,
-                 recon_weight: float = 1.0,
-                 contrast_weight: float = 0.025,
-                 recon_frames: str = 'both',
-                 decoder_chunks: int = 1,
-                 joint_bn: bool = False,
-                 target_generator: dict | None = None,
-                 data_preprocessor: dict | None = None,
+    def __init__(self, backbone: dict, decoder: dict | None = None, head: dict | None = None,
+                 pooling: dict | None = None, projector: dict | None = None,
+                 target_projector: dict | None = None, contrast_head: dict | None = None,
+                 recon_weight: float = 1.0, contrast_weight: float = 0.025,
+                 recon_frames: str = 'both', decoder_chunks: int = 1, joint_bn: bool = False,
+                 target_generator: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(
             backbone=backbone,

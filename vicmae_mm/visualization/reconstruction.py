@@ -98,7 +98,6 @@ def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tens
         inputs: Caption and frames (3, H, W) of each input, all of the same size.
         seed: Seed of the masks.
     """
-    check_can_reconstruct(model)
     frames = torch.stack([frame for _, frames in inputs for frame in frames])
     grid = model.backbone.patch_resolution
     result = reconstruct(model, frames, mask_noise(len(frames), grid[0] * grid[1], seed))

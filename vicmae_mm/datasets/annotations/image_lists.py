@@ -17,8 +17,7 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', 
 Image = tuple[str, int]  # path relative to the folder of the images, label
 
 
-def scan_classes(folder: str,
-                 track: Callable[[Sequence[str]], Iterable[str]] = iter,
+def scan_classes(folder: str, track: Callable[[Sequence[str]], Iterable[str]] = iter,
                  extensions: Sequence[str] = EXTENSIONS) -> list[Image]:
     """Find the images in class folders, at any depth; the sorted names of the folders are labels.
 

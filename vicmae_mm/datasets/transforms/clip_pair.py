@@ -40,14 +40,9 @@ class SampleClipPair(SampleFramePair):
             transforming, only some frames of the video are stored.
     """
 
-    def __init__(self,
-                 clip_len: int,
-                 frame_interval: int = 1,
-                 mode: str = 'distant',
-                 num_sections: int | None = None,
-                 delta: int | None = None,
-                 max_gap: int | None = None,
-                 num_pairs: int = 1) -> None:
+    def __init__(self, clip_len: int, frame_interval: int = 1, mode: str = 'distant',
+                 num_sections: int | None = None, delta: int | None = None,
+                 max_gap: int | None = None, num_pairs: int = 1) -> None:
         super().__init__(mode, num_sections, delta, max_gap, num_pairs=num_pairs)
         self.clip_len = at_least('SampleClipPair', 1, clip_len=clip_len)
         self.frame_interval = at_least('SampleClipPair', 1, frame_interval=frame_interval)

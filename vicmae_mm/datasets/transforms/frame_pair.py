@@ -53,12 +53,8 @@ class SampleFramePair(ShownTransform):
     # Frames from the first of a clip to its last; SampleClipPair draws longer clips.
     span = 1
 
-    def __init__(self,
-                 mode: str = 'distant',
-                 num_sections: int | None = None,
-                 delta: int | None = None,
-                 max_gap: int | None = None,
-                 num_frames: int = 2,
+    def __init__(self, mode: str = 'distant', num_sections: int | None = None,
+                 delta: int | None = None, max_gap: int | None = None, num_frames: int = 2,
                  num_pairs: int = 1) -> None:
         name = type(self).__name__
         if mode not in MODES:

@@ -40,11 +40,8 @@ class PackViews(BaseTransform):
             images is not that of the frames, or their shorter side is not ``crop_size``.
     """
 
-    def __init__(self,
-                 crop_size: int,
-                 transforms: Sequence[dict | Callable[[dict], dict]] = (),
-                 input_format: str = 'NCTHW',
-                 **kwargs: Any) -> None:
+    def __init__(self, crop_size: int, transforms: Sequence[dict | Callable[[dict], dict]] = (),
+                 input_format: str = 'NCTHW', **kwargs: Any) -> None:
         if input_format not in INPUT_FORMATS:
             raise InputError(f'PackViews: input_format={input_format!r} should be one of '
                              f'{INPUT_FORMATS}.')

@@ -39,10 +39,8 @@ class PerFrame(ShownTransform):
         ValueError: ``frames`` is empty or contains anything but 0 and 1.
     """
 
-    def __init__(self,
-                 transforms: Sequence[dict | Callable[[dict], dict]],
-                 share_random_params: bool = False,
-                 frames: Sequence[int] | None = None,
+    def __init__(self, transforms: Sequence[dict | Callable[[dict], dict]],
+                 share_random_params: bool = False, frames: Sequence[int] | None = None,
                  rgb_to_bgr: bool = False) -> None:
         self.transforms = Compose(transforms)
         self.share_random_params = share_random_params

@@ -34,8 +34,7 @@ class ColorJitter(StockColorJitter):
     """
 
     def __init__(self, brightness: float | Sequence[float] = 0.,
-                 contrast: float | Sequence[float] = 0.,
-                 saturation: float | Sequence[float] = 0.,
+                 contrast: float | Sequence[float] = 0., saturation: float | Sequence[float] = 0.,
                  hue: float | Sequence[float] = 0.) -> None:
         super().__init__(brightness, contrast, saturation, hue, backend='cv2')
 

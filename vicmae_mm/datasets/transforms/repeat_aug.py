@@ -37,10 +37,8 @@ class RepeatAug(ShownTransform):
         VideoError: A frame does not decode (when transforming).
     """
 
-    def __init__(self,
-                 sample_frames: dict | Callable[[dict], dict],
-                 transforms: Sequence[dict | Callable[[dict], dict]],
-                 num_repeats: int = 2) -> None:
+    def __init__(self, sample_frames: dict | Callable[[dict], dict],
+                 transforms: Sequence[dict | Callable[[dict], dict]], num_repeats: int = 2) -> None:
         self.sample_frames = Compose([sample_frames])
         self.transforms = Compose(transforms)
         self.num_repeats = at_least('RepeatAug', 1, num_repeats=num_repeats)

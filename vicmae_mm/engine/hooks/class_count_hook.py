@@ -19,7 +19,7 @@ from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.models.preprocessors import MixupCutmix
 from vicmae_mm.registry import HOOKS
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, some_of
 
 
 @HOOKS.register_module()
@@ -136,11 +136,9 @@ def _check_range(labels: ClassLabels, num_classes: int, settings: list[str]) -> 
 
 
 def _warn_of_missing(labels: ClassLabels, num_classes: int) -> None:
-    missing = sorted(set(range(num_classes)) - set(labels.used))
-    if missing:
+    if missing := sorted(set(range(num_classes)) - set(labels.used)):
         print_log(f'{labels} have no sample of {len(missing):,} of the {num_classes:,} classes of '
-                  f'the model: {", ".join(map(str, missing[:5]))}{", ..." * (len(missing) > 5)}.',
-                  'current', logging.WARNING)
+                  f'the model: {some_of([*map(str, missing)])}.', 'current', logging.WARNING)
 
 
 def _tell_metrics(loop: Any, classes: tuple[str, ...]) -> None:
