@@ -1,12 +1,15 @@
 """Packed attention by config: every layer, and the same losses where its kernels do not fit."""
 from types import SimpleNamespace
 
+import pytest
 import torch
 from mmengine.logging import MMLogger
 
 from tests.helpers.models import tiny_vicmae
-from vicmae_mm.models.layers.packed_attention import PackedAttention
 from vicmae_mm.registry import HOOKS
+
+pytest.importorskip('torch', minversion='2.4')
+from vicmae_mm.models.layers.packed_attention import PackedAttention
 
 
 def test_encoder_and_decoder_are_turned():
