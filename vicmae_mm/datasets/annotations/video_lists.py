@@ -67,18 +67,23 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
     foreign = {path: byte for path, _ in videos for byte in _OTHER_BYTE.findall(path)}
     if foreign and not any(os.path.exists(os.path.join(folder, path)) for path in foreign):
         byte = ord(min(foreign.values())) - 0xdc00
-        raise InputError(f'The list of videos {ann_file!r} is not UTF-8 text (no file whose name '
-                         f'has the byte {byte:#x} exists): convert it to UTF-8; names must stay '
-                         'those of the files.')
+        raise _not_utf_8(ann_file, f'no file whose name has the byte {byte:#x} exists')
     return videos
 
 
 def parse_videos(content: bytes, ann_file: str) -> list[Video]:
     """Parse the content of a list as :func:`read_annotations` does; the name is for messages."""
+    if b'\0' in content:
+        raise _not_utf_8(ann_file, 'it has zero bytes, as UTF-16 does')
     text = content.decode('utf-8-sig', 'surrogateescape')
     if ann_file.lower().endswith(('.csv', '.tsv')) and text.strip():
         return _read_csv(list(io.StringIO(text, newline='')), ann_file)
     return list(_read_list(io.StringIO(text, newline=''), ann_file))
+
+
+def _not_utf_8(ann_file: str, reason: str) -> InputError:
+    return InputError(f'The list of videos {ann_file!r} is not UTF-8 text ({reason}): convert it '
+                      'to UTF-8; names must stay those of the files.')
 
 
 def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
