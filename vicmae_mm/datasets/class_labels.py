@@ -57,8 +57,7 @@ def class_labels(dataset: BaseDataset, split: str) -> ClassLabels:
         labels = _labels_of(info)
         unlabelled += any(label < 0 for label in labels)
         used.update(labels)
-        folder = _top_folder(info, prefixes)
-        if folder:
+        if folder := _top_folder(info, prefixes):
             by_folder[folder].update(labels)
     tops = {name: min(labels) for name, labels in by_folder.items() if len(labels) == 1}
     distinct = 1 < len(tops) == len(by_folder) == len(set(tops.values()))

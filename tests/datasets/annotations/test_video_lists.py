@@ -193,7 +193,7 @@ def test_csv_that_could_mean_two_things(read, text, message):
 @pytest.mark.parametrize('name', ['videos.csv', 'videos.txt'])
 @pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le'])  # Excel's "Unicode text", PowerShell
 def test_utf_16_is_refused_in_words(read, name, encoding):
-    with pytest.raises(ValueError, match='is not UTF-8 text .*convert it to UTF-8'):
+    with pytest.raises(ValueError, match=r'is not UTF-8 text .*convert it to UTF-8'):
         read('path,label\na.mp4,1\n', name, encoding)
 
 

@@ -60,8 +60,7 @@ class BadVideos:
         returns the paths of the dataset's videos; it is called only if there are entries.
         """
         self.ledger = BadVideoLedger(ledger_path)
-        entries = self.ledger.read_new()
-        if entries:
+        if entries := self.ledger.read_new():
             self._reasons.update((path, entry['reason'])
                                  for path, entry in match_entries(entries, filenames()).items()
                                  if not entry.get('try_again'))
