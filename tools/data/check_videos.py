@@ -29,8 +29,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
     check_video,
-    describe_unread,
-    summarize,
+    report_videos,
     write_bad_videos,
 )
 from vicmae_mm.commands.preparation.lists import write_labelled
@@ -106,8 +105,7 @@ def main() -> int:
     record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
     with closing(record):
         try:
-            check([osp.join(folder, path) for path, _ in videos], record, args, bad,
-                  unread)
+            check([osp.join(folder, path) for path, _ in videos], record, args, bad, unread)
         except KeyboardInterrupt:
             stopped = True
     bad_file = osp.join(args.work_dir, 'bad_videos.jsonl')
@@ -118,18 +116,11 @@ def main() -> int:
         good = [video for video in videos if osp.join(folder, video[0]) not in bad]
         left_out = write_labelled(args.clean_list, good)
         print(f'List without the bad videos: {args.clean_list}')
-    print(f'{len(bad):,} of {len(videos):,} videos are bad -> {bad_file}')
-    if bad:
-        print(summarize(bad.values()))
-    if unread:
-        print(describe_unread(unread))
-    if stopped:
-        print('Stopped before all were checked. Run the same command to continue.')
-        return 130
-    if bad:
+    status = report_videos(len(videos), bad, bad_file, unread, stopped)
+    if bad and not stopped:
         print('To exclude them from training: --cfg-options '
               f'train_dataloader.dataset.exclude_file={shlex.quote(bad_file)}')
-    return 2 if unread else 1 if bad or left_out else 0
+    return status or int(bool(left_out))
 
 
 if __name__ == '__main__':

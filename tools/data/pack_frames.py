@@ -28,11 +28,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
-from vicmae_mm.commands.preparation.check_videos import (
-    describe_unread,
-    summarize,
-    write_bad_videos,
-)
+from vicmae_mm.commands.preparation.check_videos import report_videos, write_bad_videos
 from vicmae_mm.commands.preparation.converting import add_convert_options, run_jobs
 from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
@@ -98,22 +94,18 @@ def main() -> int:
     with plan.check():
         unread: dict[str, str] = {}
         finished = pack(plan, args, unread)
-        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), plan.bad, args.source)
+        bad_file = osp.join(args.target, 'bad_videos.jsonl')
+        write_bad_videos(bad_file, plan.bad, args.source)
         if finished and not unread:
             print('Building the index.')
             index = build_index(args.target, plan.names)
             print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
                   f'{index.num_frames:,} frames, '
                   f'{decimal(sum(size for _, size in index.shards))}')
-    if plan.bad:
-        print(f'{len(plan.bad):,} videos are bad -> {osp.join(args.target, "bad_videos.jsonl")}')
-        print(summarize(plan.bad.values()))
+    status = report_videos(len(videos), plan.bad, bad_file, unread, not finished)
     if unread:
-        print(f'{describe_unread(unread)} Their shards were not written.')
-    if not finished:
-        print('Stopped before all were done. Run the same command to continue.')
-        return 130
-    return 2 if unread else 1 if plan.bad else 0
+        print('Their shards were not written.')
+    return status
 
 
 if __name__ == '__main__':

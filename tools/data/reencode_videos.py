@@ -25,22 +25,10 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
-from vicmae_mm.commands.preparation.check_videos import (
-    describe_unread,
-    summarize,
-    write_bad_videos,
-)
-from vicmae_mm.commands.preparation.converting import (
-    add_convert_options,
-    run_jobs,
-    total_size,
-)
+from vicmae_mm.commands.preparation.check_videos import report_videos, write_bad_videos
+from vicmae_mm.commands.preparation.converting import add_convert_options, run_jobs, total_size
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
-from vicmae_mm.commands.preparation.reencode_plan import (
-    plan_jobs,
-    prepare_target,
-    shares_name,
-)
+from vicmae_mm.commands.preparation.reencode_plan import plan_jobs, prepare_target, shares_name
 from vicmae_mm.commands.run_tool import run_tool
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower',
@@ -97,17 +85,13 @@ def main() -> int:
             encode_all(todo, args, bad, unread)
         except KeyboardInterrupt:
             stopped = True
-        write_bad_videos(osp.join(args.target, 'bad_videos.jsonl'), bad, args.source)
-        report(jobs, bad, args.target)
-    if unread:
-        print(describe_unread(unread))
-    if stopped:
-        print('Stopped before all were done. Run the same command to continue.')
-        return 130
-    return 2 if unread else 1 if bad else 0
+        bad_file = osp.join(args.target, 'bad_videos.jsonl')
+        write_bad_videos(bad_file, bad, args.source)
+        report(jobs, args.target)
+    return report_videos(len(jobs), bad, bad_file, unread, stopped)
 
 
-def report(jobs: list[ReencodeJob], bad: dict[str, str], target: str) -> None:
+def report(jobs: list[ReencodeJob], target: str) -> None:
     """Print how many videos are done, and their size before and after."""
     done = [job for job in jobs if osp.exists(job.target)]
     before = total_size(job.source for job in done)
@@ -119,9 +103,6 @@ def report(jobs: list[ReencodeJob], bad: dict[str, str], target: str) -> None:
         print(f'{renamed:,} got another extension (.mp4): create the lists again from {target}')
     for job in filter(shares_name, done):
         print(f'{job.source} -> {job.target}, because another video has the same name.')
-    if bad:
-        print(f'{len(bad):,} videos are bad -> {osp.join(target, "bad_videos.jsonl")}')
-        print(summarize(bad.values()))
 
 
 if __name__ == '__main__':

@@ -94,12 +94,7 @@ def parse_setting(text: str, present: Any, key: str = '') -> Any:
 
     Where the config has a text, or the name is that of a path, it is a text: a path may look like a
     number or a list. Elsewhere it is a number, ``True``, ``None``, a list (``a,b`` or in brackets)
-    or else a text, and always a text in quotes of its own.
-
-    Args:
-        text: Without the quotes that the shell removes.
-        present: The value in the config; None if it has none.
-        key: Name of the setting.
+    or else a text, and always a text in quotes of its own. ``present`` is the value in the config.
     """
     quoted = len(text) > 1 and text[0] in '\'"' and text[-1] == text[0]
     bare = text[1:-1] if quoted else text

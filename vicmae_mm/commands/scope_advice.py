@@ -19,11 +19,7 @@ def scope_advice(error: Exception, frames: list[FrameType]) -> str | None:
 
     ``type='mmaction.TimeSformer'`` finds the class itself, but its attention, which is named
     without a prefix, is looked up in the default scope of the config. ``_scope_`` sets the scope
-    for all its parts.
-
-    Args:
-        error: A KeyError of mmengine's registry or of mmcv's layers; any other gives None.
-        frames: The frames it passed through, the outermost first.
+    for all its parts. ``frames`` are those that the error passed through, the outermost first.
     """
     place = frames[-1].f_locals if frames else {}
     part, registry = place.get('obj_type') or place.get('layer_type'), place.get('registry')

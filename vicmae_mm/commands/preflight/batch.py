@@ -54,10 +54,7 @@ def _batch_sizes(loader: Any, sampler_settings: Any, findings: Findings) -> list
 def check_batch(runner: Any, size: int, num_views: int, findings: Findings) -> None:
     """Compare the batch size with the learning rate, and count the negatives.
 
-    Args:
-        runner: With its model, dataloader and optimizer wrapper.
-        size: Samples of a batch on one process.
-        num_views: Frames or clips per sample of pre-training.
+    A batch has ``size`` samples on one process, of ``num_views`` frames or clips each.
     """
     _check_learning_rate(runner, findings)
     if getattr(runner.model, 'contrast_head', None) is not None:

@@ -17,13 +17,7 @@ _STAND_INS: tuple[dict[str, Any], ...] = (
 
 def build_loader(settings: Any, name: str, build: Callable[[dict], DataLoader],
                  findings: Findings) -> DataLoader:
-    """Build a dataloader by ``build``; one with an error has stand-ins for parts of it.
-
-    Args:
-        settings: Those of the config.
-        name: Their name there.
-        build: ``Runner.build_dataloader``.
-    """
+    """Build the dataloader ``name``; one with an error has stand-ins for parts of it."""
     settings = dict(_decoding_on_cpu(settings))
     size = settings.get('batch_size', 1)
     # A sampler of batches sets their size itself.

@@ -47,14 +47,8 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
                last: int = 0, is_test: bool = False) -> int:
     """Compute the shapes of the loss in training, or of predictions.
 
-    Args:
-        model: As :func:`build_without_values` returns it, with ``mode``.
-        settings: Its settings.
-        batch: Collated samples.
-        last: Number of samples if this is the last batch of an epoch, smaller than the others.
-
-    Returns:
-        Number of views (frames or clips) of a sample, as the model gets them.
+    ``last`` is the number of samples if this is the last batch of an epoch, smaller than the
+    others. Returns the number of views (frames or clips) of a sample, as the model gets them.
     """
     shapes, num_views = _shapes(batch), 1
     try:

@@ -43,9 +43,6 @@ class CheckRecord:
     Each line is a JSON object: ``path``, ``size`` and ``mtime_ns`` of the file when it was checked
     (null if missing), ``whole`` (whether every frame was decoded) and ``reason`` (null for a good
     video).
-
-    Args:
-        path: The file. It need not exist yet, but its folder must.
     """
 
     def __init__(self, path: str) -> None:
@@ -92,13 +89,7 @@ class CheckRecord:
 
 
 def write_bad_videos(path: str, reasons: Mapping[str, str], dataset: str) -> None:
-    """Write a ``bad_videos.jsonl`` in the format of training, replacing an existing one.
-
-    Args:
-        path: The file.
-        reasons: Reason by path of each bad video.
-        dataset: The list or folder that the videos belong to.
-    """
+    """Write the reason of each bad video of a list or folder, ``dataset``, as training does."""
     with atomic_write(path) as part:
         # The ledger creates its file with the first entry; without entries it must exist, too.
         part.touch()
@@ -117,8 +108,17 @@ def summarize(reasons: Iterable[str]) -> str:
     return '\n'.join(f'{count:>8,}  {reason}' for count, reason in sorted(lines, reverse=True))
 
 
-def describe_unread(reasons: Mapping[str, str]) -> str:
-    """What to print of the videos that the machine could not read, by their paths."""
-    return (f'{len(reasons):,} videos could not be read now, such as {next(iter(reasons))}:\n'
-            f'{summarize(reasons.values())}\nThat is a fault of this machine or its disks, so they '
-            'are not listed as bad: fix it, and run the same command again.')
+def report_videos(total: int, bad: Mapping[str, str], bad_file: str, unread: Mapping[str, str],
+                  stopped: bool) -> int:
+    """Print what came of ``total`` videos, with reasons by path; return the exit status."""
+    print(f'{len(bad):,} of {total:,} videos are bad -> {bad_file}')
+    if bad:
+        print(summarize(bad.values()))
+    if unread:
+        print(f'{len(unread):,} videos could not be read now, such as {next(iter(unread))}:\n'
+              f'{summarize(unread.values())}\nThat is a fault of this machine or its disks, so '
+              'they are not listed as bad: fix it, and run the same command again.')
+    if stopped:
+        print('Stopped before all were done. Run the same command to continue.')
+        return 130
+    return 2 if unread else 1 if bad else 0

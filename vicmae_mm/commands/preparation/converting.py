@@ -26,18 +26,12 @@ SAMPLE_PER_WORKER = 4
 
 @dataclass(frozen=True)
 class JobResult:
-    """The result of a job.
+    """The result of a job."""
 
-    Attributes:
-        problem: What is wrong with the source; '' if it was converted.
-        again: Whether the machine is at fault, not the source: a later run may succeed.
-        size: Size of the converted data in bytes.
-        seconds: Time that the job took.
-    """
-    problem: str = ''
-    size: int = 0
-    seconds: float = 0.
-    again: bool = False
+    problem: str = ''  # what is wrong with the source; '' if it was converted
+    size: int = 0  # bytes of the converted data
+    seconds: float = 0.  # that the job took
+    again: bool = False  # the machine is at fault, not the source: a later run may succeed
 
 
 def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None:
@@ -61,8 +55,7 @@ def run_jobs(function: Callable[[Job], JobResult], jobs: Sequence[Job], num_work
     Args:
         function: Does one job; from a module that a worker process can import.
         jobs: Hashable.
-        num_workers: Jobs to run in parallel, >= 1.
-        timeout: Time limit per job in seconds.
+        timeout: In seconds, per job.
         action: Label of the progress bar, such as 'Encoding'.
         target: Folder that must have room for the results.
         cost: What the size and time of a job are proportional to.

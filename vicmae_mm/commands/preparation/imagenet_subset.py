@@ -7,21 +7,13 @@ from vicmae_mm.datasets.annotations.image_lists import Image
 from vicmae_mm.utils.errors import InputError
 
 
-def nested_subsets(images: Sequence[Image],
-                   percentages: Iterable[int],
+def nested_subsets(images: Sequence[Image], percentages: Iterable[int],
                    seed: int = 0) -> dict[int, list[Image]]:
     """Draw the same share of every class; each larger subset contains the smaller ones.
 
     ``floor(n * percentage / 100)`` of the n images of a class are taken, at least one. The
-    draw depends only on the seed, the label and the paths of the class.
-
-    Args:
-        images: Paths and labels, in any order.
-        percentages: Shares, 1 to 100.
-        seed: Seed of the draw.
-
-    Returns:
-        Images by percentage, sorted by label and path.
+    draw depends only on the seed, the label and the paths of the class. The images of each
+    percentage, 1 to 100, are sorted by label and path.
 
     Raises:
         ValueError: A percentage is out of range, or an image is listed twice.

@@ -92,11 +92,7 @@ def parse_clip(path: str) -> Clip | None:
 
 
 def find_folders(root: str, given: Mapping[str, str | None]) -> dict[str, str]:
-    """Find the folder of each split.
-
-    Args:
-        root: Root of the dataset.
-        given: Folders that the user named, relative to ``root``, by split.
+    """Find the folder of each split; ``given`` are those that the user named, below ``root``.
 
     Raises:
         FileNotFoundError: No folder was found, or a given one is missing.
@@ -124,9 +120,7 @@ def build_kinetics_lists(root: str, folders: Mapping[str, str],
     Videos may be at any depth, so flat folders work as well as class folders. They are matched by
     name: id and times as in the csv file, or only the id if it has a single clip. The CVDF's
     replacements of corrupted clips, ``replacement/`` in ``root``, replace the originals. A split
-    without rows is labelled by its class folders.
-
-    ``rows`` are those of :func:`read_csv_files`, or empty without csv files.
+    without rows (those of :func:`read_csv_files`) is labelled by its class folders.
 
     Returns:
         Class names in the order of their labels, one list per split, and for each skipped split

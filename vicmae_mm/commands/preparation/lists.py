@@ -18,24 +18,15 @@ Key = TypeVar('Key')
 
 @dataclass
 class SplitList:
-    """The list of one split, and facts for the user about it.
+    """The list of one split, and facts for the user about it."""
 
-    Attributes:
-        split: 'train', 'val' or 'test'.
-        folder: Folder that the paths are relative to.
-        videos: Path and label of each video, sorted by path.
-        rows: Number of annotated videos; 0 without annotations.
-        unlisted: Videos in ``folder`` without an annotation.
-        seconds: Total duration of ``videos`` by their annotations or names; 0 if unknown.
-        remarks: Further lines for the summary.
-    """
-    split: str
-    folder: str
-    videos: list[Video]
-    rows: int = 0
-    unlisted: list[str] = field(default_factory=list)
-    seconds: float = 0.
-    remarks: list[str] = field(default_factory=list)
+    split: str  # 'train', 'val' or 'test'
+    folder: str  # that the paths are relative to
+    videos: list[Video]  # sorted by path
+    rows: int = 0  # annotated videos; 0 without annotations
+    unlisted: list[str] = field(default_factory=list)  # videos without an annotation
+    seconds: float = 0.  # duration of the videos by annotations or names; 0 if unknown
+    remarks: list[str] = field(default_factory=list)  # further lines for the summary
 
     def summary(self) -> str:
         """Describe the list in a few lines of text."""
@@ -74,13 +65,7 @@ def videos_in(folder: str) -> list[str]:
 
 def match_rows(split: str, folder: str, labels: Mapping[Key, int], files: Mapping[Key, str],
                unlisted: list[str], expected_name: str) -> SplitList:
-    """List the annotated videos that are on disk.
-
-    Args:
-        labels: Label of each annotated video, by key.
-        files: Path of each video on disk, by the same keys.
-        unlisted: Files without a key.
-        expected_name: Example of a correct file name, for the error message.
+    """List the annotated videos that are on disk: ``labels`` and ``files`` have the same keys.
 
     Raises:
         ValueError: None of the annotated videos is on disk.

@@ -71,10 +71,6 @@ def find_annotations(root: str, name: str) -> str | None:
 def build_moments_lists(root: str) -> tuple[list[str], list[SplitList]]:
     """List the videos of each split that has both a folder with videos and a csv file.
 
-    Args:
-        root: Contains ``training/`` and ``validation/``, directly or in ``videos/``, and the
-            annotations, directly or in ``annotations/``.
-
     Returns:
         Class names in the order of their labels, and one list per split.
 

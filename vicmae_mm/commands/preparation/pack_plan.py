@@ -19,23 +19,15 @@ SETTINGS_FILE = 'pack.json'
 
 @dataclass
 class Plan:
-    """The shards of a dataset, each with a fixed number of consecutive videos of its list.
+    """The shards of a dataset, each with a fixed number of consecutive videos of its list."""
 
-    Attributes:
-        target: Folder of the shards.
-        folder: Folder that the paths of the videos are relative to.
-        videos: Path and label of each video, in order.
-        classes: Names of the labels; empty if unknown.
-        settings: How to pack.
-        per_shard: Videos per shard, including bad ones.
-        bad: Problem of each bad video in the shards read or written so far, by its file.
-    """
-    target: str
-    folder: str
+    target: str  # folder of the shards
+    folder: str  # that the paths of the videos are relative to
     videos: Sequence[Video]
-    classes: Sequence[str]
+    classes: Sequence[str]  # names of the labels; empty if unknown
     settings: PackSettings
-    per_shard: int
+    per_shard: int  # videos, including bad ones
+    # Problem of each bad video in the shards read or written so far, by its file
     bad: dict[str, str] = field(default_factory=dict, init=False)
     _pending: dict[int, dict[int, JobResult]] = field(default_factory=dict, init=False)
 
@@ -87,9 +79,6 @@ class Plan:
         """Add the result of a job, and write its shard once all results of it are there.
 
         A shard is not written if one of its videos could not be read through the machine's fault.
-
-        Raises:
-            OSError: The shard cannot be written.
         """
         shard = job.number // self.per_shard
         self._pending[shard][job.number] = done

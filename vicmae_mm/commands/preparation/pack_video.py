@@ -15,19 +15,13 @@ MAX_HELD = 32  # decoded frames in memory at a time
 
 @dataclass(frozen=True)
 class PackSettings:
-    """How to pack a video.
+    """How to pack a video; frames are never enlarged."""
 
-    Attributes:
-        frames: Number of evenly spread frames to store; all frames of a shorter video.
-        every: If not 0, store every N-th frame instead, starting with the first; of a video with
-            at most N frames, the first and the last.
-        short_side: Maximum length of the shorter side in pixels; frames are never enlarged.
-        quality: JPEG quality, 1 to 100.
-    """
-    frames: int = 16
+    frames: int = 16  # evenly spread; all frames of a shorter video
+    # If not 0, store every N-th frame instead, from the first; of N or fewer, the first and last
     every: int = 0
-    short_side: int = 256
-    quality: int = 90
+    short_side: int = 256  # px, maximum length of the shorter side
+    quality: int = 90  # of JPEG, 1 to 100
 
     def choose(self, total: int) -> list[int]:
         """Choose the frames to store of a video with ``total`` frames, in ascending order."""
@@ -49,16 +43,11 @@ class PackJob:
 
 @dataclass(frozen=True)
 class Packed(JobResult):
-    """A packed video.
+    """A packed video."""
 
-    Attributes:
-        total_frames: Number of frames of the video.
-        frames: Numbers of the stored frames, ascending.
-        jpegs: The JPEG file of each stored frame.
-    """
     total_frames: int = 0
-    frames: tuple[int, ...] = ()
-    jpegs: tuple[bytes, ...] = ()
+    frames: tuple[int, ...] = ()  # numbers of the stored frames, ascending
+    jpegs: tuple[bytes, ...] = ()  # the file of each stored frame
 
 
 def pack_video(job: PackJob) -> JobResult:

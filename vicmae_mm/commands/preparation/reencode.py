@@ -32,20 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReencodeSettings:
-    """How to encode: H.264 with 4:2:0 colour in mp4, without sound.
+    """How to encode: H.264 with 4:2:0 colour in mp4, without sound; never enlarged."""
 
-    Attributes:
-        short_side: Maximum length of the shorter side in pixels; frames are never enlarged.
-        gop: Maximum number of frames from one keyframe to the next.
-        crf: Quality of x264, 0 (lossless) to 51.
-        preset: Effort of x264, such as 'veryfast' or 'medium'.
-        threads: Threads of x264 per video.
-    """
-    short_side: int = 256
-    gop: int = 12
-    crf: int = 23
-    preset: str = 'veryfast'
-    threads: int = 1
+    short_side: int = 256  # px, maximum length of the shorter side
+    gop: int = 12  # maximum number of frames from one keyframe to the next
+    crf: int = 23  # quality of x264, 0 (lossless) to 51
+    preset: str = 'veryfast'  # effort of x264
+    threads: int = 1  # of x264 per video
 
 
 @dataclass(frozen=True)

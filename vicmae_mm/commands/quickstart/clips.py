@@ -26,14 +26,8 @@ def render_clips(folder: Path, world: World, num_clips: int, seed: int) -> bool:
     another, so that little but the digit stays the same between the two halves of a clip. File
     names and their order are unrelated to the digits.
 
-    Args:
-        folder: Where to write ``00000.mp4`` ...; replaces clips of other settings.
-        world: What to draw.
-        num_clips: At most the number of digits in ``world``.
-        seed: Of the order of the digits, and the poses.
-
     Returns:
-        False if clips with the same settings were already there.
+        False if clips with the same settings were already there; others are replaced.
 
     Raises:
         ValueError: If there are fewer digits than clips.

@@ -18,36 +18,22 @@ SHADOW = 0.75  # share by which the surroundings of the ink are darkened
 
 @dataclass(frozen=True)
 class World:
-    """What scenes are made of.
+    """What scenes are made of."""
 
-    Args:
-        glyphs: Images of digits (N, GLYPH, GLYPH), float32, 0 (paper) to 1 (ink).
-        labels: The digits 0 to 9 (N,).
-        photo: Photographs to cut backgrounds from, side by side (H, W, 3), uint8 RGB.
-    """
-
-    glyphs: np.ndarray
-    labels: np.ndarray
-    photo: np.ndarray
+    glyphs: np.ndarray  # digits (N, GLYPH, GLYPH), float32, 0 (paper) to 1 (ink)
+    labels: np.ndarray  # 0 to 9 (N,)
+    photo: np.ndarray  # for backgrounds, side by side (H, W, 3), uint8 RGB
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a digit and the window on the photograph are.
+    """Where a digit and the window on the photograph are."""
 
-    Args:
-        centre: Of the digit (2,), x and y in px of the scene.
-        side: Of the digit's square, in px of the scene.
-        angle: Of the digit, in degrees.
-        window_centre: x and y (2,) as shares (0 to 1) of the range the window can move in.
-        window_side: In px of the photograph.
-    """
-
-    centre: np.ndarray
-    side: float
-    angle: float
-    window_centre: np.ndarray
-    window_side: float
+    centre: np.ndarray  # of the digit (2,), x and y in px of the scene
+    side: float  # of the digit's square, in px of the scene
+    angle: float  # of the digit, in degrees
+    window_centre: np.ndarray  # x and y (2,), 0 to 1 of the range that the window can move in
+    window_side: float  # in px of the photograph
 
     def towards(self, other: 'Pose', share: float) -> 'Pose':
         """Interpolate linearly: this pose at share 0, the other at share 1."""

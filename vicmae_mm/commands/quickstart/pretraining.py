@@ -49,15 +49,8 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
                  options: dict | None = None) -> Runner:
     """Build the runner of a config for a folder of clips.
 
-    Args:
-        config: A file in ``configs/quickstart/``.
-        clips: Folder of videos.
-        work_dir: For logs and checkpoints.
-        seed: Of initial weights, order, frames, crops and masks.
-        options: Settings to replace in the config, as ``--cfg-options`` of ``tools/train.py``.
-
-    Raises:
-        ValueError: There are fewer clips than a batch has.
+    ``seed`` is that of initial weights, order, frames, crops and masks; ``options`` are settings to
+    replace in the config, as ``--cfg-options`` of ``tools/train.py``.
     """
     cfg = Config.fromfile(config)
     cfg.train_dataloader.dataset.data_prefix.video = str(clips)

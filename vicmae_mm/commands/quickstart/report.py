@@ -19,28 +19,16 @@ PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklear
 
 @dataclass(frozen=True)
 class Setting:
-    """What was run.
-
-    Args:
-        num_clips: Clips of the training digits.
-        num_epochs: Passes over the clips.
-        num_steps: Optimizer steps of each pre-training.
-        batch_size: Pairs of frames per step.
-        mask_ratio: Share of patches hidden from ViC-MAE's encoder.
-        mae_mask_ratio: Share of patches hidden from MAE's encoder.
-        num_train: Images that train the probes.
-        num_test: Images of held-out digits.
-        seed: Of everything random.
-    """
+    """What was run."""
 
     num_clips: int
     num_epochs: int
-    num_steps: int
-    batch_size: int
-    mask_ratio: float
-    mae_mask_ratio: float
-    num_train: int
-    num_test: int
+    num_steps: int  # of the optimizer, in each pre-training
+    batch_size: int  # pairs of frames per step
+    mask_ratio: float  # share of patches hidden from ViC-MAE's encoder
+    mae_mask_ratio: float  # from MAE's
+    num_train: int  # images that train the probes
+    num_test: int  # images of held-out digits
     seed: int
 
     @classmethod
@@ -55,12 +43,7 @@ class Setting:
 
 
 def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: float) -> list[str]:
-    """Lines of a Markdown table with one row per network, and one for chance.
-
-    Args:
-        accuracies: By network and level of its features.
-        chance: Accuracy of always answering the majority class.
-    """
+    """Lines of a Markdown table: one row per network, and one for the majority class."""
     columns = [f'{kind}, {FEATURES[level]}' for level in LEVELS
                for kind in ('linear probe', 'kNN')]
     rows = {name: [value for level in LEVELS

@@ -7,14 +7,7 @@ from vicmae_mm.utils.progress import duration, say
 
 
 class Steps:
-    """Announces steps and measures their wall time.
-
-    Args:
-        titles: Of the steps, in order.
-
-    Attributes:
-        seconds: Wall time of each step so far, by title.
-    """
+    """Announces steps and measures their wall time: ``seconds``, by title."""
 
     def __init__(self, titles: Sequence[str]) -> None:
         self.titles = titles

@@ -64,23 +64,14 @@ def checkpoint_key(checkpoint: str | Path, config: str | Path | None = None) -> 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features by checkpoint, images, level and preparation; recomputed if one of them changes.
+    """Features by checkpoint, images, level and preparation; recomputed if one of them changes."""
 
-    Args:
-        folder: Of the files.
-        encoder: Computes missing features.
-        key: From :func:`checkpoint_key`, for the encoder's checkpoint.
-        level: ``'cls'`` or ``'avg'``.
-        batch_size: Images per forward pass.
-        num_workers: Processes that read images.
-    """
-
-    folder: Path
-    encoder: Encoder
-    key: str
-    level: str
-    batch_size: int = 256
-    num_workers: int = 0
+    folder: Path  # of the files
+    encoder: Encoder  # computes missing features
+    key: str  # from checkpoint_key, for the encoder's checkpoint
+    level: str  # 'cls' or 'avg'
+    batch_size: int = 256  # images per forward pass
+    num_workers: int = 0  # processes that read images
 
     def path(self, name: str, images: Images) -> Path:
         """The file for these images, whether it exists or not; stats every image file."""

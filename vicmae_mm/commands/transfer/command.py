@@ -68,10 +68,6 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     Missing and broken datasets are reported and skipped; the process then exits with status 1
     after the others. A dataset is not measured again if nothing has changed.
 
-    Args:
-        args: From a parser with :func:`add_transfer_options`.
-        method: What to measure.
-
     Raises:
         ValueError: If an option is out of range, a dataset unknown or a name used twice.
     """

@@ -60,13 +60,8 @@ class LinearScore:
 def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Features, Features]:
     """Hold out a random share of each class for validation.
 
-    Args:
-        data: With classes (N,) as targets.
-        share: Of each class; rounded, but at least one sample of a class with two or more.
-        seed: Of the choice.
-
-    Returns:
-        The rest and the share, each in the order of ``data``.
+    The share is rounded, but at least one sample of a class with two or more. Returns the rest and
+    the share, each in the order of ``data``, whose targets are classes (N,).
 
     Raises:
         DatasetProblem: If no class has two samples.
@@ -88,14 +83,8 @@ def linear_score(splits: Splits, metric: str, num_classes: int,
                  progress: Callable[[int], object] = lambda done: None) -> LinearScore:
     """Choose the best of :data:`PENALTIES` on validation, fit on train and validation, score test.
 
-    Of equally good penalties, the strongest is taken.
-
-    Args:
-        splits: The features.
-        metric: A key of :data:`METRICS`.
-        num_classes: K.
-        device: Where to fit.
-        progress: Called with 1 after each penalty.
+    Of equally good penalties, the strongest is taken. ``metric`` is a key of :data:`METRICS`;
+    ``progress`` is called with 1 after each penalty.
     """
     def problem(data: Features) -> LogisticRegression:
         return LogisticRegression(data.features.to(device), data.targets.to(device), num_classes)

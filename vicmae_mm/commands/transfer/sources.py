@@ -35,12 +35,7 @@ class Source:
 
 
 def open_task(task: Task, data_root: str | Path, size: int) -> Source:
-    """Open a dataset of Table 3.
-
-    Args:
-        task: The dataset.
-        data_root: Folder that contains ``task.folder``.
-        size: Side of the images for the encoder.
+    """Open a dataset of Table 3 in ``data_root``, with images of side ``size`` for the encoder.
 
     Raises:
         DatasetProblem: If it is missing or cannot be read; says where to get it and its layout.

@@ -10,35 +10,20 @@ MAP_11 = '11-point mAP'
 
 @dataclass(frozen=True)
 class Task:
-    """A dataset with its splits and metric.
+    """A dataset with its splits and metric."""
 
-    Args:
-        name: As in Table 3.
-        metric: :data:`TOP_1`, :data:`PER_CLASS` or :data:`MAP_11`.
-        num_classes: K.
-        dataset: Registered type of the dataset.
-        folder: Where it is expected below the data root.
-        train: The split to train on.
-        val: The official split to choose the penalty on; None to hold out part of ``train``.
-        test: The split to score.
-        sizes: Published numbers of images, of train and val together, and of test.
-        source: Where to get it.
-        layout: What the folder contains.
-        options: Further arguments of the dataset.
-    """
-
-    name: str
-    metric: str
+    name: str  # as in Table 3
+    metric: str  # TOP_1, PER_CLASS or MAP_11
     num_classes: int
-    dataset: str
-    folder: str
+    dataset: str  # its registered type
+    folder: str  # below the data root
     train: str
-    val: str | None
+    val: str | None  # the official split to choose the penalty on; None to hold out part of train
     test: str
-    sizes: tuple[int, int]
-    source: str
-    layout: tuple[str, ...]
-    options: tuple[tuple[str, object], ...] = ()
+    sizes: tuple[int, int]  # published numbers of images: train and val together, test
+    source: str  # where to get it
+    layout: tuple[str, ...]  # what the folder contains
+    options: tuple[tuple[str, object], ...] = ()  # further arguments of the dataset
 
 
 _NO_DOWNLOAD = (('download', False), )
