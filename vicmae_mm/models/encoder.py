@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         # Not persistent: the state dict is that of the backbone alone.
         self.register_buffer('mean', torch.tensor(mean), persistent=False)
         self.register_buffer('std', torch.tensor(std), persistent=False)
-        self._unchecked = [None] * CHECKED_BATCHES  # a list: DataParallel copies numbers
+        self._unchecked = [None] * CHECKED_BATCHES  # shared by copies of DataParallel
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Encoder:
         exact = self.mean, self.std

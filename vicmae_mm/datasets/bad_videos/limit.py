@@ -94,7 +94,7 @@ class BadVideos:
             print_log(f'{what} and drew another one: {path}: {reason}', 'current', logging.WARNING)
 
     def forget(self, *paths: str) -> None:
-        """Count these, or all, of the files that the machine failed to read no longer."""
+        """Stop counting these files, by default all, that the machine failed to read."""
         for path in self._machine.intersection(paths or self._machine):
             self._machine.remove(path)
             del self._reasons[path]

@@ -55,7 +55,7 @@ class BadVideoHook(Hook):
             dataset.bad_videos.refresh()
         bad, total = self._publish(runner)
         for dataset in self._datasets:
-            dataset.bad_videos.forget()  # or a long run would end of faults of the machine
+            dataset.bad_videos.forget()  # the machine's faults would add up in a long run
         if self._datasets:
             see = f', see {self._ledger_path}' if bad else ''
             kinds = ' and '.join(sorted({f'{item.bad_videos.noun}s' for item in self._datasets}))

@@ -41,8 +41,7 @@ class Projector(NonLinearNeck):
 
     Args:
         in_channels: C, the width of the backbone.
-        variant: ``'default'``, ``'section3.3'``, ``'appendixA'``, ``'official'``, ``'simsiam'``
-            or ``'vicreg'``; :data:`VARIANTS` lists their layers.
+        variant: One of :data:`VARIANTS`.
         hid_channels: Width of the hidden layers. None: that of the variant (4096 for
             ``'official'``, 2048 for ``'simsiam'``, else 2 C).
         out_channels: Width D of the embedding. None: that of the variant (128 for
