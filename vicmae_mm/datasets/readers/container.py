@@ -175,7 +175,10 @@ def upright(frame: VideoFrame) -> np.ndarray:
 
 def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """Whether to transpose a frame, then flip it vertically and horizontally, by its file."""
-    matrix: Any = frame.side_data.get('DISPLAYMATRIX')
+    from av.sidedata.sidedata import SideDataContainer
+    # frame.side_data would hold the frame until a garbage collection, and the pixels of damage that
+    # a decoder leaves undefined depend on which frames are held.
+    matrix: Any = SideDataContainer(frame).get('DISPLAYMATRIX')  # type: ignore[call-arg]
     if matrix is None:
         return False, False, False
     # [x' y'] = [x y] @ [[a, b], [c, d]], y downwards, 16.16 fixed point (ISO 14496-12, 6.2.2)
