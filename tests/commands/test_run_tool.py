@@ -1,9 +1,12 @@
 """Errors that a config causes inside the libraries end in one line; bugs keep their traceback."""
 import io
+import logging
 import sys
+from collections import OrderedDict
 
 import pytest
 import torch
+from mmengine.logging import MMLogger, print_log
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS
 from torch import nn
@@ -60,3 +63,11 @@ def test_names_that_are_not_utf_8_are_printed(monkeypatch):
     monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, 'utf-8', write_through=True))
     run_tool(lambda: print('caf\udce9'))
     assert written.getvalue() == b'caf\\udce9\n'
+
+
+def test_lines_of_a_tool_without_a_run_have_no_date(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['tool'])
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())
+    run_tool(lambda: [print_log('3 videos', 'current'),
+                      print_log('bad', 'current', logging.WARNING)] and None)
+    assert capsys.readouterr().out == '3 videos\nwarning: bad\n'

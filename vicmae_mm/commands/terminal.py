@@ -18,7 +18,7 @@ _OURS = str(Path(__file__).parents[1])
 _LOGGING = (__file__, os.path.dirname(logging.__file__), os.path.join('mmengine', 'logging'))
 # mmengine's about its own code, and about parameters that are constant by design
 _STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias|Exp name: |'
-                    r'\S+ is skipped since its requires_grad=False|'
+                    r'\S+ is skipped since its requires_grad=False|The prefix is not set in '
                     # The run report says this, too, and the number of bad files if there are any.
                     r'.*: nothing is left to train\. |bad [a-z ]+: 0 of ')
 # Of an interval: values of the log file only, shorter names, numbers to be rounded
@@ -64,8 +64,7 @@ def build_tool_runner(cfg: Config, level: int = logging.INFO) -> Runner:
     """
     if level <= logging.DEBUG:
         return RUNNERS.build(cfg)
-    # mmengine's own default, and torch's about the number of workers, twice: both are harmless
-    warnings.filterwarnings('ignore', 'Setting (OMP|MKL)_NUM_THREADS|This DataLoader will create')
+    warnings.filterwarnings('ignore', 'Setting (OMP|MKL)_NUM_THREADS')  # mmengine's own default
     if not is_first_process(cfg.get('launcher', 'none')):
         warnings.simplefilter('ignore')
     kind: Any = RUNNERS.get(cfg.get('runner_type', 'Runner'))
