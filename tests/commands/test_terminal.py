@@ -174,7 +174,8 @@ def test_what_is_for_people(monkeypatch):
     logger.info('of some package')
     print_log('of some package', 'test_terminal')
     logger.warning('careful')
-    for text in ('"FileClient" will be deprecated in future.', '"HardDiskBackend" is the alias of',
+    for text in ('The prefix is not set in metric class DumpResults.',
+                 '"FileClient" will be deprecated in future.', '"HardDiskBackend" is the alias of',
                  'neck.decoder_pos_embed is skipped since its requires_grad=False'):
         print_log(text, 'test_terminal', logging.WARNING)
     logger.warning('a.pth was written after epoch 4 of 4: nothing is left to train. To go on, ...')

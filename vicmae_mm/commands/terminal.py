@@ -18,7 +18,7 @@ _OURS = str(Path(__file__).parents[1])
 _LOGGING = (__file__, os.path.dirname(logging.__file__), os.path.join('mmengine', 'logging'))
 # mmengine's about its own code, and about parameters that are constant by design
 _STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the alias|Exp name: |'
-                    r'\S+ is skipped since its requires_grad=False|The prefix is not set in '
+                    r'\S+ is skipped since its requires_grad=False|The prefix is not set in |'
                     # The run report says this, too, and the number of bad files if there are any.
                     r'.*: nothing is left to train\. |bad [a-z ]+: 0 of ')
 # Of an interval: values of the log file only, shorter names, numbers to be rounded
