@@ -103,7 +103,8 @@ def test_every_component_is_importable_by_its_name_in_configs():
     for parts in registries:
         parts.import_from_location()
         for name, component in parts.module_dict.items():
-            assert getattr(vicmae_mm, name) is component
+            if component.__module__.startswith('vicmae_mm.'):  # not of another test
+                assert getattr(vicmae_mm, name) is component
     assert sum(map(len, registries)) > 50
     assert not hasattr(vicmae_mm, 'Nothing') and not hasattr(vicmae_mm, 'nothing')
 

@@ -97,3 +97,27 @@ def test_a_group_of_settings_is_a_dict(name):
     args = SimpleNamespace(**vars(parser.parse_args(['--cfg-options', f'{name}=3'])), config='a.py')
     with pytest.raises(ValueError, match=f'{name}=3 must be a dict'):
         merge_options(Config({name: dict(a=1)}), args, [])
+
+
+def options(*words: str) -> dict:
+    parser = argparse.ArgumentParser()
+    add_run_options(parser)
+    cfg = Config()
+    merge_settings(cfg, parser.parse_args(['--cfg-options', *words]).cfg_options)
+    return cfg.to_dict()
+
+
+def test_paths_in_options_keep_their_spaces():
+    assert options('video=/data/my $HOME videos', "list='/a b/c.txt'") == {
+        'video': '/data/my $HOME videos', 'list': '/a b/c.txt'}
+
+
+def test_other_values_are_parsed_by_mmengine():
+    assert options('n=3', 'x=1e-3', 'on=true', 'none=None', 'l=[1, 2]', 'm=a,b', 'empty=') == dict(
+        n=3, x=1e-3, on=True, none=None, l=[1, 2], m=['a', 'b'], empty='')
+
+
+def test_an_option_without_a_value_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        options('train_cfg.max_epochs')
+    assert "takes KEY=VALUE, not 'train_cfg.max_epochs'" in capsys.readouterr().err

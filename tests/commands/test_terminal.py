@@ -88,7 +88,8 @@ def test_a_run_from_start_to_end(tool, tmp_path):
              '--resume')
     assert f'  to prolong  {train} --epochs 2' in lines
     assert row(lines, 'checkpoint').endswith('a b/epoch_1.pth')
-    assert 'extract_features.py' in row(lines, 'to use it')
+    assert shlex.split(row(lines, 'to use it'))[:3] == [
+        'python', f'{REPO}/tools/extract_features.py', row(lines, 'checkpoint')]
     # Once more: finished before
     status, lines = tool('train.py', config, '--work-dir', 'a b', '--resume')
     assert not any('Loads checkpoint' in line for line in lines)  # mmengine prints it

@@ -1,5 +1,4 @@
 """tools/train.py and tools/test.py: options, resuming, and errors in one line."""
-import argparse
 import json
 import logging
 import os
@@ -12,22 +11,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmengine.registry import Registry
-from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 
 from tests.conftest import REPO
 from tests.helpers.tiny_configs import write_mae, write_recognizer
 from tests.helpers.videos import make_video
 from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
-from vicmae_mm.commands.options import KeepText, add_run_options, merge_settings
-from vicmae_mm.commands.run_tool import own_message, run_tool, user_message
-from vicmae_mm.datasets import TooManyBadVideosError
-from vicmae_mm.datasets.bad_videos.limit import BadVideos
-from vicmae_mm.datasets.readers import VideoError, open_video
-from vicmae_mm.utils.errors import InputError
-from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
 CONFIG = str(REPO / 'configs/vicmae_vit-b16_k400.py')
 
@@ -75,8 +64,6 @@ def test_home_folder_is_expanded_in_every_path(merged, tmp_path, monkeypatch):
     assert found == [str(tmp_path / name) for name in names]
 
 
-# --- Runs ---------------------------------------------------------------------------------
-
 def test_train_and_resume(tool, tmp_path):
     config = write_mae(tmp_path)
     tool('train.py', config)
@@ -102,8 +89,6 @@ def test_test_writes_predictions_and_metrics(tool, tmp_path):
     assert sum('new/out.json exists: the test will replace it' in log for log in logs) == 1
 
 
-# --- Options ------------------------------------------------------------------------------
-
 def test_loaders_get_the_defaults_of_their_library(merged, tmp_path):
     mae = merged('train.py', write_mae(tmp_path), '--cfg-options',
                  'train_dataloader.num_workers=2').train_dataloader
@@ -114,14 +99,11 @@ def test_loaders_get_the_defaults_of_their_library(merged, tmp_path):
     assert loader.persistent_workers and loader.num_workers
     assert not merged('train.py', CONFIG, '--no-persistent-workers', '--no-pin-memory'
                       ).train_dataloader.pin_memory
+    assert not merged('train.py', CONFIG, '--cfg-options', 'train_dataloader.num_workers=0'
+                      ).train_dataloader.persistent_workers
     (tmp_path / 'b').mkdir()
     recognizer = merged('train.py', write_recognizer(tmp_path / 'b')).train_dataloader
     assert 'collate_fn' not in recognizer and not recognizer.get('pin_memory')
-
-
-def test_no_workers_are_not_persistent(merged):
-    cfg = merged('train.py', CONFIG, '--cfg-options', 'train_dataloader.num_workers=0')
-    assert not cfg.train_dataloader.persistent_workers
 
 
 @pytest.mark.parametrize('kind, after', [
@@ -171,8 +153,6 @@ def test_launcher_of_the_environment(arguments, want, merged, monkeypatch):
             REPO / 'configs/transfer/imagenet/finetune_vit-b16.py')
         assert merged(tool, config, *checkpoint, *arguments).launcher == want
 
-
-# --- Errors -------------------------------------------------------------------------------
 
 def broken_config(change: str):
     def write(folder: Path) -> list:
@@ -241,153 +221,6 @@ def test_pretraining_config_cannot_be_tested(tool):
     assert 'has no test_dataloader' in caught.value.code
 
 
-class Failing(torch.utils.data.Dataset):
-    """Raises in the worker: an error for the user, or one that looks like a bug."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> None:
-        if self.kind == 'too many':
-            bad = BadVideos('list.txt', 0.1)
-            bad.add('a b.mp4', 'is empty')
-            bad.check(2)
-        if self.kind == 'video':
-            open_video('none.mp4')
-        if self.kind == 'file':
-            open('none.txt')
-        if self.kind == 'torch':
-            torch.zeros(2).view(3)
-        raise ValueError('in somebody else\'s code')
-
-
-class Isolated(Failing):
-    """The same in an isolated process, as our datasets run their pipeline."""
-
-    def __getitem__(self, index: int) -> None:
-        IsolatedFunction(super().__getitem__, 10)(index)
-
-
-def from_worker(kind: str) -> Exception:
-    with pytest.raises(Exception) as caught:
-        next(iter(DataLoader(Failing(kind), num_workers=1)))
-    return caught.value
-
-
-def test_a_worker_that_dies_silently_is_reported(monkeypatch):
-
-    def closed(*args):
-        raise EOFError
-
-    loader = iter(DataLoader(Failing('never')))
-    monkeypatch.setattr(loader, '_next_data', closed)  # called within torch's own file
-    with pytest.raises(EOFError) as caught:
-        next(loader)
-    message = user_message(caught.value)
-    assert message.startswith('a data-loading worker died, most likely out of memory (EOFError): ')
-
-
-def test_errors_from_workers():
-    error = from_worker('too many')
-    assert isinstance(error, TooManyBadVideosError)
-    words = user_message(error)
-    assert words.startswith('Too many bad videos: 1 of 2') and 'a b.mp4: is empty' in words
-    assert words.endswith('raise max_bad_share of the dataset.') and 'Traceback' not in words
-    with pytest.raises(VideoError) as direct:
-        open_video('none.mp4')
-    assert user_message(from_worker('video')) == str(direct.value)
-    assert 'none.txt' in user_message(from_worker('file'))
-    assert user_message(from_worker('torch')) is None
-    other = from_worker('other')
-    assert user_message(other) is None
-    assert own_message(other) == "in somebody else's code"
-
-
-@pytest.mark.parametrize('isolated, workers', [(False, 1), (True, 0), (True, 1)])
-def test_errors_keep_their_message_through_all_processes(isolated, workers):
-    dataset = Isolated('other') if isolated else Failing('other')
-    with pytest.raises(ValueError, match='Traceback') as caught:
-        next(iter(DataLoader(dataset, num_workers=workers)))
-    assert own_message(caught.value) == "in somebody else's code"
-
-
-@pytest.mark.parametrize('message', [
-    'bad: InputError: thing', 'Misconfigured: InputError: nested\nsecond line', ''])
-def test_a_message_that_names_its_own_type_is_not_cut(message):
-    try:
-        raise InputError(message)
-    except InputError:
-        wrapped = ExceptionWrapper(where='in DataLoader worker process 0')
-    with pytest.raises(InputError) as caught:
-        wrapped.reraise()
-    assert own_message(caught.value) == message
-
-
-def test_a_remote_traceback_of_another_type_is_not_cut():
-    error = ValueError('Caught Odd in a worker.\nOriginal Traceback (...)\nf.<locals>.Odd: words')
-    assert user_message(error) is None and own_message(error) == str(error)
-
-
-@pytest.mark.parametrize('is_parent', [True, False])
-def test_an_argument_refused_by_a_parent_class_is_an_error_in_the_config(is_parent):
-
-    class Part:
-        def __init__(self, width: int = 1) -> None:
-            self.width = width
-
-    class Whole(Part if is_parent else object):
-        def __init__(self, **kwargs: int) -> None:
-            Part.__init__(self, **kwargs) if is_parent else Part(**kwargs)
-
-    with pytest.raises(TypeError, match="unexpected keyword argument 'depth'") as caught:
-        Registry('kind').build(dict(type=Whole, depth=2))
-    assert (user_message(caught.value) is not None) == is_parent
-
-
-@pytest.mark.parametrize('bug', [
-    lambda: torch.zeros(2).view(3), lambda: {}['x'], lambda: int('x'), lambda: None.x,
-    lambda: KeepText._parse_iterable(None)])
-def test_bugs_keep_their_traceback(bug):
-    with pytest.raises(Exception) as direct:
-        bug()
-    with pytest.raises(type(direct.value)):
-        run_tool(bug)
-
-
-def test_traceback_goes_to_the_log_file(tmp_path):
-    MMLogger.get_instance('cli_test', log_file=str(tmp_path / 'run.log'))
-    with pytest.raises(SystemExit):
-        run_tool(lambda: open('none.txt'))
-    assert 'Traceback (most recent call last)' in (tmp_path / 'run.log').read_text()
-
-
-def test_rank_is_named(monkeypatch):
-    monkeypatch.setenv('WORLD_SIZE', '2')
-    monkeypatch.setenv('RANK', '1')
-    with pytest.raises(SystemExit, match=r'^error \(rank 1\): none\.txt: No such file'):
-        run_tool(lambda: open('none.txt'))
-
-
-def test_ctrl_c_is_quiet():
-    def interrupted():
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as caught:
-        run_tool(interrupted)
-    assert caught.value.code == 130
-
-
-def options(*words: str) -> dict:
-    parser = argparse.ArgumentParser()
-    add_run_options(parser)
-    cfg = Config()
-    merge_settings(cfg, parser.parse_args(['--cfg-options', *words]).cfg_options)
-    return cfg.to_dict()
-
-
 def test_a_missing_decoder_is_named(tool, tmp_path, monkeypatch):
     (tmp_path / 'videos').mkdir()
     make_video(tmp_path / 'videos' / 'a.mp4', 4)
@@ -402,22 +235,6 @@ def test_a_missing_decoder_is_named(tool, tmp_path, monkeypatch):
              'model.projector.in_channels=192', 'train_dataloader.drop_last=False')
 
 
-def test_paths_in_options_keep_their_spaces():
-    assert options('video=/data/my $HOME videos', "list='/a b/c.txt'") == {
-        'video': '/data/my $HOME videos', 'list': '/a b/c.txt'}
-
-
-def test_other_values_are_parsed_by_mmengine():
-    assert options('n=3', 'x=1e-3', 'on=true', 'none=None', 'l=[1, 2]', 'm=a,b', 'empty=') == dict(
-        n=3, x=1e-3, on=True, none=None, l=[1, 2], m=['a', 'b'], empty='')
-
-
-def test_an_option_without_a_value_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        options('train_cfg.max_epochs')
-    assert "takes KEY=VALUE, not 'train_cfg.max_epochs'" in capsys.readouterr().err
-
-
 def test_an_epoch_without_a_batch_is_refused(tool):
     loader = DataLoader(range(24), batch_size=100, drop_last=True)
     runner = SimpleNamespace(train_loop=SimpleNamespace(dataloader=loader))
@@ -426,16 +243,14 @@ def test_an_epoch_without_a_batch_is_refused(tool):
         check_epoch(runner)
 
 
-def test_the_test_part_is_checked_before_it_starts(tool, tmp_path, capsys):
+def test_the_test_part_is_checked_before_it_starts(tool, tmp_path):
     config = write_recognizer(tmp_path)
-    tool('train.py', config)
-    checkpoint = 'work_dirs/recognizer/epoch_1.pth'
     for setting, words in {
             'test_dataloader.num_worker=1': "'num_worker'; did you mean num_workers?",
             'test_evaluator.metric_lst=a': "AccMetric has no argument 'metric_lst'",
             'model.cls_head.num_clases=3': 'did you mean num_classes?',
             'test_dataloder.batch_size=1': 'did you mean test_dataloader?'}.items():
         with pytest.raises(SystemExit) as caught:
-            tool('test.py', config, checkpoint, '--work-dir', 'checked', '--cfg-options', setting)
+            tool('test.py', config, __file__, '--work-dir', 'checked', '--cfg-options', setting)
         assert str(caught.value.code).startswith('error: ') and words in caught.value.code
     assert not Path('checked').exists()

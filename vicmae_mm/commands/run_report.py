@@ -68,8 +68,8 @@ class RunReport(Hook):
         train, folder = f'python {shlex.quote(sys.argv[0])} CONFIG', os.path.dirname(sys.argv[0])
         train = os.environ.get('VICMAE_COMMAND', train).strip().replace(
             'CONFIG', shlex.quote(config))
-        use = (f'test.py {shlex.quote(config)} {newest}' if runner.cfg.get('test_dataloader') else
-               f'extract_features.py {newest} FILES --out features.npz')
+        use = (('test.py', config, str(newest)) if runner.cfg.get('test_dataloader') else
+               ('extract_features.py', str(newest), 'FILES', '--out', 'features.npz'))
         # Without one of its own, it would resume that of an earlier run in this work dir.
         resume = f' --resume{more}' if newest else ''
         _log(runner, how, {
@@ -77,7 +77,7 @@ class RunReport(Hook):
             'pictures': ', '.join(filter(os.path.exists, pictures)),
             purpose if newest else 'to restart':
                 f'{train} --work-dir {shlex.quote(runner.work_dir)}{resume}',
-            'to use it': newest and f'python {os.path.join(folder, use)}'})
+            'to use it': newest and shlex.join(['python', os.path.join(folder, use[0]), *use[1:]])})
 
 
 def _log(runner: Runner, first: str, rows: dict[str, Any]) -> None:

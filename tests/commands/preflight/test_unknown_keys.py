@@ -95,6 +95,8 @@ def test_configs_pass(path):
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # needs another library, or is none
+        if path.startswith(str(REPO)):
+            raise
         pytest.skip(str(error))
     found = check(cfg)
     assert not found.errors
