@@ -1,4 +1,5 @@
 """Files that libavformat opens, but that are damaged or not quite videos."""
+import gc
 import os
 import socket
 import threading
@@ -19,7 +20,7 @@ from vicmae_mm.datasets.readers import (
     open_video,
     pyav_reader,
 )
-from vicmae_mm.datasets.readers.container import demux
+from vicmae_mm.datasets.readers.container import decode_all, demux, upright
 
 
 def test_unknown_codec(tmp_path):
@@ -145,3 +146,19 @@ def test_files_are_closed(tmp_path):
         except VideoError as error:
             errors.append(error)  # with its traceback
     assert len(errors) == 2 and len(os.listdir('/proc/self/fd')) == open_files
+
+
+def test_a_frame_is_not_held_once_it_is_converted(tmp_path):
+    """The decoder's next frames would come from other buffers than in a plain decode."""
+    path = str(make_video(tmp_path / 'a.mp4', 20))
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+        for frame in decode_all(path):
+            upright(frame)
+        del frame
+        after = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert after == before
