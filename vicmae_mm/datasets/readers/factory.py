@@ -73,7 +73,7 @@ def seek_problem(reader: PyAVReader) -> str:
     stream = reader.stream
     # Where bits are wrong, they return frames at other places.
     if stream.container.format.name.startswith('mov') and stream.frames != len(index.pts):
-        return 'it is a fragmented or incomplete mp4'
+        return 'the header of the mp4 does not list exactly its packets (fragments, or a cut)'
     if index.edited:
         return 'an edit list hides some of its packets'
     if _false_keyframes(reader) or not _closed_gops(index):
