@@ -49,8 +49,7 @@ class RunReport(Hook):
     def after_train(self, runner: Runner) -> None:
         """Say what a finished run leaves."""
         when = 'is already finished' if self._first == runner.iter else 'is finished'
-        done = max(runner.epoch, runner.max_epochs)
-        more = f' --epochs {2 * done}' if _has_epochs(runner) else ''
+        more = f' --epochs {2 * runner.epoch}' if _has_epochs(runner) else ''
         self._end(runner, f'{runner.work_dir} {when}', 'to prolong', more)
 
     def stopped(self, runner: Runner) -> None:
@@ -71,12 +70,11 @@ class RunReport(Hook):
         use = (('test.py', config, str(newest)) if runner.cfg.get('test_dataloader') else
                ('extract_features.py', str(newest), 'FILES', '--out', 'features.npz'))
         # Without one of its own, it would resume that of an earlier run in this work dir.
-        resume = f' --resume{more}' if newest else ''
+        purpose, more = (purpose, f' --resume{more}') if newest else ('to restart', '')
         _log(runner, how, {
             'checkpoint': newest or 'none was written yet',
             'pictures': ', '.join(filter(os.path.exists, pictures)),
-            purpose if newest else 'to restart':
-                f'{train} --work-dir {shlex.quote(runner.work_dir)}{resume}',
+            purpose: f'{train} --work-dir {shlex.quote(runner.work_dir)}{more}',
             'to use it': newest and shlex.join(['python', os.path.join(folder, use[0]), *use[1:]])})
 
 

@@ -40,8 +40,7 @@ def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 would be an error
         sys.stdout.reconfigure(errors='backslashreplace')
     sys.argv[1:] = expand_arguments(sys.argv[1:])
-    # torch's advice on a machine with few cores, twice per loader and of three lines
-    warnings.filterwarnings('ignore', 'This DataLoader will create')
+    warnings.filterwarnings('ignore', 'This DataLoader will create')  # on a few cores, each time
     for handler in MMLogger.get_current_instance().handlers:  # mmengine's, until a run has its own
         if not isinstance(handler, logging.FileHandler):
             handler.setFormatter(TerminalFormatter())

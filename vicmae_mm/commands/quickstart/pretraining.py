@@ -58,10 +58,9 @@ def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
     cfg.work_dir = str(work_dir)
     merge_settings(cfg, options)
     set_epochs(cfg)
-    count, batch = len(list(clips.glob('*.mp4'))), cfg.train_dataloader.batch_size
-    if count < batch:
-        raise InputError(f'{count} clips do not fill one batch of {batch}: raise --clips, or lower '
-                         'train_dataloader.batch_size by --cfg-options.')
+    if (count := len(list(clips.glob('*.mp4')))) < cfg.train_dataloader.batch_size:
+        raise InputError(f'{count} clips do not fill a batch ({cfg.train_dataloader.batch_size}): '
+                         'raise --clips, or lower train_dataloader.batch_size by --cfg-options.')
     # Threads that share a core wait for each other at every operation: on two cores, a step
     # takes longer with two threads and a worker than with one thread and a worker.
     torch.set_num_threads(max(1, num_cores() - cfg.train_dataloader.num_workers))
