@@ -6,14 +6,17 @@ import sys
 
 import pytest
 
+from vicmae_mm.commands import stopping
 from vicmae_mm.commands.stopping import is_stopped, stops_quietly
 
 
 @pytest.fixture(autouse=True)
 def own_signals(monkeypatch):
-    """Give pytest its handlers back."""
+    """Python's own handlers, which a process in the background lacks; then pytest's again."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.signal(number, handler) for number, handler in zip(
+        numbers, (signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL), strict=True)]
+    monkeypatch.setattr(stopping, '_received', [])
     monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)
     for name in ('WORLD_SIZE', 'RANK'):
         monkeypatch.delenv(name, raising=False)
@@ -87,6 +90,7 @@ def test_a_worker_ends_without_a_word(capfd):
     def fork() -> None:
         if not (pid := os.fork()):
             signal.raise_signal(signal.SIGINT)
+            os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
 
     run(fork)
