@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
+from vicmae_mm.commands.options import setting_at
+
 from .disk import check_work_dir
 from .dry_run import DryRunner
 from .findings import Findings, describe, name_types
@@ -58,8 +60,7 @@ def _check(cfg: Config, processes: int, options: list[str], task: str,
         become_training_process(processes)
         init_default_scope(cfg.get('default_scope') or 'mmengine')
         check_work_dir(cfg.work_dir, findings)
-        hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-        out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
+        out_dir = setting_at(cfg, 'default_hooks.checkpoint.out_dir')
         forbid_writing([cfg.work_dir, out_dir or cfg.work_dir])
         cfg.launcher = 'none'  # the process group is there, without communication
         _check_run(cfg, options, task, findings)

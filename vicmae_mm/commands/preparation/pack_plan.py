@@ -37,7 +37,6 @@ class Plan:
         Unfinished files of killed runs are removed.
 
         Raises:
-            RunError: Another process is packing into the target.
             ValueError: The target has other settings or videos, or is the folder of the videos.
         """
         if osp.realpath(self.target) == osp.realpath(self.folder):

@@ -47,12 +47,7 @@ def plan_jobs(source: str, target: str, settings: ReencodeSettings) -> list[Reen
 
 
 def prepare_target(target: str, jobs: Sequence[ReencodeJob], settings: ReencodeSettings) -> TextIO:
-    """Reserve the target as :func:`reserve_target` does; remove what it should not contain.
-
-    Raises:
-        RunError: Another process is encoding into the target.
-        ValueError: The target was made with different settings.
-    """
+    """Reserve the target as :func:`reserve_target` does; remove what it should not contain."""
     # The number of threads does not change the result, so it may differ between runs.
     ours = asdict(replace(settings, threads=1))
     reserved = reserve_target(osp.join(target, SETTINGS_FILE), ours)
