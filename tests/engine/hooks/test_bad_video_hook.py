@@ -97,3 +97,14 @@ def test_datasets_are_found_in_any_wrapper(folder):
         dataset=repeat, sampler=dict(type='DefaultSampler'), batch_size=2,
         num_batch_per_epoch=3))
     assert list(iter_pair_datasets(sliced.dataset)) == [sliced.dataset.dataset]
+
+
+def test_faults_of_the_machine_count_for_an_epoch(folder, tmp_path):
+    runner = train(folder, tmp_path / 'work', max_bad_share=0.5)
+    hook = next(hook for hook in runner.hooks if isinstance(hook, BadVideoHook))
+    bad_videos = hook._datasets[0].bad_videos
+    bad_videos.add(str(folder / '1.mp4'), 'could not be read now', machine=True)
+    for count in (2, 1):
+        hook.after_train_epoch(runner)
+        assert runner.message_hub.get_scalar('train/bad_videos').current() == count
+    assert str(folder / 'bad.mp4') in bad_videos
