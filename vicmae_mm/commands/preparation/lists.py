@@ -150,7 +150,7 @@ def write_labelled(path: str, files: Iterable[Video]) -> list[str]:
 def write_lines(path: str, lines: Sequence[str]) -> None:
     """Write a text file atomically; raise an InputError for a line that contains a line break."""
     if broken := [line for line in lines if re.search('[\r\n]', line)]:
-        raise InputError(f'{path} cannot contain {quoted(broken)}: rename what has a line break.')
+        raise InputError(f'{path} cannot contain {quoted(broken)}, with a line break: rename it.')
     # surrogateescape: file names on Linux need not be valid UTF-8.
     atomic_write_bytes(path, ['\n'.join([*lines, '']).encode('utf-8', 'surrogateescape')])
 
