@@ -17,6 +17,8 @@ from tests.helpers.models import tiny_vicmae
 from tests.helpers.runs import tiny_runner
 from vicmae_mm.registry import HOOKS
 
+pytest.importorskip('torch', minversion='2.5')
+
 
 def losses(model: nn.Module) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)

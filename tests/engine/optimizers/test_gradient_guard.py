@@ -12,13 +12,13 @@ from torch import nn
 
 from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard
 
-FUSED = [True] if digit_version(torch.__version__) >= digit_version('2.4.0') else []
+FUSED = [dict(fused=True)] if digit_version(torch.__version__) >= digit_version('2.4.0') else []
 OPTIMIZERS = [
-    *(dict(type=kind, lr=0.1, weight_decay=0.1, fused=fused)
-      for kind in ('Adam', 'AdamW') for fused in [False, *FUSED]),
+    *(dict(type=kind, lr=0.1, weight_decay=0.1, **fused)
+      for kind in ('Adam', 'AdamW') for fused in [{}, *FUSED]),
     dict(type='AdamW', lr=0.1, foreach=True), dict(type='RMSprop', lr=0.1, momentum=0.5),
-    *(dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1, fused=fused)
-      for fused in [False, *FUSED]),
+    *(dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1, **fused)
+      for fused in [{}, *FUSED]),
     dict(type='mmpretrain.LARS', lr=0.1, momentum=0.9, weight_decay=0.1)]
 
 
