@@ -1,6 +1,7 @@
 """Shared fixtures: one default scope a test, GPU tests skipped without a GPU."""
 import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import vicmae_mm  # noqa: F401  (compat first)
 from tests.helpers.distributed import unformatted_configs
 
 REPO = Path(__file__).resolve().parents[1]
+
+# What a shell script starts in the background ignores Ctrl-C, and so do the tools that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
