@@ -220,14 +220,16 @@ class Clock(Hook):
 
 
 @pytest.mark.parametrize('minutes, want', [
-    # epochs of three minutes: their ends, at least half the time apart
-    (10, [[]] * 4 + [[]] * 3 + [['epoch_2']] + [['epoch_2']] * 3 + [['epoch_2', 'epoch_3']]),
+    # epochs of three minutes: the end of the first, then at least half the time apart
+    (10, [[]] * 3 + [['epoch_1']] * 8 + [['epoch_1', 'epoch_3']]),
+    (6, [[]] * 3 + [['epoch_1']] * 4 + [['epoch_1', 'epoch_2']] * 4
+     + [['epoch_1', 'epoch_2', 'epoch_3']]),
     # of less than an epoch: within it, too
     (2, [[], ['iter_2'], ['iter_2'], ['epoch_1'], ['epoch_1'], ['epoch_1', 'iter_5'],
          ['epoch_1', 'iter_5'], ['epoch_1', 'epoch_2'], ['epoch_1', 'epoch_2'],
          ['epoch_1', 'epoch_2', 'iter_8'], ['epoch_1', 'epoch_2', 'iter_8'],
          ['epoch_1', 'epoch_2', 'epoch_3']]),
-    (0, [[]] * 11 + [['epoch_3']]), (1000, [[]] * 11 + [['epoch_3']])])
+    (0, [[]] * 11 + [['epoch_3']])])
 def test_checkpoints_by_time(tmp_path, monkeypatch, minutes, want):
     listing = Listing()
     train(tmp_path, Clock(monkeypatch), listing, epochs=3, interval=-1, interval_minutes=minutes)

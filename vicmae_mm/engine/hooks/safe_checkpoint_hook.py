@@ -36,9 +36,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     Args:
         interval_minutes: With ``by_epoch``, the most that an interrupted run loses; 0 for no limit.
-            An epoch has a checkpoint if half of it is over since the last one. Within an epoch,
-            ``iter_<n>.pth`` is written when all of it is over; the newest is kept until that of an
-            epoch is complete.
+            An epoch has a checkpoint if half of it is over since the last one, or a minute since
+            the start. Within an epoch, ``iter_<n>.pth`` is written when all of it is over; the
+            newest is kept until that of an epoch is complete.
         mid_epoch_interval: Also save every N-th iteration within an epoch; 0 for never. Rounded up
             to complete optimizer steps if gradients are accumulated.
         **kwargs: Those of ``mmengine.hooks.CheckpointHook``; with ``interval``, every N-th epoch
@@ -88,7 +88,8 @@ class SafeCheckpointHook(CheckpointHook):
         step = accumulated_batches(runner.optim_wrapper)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
         self._look_interval = -(-_LOOK_INTERVAL // step) * step
-        self._saved_at = time.monotonic()
+        # The first epoch that ends after a minute has a checkpoint: a short run can be resumed, too.
+        self._saved_at = time.monotonic() - max(30 * self.interval_minutes - 60, 0)
         # Not by the iteration: a run resumed with other batches has another number.
         resumed = os.path.basename(str(runner._load_from))
         written = runner.message_hub.get_info('mid_epoch_ids', [])
