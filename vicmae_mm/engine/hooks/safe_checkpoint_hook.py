@@ -88,7 +88,7 @@ class SafeCheckpointHook(CheckpointHook):
         step = accumulated_batches(runner.optim_wrapper)
         self.mid_epoch_interval = -(-self.mid_epoch_interval // step) * step
         self._look_interval = -(-_LOOK_INTERVAL // step) * step
-        # The first epoch that ends after a minute has a checkpoint: a short run can be resumed, too.
+        # The first epoch that ends after a minute has a checkpoint, for short runs to be resumed.
         self._saved_at = time.monotonic() - max(30 * self.interval_minutes - 60, 0)
         # Not by the iteration: a run resumed with other batches has another number.
         resumed = os.path.basename(str(runner._load_from))

@@ -121,7 +121,8 @@ def _check_rest(runner: Runner, checkpoint: dict, name: str) -> None:
     if done >= total:
         runner.logger.warning(
             f'{name} was written after {unit} {done} of {total}: nothing is left to train. To go '
-            f'on, raise train_cfg.max_{unit}s, and with it the end of the schedules.')
+            'on, ' + (f'use --epochs with more than {total}.' if unit == 'epoch' else
+                      'raise train_cfg.max_iters, and with it the end of the schedules.'))
     elif isinstance(schedules, list) and schedules and all(
             state['_global_step'] >= state['end'] for state in schedules):
         rate = checkpoint['optimizer']['param_groups'][0]['lr']
