@@ -197,7 +197,7 @@ def test_no_file_has_it(what, name, hooks, tmp_path):
     runner = build(tmp_path, *hooks, Break(what))
     with pytest.raises(RuntimeError, match='No checkpoint is written after 2 iterations') as caught:
         runner.train()
-    assert f'1 tensors are not finite (NaN or infinity), such as {name}' in str(caught.value)
+    assert f'1 tensors are not finite (NaN or infinity): {name}' in str(caught.value)
     assert 'Lower the learning rate, and start again' in str(caught.value)
     assert not [*tmp_path.glob('*.pth')]
 

@@ -27,7 +27,7 @@ _base_ = {base!r}
 train_dataloader = dict(
     batch_size=2, num_workers=1, persistent_workers=True, pin_memory=False,
     dataset=dict(data_prefix=dict(video={videos!r})))
-train_cfg = dict(max_epochs={epochs})
+epochs = {epochs}
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1),
                      reconstruction=dict(interval=1000))
 '''
@@ -129,7 +129,7 @@ def test_all_others_end_and_the_next_start_resumes(run):
     done = run.epochs_done()
     assert run.start(done + 1, '--resume').wait(100) == 0
     log = run.log.read_text()
-    assert f'resumed epoch: {done}' in log and run.epochs_done() == done + 1
+    assert f'Training resumes {run.work}/epoch_{done}.pth' in log and run.epochs_done() == done + 1
     assert not run.processes()
 
 
