@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 import vicmae_mm  # noqa: F401  (compat first)
@@ -36,6 +37,14 @@ def mmpretrain_scope():
     """Build unqualified types as pre-training configs do."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
+
+
+@pytest.fixture(autouse=True)
+def open_loggers():
+    """Forget loggers whose files are closed (logging.shutdown): mmengine writes to the last one."""
+    for name, logger in [*MMLogger._instance_dict.items()]:
+        if any(getattr(handler, 'stream', '') is None for handler in logger.handlers):
+            del MMLogger._instance_dict[name]
 
 
 @pytest.fixture(autouse=True, scope='session')
