@@ -118,8 +118,9 @@ def _read_csv(lines: list[str], ann_file: str) -> list[Video]:
             except (InputError, csv.Error) as error:
                 problems.append((reader.line_num, error))
     with suppress(InputError):
-        if all(path.lower().endswith(VIDEO_EXTENSIONS) for path, _ in _read_list(lines, ann_file)):
-            ways.append(list(_read_list(lines, ann_file)))
+        listed = list(_read_list(lines, ann_file))
+        if all(path.lower().endswith(VIDEO_EXTENSIONS) for path, _ in listed):
+            ways.append(listed)
     if not ways:
         number, problem = max(problems, key=lambda each: each[0])
         raise InputError(f'{ann_file}, line {number}: {problem}') from problem
