@@ -53,8 +53,9 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
                         *,
                         drop: Sequence[str] = (),
                         encoder_only: bool = False,
+                        leave_out: bool = False,
                         num_frames: int = 16,
-                        img_size: int = 224) -> Conversion:
+                        img_size: int | tuple[int, int] = 224) -> Conversion:
     """Give a state dict the names and shapes of another family.
 
     Args:
@@ -63,8 +64,9 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
         target: Family to convert to.
         drop: Prefixes of the names of tensors to leave out, such as ``'projector.'``.
         encoder_only: Whether to leave out decoder, projector and head.
+        leave_out: Whether to leave out what has no place, instead of refusing it.
         num_frames: Frames per clip of a VideoMAE network, whose files lack the position table.
-        img_size: Side of its frames in pixels.
+        img_size: Side of its frames in pixels, or height and width.
 
     Returns:
         The converted tensors, bit for bit those of the source, and what became of each.
@@ -81,10 +83,10 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
     result = Conversion(dict(state_dict), source or '', target)
     for prefix in drop:
         _drop(result, prefix)
-    source = _unwrap(result, encoder_only)
+    source = _unwrap(result, encoder_only or leave_out)
     # Families are converted by way of ours: n tables instead of one for each of n x n directions.
     if source != OURS:
-        _convert_to_ours(result, (num_frames, img_size), encoder_only)
+        _convert_to_ours(result, (num_frames, img_size), encoder_only or leave_out)
     elif not any(key.startswith(f'{ENCODER}.layers.0.') for key in result.state):
         raise InputError(f'There is no encoder of {OURS} in it: it looks like '
                          f'{describe_family(result.state)}.')
@@ -96,7 +98,7 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
     return result
 
 
-def _unwrap(result: Conversion, encoder_only: bool) -> str:
+def _unwrap(result: Conversion, leave_out: bool) -> str:
     """Take the network out of what wraps it, and return its family."""
     prefix, family = '', result.source
     networks = find_networks(result.state)
@@ -104,7 +106,7 @@ def _unwrap(result: Conversion, encoder_only: bool) -> str:
         prefix, found = choose_network(result.state)
         family = family or found
     others = [key for key in result.state if not key.startswith(prefix)]
-    if others and not encoder_only:
+    if others and not leave_out:
         raise _no_place(family, others)
     _remove(result, others)
     result.state = {key.removeprefix(prefix): value for key, value in result.state.items()}
@@ -112,9 +114,10 @@ def _unwrap(result: Conversion, encoder_only: bool) -> str:
     return family
 
 
-def _convert_to_ours(result: Conversion, clip: tuple[int, int], encoder_only: bool) -> None:
+def _convert_to_ours(result: Conversion, clip: tuple[int, int | tuple[int, int]],
+                     leave_out: bool) -> None:
     result.state, unplaced = to_ours(result.state, result.source)
-    if unplaced and not encoder_only:
+    if unplaced and not leave_out:
         raise _no_place(OURS, unplaced)
     result.left_out += unplaced
     if CONVERTIBLE[result.source].fixed_positions:

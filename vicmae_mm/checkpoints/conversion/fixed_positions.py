@@ -17,21 +17,23 @@ def sinusoid_table(positions: int, width: int) -> Tensor:
     return torch.where(channels % 2 == 0, angles.sin(), angles.cos())[None].float()
 
 
-def fixed_positions(patches: Tensor, num_frames: int, img_size: int) -> Tensor:
+def fixed_positions(patches: Tensor, num_frames: int, img_size: int | tuple[int, int]) -> Tensor:
     """Make the table for clips of a size.
 
     Args:
         patches: Weight (C, 3, t, p, p) of the patch embedding.
         num_frames: Frames per clip, a multiple of t.
-        img_size: Side of its frames in pixels, a multiple of p.
+        img_size: Side of its frames in pixels, or height and width; multiples of p.
     """
     tubelet, side = patches.shape[2:4]
-    if min(num_frames, img_size) < 1 or num_frames % tubelet or img_size % side:
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if min(num_frames, height, width) < 1 or any(
+            (num_frames % tubelet, height % side, width % side)):
         raise InputError(
             f'{num_frames} frames of {img_size} px cannot be divided into tubelets of {tubelet} '
             f'frames of {side} px: pass the size that the network was trained with (--num-frames, '
             '--img-size).')
-    positions = num_frames // tubelet * (img_size // side)**2
+    positions = num_frames // tubelet * (height // side) * (width // side)
     return sinusoid_table(positions, len(patches)).to(patches.dtype)
 
 
