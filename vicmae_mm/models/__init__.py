@@ -1,5 +1,5 @@
 """Models, importable as ``vicmae_mm.models`` and buildable from a config."""
-from .backbones import ViCMAEViT, VideoViT
+from .backbones import RegisterViT, ViCMAEViT, VideoViT
 from .encoder import Encoder
 from .heads import InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
 from .layers import SyncBN1d
@@ -15,6 +15,6 @@ from .vicmae import ViCMAE
 __all__ = [
     'AugmentedPairPreprocessor', 'Encoder', 'FeatureNorm', 'InfoNCEHead', 'MAEDecoder',
     'MixupCutmix', 'MultiViewTSNHead', 'PairDataPreprocessor', 'PathwayPooling', 'Projector',
-    'SimSiamHead', 'SyncBN1d', 'TokenPooling', 'VICRegHead', 'ViCMAE', 'ViCMAEViT', 'VideoViT',
-    'ViewsDataPreprocessor'
+    'RegisterViT', 'SimSiamHead', 'SyncBN1d', 'TokenPooling', 'VICRegHead', 'ViCMAE',
+    'ViCMAEViT', 'VideoViT', 'ViewsDataPreprocessor'
 ]

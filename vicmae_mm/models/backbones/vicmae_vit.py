@@ -12,9 +12,11 @@ from vicmae_mm.models.positions import check_patch_grid, sincos_position_table
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
+from .register_vit import RegisterViT
+
 
 @MODELS.register_module()
-class ViCMAEViT(MAEViT):
+class ViCMAEViT(MAEViT, RegisterViT):
     """Vision Transformer that encodes only the visible patches of an image.
 
     mmpretrain's ``MAEViT`` with explicit masking noise, the authors' initialisation and position
@@ -28,11 +30,12 @@ class ViCMAEViT(MAEViT):
         patch_size: Side of a patch in pixels.
         mask_ratio: Share of patches hidden from the encoder, in [0, 1).
             ``int(L * (1 - mask_ratio))`` of ``L`` patches stay visible.
-        **kwargs: Passed to ``mmpretrain.MAEViT``.
+        **kwargs: Passed to :class:`RegisterViT`: ``num_registers`` and the options of
+            ``mmpretrain.VisionTransformer``, but for ``with_cls_token``.
 
     Raises:
         ValueError: If ``img_size`` is not a multiple of ``patch_size``, no patch would stay
-            visible, or ``patch_cfg`` adds a norm or makes patches overlap.
+            visible, there is no class token, or ``patch_cfg`` adds a norm or makes patches overlap.
     """
 
     def __init__(self, arch: str | dict = 'b', img_size: int = 224, patch_size: int = 16,
@@ -42,8 +45,16 @@ class ViCMAEViT(MAEViT):
             raise InputError(
                 f'mask_ratio={mask_ratio} must be in [0, 1) and leave at least one of the '
                 f'{side**2} patches visible.')
-        super().__init__(
-            arch=arch, img_size=img_size, patch_size=patch_size, mask_ratio=mask_ratio, **kwargs)
+        if not kwargs.pop('with_cls_token', True):
+            raise InputError('with_cls_token=False is not supported: the decoder of ViC-MAE takes '
+                             'a class token with the visible patches.')
+        # Not MAEViT's: it has no layer scale, pre-norm and registers.
+        super(MAEViT, self).__init__(
+            arch=arch, img_size=img_size, patch_size=patch_size,
+            out_type=kwargs.pop('out_type', 'raw'), **kwargs)
+        self.pos_embed.requires_grad = False  # as in MAE
+        self.mask_ratio = mask_ratio
+        self.num_patches = self.patch_resolution[0] * self.patch_resolution[1]
         conv = self.patch_embed.projection
         if self.patch_embed.norm is not None or conv.stride != conv.kernel_size:
             raise InputError(
@@ -109,9 +120,10 @@ class ViCMAEViT(MAEViT):
         position = self.pos_embed[0]
         cls_token = (self.cls_token + position[:1]).expand(len(images), -1, -1)
         tokens = torch.cat((cls_token, patches + position[1:][visible]), dim=1)
+        tokens = self.pre_norm(tokens)  # inserts the registers
         for layer in self.layers:
             tokens = layer(tokens)
-        return self.ln1(tokens)
+        return self.without_registers(self.ln1(tokens))
 
     def forward(self, x: Tensor, mask: bool | None = True,
                 noise: Tensor | None = None) -> tuple[Tensor, ...]:

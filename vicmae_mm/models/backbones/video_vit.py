@@ -3,7 +3,6 @@ from typing import Any
 
 import torch
 from mmcv.cnn.bricks.transformer import PatchEmbed
-from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -13,6 +12,7 @@ from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
 from .inflation import inflate_image_weights
+from .register_vit import RegisterViT
 
 
 class TubeletEmbed(PatchEmbed):
@@ -36,7 +36,7 @@ class TubeletEmbed(PatchEmbed):
 
 
 @MODELS.register_module()
-class VideoViT(VisionTransformer):
+class VideoViT(RegisterViT):
     """Vision Transformer with joint attention over space and time.
 
     mmpretrain's ``VisionTransformer`` on tubelets, as MAE-ST and VideoMAE fine-tune on
@@ -69,7 +69,7 @@ class VideoViT(VisionTransformer):
         tuple_output: Whether to return a single output in a tuple as well. mmaction2's ``TPN``
             and ``MViTHead(with_cls_token=False)`` need that, with ``out_type='featmap'``. Several
             ``out_indices`` always give a tuple; ``SlowFastHead`` needs two.
-        **kwargs: Passed to ``mmpretrain.VisionTransformer``: ``drop_path_rate``,
+        **kwargs: Passed to :class:`RegisterViT`: ``num_registers``, ``drop_path_rate``,
             ``with_cls_token``, ``frozen_stages``, ``out_indices``, ...
 
     Raises:
@@ -168,7 +168,7 @@ class VideoViT(VisionTransformer):
 
     def _format_output(self, x: Tensor, hw: Grid) -> Tensor:
         if self.out_type == 'featmap':
-            patches = x[:, self.num_extra_tokens:]
+            patches = x[:, self.num_extra_tokens + self.num_registers:]
             return patches.transpose(1, 2).unflatten(2, hw)
         return super()._format_output(x, hw)
 
