@@ -2,7 +2,9 @@
 from vicmae_mm.datasets.bad_videos.limit import TooManyBadVideosError
 
 from .birdsnap import Birdsnap
+from .image_pairs import ImagePairDataset
 from .labelled_images import LabelledImages
+from .mixed_pairs import MixedPairs
 from .packed import PackedFrameDataset
 from .samplers import EpochSampler, SampleIndex
 from .seeded_samples import SeededSamples
@@ -10,6 +12,7 @@ from .transforms import (
     ColorJitter,
     GaussianBlur,
     Grayscale,
+    LoadImagePair,
     PackFrames,
     PackViews,
     PerClip,
@@ -17,14 +20,16 @@ from .transforms import (
     RepeatAug,
     SampleClipPair,
     SampleFramePair,
+    Solarize,
     VideoDecode,
     VideoInit,
 )
 from .video_pairs import VideoPairDataset
 
 __all__ = [
-    'Birdsnap', 'ColorJitter', 'EpochSampler', 'GaussianBlur', 'Grayscale', 'LabelledImages',
-    'PackFrames', 'PackViews', 'PackedFrameDataset', 'PerClip', 'PerFrame', 'RepeatAug',
-    'SampleClipPair', 'SampleFramePair', 'SampleIndex', 'SeededSamples', 'TooManyBadVideosError',
-    'VideoDecode', 'VideoInit', 'VideoPairDataset'
+    'Birdsnap', 'ColorJitter', 'EpochSampler', 'GaussianBlur', 'Grayscale', 'ImagePairDataset',
+    'LabelledImages', 'LoadImagePair', 'MixedPairs', 'PackFrames', 'PackViews',
+    'PackedFrameDataset', 'PerClip', 'PerFrame', 'RepeatAug', 'SampleClipPair', 'SampleFramePair',
+    'SampleIndex', 'SeededSamples', 'Solarize', 'TooManyBadVideosError', 'VideoDecode',
+    'VideoInit', 'VideoPairDataset'
 ]

@@ -1,6 +1,7 @@
 """Frames of videos and images, prepared as for validation."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .base import VideoError, is_machines
+from .base import MachineError, VideoError, is_machines, naming_file
 from .factory import open_video
 
 if TYPE_CHECKING:
@@ -161,24 +162,38 @@ def _is_animated(path: Path) -> bool:
     return False
 
 
+def read_image(path: str) -> np.ndarray:
+    """Decode an image file of a dataset to uint8 (H, W, 3) RGB, as :func:`decode_image`.
+
+    Raises:
+        VideoError: It cannot be decoded; a MachineError if the system fails to read it.
+    """
+    with naming_file(path):
+        if not os.path.getsize(path):
+            raise VideoError(path, 'is empty (0 bytes)')
+        try:
+            return decode_image(path)
+        except UnidentifiedImageError:
+            raise VideoError(path, 'is not an image') from None
+        except UnsupportedImageError as error:
+            raise VideoError(path, f'cannot be used: {error}') from error
+        except ValueError as error:
+            raise VideoError(path, f'cannot be decoded ({error})') from error
+
+
 def image_problem(path: str) -> str:
     """Why mmcv cannot load an image file, or '' if it can.
 
     Raises:
         OSError: The file cannot be read.
     """
-    data = Path(path).read_bytes()
-    if not data:
-        return 'is empty (0 bytes)'
     with suppress(Exception):  # OpenCV returns None for some damage and raises for other
-        if mmcv.imfrombytes(data) is not None:
+        if mmcv.imfrombytes(Path(path).read_bytes()) is not None:
             return ''
     try:
-        decode_image(path)
-    except UnidentifiedImageError:
-        return 'is not an image'
-    except UnsupportedImageError as error:
-        return f'cannot be used: {error}'
-    except ValueError as error:
-        return f'cannot be decoded ({error})'
+        read_image(path)
+    except MachineError:
+        raise
+    except VideoError as error:
+        return error.reason
     return 'is an image of a kind that OpenCV does not decode'

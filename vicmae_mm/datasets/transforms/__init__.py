@@ -2,14 +2,16 @@
 from .clip_pair import SampleClipPair
 from .decoding import VideoDecode, VideoInit
 from .frame_pair import SampleFramePair
+from .image_pair import LoadImagePair
 from .pack_frames import PackFrames
 from .pack_views import PackViews
 from .per_clip import PerClip
 from .per_frame import PerFrame
-from .photometric import ColorJitter, GaussianBlur, Grayscale
+from .photometric import ColorJitter, GaussianBlur, Grayscale, Solarize
 from .repeat_aug import RepeatAug
 
 __all__ = [
-    'ColorJitter', 'GaussianBlur', 'Grayscale', 'PackFrames', 'PackViews', 'PerClip', 'PerFrame',
-    'RepeatAug', 'SampleClipPair', 'SampleFramePair', 'VideoDecode', 'VideoInit'
+    'ColorJitter', 'GaussianBlur', 'Grayscale', 'LoadImagePair', 'PackFrames', 'PackViews',
+    'PerClip', 'PerFrame', 'RepeatAug', 'SampleClipPair', 'SampleFramePair', 'Solarize',
+    'VideoDecode', 'VideoInit'
 ]

@@ -85,6 +85,29 @@ class GaussianBlur(ShownTransform):
         return results
 
 
+@TRANSFORMS.register_module()
+class Solarize(ShownTransform):
+    """Invert all values of at least ``threshold``, as torchvision's ``solarize``.
+
+    Required and modified keys: ``img``, (H, W, 3) uint8.
+
+    Args:
+        threshold (float): In [0, 256] (else ValueError); 256 changes nothing. Defaults to 128.
+    """
+
+    def __init__(self, threshold: float = 128) -> None:
+        if not 0 <= threshold <= 256:
+            raise InputError(f'Solarize: threshold={threshold!r} should be in [0, 256].')
+        self.threshold = threshold
+
+    def transform(self, results: dict) -> dict:
+        """Change ``results['img']``."""
+        levels = np.arange(256, dtype=np.uint8)
+        results['img'] = cv2.LUT(
+            results['img'], np.where(levels >= self.threshold, 255 - levels, levels))
+        return results
+
+
 def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
     """Scale the values of an image (H, W, 3) by a factor >= 0."""
     return cv2.LUT(image, _table(factor, 0.))

@@ -9,6 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
+from vicmae_mm.datasets.mixed_pairs import MixedPairs
 from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
 
@@ -47,7 +48,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             dataset = dataloader['dataset']
             with DATASETS.switch_scope_and_registry(None) as registry:
                 kind = registry.get(dataset['type'])
-            if not (isinstance(kind, type) and issubclass(kind, BadFileSkipping)):
+            if not (isinstance(kind, type) and issubclass(kind, (BadFileSkipping, MixedPairs))):
                 dataset = dict(type='vicmae_mm.SeededSamples', dataset=dataset)
             dataloader = dict(dataloader, dataset=dataset)
         super().__init__(runner, dataloader, *args, **kwargs)
