@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
-from vicmae_mm.utils.errors import UserError
+from vicmae_mm.utils.errors import InputError, UserError
 from vicmae_mm.utils.processes.pool import still_working
 
 Self = TypeVar('Self', bound='VideoReader')
@@ -138,6 +138,30 @@ class VideoReader(ABC):
         # Callers may change a frame in place, so a repeated one is a copy.
         return [frames[i] if i not in wanted[:n] else frames[i].copy()
                 for n, i in enumerate(wanted)]
+
+    @cached_property
+    def frame_times(self) -> np.ndarray:
+        """Seconds from the first frame to each: (num_frames,) float64, ascending.
+
+        These are the times at which players show the frames, also with a variable frame rate. Found
+        on first use.
+
+        Raises:
+            VideoError: The file does not tell, or has changed; a MachineError if the system is at
+                fault.
+        """
+        try:
+            with naming_file(self.path):
+                times = self._find_times()
+        except InputError as error:
+            raise VideoError(self.path, str(error)) from error
+        if len(times) != self.num_frames:
+            raise VideoError(self.path, 'changed while it was being read')
+        return times
+
+    def _find_times(self) -> np.ndarray:
+        """Find :attr:`frame_times`; an InputError's message says in a few words why it cannot."""
+        raise InputError('does not tell when its frames are shown')
 
     @abstractmethod
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:

@@ -41,6 +41,7 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
             reader = other(path) if device == 'cpu' else TorchCodecReader(path, device)
             # Otherwise the two number frames differently, for a reason not found above.
             if reader.num_frames == pyav.num_frames:
+                reader.frame_times = pyav.frame_times
                 pyav.close()
                 return reader
             problem = f'{backend} finds {reader.num_frames} frames instead of {pyav.num_frames}'

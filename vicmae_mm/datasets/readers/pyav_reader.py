@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from .base import VideoError, VideoReader, is_machines, naming_file
 from .container import decode_all, demux, open_container, upright, video_stream
 from .messages import warn_once
 from .packet_index import PacketIndex
+from .presentation_times import seconds_from_ticks
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # The packets of a file up to this size (a minute at 40 Mbit/s) are held from indexing to decoding.
 # Of a larger file, only the index is held, and the packets are read again to decode.
 HELD_BYTES = 300 * 2**20
+TS_DISCONT = 0x200  # libavformat's AVFMT_TS_DISCONT: the clock of the format may jump
 STRICT = {'err_detect': 'explode'}  # of libavcodec: errors, rather than concealed damage
 
 
@@ -60,6 +63,8 @@ class PyAVReader(VideoReader):
         self.stream = video_stream(container, self.path)
         self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
         self.decoder = self.stream.codec_context
+        self._time_base = self.stream.time_base or Fraction(1)
+        self._restarts = bool(container.format.flags & TS_DISCONT)
         packets = demux(container, self.stream, self.path)
         self._packets = list(packets) if os.path.getsize(self.path) <= HELD_BYTES else None
         self.index = PacketIndex.of(packets if self._packets is None else self._packets,
@@ -72,7 +77,8 @@ class PyAVReader(VideoReader):
         if self.decoder.codec.canonical_name == 'hevc' and not self.index.unreliable_reason and (
                 count_frames(self.path, *file_state(self.path), **STRICT) != self.num_frames):
             self.index.unreliable_reason = 'packets are damaged or lack their parameter sets'
-        if self.index.unreliable_reason:
+        self._counts = bool(self.index.unreliable_reason)
+        if self._counts:
             self._warn_that_frames_are_counted()
             self.num_frames = count_frames(self.path, *file_state(self.path))
         if not self.num_frames:
@@ -106,6 +112,11 @@ class PyAVReader(VideoReader):
         self._packets = None
         self._counted = iter(())
         self._stack.close()
+
+    def _find_times(self) -> np.ndarray:
+        ticks = (decoded_ticks(self.path, *file_state(self.path)) if self._counts else
+                 np.array(self.index.pts, float)[self.index.shown])
+        return seconds_from_ticks(ticks, self._time_base, self.fps, self._restarts)
 
     def _warn_that_frames_are_counted(self) -> None:
         reason = self.index.unreliable_reason
@@ -194,4 +205,13 @@ class PyAVReader(VideoReader):
 @lru_cache(maxsize=4096)
 def count_frames(path: str, size: int | None, mtime_ns: int | None, **options: str) -> int:
     """How many frames a decoder with these options returns undamaged, or, without any, at all."""
-    return sum(not (options and frame.is_corrupt) for frame in decode_all(path, **options))
+    if not options:
+        return len(decoded_ticks(path, size, mtime_ns))
+    return sum(not frame.is_corrupt for frame in decode_all(path, **options))
+
+
+# Few are held: an hour has a megabyte of them.
+@lru_cache(maxsize=4)
+def decoded_ticks(path: str, size: int | None, mtime_ns: int | None) -> np.ndarray:
+    """The time stamps of all frames that decode, in their order; NaN for those without one."""
+    return np.array([frame.pts for frame in decode_all(path)], float)

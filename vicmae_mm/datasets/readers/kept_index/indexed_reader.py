@@ -111,6 +111,10 @@ class IndexedReader(PyAVReader):
         except FileNotFoundError as error:
             raise VideoError(self.path, f'cannot be read ({error.strerror})') from error
 
+    def _find_times(self) -> np.ndarray:
+        with PyAVReader(self.path) as reader:
+            return reader.frame_times
+
     def close(self) -> None:
         super().close()
         for opened in (self._file, self._fallback):

@@ -1,0 +1,44 @@
+"""When the frames of a video are shown, from the time stamps that its frames carry."""
+from fractions import Fraction
+
+import numpy as np
+
+from vicmae_mm.utils.errors import InputError
+
+LONGEST_STEP = 10.  # seconds; ffmpeg's -dts_delta_threshold
+
+
+def seconds_from_ticks(ticks: np.ndarray, time_base: Fraction, fps: float,
+                       restarts: bool) -> np.ndarray:
+    """Seconds from the first frame to each frame, (N,) float64, ascending.
+
+    Args:
+        ticks: (N,) Time stamps in the order in which the frames are shown; NaN where missing.
+        time_base: Seconds per tick.
+        fps: Frames per second, for frames without time stamps; 0.0 if unknown.
+        restarts: Whether the clock of this format may jump. A step backwards, or of more than
+            ``LONGEST_STEP``, is then one frame long, as ffmpeg takes it.
+
+    Raises:
+        ValueError: Times are missing, and the frame rate as well.
+    """
+    known = ~np.isnan(ticks)
+    if not known.any():
+        return np.arange(len(ticks)) * _step(fps)
+    numbers = np.arange(len(ticks))
+    ticks = np.interp(numbers, numbers[known], ticks[known])
+    if not restarts:
+        ticks.sort()  # of frames that carry decoding times, the times are right, not their order
+    # One rounding, as of the exact fraction.
+    times = (ticks - ticks[0]) * time_base.numerator / time_base.denominator
+    steps = np.diff(times)
+    jumps = (steps < 0) | (steps > LONGEST_STEP)
+    if restarts and jumps.any():
+        times[1:] += np.where(jumps, _step(fps) - steps, 0).cumsum()
+    return times
+
+
+def _step(fps: float) -> float:
+    if fps <= 0:
+        raise InputError('says neither when its frames are shown nor how many there are a second')
+    return 1 / fps
