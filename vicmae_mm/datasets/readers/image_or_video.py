@@ -1,9 +1,9 @@
 """Frames of videos and images, prepared as for validation."""
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .base import MachineError, VideoError, is_machines, naming_file
+from .base import VideoError, is_machines, naming_file
 from .factory import open_video
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
     return [square.flip(0) for square in squares] if swap else squares
 
 
-def decode_image(source: str | Path | ImageInMemory, upright: bool = True) -> np.ndarray:
+def decode_image(source: str | Path | BytesIO | ImageInMemory, upright: bool = True) -> np.ndarray:
     """Decode an image of any mode to uint8 (H, W, 3) RGB.
 
     Args:
-        source: An image file, an image of Pillow, or an array or tensor, uint8 or uint16, (H, W),
+        source: An image file or its content, an image of Pillow, or an array or tensor, uint8 or uint16, (H, W),
             (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
         upright: Whether to rotate it as its Exif tag specifies.
 
@@ -169,16 +169,7 @@ def read_image(path: str) -> np.ndarray:
         VideoError: It cannot be decoded; a MachineError if the system fails to read it.
     """
     with naming_file(path):
-        if not os.path.getsize(path):
-            raise VideoError(path, 'is empty (0 bytes)')
-        try:
-            return decode_image(path)
-        except UnidentifiedImageError:
-            raise VideoError(path, 'is not an image') from None
-        except UnsupportedImageError as error:
-            raise VideoError(path, f'cannot be used: {error}') from error
-        except ValueError as error:
-            raise VideoError(path, f'cannot be decoded ({error})') from error
+        return _decode_file(path, Path(path).read_bytes())
 
 
 def image_problem(path: str) -> str:
@@ -187,13 +178,26 @@ def image_problem(path: str) -> str:
     Raises:
         OSError: The file cannot be read.
     """
+    data = Path(path).read_bytes()
     with suppress(Exception):  # OpenCV returns None for some damage and raises for other
-        if mmcv.imfrombytes(Path(path).read_bytes()) is not None:
+        if mmcv.imfrombytes(data) is not None:
             return ''
     try:
-        read_image(path)
-    except MachineError:
-        raise
+        _decode_file(path, data)
     except VideoError as error:
         return error.reason
     return 'is an image of a kind that OpenCV does not decode'
+
+
+def _decode_file(path: str, data: bytes) -> np.ndarray:
+    try:
+        if data:
+            return decode_image(BytesIO(data))
+        reason = 'is empty (0 bytes)'
+    except UnidentifiedImageError:
+        reason = 'is not an image'
+    except UnsupportedImageError as error:
+        reason = f'cannot be used: {error}'
+    except ValueError as error:
+        reason = f'cannot be decoded ({error})'
+    raise VideoError(path, reason)
