@@ -111,8 +111,8 @@ def decode_image(source: str | Path | BytesIO | ImageInMemory, upright: bool = T
     """Decode an image of any mode to uint8 (H, W, 3) RGB.
 
     Args:
-        source: An image file or its content, an image of Pillow, or an array or tensor, uint8 or uint16, (H, W),
-            (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
+        source: An image file or its content, an image of Pillow, or an array or tensor, uint8 or
+            uint16, (H, W), (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
         upright: Whether to rotate it as its Exif tag specifies.
 
     Raises:
