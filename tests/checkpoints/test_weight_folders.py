@@ -27,14 +27,30 @@ def test_folder_of_the_hub(tmp_path, name):
     assert_same(model.state_dict(), STATE)
 
 
-def test_shards_are_told(tmp_path):
-    save_file(STATE, tmp_path / 'model-1.safetensors')
-    index = tmp_path / 'model.safetensors.index.json'
-    index.write_text(json.dumps(dict(weight_map=dict(weight='../secret.bin'))))
+@pytest.mark.parametrize('kind', ['safetensors', 'bin'])
+def test_weights_in_several_files(tmp_path, kind):
+    write = save_file if kind == 'safetensors' else torch.save
+    for key, value in STATE.items():
+        write({key: value}, tmp_path / f'{key}.{kind}')
+    index = tmp_path / f'model.{kind}.index.json'
+    index.write_text(json.dumps(dict(weight_map={key: f'{key}.{kind}' for key in STATE})))
     for path in (tmp_path, index):
-        with pytest.raises(ValueError, match=r'index\.json is the index of weights in several '
-                           r'files \(shards\)\. Join them'):
-            read_weights(path)
+        assert_same(dict(sorted(read_weights(path).items())), dict(sorted(STATE.items())))
+    (tmp_path / f'bias.{kind}').unlink()
+    with pytest.raises(ValueError, match=rf'lists bias\.{kind}: all files .* in its folder'):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize('text, words', [
+    (json.dumps(dict(weight_map=dict(weight='../secret.bin'))), r'lists \.\./secret\.bin'),
+    (json.dumps(dict(weight_map={})), 'lists no file'), (json.dumps(dict(a=1)), 'KeyError'),
+    (json.dumps(dict(weight_map=dict(weight=1))), 'TypeError'), ('{', 'JSONDecodeError')])
+def test_indexes_that_cannot_be_used(tmp_path, text, words):
+    (tmp_path / 'x').mkdir()
+    torch.save(STATE, tmp_path / 'secret.bin')
+    (tmp_path / 'x/model.safetensors.index.json').write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_weights(tmp_path / 'x')
 
 
 @pytest.mark.parametrize('name, words', [

@@ -54,6 +54,11 @@ def read_weights_and_extras(path: str | Path) -> tuple[dict[str, Tensor], list[s
         raise
     except Exception as error:  # zip, pickle and OS errors of many types
         raise InputError(f'{path} is not a checkpoint, or is damaged: {error}') from error
+    return unwrap(content, str(path))
+
+
+def unwrap(content: object, path: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors in what was read of a file, and the names of what else is in it."""
     extras: list[str] = []
     # Wrappers may be nested, so each is looked for inside the one before.
     for name in _WRAPPERS:

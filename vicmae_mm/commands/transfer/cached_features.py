@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vicmae_mm.apis.hub_config import hub_files
 from vicmae_mm.checkpoints.find_config import find_config
-from vicmae_mm.checkpoints.weight_folders import file_of_weights
+from vicmae_mm.checkpoints.weight_folders import files_of_weights
 from vicmae_mm.commands.run_tool import own_message
 from vicmae_mm.evaluation.encode import encode
 from vicmae_mm.utils.atomic_files import atomic_write
@@ -52,7 +52,7 @@ def checkpoint_key(checkpoint: str | Path, config: str | Path | None = None) -> 
         config = None  # the encoder is inferred from its tensors alone
     content = hashlib.sha256()
     extra = [path for path in hub_files(checkpoint) if path.is_file()] if config is None else []
-    for path in [file_of_weights(checkpoint), *extra]:
+    for path in [*files_of_weights(checkpoint), *extra]:
         with open(path, 'rb') as file:
             while chunk := file.read(1 << 20):
                 content.update(chunk)

@@ -8,6 +8,7 @@ from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import check_fit
 from vicmae_mm.engine.global_log_processor import GlobalLogProcessor
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
+from vicmae_mm.engine.starting.first_weights import first_weights
 from vicmae_mm.engine.starting.resumption import adopt_settings
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
@@ -22,13 +23,15 @@ class CheckpointFitHook(Hook):
     To resume or test, the checkpoint must match the model exactly (but for a head that the model
     to test lacks, as in mmaction2's feature extraction), and to resume also the
     optimizer; settings that have changed since it was written take effect, and are named (see
-    :func:`adopt_settings`). For training, ``load_from`` may provide only a part of the model, such
-    as an encoder, but at least one parameter.
+    :func:`adopt_settings`). For training, ``load_from`` may be of another family, and provide only
+    a part of the model, such as an encoder, but at least one parameter (:func:`first_weights`).
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare names and shapes; raise a ValueError that says what the file looks like."""
         model = unwrapped_model(runner)
+        if not runner._resume and current_task(runner) == 'train' and hasattr(model, 'backbone'):
+            checkpoint['state_dict'] = first_weights(checkpoint, str(runner._load_from), model)
         # DistributedDataParallel adds this prefix; mmengine's loading removes it, too.
         found = {re.sub(r'^module\.', '', key): value
                  for key, value in checkpoint.get('state_dict', checkpoint).items()}
@@ -52,5 +55,5 @@ class CheckpointFitHook(Hook):
                      for key, value in found.items()):
             raise InputError(
                 f'{runner._load_from} contains none of the parameters of the model of {config}. It '
-                f'looks like {describe_family(found)}: load_from needs the names of mmpretrain, '
-                "with the encoder under 'backbone.'.")
+                f'looks like {describe_family(found)}, which cannot be converted: load_from needs '
+                "the names of mmpretrain, with the encoder under 'backbone.'.")

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
 from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.checkpoints.safety import translated
+from vicmae_mm.checkpoints.weight_files import unwrap
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
+from vicmae_mm.engine.starting.first_weights import first_weights
 from vicmae_mm.engine.starting.start import choose_start, pretrained_modules
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
@@ -101,15 +104,21 @@ class PretrainedFitHook(Hook):
                 continue
             check_exists(path, 'pre-train, or set yours with --cfg-options '
                          f'model.backbone.init_cfg.checkpoint=PATH{self._scratch}')
-            owner.init_weights = functools.partial(self._init_weights, owner)
+            owner.init_weights = functools.partial(self._init_weights, owner, cfg, model)
             return path
         return str(runner._load_from or '')
 
-    def _init_weights(self, module: BaseModule) -> None:
-        """The module's own ``init_weights``, with a message for a file without the prefix."""
+    def _init_weights(self, module: BaseModule, cfg: dict, model: Any) -> None:
+        """The module's own ``init_weights``, which also takes files of other families."""
         del module.init_weights
+        prefix = None if module is model else cfg.get('prefix') or ''
+
+        def translate(content: Any) -> dict:
+            return dict(state_dict=first_weights(content, cfg['checkpoint'], model, prefix))
+
         try:
-            module.init_weights()
+            with translated(translate):
+                module.init_weights()
         except AssertionError as error:
             if 'is not in the pretrained model' not in str(error):
                 raise
@@ -132,7 +141,7 @@ class PretrainedFitHook(Hook):
 
     def _refusal(self, reason: str) -> InputError:
         checkpoint = CheckpointLoader.load_checkpoint(self._source, map_location='cpu', logger=None)
-        family = describe_family(checkpoint.get('state_dict', checkpoint))
+        family = describe_family(unwrap(checkpoint, self._source)[0])
         return InputError(
             f'{self._source} does not fit the encoder of {self._config}: {reason}. The file looks '
             f'like {family}. Use the config for its network and image size, or convert files of '

@@ -1,0 +1,112 @@
+"""Files of any family as weights to start from, under the names of the model."""
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import Tensor
+
+from vicmae_mm.apis.hub_config import HubConfig
+from vicmae_mm.checkpoints.conversion import convert_with_report, describe_family
+from vicmae_mm.checkpoints.conversion.detect import find_networks
+from vicmae_mm.checkpoints.fit import CheckpointFit
+from vicmae_mm.checkpoints.weight_files import unwrap
+from vicmae_mm.utils.errors import InputError
+
+_BACKBONE = 'backbone.'
+_PATCHES = f'{_BACKBONE}patch_embed.projection.weight'
+_DECODER_TABLE = 'neck.decoder_pos_embed'
+_Tensors = dict[str, Tensor]
+
+
+def first_weights(content: Any, name: str, model: Any, prefix: str | None = None) -> _Tensors:
+    """Take the weights of a checkpoint under the names of a model, and log what is taken.
+
+    A file of another family is converted. Its decoder and projector are used as a whole or, if
+    they are of other shapes than the model's, not at all.
+
+    Args:
+        content: What was read of the file.
+        name: Its path, for messages.
+        model: The model that will load it.
+        prefix: If only its backbone will: what its names in the file begin with.
+
+    Raises:
+        ValueError: The file has no weights, or several networks; or it is of a family that can be
+            converted, but incomplete, or does not suit the backbone.
+    """
+    weights, encoder = unwrap(content, name)[0], model.backbone.state_dict()
+    expected = model.state_dict() if prefix is None else {
+        _BACKBONE + key: value for key, value in encoder.items()}
+    prefix = _BACKBONE if prefix is None else prefix
+    found = {_BACKBONE + key[len(prefix):] if key.startswith(prefix) else key: value
+             for key, value in weights.items()}
+    # Not a copy, which would lack the versions of modules that torch has saved with it.
+    given = content.get('state_dict', content)
+    result = given if weights.keys() <= given.keys() else weights
+    unused: _Tensors = {}
+    # Most names: those of class token and position table are the same in many families.
+    is_ours = 2 * len(found.keys() & expected.keys()) > len(encoder)
+    if not is_ours and any(network.name for network in find_networks(weights).values()):
+        converted, left_out = _convert(weights, name, model.backbone)
+        if converted.keys() & expected.keys():
+            found, unused = converted, {key: weights[key] for key in left_out}
+            unused |= _take_other_parts(found, expected, name)
+            result = {re.sub(f'^{_BACKBONE}', prefix, key): value for key, value in found.items()}
+    loaded = [key for key, value in found.items() if key in expected and (
+        key.startswith(_BACKBONE) or value.shape == expected[key].shape)]
+    unused |= {key: value for key, value in found.items() if key not in loaded}
+    print_log(
+        f'{name} is {describe_family(weights)}. Loaded: {_count(expected, loaded)}; new: '
+        f'{_count(expected, expected.keys() - loaded)}; left out: {_count(unused, unused)}.',
+        'current')
+    return result
+
+
+def _convert(weights: _Tensors, name: str, backbone: Any) -> tuple[_Tensors, list[str]]:
+    """The tensors under our names, and the names of those without a place."""
+    frames, layers = getattr(backbone, 'num_frames', None), getattr(backbone, 'layers', None)
+    # VideoMAE's authors make the table for the size of the network, whatever it was trained with.
+    clip = {} if frames is None else dict(num_frames=frames, img_size=tuple(backbone.img_size))
+    try:
+        result = convert_with_report(weights, leave_out=True, **clip)
+        if frames is None and result.state[_PATCHES].ndim == 5:
+            raise InputError(
+                f'It is a network for clips, but a {type(backbone).__name__} takes images: take '
+                'vicmae_mm.VideoViT (configs/transfer/kinetics400), or an image network.')
+        heads = None if '://' in name else HubConfig.next_to(name).heads
+        if heads and layers and heads != layers[0].attn.num_heads:
+            raise InputError(f'Its config.json says {heads} attention heads, but the model has '
+                             f'{layers[0].attn.num_heads}: set num_heads in backbone.arch.')
+    except ValueError as error:
+        raise InputError(
+            f"{name} has nothing under 'backbone.'. The file looks like "
+            f'{describe_family(weights)}. It cannot be converted: {error} See tools/convert_checkpoint.py.') from None
+    return result.state, result.left_out
+
+
+def _take_other_parts(found: _Tensors, expected: _Tensors, name: str) -> _Tensors:
+    """Take out, and return, the parts beside the encoder that are not exactly the model's."""
+    unused: _Tensors = {}
+    if found.get(_DECODER_TABLE) is not None and _DECODER_TABLE in expected:
+        found[_DECODER_TABLE] = expected[_DECODER_TABLE]  # fixed, so the model's own will do
+    for part in sorted({key.partition('.')[0] for key in found} - {_BACKBONE[:-1]}):
+        theirs, ours = ({key: value for key, value in state.items() if key.startswith(f'{part}.')}
+                        for state in (found, expected))
+        fit = CheckpointFit.of(theirs, ours)
+        if not fit:
+            unused |= {key: found.pop(key) for key in theirs}
+            if ours:
+                print_log(f'{part} of {name} is left out: {fit}.', 'current')
+    return unused
+
+
+def _count(state: _Tensors, keys: Iterable[str]) -> str:
+    """Numbers of parameters by part, for the log."""
+    parts: Counter[str] = Counter()
+    for key in keys:
+        parts[key.partition('.')[0]] += state[key].numel()
+    return ', '.join(f'{part} {count:,}' for part, count in parts.items()) or 'nothing'
