@@ -1,0 +1,54 @@
+"""Make the list of Kinetics-710 for pre-training from Kinetics-400, 600 and 700 on disk.
+
+    python tools/data/make_k710_lists.py data/kinetics400 data/kinetics600 data/kinetics700
+
+The training videos of the three, each once, without those of any validation or test set. Videos
+are told apart by the YouTube ids in their names (YOUTUBEID_SSSSSS_EEEEEE.mp4, or the id alone if
+a csv file has it). Searches for folders and for the official csv files as make_kinetics_lists.py.
+
+Writes kinetics710_train_list_videos.txt (one "path -1" per line, paths relative to the folder that
+the three have in common).
+"""
+import argparse
+import os
+import os.path as osp
+import signal
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until run_tool: the imports take seconds.
+    signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
+
+from vicmae_mm.commands.preparation.kinetics import FOLDERS
+from vicmae_mm.commands.preparation.kinetics710 import build_kinetics710_list
+from vicmae_mm.commands.preparation.lists import describe_use, write_labelled
+from vicmae_mm.commands.run_tool import run_tool
+
+DATASETS = ('kinetics400', 'kinetics600', 'kinetics700')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in DATASETS:
+        parser.add_argument(name, help=f'folder of {name.capitalize()[:-3]}-{name[-3:]}')
+    for split in FOLDERS:
+        parser.add_argument(f'--{split}', metavar='FOLDER',
+                            help=f'folder of the {split} videos, relative to each of the three')
+    parser.add_argument('--out', metavar='FOLDER', help='output folder (default: kinetics710 next '
+                        'to the three)')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Write the list and print what was left out; return the exit status."""
+    args = parse_args()
+    videos = build_kinetics710_list([vars(args)[name] for name in DATASETS], vars(args))
+    file = osp.join(args.out or osp.join(videos.folder, 'kinetics710'),
+                    'kinetics710_train_list_videos.txt')
+    left_out = write_labelled(file, videos.videos)
+    print(f'{videos.summary()}\n    -> {describe_use(videos, file, videos.folder)}')
+    return 1 if left_out else 0
+
+
+if __name__ == '__main__':
+    run_tool(main)
