@@ -57,7 +57,7 @@ def test_list_whose_paths_do_not_exist(config, tmp_path):
 
 
 def test_missing_files_are_announced(config):
-    with patch('vicmae_mm.datasets.video_pairs.print_log') as log:
+    with patch('vicmae_mm.datasets.annotations.video_lists.print_log') as log:
         build(config)
         build(config, test_mode=True)
     train, test = (call.args[0] for call in log.call_args_list)

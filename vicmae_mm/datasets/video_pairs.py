@@ -1,5 +1,4 @@
 """A dataset of videos for training on pairs of frames, which tolerates bad files."""
-import logging
 import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from mmengine.logging import print_log
 from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
 from vicmae_mm.datasets.annotations.video_lists import (
     Video,
-    find_missing,
+    check_files,
     read_annotations,
     scan_folder,
 )
@@ -115,28 +114,12 @@ class VideoPairDataset(SkippingDataset):
                              "videos, or data_prefix=dict(video=...) to a folder of them.")
         videos = [(osp.join(folder, path), label) for path, label in videos]
         if self.ann_file:
-            self._check_files([path for path, _ in videos])
+            check_files([path for path, _ in videos], self.ann_file, folder, self.data_root,
+                        self.test_mode)
         if self.exclude_file:
             videos = self._without_excluded(videos)
         self.bad_videos = BadVideos(self.source, self.max_bad_share)
         return [dict(filename=path, label=label) for path, label in videos]
-
-    def _check_files(self, paths: list[str]) -> None:
-        missing, checked = find_missing(paths)
-        if not missing:
-            return
-        total = (f'{checked:,}' if checked == len(paths) else
-                 f'{checked:,} checked (of {len(paths):,})')
-        if len(missing) == checked:
-            raise FileNotFoundError(
-                f'None of the {total} videos listed in {self.ann_file} exists, for example '
-                f'{missing[0]!r}. Paths are relative to data_prefix, here '
-                f'{self.data_prefix["video"]!r} with data_root={self.data_root!r}: correct these '
-                'or the list.')
-        effect = ('reading one is an error in test mode' if self.test_mode else
-                  'they will be skipped and counted as bad')
-        print_log(f'{len(missing):,} of the {total} videos listed in {self.ann_file} do not exist, '
-                  f'for example {missing[0]!r}: {effect}.', 'current', logging.WARNING)
 
     def _without_excluded(self, videos: list[Video]) -> list[Video]:
         known = read_bad_videos(self.exclude_file, (path for path, _ in videos))

@@ -15,19 +15,22 @@ from mmengine.logging import print_log
 from vicmae_mm.utils.errors import InputError
 
 from .files_below import files_below, report_scan
+from .image_lists import EXTENSIONS
 
 VIDEO_EXTENSIONS = (
     '.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.m2t', '.m2ts', '.m2v', '.m4v',
     '.mkv', '.mov', '.mp4', '.mpe', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm', '.ogv', '.qt', '.rm',
     '.rmvb', '.ts', '.vob', '.webm', '.wmv', '.y4m')
 
-PATH_COLUMNS = ('path', 'filename', 'file_name', 'file_path', 'video', 'video_path')
+PATH_COLUMNS = ('path', 'filename', 'file_name', 'file_path', 'video', 'video_path', 'image',
+                'image_path', 'img_path')
 NO_LABEL = -1
 
 _OTHER_BYTE = re.compile('[\udc80-\udcff]')  # how Python reads bytes that are not UTF-8
 _INTEGER = re.compile(r'[+-]?\d+')
-_VIDEO_THEN_MORE = re.compile(
-    r'(?P<path>.*(?:' + '|'.join(map(re.escape, VIDEO_EXTENSIONS)) + r'))\s+(?P<rest>\S.*)', re.I)
+_EXTENSIONS = VIDEO_EXTENSIONS + EXTENSIONS
+_FILE_THEN_MORE = re.compile(
+    r'(?P<path>.*(?:' + '|'.join(map(re.escape, _EXTENSIONS)) + r'))\s+(?P<rest>\S.*)', re.I)
 
 Video = tuple[str, int]
 
@@ -61,8 +64,8 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
     with open(ann_file, 'rb') as file:
         videos = parse_videos(file.read(), ann_file)
     if not videos:
-        raise InputError(f'The list of videos {ann_file!r} is empty: it should have one `path '
-                         'label` or `path` per line.')
+        raise InputError(f'The list {ann_file!r} is empty: it should have one `path label` or '
+                         '`path` per line.')
     # Names on a disk need not be UTF-8. If no such file exists, the list has another encoding.
     foreign = {path: byte for path, _ in videos for byte in _OTHER_BYTE.findall(path)}
     if foreign and not any(os.path.exists(os.path.join(folder, path)) for path in foreign):
@@ -82,8 +85,8 @@ def parse_videos(content: bytes, ann_file: str) -> list[Video]:
 
 
 def _not_utf_8(ann_file: str, reason: str) -> InputError:
-    return InputError(f'The list of videos {ann_file!r} is not UTF-8 text ({reason}): convert it '
-                      'to UTF-8; names must stay those of the files.')
+    return InputError(f'The list {ann_file!r} is not UTF-8 text ({reason}): convert it to UTF-8; '
+                      'names must stay those of the files.')
 
 
 def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
@@ -96,8 +99,7 @@ def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
         if len(words) == 2 and _INTEGER.fullmatch(words[1]):
             path, label = words[0], int(words[1])
         # A class name instead of a label would make the line a path of a file that does not exist.
-        if not path.lower().endswith(VIDEO_EXTENSIONS) and (
-                extra := _VIDEO_THEN_MORE.fullmatch(path)):
+        if not path.lower().endswith(_EXTENSIONS) and (extra := _FILE_THEN_MORE.fullmatch(path)):
             raise InputError(
                 f'{ann_file}, line {number}: {extra["rest"]!r} follows the path {extra["path"]!r}; '
                 'expected one integer label or nothing. Map class names to integers first, or '
@@ -119,7 +121,7 @@ def _read_csv(lines: list[str], ann_file: str) -> list[Video]:
                 problems.append((reader.line_num, error))
     with suppress(InputError):
         listed = list(_read_list(lines, ann_file))
-        if all(path.lower().endswith(VIDEO_EXTENSIONS) for path, _ in listed):
+        if all(path.lower().endswith(_EXTENSIONS) for path, _ in listed):
             ways.append(listed)
     if not ways:
         number, problem = max(problems, key=lambda each: each[0])
@@ -147,7 +149,7 @@ def _read_table(rows: Iterable[list[str]]) -> Iterator[Video]:
             if not name:
                 raise InputError(f'no path in column {path + 1}: {row!r}.')
             if any(cells[width:]) if width else (
-                    not name.lower().endswith(VIDEO_EXTENSIONS)
+                    not name.lower().endswith(_EXTENSIONS)
                     or any(map(_INTEGER.fullmatch, cells[2:]))):
                 raise InputError(f'{row!r} is not {"as the header" if width else "path and label"}:'
                                  ' a first line should name all columns, such as path,split,label.')
@@ -212,3 +214,25 @@ def find_missing(paths: list[str], max_checks: int = 1000) -> tuple[list[str], i
     # Not all: 240,000 look-ups take minutes on a network disk.
     chosen = np.linspace(0, len(paths) - 1, min(len(paths), max_checks)).round().astype(int)
     return [paths[i] for i in chosen if not os.path.isfile(paths[i])], len(chosen)
+
+
+def check_files(paths: list[str], ann_file: str, folder: str, data_root: str, test_mode: bool,
+                noun: str = 'video') -> None:
+    """Log how many of the files of a list, relative to ``folder``, are missing.
+
+    Raises:
+        FileNotFoundError: All that were checked are missing.
+    """
+    missing, checked = find_missing(paths)
+    if not missing:
+        return
+    total = f'{checked:,}' if checked == len(paths) else f'{checked:,} checked (of {len(paths):,})'
+    if len(missing) == checked:
+        raise FileNotFoundError(
+            f'None of the {total} {noun}s listed in {ann_file} exists, for example {missing[0]!r}. '
+            f'Paths are relative to data_prefix, here {folder!r} with data_root={data_root!r}: '
+            'correct these or the list.')
+    effect = ('reading one is an error in test mode' if test_mode else
+              'they will be skipped and counted as bad')
+    print_log(f'{len(missing):,} of the {total} {noun}s listed in {ann_file} do not exist, for '
+              f'example {missing[0]!r}: {effect}.', 'current', logging.WARNING)
