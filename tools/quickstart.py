@@ -1,23 +1,26 @@
 """Pre-train ViC-MAE on clips rendered here, and measure what it has learnt.
 
     python tools/quickstart.py
+    python tools/quickstart.py --recipes vicmae images joint
 
 Renders clips of handwritten digits (scikit-learn's, no download), pre-trains a small ViC-MAE
 and an MAE on them, and measures both, and the untrained network, on images of digits that are
-in no clip. Takes minutes on two CPU cores; the report says how many.
+in no clip. Takes minutes on two CPU cores; the report says how many. Other recipes train on
+rendered images, on images and clips, or on clips from the weights of another recipe.
 """
 import argparse
 import os
 import signal
-from functools import partial
 from pathlib import Path
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
+from mmengine.config import Config
+
 from vicmae_mm.commands.options import KeepText
-from vicmae_mm.commands.quickstart.clips import render_clips
+from vicmae_mm.commands.quickstart.clips import render_clips, render_images
 from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
 from vicmae_mm.commands.quickstart.measuring import draw_images, majority_share, measure
 from vicmae_mm.commands.quickstart.pictures import draw_pictures
@@ -26,10 +29,11 @@ from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_
 from vicmae_mm.commands.quickstart.steps import Steps
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
-STEPS = ('render clips', 'pre-train ViC-MAE', 'pre-train MAE', 'measure', 'draw and report')
+RECIPES = {path.stem: path for path in sorted(CONFIGS.glob('*.py'))}
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,39 +45,51 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', default=0, type=int, help='default: %(default)s')
     parser.add_argument(
         '--clips', default=1000, type=int, help='clips to render (default: %(default)s)')
+    parser.add_argument(
+        '--recipes', nargs='+', default=['vicmae', 'mae'], choices=RECIPES, metavar='NAME',
+        help=f'configs of configs/quickstart to train: {", ".join(RECIPES)} (default: vicmae mae)')
     parser.add_argument('--epochs', type=int, metavar='N', help='length of each training '
-                        '(default: that of the config, 60)')
+                        '(default: that of the config, 60, and 20 for scratch and adapt)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
-        help='settings to replace in both configs, e.g. train_dataloader.num_workers=2')
+        help='settings to replace in all configs, e.g. train_dataloader.num_workers=2')
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the steps in order."""
     args = parse_args()
+    configs = {name: Config.fromfile(RECIPES[name]) for name in args.recipes}
+    _check_starts(configs)
     lock_work_dir(str(args.work_dir))  # until the end: another run would render over the clips
-    steps = Steps(STEPS)
+    steps = Steps(['render', *(f'pre-train {cfg.title}' for cfg in configs.values()),
+                   'measure', 'draw and report'])
     train_world, held_out_world = load_worlds()
 
+    counts = {}
     with steps.step():
-        clips = args.work_dir / 'clips'
-        if not render_clips(clips, train_world, args.clips, args.seed):
-            say(f'      {clips} already contains them')
+        for name, render in dict(clips=render_clips, images=render_images).items():
+            # by the names of their folders in the configs
+            used = any(f"'{name}'" in str(cfg.train_dataloader) for cfg in configs.values())
+            counts[name] = args.clips if used else 0
+            if used and not render(args.work_dir / name, train_world, args.clips, args.seed):
+                say(f'      {args.work_dir / name} already contains them')
 
-    build = partial(build_runner, clips=clips, seed=args.seed,
-                    options={'epochs': args.epochs, **(args.cfg_options or {})})
-    with steps.step():
-        runner = build(CONFIGS / 'vicmae.py', work_dir=args.work_dir / 'vicmae')
-        untrained, vicmae = pretrain(runner)
-    with steps.step():
-        _, mae = pretrain(build(CONFIGS / 'mae.py', work_dir=args.work_dir / 'mae'))
+    options = dict(args.cfg_options or {})
+    if args.epochs is not None:
+        options = {'epochs': args.epochs, **options}
+    trained = []
+    for name in configs:
+        with steps.step():
+            trained.append(pretrain(build_runner(
+                RECIPES[name], args.work_dir, args.clips, args.seed, options)))
+    first = trained[0]
 
     with steps.step():
-        size = vicmae.backbone.img_size[0]
+        size = first.model.backbone.img_size[0]
         train = draw_images(train_world, 2, size, args.seed + 1)
         test = draw_images(held_out_world, 1, size, args.seed + 2)
-        networks = {'ViC-MAE': vicmae, 'MAE, equal budget': mae, 'untrained': untrained}
+        networks = {**{each.title: each.model for each in trained}, 'untrained': first.initial}
         accuracies = {}
         with Progress('Measuring', len(networks)) as progress:
             for name, model in networks.items():
@@ -81,11 +97,19 @@ def main() -> None:
                 progress.update(len(accuracies), name)
 
     with steps.step():
-        draw_pictures(vicmae, test, Path(runner.work_dir), args.work_dir)
+        draw_pictures(first.model, test, first.work_dir, args.work_dir)
     table = accuracy_table(accuracies, majority_share(train, test))
-    write_report(args.work_dir / 'report.md', table, Setting.of(runner, mae, train, test),
-                 steps.seconds)
+    setting = Setting(counts['clips'], counts['images'], len(train.labels), len(test.labels),
+                      args.seed)
+    write_report(args.work_dir / 'report.md', table, trained, setting, steps.seconds)
     print('\n'.join(['', *table, '', f'Wrote {args.work_dir / "report.md"}']))
+
+
+def _check_starts(configs: dict[str, Config]) -> None:
+    for number, (name, cfg) in enumerate(configs.items()):
+        if cfg.get('start') not in [None, *list(configs)[:number]]:
+            raise InputError(f'The recipe {name} starts from the weights of {cfg.start}: write '
+                             f'--recipes {cfg.start} {name}.')
 
 
 if __name__ == '__main__':

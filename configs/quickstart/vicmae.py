@@ -2,6 +2,9 @@
 # What differs from the paper does so because it sees 3000 times fewer pairs in training.
 _base_ = '../_base_/default_runtime.py'
 
+title = 'ViC-MAE'  # in the quickstart's report, as is what follows
+about = 'the method of the paper, on pairs of frames.'
+
 size, patch, width = 32, 4, 96
 
 model = dict(
@@ -42,6 +45,25 @@ model = dict(
         dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0)
     ])
 
+# The paper's crop. No flip: a mirrored digit is another sign.
+crop = dict(
+    type='mmpretrain.RandomResizedCrop',
+    scale=size,
+    crop_ratio_range=(0.5, 1.0),
+    interpolation='area')
+pack = dict(type='vicmae_mm.PackFrames', meta_keys=('filename', ))
+clips = dict(
+    type='vicmae_mm.VideoPairDataset',
+    data_root='work_dirs/quickstart',
+    data_prefix=dict(video='clips'),
+    pipeline=[
+        dict(type='vicmae_mm.VideoInit'),
+        dict(type='vicmae_mm.SampleFramePair', mode='distant'),
+        dict(type='vicmae_mm.VideoDecode'),
+        dict(type='vicmae_mm.PerFrame', transforms=[crop]),
+        pack,
+    ])
+
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -49,25 +71,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='vicmae_mm.EpochSampler', shuffle=True, round_up=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='vicmae_mm.VideoPairDataset',
-        data_prefix=dict(video='work_dirs/quickstart/clips'),
-        pipeline=[
-            dict(type='vicmae_mm.VideoInit'),
-            dict(type='vicmae_mm.SampleFramePair', mode='distant'),
-            dict(type='vicmae_mm.VideoDecode'),
-            dict(
-                type='vicmae_mm.PerFrame',
-                transforms=[
-                    # The paper's crop. No flip: a mirrored digit is another sign.
-                    dict(
-                        type='mmpretrain.RandomResizedCrop',
-                        scale=size,
-                        crop_ratio_range=(0.5, 1.0),
-                        interpolation='area'),
-                ]),
-            dict(type='vicmae_mm.PackFrames', meta_keys=('filename', )),
-        ]))
+    dataset=clips)
 
 max_epochs = 60
 train_cfg = dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=max_epochs)

@@ -1,14 +1,16 @@
 """The quickstart's report."""
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from vicmae_mm.commands.quickstart.measuring import Accuracy
+from vicmae_mm.commands.quickstart.pretraining import Trained
 from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
 
-SETTING = Setting(
-    num_clips=7, num_epochs=3, num_steps=21, batch_size=5, mask_ratio=0.4, mae_mask_ratio=0.8,
-    num_train=50, num_test=400, seed=9)
+SETTING = Setting(num_clips=7, num_images=6, num_train=50, num_test=400, seed=9)
+TRAINED = [Trained(title, 'Told.', 3, 21, 5, mask_ratio, Path('x'), None, None)
+           for title, mask_ratio in (('ViC-MAE', 0.4), ('MAE', 0.8))]
 
 
 @pytest.fixture
@@ -31,16 +33,17 @@ def test_each_accuracy_is_in_its_column(table):
 
 
 def test_the_report_contains_table_setting_times_and_versions(table, tmp_path):
-    write_report(tmp_path / 'report.md', table, SETTING, {'render': 2.0, 'train': 90.0})
+    write_report(tmp_path / 'report.md', table, TRAINED, SETTING, {'render': 2.0, 'train': 90.0})
     report = (tmp_path / 'report.md').read_text()
     assert '\n'.join(table) in report
-    for part in ('7 H.264 clips', '3 epochs, 21 steps of 5 pairs', 'hides 80% of the patches',
-                 'hides 40%', '50 images', '400 test digits', 'seed 9', 'at most 2.5%',
-                 '| train | 1 min 30 s |', '| all | 1 min 32 s |', ' cores', 'torch ', 'av '):
+    for part in ('7 H.264 clips', '6 images', 'MAE: Told. 3 epochs, 21 steps of 5 pairs',
+                 'hides 80% of the patches', 'hides 40%', '50 images', '400 test digits',
+                 'seed 9', 'at most 2.5%', '| train | 1 min 30 s |', '| all | 1 min 32 s |',
+                 ' cores', 'torch ', 'av '):
         assert part in report, part
 
 
 def test_the_report_follows_the_setting(table, tmp_path):
     changed = dataclasses.replace(SETTING, num_clips=8)
-    write_report(tmp_path / 'report.md', table, changed, {'render': 2.0})
+    write_report(tmp_path / 'report.md', table, TRAINED, changed, {'render': 2.0})
     assert '8 H.264 clips' in (tmp_path / 'report.md').read_text()

@@ -1,12 +1,13 @@
 """Pre-training runs of the quickstart: mmengine's runner with a progress bar."""
 import logging
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from vicmae_mm.commands import terminal
 from vicmae_mm.commands.options import merge_settings
@@ -45,29 +46,52 @@ class InitialModelHook(Hook):
         self.model = deepcopy(runner.model)
 
 
-def build_runner(config: Path, clips: Path, work_dir: Path, seed: int,
+def build_runner(recipe: Path, work_dir: Path, num_pairs: int, seed: int,
                  options: dict | None = None) -> Runner:
-    """Build the runner of a config for a folder of clips.
+    """Build the runner of a recipe, a config, for the ``clips`` and ``images`` of a work dir.
 
+    It trains in a folder of the work dir, named after the recipe, on ``num_pairs`` pairs an epoch.
     ``seed`` is that of initial weights, order, frames, crops and masks; ``options`` are settings to
     replace in the config, as ``--cfg-options`` of ``tools/train.py``.
     """
-    cfg = Config.fromfile(config)
-    cfg.train_dataloader.dataset.data_prefix.video = str(clips)
+    cfg = Config.fromfile(recipe)
+    dataset = cfg.train_dataloader.dataset
+    for each in dataset.get('datasets', {'': dataset}).values():
+        each.data_root = str(work_dir)
+    if 'datasets' in dataset:
+        dataset.epoch_length = num_pairs  # not one of each image and clip
     cfg.randomness.seed = seed
-    cfg.work_dir = str(work_dir)
+    cfg.work_dir = str(work_dir / recipe.stem)
+    if 'start' in cfg:
+        cfg.load_from = find_latest_checkpoint(str(work_dir / cfg.start))
     merge_settings(cfg, options)
     set_epochs(cfg)
-    if (count := len(list(clips.glob('*.mp4')))) < cfg.train_dataloader.batch_size:
-        raise InputError(f'{count} clips do not fill a batch ({cfg.train_dataloader.batch_size}): '
-                         'raise --clips, or lower train_dataloader.batch_size by --cfg-options.')
+    if num_pairs < cfg.train_dataloader.batch_size:
+        raise InputError(f'{num_pairs} clips do not fill a batch '
+                         f'({cfg.train_dataloader.batch_size}): raise --clips, or lower '
+                         'train_dataloader.batch_size by --cfg-options.')
     # Threads that share a core wait for each other at every operation: on two cores, a step
     # takes longer with two threads and a worker than with one thread and a worker.
     torch.set_num_threads(max(1, num_cores() - cfg.train_dataloader.num_workers))
     return terminal.build_tool_runner(cfg, logging.ERROR)
 
 
-def pretrain(runner: Runner) -> tuple[ViCMAE, ViCMAE]:
+@dataclass(frozen=True)
+class Trained:
+    """What a recipe has made."""
+
+    title: str
+    about: str  # the config's
+    num_epochs: int
+    num_steps: int  # of the optimizer
+    batch_size: int  # pairs of views per step
+    mask_ratio: float  # share of patches hidden from the encoder
+    work_dir: Path
+    initial: ViCMAE  # before the first step
+    model: ViCMAE
+
+
+def pretrain(runner: Runner) -> Trained:
     """Train and return the initial and the trained model.
 
     Raises:
@@ -81,4 +105,7 @@ def pretrain(runner: Runner) -> tuple[ViCMAE, ViCMAE]:
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise RunError(f'Training in {runner.work_dir} diverged: its weights are not finite. '
                        'Lower optim_wrapper.optimizer.lr.')
-    return start.model, model
+    return Trained(
+        runner.cfg.title, runner.cfg.about, runner.max_epochs, runner.max_iters,
+        runner.train_dataloader.batch_size, model.backbone.mask_ratio, Path(runner.work_dir),
+        start.model, model)

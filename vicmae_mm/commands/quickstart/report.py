@@ -1,17 +1,15 @@
 """The quickstart's report."""
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from mmengine.runner import Runner
-
-from vicmae_mm.models import ViCMAE
 from vicmae_mm.utils.processes.pool import num_cores
 from vicmae_mm.utils.progress import duration
 
-from .measuring import LEVELS, Accuracy, ImageSet
+from .measuring import LEVELS, Accuracy
+from .pretraining import Trained
 
 FEATURES = dict(avg='patches', cls='class token')
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
@@ -19,27 +17,13 @@ PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklear
 
 @dataclass(frozen=True)
 class Setting:
-    """What was run."""
+    """What the networks were trained on and measured with."""
 
     num_clips: int
-    num_epochs: int
-    num_steps: int  # of the optimizer, in each pre-training
-    batch_size: int  # pairs of frames per step
-    mask_ratio: float  # share of patches hidden from ViC-MAE's encoder
-    mae_mask_ratio: float  # from MAE's
+    num_images: int
     num_train: int  # images that train the probes
     num_test: int  # images of held-out digits
     seed: int
-
-    @classmethod
-    def of(cls, runner: Runner, mae: ViCMAE, train: ImageSet, test: ImageSet) -> 'Setting':
-        """Read the setting from ViC-MAE's run, the MAE and the images."""
-        loader = runner.train_dataloader
-        return cls(
-            num_clips=len(loader.dataset), num_epochs=runner.max_epochs,
-            num_steps=runner.max_iters, batch_size=loader.batch_size,
-            mask_ratio=runner.model.backbone.mask_ratio, mae_mask_ratio=mae.backbone.mask_ratio,
-            num_train=len(train.labels), num_test=len(test.labels), seed=runner.seed)
 
 
 def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: float) -> list[str]:
@@ -57,9 +41,9 @@ def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: flo
     ]
 
 
-def write_report(path: Path, table: list[str], setting: Setting,
+def write_report(path: Path, table: list[str], trained: Sequence[Trained], setting: Setting,
                  seconds: Mapping[str, float]) -> None:
-    """Write the report as Markdown, in the folder of the pictures that it shows.
+    """Write the report as Markdown, in the folder of the pictures of the first network.
 
     The table is that of :func:`accuracy_table`; ``seconds`` is the wall time of each step.
     """
@@ -73,19 +57,20 @@ def write_report(path: Path, table: list[str], setting: Setting,
         '## What was done', '',
         f'- {setting.num_clips} H.264 clips, each of one digit that moves, turns and scales while '
         'the photograph behind it moves independently.',
-        f'- Pre-training without labels: {setting.num_epochs} epochs, {setting.num_steps} steps '
-        f'of {setting.batch_size} pairs of frames.',
-        '- MAE with equal budget: the same encoder and decoder, clips, frames, crops, number of '
-        'steps and learning rate. It reconstructs both frames of a pair, but does not contrast '
-        f'them, and it hides {setting.mae_mask_ratio:.0%} of the patches, where ViC-MAE '
-        f'hides {setting.mask_ratio:.0%}.',
-        '- Untrained: ViC-MAE with its initial weights. Majority class: always that answer.',
+        f'- {setting.num_images} images, each of one digit in another pose.',
+        '- Pre-training without labels:',
+        *(f'  - {each.title}: {each.about} {each.num_epochs} epochs, {each.num_steps} steps of '
+          f'{each.batch_size} pairs. It hides {each.mask_ratio:.0%} of the patches.'
+          for each in trained),
+        f'- Untrained: {trained[0].title} with its initial weights. Majority class: always that '
+        'answer.',
         '- Features, computed alike for all networks from the unmasked image: the mean of the last '
         'patch tokens, which the contrast compares, and the class token, which the paper probes.',
         '- Linear probe: logistic regression on standardised features. kNN: cosine-weighted vote.',
         f'- Only the probes see labels: those of {setting.num_train} images of training digits.',
         '', '## Pictures', '',
-        'Held-out digits, reconstructed by ViC-MAE:', '', '![reconstruction](reconstruction.png)',
+        f'Held-out digits, reconstructed by {trained[0].title}:', '',
+        '![reconstruction](reconstruction.png)',
         '', 'Its pre-training:', '', '![curves](curves.png)', '',
         '## Time', '',
         '| step | time |', '|---|---|',
