@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
-from vicmae_mm.checkpoints.fit import check_fit
+from vicmae_mm.checkpoints.fit import CheckpointFit, check_fit
 from vicmae_mm.engine.global_log_processor import GlobalLogProcessor
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.first_weights import first_weights
@@ -55,5 +55,6 @@ class CheckpointFitHook(Hook):
                      for key, value in found.items()):
             raise InputError(
                 f'{runner._load_from} contains none of the parameters of the model of {config}. It '
-                f'looks like {describe_family(found)}, which cannot be converted: load_from needs '
-                "the names of mmpretrain, with the encoder under 'backbone.'.")
+                f'looks like {describe_family(found)}: {CheckpointFit.of(found, expected)}. '
+                'load_from needs the encoder of the model, under the names of mmpretrain or of a '
+                'family that tools/convert_checkpoint.py knows.')

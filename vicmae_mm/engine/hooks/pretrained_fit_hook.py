@@ -88,7 +88,7 @@ class PretrainedFitHook(Hook):
         added = sorted({key.split('.')[0] for key in state.keys() - self._loaded.keys()})
         new = f'; new: {", ".join(added)}' if added else ''
         runner.logger.info(
-            f'The encoder comes from {self._source}: {len(self._loaded)} parameters{new}.')
+            f'The encoder comes from {self._source}: {len(self._loaded)} tensors{new}.')
         self._loaded = {}
 
     def _find_source(self, runner: Runner, model: Any) -> str:

@@ -38,9 +38,9 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
         ValueError: The file has no weights, or several networks; or it is of a family that can be
             converted, but incomplete, or does not suit the backbone.
     """
-    weights, encoder = unwrap(content, name)[0], model.backbone.state_dict()
-    expected = model.state_dict() if prefix is None else {
-        _BACKBONE + key: value for key, value in encoder.items()}
+    weights, whole = unwrap(content, name)[0], model.state_dict()
+    expected = {key: value for key, value in whole.items()
+                if prefix is None or key.startswith(_BACKBONE)}
     prefix = _BACKBONE if prefix is None else prefix
     found = {_BACKBONE + key[len(prefix):] if key.startswith(prefix) else key: value
              for key, value in weights.items()}
@@ -49,19 +49,20 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     result = given if weights.keys() <= given.keys() else weights
     unused: _Tensors = {}
     # Most names: those of class token and position table are the same in many families.
-    is_ours = 2 * len(found.keys() & expected.keys()) > len(encoder)
+    is_ours = 2 * len(found.keys() & expected.keys()) > len(model.backbone.state_dict())
     if not is_ours and any(network.name for network in find_networks(weights).values()):
         converted, left_out = _convert(weights, name, model.backbone)
         if converted.keys() & expected.keys():
             found, unused = converted, {key: weights[key] for key in left_out}
             unused |= _take_other_parts(found, expected, name)
             result = {re.sub(f'^{_BACKBONE}', prefix, key): value for key, value in found.items()}
-    loaded = [key for key, value in found.items() if key in expected and (
-        key.startswith(_BACKBONE) or value.shape == expected[key].shape)]
+    loaded = {key for key, value in found.items() if key in expected and (
+        key.startswith(_BACKBONE) or value.shape == expected[key].shape)}
     unused |= {key: value for key, value in found.items() if key not in loaded}
     print_log(
-        f'{name} is {describe_family(weights)}. Loaded: {_count(expected, loaded)}; new: '
-        f'{_count(expected, expected.keys() - loaded)}; left out: {_count(unused, unused)}.',
+        f'{name} is {describe_family(weights)}. Loaded parameters: {_count(whole, loaded)}; new: '
+        f'{_count(whole, [key for key in whole if key not in loaded])}; left out: '
+        f'{_count(unused, unused)}.',
         'current')
     return result
 
@@ -71,28 +72,29 @@ def _convert(weights: _Tensors, name: str, backbone: Any) -> tuple[_Tensors, lis
     frames, layers = getattr(backbone, 'num_frames', None), getattr(backbone, 'layers', None)
     # VideoMAE's authors make the table for the size of the network, whatever it was trained with.
     clip = {} if frames is None else dict(num_frames=frames, img_size=tuple(backbone.img_size))
+    kind = describe_family(weights)
     try:
         result = convert_with_report(weights, leave_out=True, **clip)
-        if frames is None and result.state[_PATCHES].ndim == 5:
-            raise InputError(
-                f'It is a network for clips, but a {type(backbone).__name__} takes images: take '
-                'vicmae_mm.VideoViT (configs/transfer/kinetics400), or an image network.')
-        heads = None if '://' in name else HubConfig.next_to(name).heads
-        if heads and layers and heads != layers[0].attn.num_heads:
-            raise InputError(f'Its config.json says {heads} attention heads, but the model has '
-                             f'{layers[0].attn.num_heads}: set num_heads in backbone.arch.')
     except ValueError as error:
+        raise InputError(f"{name} has nothing under 'backbone.'. The file looks like {kind}. It "
+                         f'cannot be converted: {error} See tools/convert_checkpoint.py.') from None
+    if frames is None and result.state[_PATCHES].ndim == 5:
         raise InputError(
-            f"{name} has nothing under 'backbone.'. The file looks like "
-            f'{describe_family(weights)}. It cannot be converted: {error} See tools/convert_checkpoint.py.') from None
+            f'{name} is {kind}, a network for clips, but a {type(backbone).__name__} takes images: '
+            'start a vicmae_mm.VideoViT (configs/transfer/kinetics400) from it.')
+    heads = None if '://' in name else HubConfig.next_to(name).heads
+    if heads and layers and heads != layers[0].attn.num_heads:
+        raise InputError(f'{name} has {heads} attention heads, as its config.json says, but the '
+                         f'model has {layers[0].attn.num_heads}: set num_heads in backbone.arch.')
     return result.state, result.left_out
 
 
 def _take_other_parts(found: _Tensors, expected: _Tensors, name: str) -> _Tensors:
     """Take out, and return, the parts beside the encoder that are not exactly the model's."""
     unused: _Tensors = {}
-    if found.get(_DECODER_TABLE) is not None and _DECODER_TABLE in expected:
-        found[_DECODER_TABLE] = expected[_DECODER_TABLE]  # fixed, so the model's own will do
+    if _DECODER_TABLE in found.keys() & expected.keys() and (
+            found[_DECODER_TABLE].shape[1] != expected[_DECODER_TABLE].shape[1]):
+        found[_DECODER_TABLE] = expected[_DECODER_TABLE]  # fixed: the one of the model's size
     for part in sorted({key.partition('.')[0] for key in found} - {_BACKBONE[:-1]}):
         theirs, ours = ({key: value for key, value in state.items() if key.startswith(f'{part}.')}
                         for state in (found, expected))
