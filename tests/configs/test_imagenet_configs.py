@@ -100,7 +100,7 @@ def test_a_probe_by_the_generalised_mean(data, tmp_path):
 
 @pytest.mark.parametrize('name', sorted(set(CONFIGS) - set(KINDS)))
 def test_the_others_differ_by_size_or_share_alone(name, data, tmp_path):
-    kind = re.sub(r'vit-[sl]16', 'vit-b16', re.sub(r'\d+pct', '010pct', name))
+    kind = re.sub(r'vit-(s16|l16|h14)', 'vit-b16', re.sub(r'\d+pct', '010pct', name))
     cfg, other = (shrink(load(each), data, tmp_path) for each in (name, kind))
     if name.startswith('semi'):
         cfg.train_dataloader.dataset.ann_file = other.train_dataloader.dataset.ann_file
@@ -131,8 +131,9 @@ def test_paper_table_8():
     assert cosine.eta_min_ratio * optimizer.lr == pytest.approx(1e-6)
 
 
-def test_presets_of_table_8():
-    mae, literal = load('finetune_vit-b16_mae'), load('finetune_vit-b16_literal')
+@pytest.mark.parametrize('size', ['b16', 'l16', 'h14'])
+def test_presets_of_table_8(size):
+    mae, literal = load(f'finetune_vit-{size}_mae'), load('finetune_vit-b16_literal')
     assert mae.optim_wrapper.optimizer.lr == pytest.approx(5e-4 * 1024 / 256)
     assert mae.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.65
     assert mae.param_scheduler[1].eta_min_ratio * 2e-3 == pytest.approx(1e-6)
@@ -164,6 +165,32 @@ def test_paper_table_10(percentage):
     assert cfg.optim_wrapper == table_8.optim_wrapper and cfg.train_cfg.max_epochs == 100
     assert bool(cfg.train_dataloader.dataset.ann_file) == (percentage < 100)
     assert not cfg.val_dataloader.dataset.ann_file
+
+
+@pytest.mark.parametrize('name, checkpoint', [
+    ('imagenet/finetune_vit-l16_mae', 'l16'), ('imagenet/finetune_vit-h14_mae', 'h14'),
+    ('places365/finetune_vit-b16', 'b16'), ('places365/finetune_vit-l16', 'l16'),
+    ('places365/linear_vit-b16', 'b16'), ('places365/linear_vit-l16', 'l16')])
+def test_evaluations_of_the_later_version(name, checkpoint, data, tmp_path):
+    cfg = load(f'../{name}')
+    settings = VisionTransformer.arch_zoo[cfg.model.backbone.arch]
+    assert cfg.model.head.in_channels == settings['embed_dims']
+    assert cfg.model.backbone.patch_size == int(checkpoint[1:])
+    assert cfg.model.backbone.init_cfg.checkpoint == (
+        f'work_dirs/vicmae-v3_vit-{checkpoint}_in1k-k400/epoch_800.pth')
+    if name.startswith('places365'):
+        assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 365
+        for split in ('train', 'val', 'test'):
+            dataset = cfg[f'{split}_dataloader'].dataset
+            assert dataset.data_root == 'data/places365_standard'
+            assert dataset.data_prefix == ('train' if split == 'train' else 'val')
+        if 'linear' in name:
+            assert cfg.model.backbone.frozen_stages == settings['num_layers']
+            assert cfg.model.neck.input_features == settings['embed_dims']
+        # ImageNet's, whose recipes are tested above
+        base = 'linear_vit-b16' if 'linear' in name else 'finetune_vit-b16_mae'
+        cfg, other = (shrink(each, data, tmp_path) for each in (cfg, load(base)))
+        assert cfg.to_dict() == other.to_dict()
 
 
 @pytest.mark.parametrize('size, width, depth, heads', [

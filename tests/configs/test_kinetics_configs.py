@@ -2,9 +2,11 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
@@ -116,6 +118,35 @@ def test_21_views_are_the_mean_of_their_softmax(data, checkpoint, tmp_path):
     torch.testing.assert_close(predictions(turns, checkpoint), got, atol=1e-5, rtol=0)
 
 
+def test_5_views_are_whole_frames_of_5_clips(data, checkpoint, tmp_path):
+    cfg = tiny('finetune_vit-b16_16x4_5x1.py', data, tmp_path)
+    got = predictions(cfg, checkpoint)
+    model = MODELS.build(cfg.model).eval()
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)['state_dict'])
+    sample = next(iter(Runner.build_dataloader(cfg.test_dataloader)))
+    views = model.data_preprocessor(sample)['inputs'][0]
+    assert views.shape == (5, 3, 4, 32, 32)
+    with torch.no_grad():
+        logits = torch.cat([model.cls_head(model.backbone(view[None])) for view in views])
+    torch.testing.assert_close(got[0], logits.softmax(dim=1).mean(dim=0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('size', ['b', 'l'])
+def test_5_views_of_real_size(size, data):
+    """The frame is squashed, not cropped; nothing else differs."""
+    cfg, base = (read(f'finetune_vit-{size}16', views) for views in ('_5x1', ''))
+    cfg_test = cfg.pop('test_dataloader')
+    base.pop('test_dataloader')
+    assert cfg.to_dict() == base.to_dict()
+    video = dict(filename=str(data[0].parent / '0.mp4'), start_index=0, label=0)
+    sampled = Compose(cfg_test.dataset.pipeline[:2])(dict(video))
+    wide = dict(sampled, imgs=[np.tile(np.arange(640, dtype=np.uint8), (360, 1))[..., None].repeat(
+        3, -1) for _ in range(80)])
+    packed = Compose(cfg_test.dataset.pipeline[3:])(wide)['inputs']
+    assert packed.shape == (5, 3, 16, 224, 224)
+    assert packed[0, 0, 0, 0, 0] <= 3 and packed[0, 0, 0, 0, -1] >= 125  # 639 mod 256 = 127
+
+
 def test_recognizer2d_averages_before_the_softmax(data):
     """B10, the trap: with the head of TSN `average_clips='prob'` comes too late."""
     model = MODELS.build(dict(
@@ -156,8 +187,8 @@ def test_mixing_is_mixup_or_cutmix_of_all_views():
     assert {'mixup', 'cutmix'} <= kinds
 
 
-def read(name: str) -> Config:
-    return Config.fromfile(FOLDER / f'{name}_16x4.py')
+def read(name: str, views: str = '') -> Config:
+    return Config.fromfile(FOLDER / f'{name}_16x4{views}.py')
 
 
 # base lr, number of videos that it is for, last base lr, epochs, layer decay, drop path

@@ -22,6 +22,8 @@ DATASETS = {
     'mit/finetune_vit-b16_16x4_mit.py': (
         339, 'mit_{}_list_videos.txt', ('videos/training', 'videos/validation')),
     SOMETHING: (174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
+    'sthv2/finetune_vit-l16_u16_sthv2.py': (
+        174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
     'ucf101/finetune_vit-b16_16x4_ucf101.py': (
         101, 'ucf101_{}_split_1_videos.txt', ('videos', 'videos')),
     'hmdb51/finetune_vit-b16_16x4_hmdb51.py': (
@@ -63,7 +65,9 @@ def test_classes_lists_and_folders(name):
 def test_only_data_and_classes_differ_from_kinetics400():
     # whose config test_kinetics_configs.py trains
     base = Config.fromfile(FOLDER / 'kinetics400/finetune_vit-b16_16x4.py')
-    for name in DATASETS.keys() - {SOMETHING}:
+    for name in DATASETS:
+        if name.startswith('sthv2'):
+            continue
         cfg = Config.fromfile(FOLDER / name)
         for split in ('train', 'val', 'test'):
             loader, expected = cfg[f'{split}_dataloader'], base[f'{split}_dataloader']
@@ -71,6 +75,15 @@ def test_only_data_and_classes_differ_from_kinetics400():
             cfg[f'{split}_dataloader'] = expected
         cfg.model.cls_head.num_classes = cfg.model.data_preprocessor.blending.num_classes = 400
         assert cfg.to_dict() == base.to_dict(), name
+
+
+def test_something_something_by_vit_l_differs_by_the_network_alone(tmp_path):
+    cfg, base = (Config.fromfile(FOLDER / name) for name in (
+        'sthv2/finetune_vit-l16_u16_sthv2.py', SOMETHING))
+    assert cfg.model.backbone.arch == 'l' and cfg.model.cls_head.in_channels == 1024
+    videos, checkpoint = write_videos(tmp_path), write_pretrained(tmp_path)
+    cfg, base = (shrink_clips(each, videos, checkpoint, tmp_path) for each in (cfg, base))
+    assert cfg.to_dict() == base.to_dict()
 
 
 def test_something_something_is_spread_over_the_video_and_never_flipped(tmp_path):

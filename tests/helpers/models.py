@@ -2,6 +2,8 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from mmengine.config import Config, ConfigDict
 
 from vicmae_mm.models import ViCMAE
@@ -74,17 +76,30 @@ def shrink(cfg: Config, videos: Path, work_dir: Path) -> Config:
             decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2)
         if 'patch_size' in model.head:
             model.head.patch_size = patch
-    _shrink_crops(cfg.train_dataloader.dataset.pipeline, img_size)
-    if cfg.train_dataloader.dataset.type == 'vicmae_mm.PackedFrameDataset':
-        cfg.train_dataloader.dataset.data_root = pack(videos, work_dir / 'packed')
-    else:
-        cfg.train_dataloader.dataset.update(
-            data_root='', ann_file='', data_prefix=dict(video=str(videos)))
+    dataset = cfg.train_dataloader.dataset
+    sources = dataset.get('datasets', dict(only=dataset))
+    for source in sources.values():
+        _shrink_crops(source.pipeline, img_size)
+        if source.type == 'vicmae_mm.PackedFrameDataset':
+            source.data_root = pack(videos, work_dir / 'packed')
+        elif source.type == 'vicmae_mm.ImagePairDataset':
+            source.update(data_root=str(write_images(work_dir / 'images')), data_prefix='')
+        else:
+            source.update(data_root='', ann_file='', data_prefix=dict(video=str(videos)))
     cfg.train_dataloader.update(
-        batch_size=4, num_workers=0, persistent_workers=False, pin_memory=False)
+        batch_size=4 * len(sources), num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.train_cfg.max_epochs = 1
     cfg.work_dir = str(work_dir)
     return cfg
+
+
+def write_images(folder: Path, count: int = 4) -> Path:
+    """Images of noise, ``<number>.png``, in a new folder. Returns the folder."""
+    folder.mkdir(parents=True)
+    for index in range(count):
+        pixels = np.random.default_rng(index).integers(0, 256, (IMG_SIZE, IMG_SIZE, 3), np.uint8)
+        cv2.imwrite(str(folder / f'{index}.png'), pixels)
+    return folder
 
 
 def _shrink_crops(pipeline: list[ConfigDict], img_size: int) -> None:

@@ -1,0 +1,6 @@
+# ViC-MAE as of ECCV 2024, ViT-B/16, ImageNet-1K, Kinetics-710 and Moments in Time: 4096 pairs = 8 GPUs x 512
+_base_ = [
+    './_base_/datasets/in1k-k710-mit_pairs.py',
+    './_base_/models/vicmae-v3_vit-b16.py',
+    './_base_/schedules/adamw_4096_800e_constant.py',
+]
