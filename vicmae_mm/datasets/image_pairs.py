@@ -7,10 +7,13 @@ from typing import Any
 from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
 from vicmae_mm.datasets.annotations.files_below import files_below, report_scan
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS
-from vicmae_mm.datasets.annotations.video_lists import NO_LABEL, read_annotations
+from vicmae_mm.datasets.annotations.video_lists import NO_LABEL, check_files, read_annotations
 from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.datasets.readers.base import retried
 from vicmae_mm.registry import DATASETS
+from vicmae_mm.utils.errors import InputError
+
+from .innermost import innermost_datasets, place
 
 
 @DATASETS.register_module()
@@ -40,23 +43,36 @@ class ImagePairDataset(SkippingImages):
     """
 
     def __init__(self, ann_file: str = '', data_root: str = '',
-                 data_prefix: str | Mapping[str, str] = '',
-                 dataset: Any = None, pipeline: Sequence[dict | Callable] = (),
-                 allow_outside_root: bool = False, extensions: Sequence[str] = EXTENSIONS,
-                 **kwargs: Any) -> None:
+                 data_prefix: str | Mapping[str, str] = '', dataset: Any = None,
+                 pipeline: Sequence[dict | Callable] = (), allow_outside_root: bool = False,
+                 extensions: Sequence[str] = EXTENSIONS, **kwargs: Any) -> None:
+        folder = dict(img_path=data_prefix) if isinstance(data_prefix, str) else dict(data_prefix)
+        if folder.keys() != {'img_path'}:
+            raise InputError(f'ImagePairDataset: data_prefix={data_prefix!r} should be a folder or '
+                             'dict(img_path=folder).')
+        if (dataset is None) != bool(ann_file or data_root or folder['img_path']):
+            raise InputError(
+                'ImagePairDataset reads the images of a folder (data_root, data_prefix), of a list '
+                '(ann_file) or of another dataset (dataset=dict(type=...)): set '
+                f'{"one" if dataset is None else "only one"} of them.')
         self.allow_outside_root = allow_outside_root
         self.extensions = extensions
-        self._records = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
-        if isinstance(data_prefix, str):
-            data_prefix = dict(img_path=data_prefix)
-        super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=dict(data_prefix),
+        self._other = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        self._places = ', '.join(dict.fromkeys(map(place, innermost_datasets(self._other))))
+        super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=folder,
                          pipeline=list(pipeline), **kwargs)
+
+    @property
+    def source(self) -> str:
+        """The list or the folder, also of the other dataset."""
+        return super().source or self._places
 
     def load_data_list(self) -> list[dict]:
         """Read the dataset or the list, or scan the folder."""
-        if self._records is not None:
-            records = [self._records.get_data_info(index) for index in range(len(self._records))]
-            return [dict(record, img_path=record.get('img_path') or '') for record in records]
+        if self._other is not None:
+            other, self._other = self._other, None  # images in memory are kept once
+            return _records(other)
+        self.check_places()
         folder = self.data_prefix['img_path']
         if self.ann_file:
             images = read_annotations(self.ann_file, folder)
@@ -66,11 +82,37 @@ class ImagePairDataset(SkippingImages):
         else:
             ignored: Counter[str] = Counter()
             images = [(path, NO_LABEL) for path in files_below(folder, self.extensions, ignored)]
+            if not images:
+                raise InputError(f'No image found in {folder!r} or its subfolders. Known '
+                                 f'extensions: {" ".join(self.extensions)}. Found: '
+                                 f'{", ".join(sorted(ignored)) or "nothing"}.')
             report_scan(folder, images, 'images', ignored)
-        return [dict(img_path=osp.join(folder, path),
-                     **({} if label == NO_LABEL else dict(gt_label=label)))
-                for path, label in images]
+        images = [(osp.join(folder, path), label) for path, label in images]
+        if self.ann_file:
+            check_files([path for path, _ in images], self.ann_file, folder, self.data_root,
+                        self.test_mode, 'image')
+        return [dict(img_path=path, gt_label=label) for path, label in images]
 
     @retried
     def _transform(self, info: dict) -> Any:
         return self.pipeline(info)  # LoadImagePair says which images are bad
+
+
+def _records(dataset: Any) -> list[dict]:
+    """The records of another dataset; ``img_path`` is '' for an image in memory."""
+    kind = type(dataset).__name__
+    for each in innermost_datasets(dataset):
+        if getattr(getattr(each, 'pipeline', None), 'transforms', ()):
+            raise InputError(f'ImagePairDataset does not use the pipeline of the {kind} that it '
+                             'reads: move it to ImagePairDataset, after LoadImagePair.')
+    if not hasattr(dataset, 'get_data_info') or not len(dataset):
+        what = 'is empty' if hasattr(dataset, 'get_data_info') else 'has no get_data_info()'
+        raise InputError(f'ImagePairDataset cannot read the records of {kind}: it {what}.')
+    records = [dataset.get_data_info(index) for index in range(len(dataset))]
+    for record in records:
+        path = record.get('img_path')
+        if 'img' not in record and not (isinstance(path, str) and '://' not in path):
+            raise InputError(f'ImagePairDataset cannot read {kind}: a record has neither the path '
+                             f'of a local image (img_path) nor an image (img), but {record}.')
+        record['img_path'] = path or ''
+    return records

@@ -1,20 +1,30 @@
 """The datasets that wrappers contain."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
-def innermost_datasets(dataset: Any) -> Iterator[Any]:
-    """The datasets inside any wrappers, each once."""
+def innermost_datasets(dataset: Any, stop: Callable[[Any], bool] = lambda item: False
+                       ) -> Iterator[Any]:
+    """The datasets inside any wrappers, each once; those for which ``stop`` is true as a whole."""
     pending, seen = [dataset], set()
     while pending:
         item = pending.pop(0)
         if id(item) in seen:
             continue
         seen.add(id(item))
-        # Concat; Repeat, ClassBalanced and torch's Subset; the runner's num_batch_per_epoch.
+        # Concat, MixedPairs; Repeat, ClassBalanced, torch's Subset; runner's num_batch_per_epoch.
         inner = [*getattr(item, 'datasets', []), *(
             getattr(item, name) for name in ('dataset', '_dataset') if hasattr(item, name))]
-        if inner:
+        if inner and not stop(item):
             pending.extend(inner)
         else:
             yield item
+
+
+def place(dataset: Any) -> str:
+    """The list or folder that a dataset is read from, or without one the name of its class."""
+    prefix = getattr(dataset, 'data_prefix', None)
+    known = (getattr(dataset, 'source', ''), getattr(dataset, 'ann_file', ''),
+             *(prefix.values() if isinstance(prefix, dict) else ()),
+             getattr(dataset, 'data_root', ''))
+    return str(next(filter(None, known), type(dataset).__name__))

@@ -5,16 +5,20 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from heapq import heappop, heappush
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from mmengine.structures import BaseDataElement
 
 from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
+from .innermost import innermost_datasets
 from .samplers import SampleIndex
 from .seeded_samples import SeededSamples
+from .transforms.frame_pair import at_least
 
 
 @DATASETS.register_module()
@@ -30,7 +34,8 @@ class MixedPairs:
     source's share to within one sample, for any N. Which samples these are depends on (seed, epoch)
     alone, as in :class:`VideoPairDataset`. A bad file is replaced by another one of its source.
 
-    The ``data_samples`` of a sample have the meta information ``source``, its name.
+    The ``data_samples`` of a sample have the meta information ``source``, its name, and
+    ``sources``, all names.
 
     Args:
         datasets (dict): Sources by name, each a dataset or its config with a pipeline of its own.
@@ -45,70 +50,112 @@ class MixedPairs:
             sources are read with another sampler than ``EpochSampler``.
     """
 
+    metainfo: dict = {}  # mmengine's loops expect it
+
     def __init__(self, datasets: Mapping[str, Any], weights: Mapping[str, float] | None = None,
                  epoch_length: int | None = None) -> None:
+        if not isinstance(datasets, Mapping) or not datasets:
+            raise InputError('MixedPairs: datasets should be a dict of datasets by name, such as '
+                             f'dict(photos=dict(type=...), videos=dict(type=...)), not {datasets}.')
+        if epoch_length is not None:
+            at_least('MixedPairs', 1, epoch_length=epoch_length)
+        _check_weights(weights, [*datasets])
         self.names = tuple(datasets)
-        self.datasets = [_build(datasets[name]) for name in self.names]
+        self.datasets = [_build(name, each) for name, each in datasets.items()]
         self._sizes = [len(each) for each in self.datasets]
         self._is_weighted = weights is not None or epoch_length is not None
         shares = self._sizes if weights is None else [weights[name] for name in self.names]
         self.counts = largest_remainders(shares, epoch_length or sum(self._sizes))
+        for name, size, count in zip(self.names, self._sizes, self.counts, strict=True):
+            if not size or not count:
+                what = 'is empty' if not size else (
+                    f'gets none of the {sum(self.counts):,} samples of an epoch: its share is too '
+                    'small for this epoch_length')
+                raise InputError(f'MixedPairs: {name} {what}. Correct it, or leave it out.')
         self._ends = np.cumsum(self.counts).tolist()
-        self._draws: tuple[Any, np.ndarray] = None, np.empty(0)
+        self._drawn: tuple[tuple[int, int] | None, np.ndarray] = None, np.empty(0)
 
     def __len__(self) -> int:
         return self._ends[-1]
 
+    def full_init(self) -> None:
+        """Called by mmengine's wrappers alone, which would change the shares: refused."""
+        raise InputError('MixedPairs must be the outermost dataset: wrap its datasets one by one, '
+                         'and set epoch_length for longer epochs.')
+
     def __getitem__(self, index: int) -> Any:
-        """The sample at a position of the sources' samples of an epoch, source by source."""
-        source, inner = self.locate(index)
-        sample = self.datasets[source][inner]
-        sample['data_samples'].set_metainfo(dict(source=self.names[source]))
+        """A sample; the samples that an epoch has of the first source come first, and so on."""
+        number, inner = self.locate(index)
+        sample = self.datasets[number][inner]
+        described = sample.get('data_samples') if isinstance(sample, dict) else None
+        if not isinstance(described, BaseDataElement):
+            raise InputError(f'MixedPairs: the pipeline of {self.names[number]} should end with '
+                             'vicmae_mm.PackFrames, which makes the data_samples that name the '
+                             'source.')
+        described.set_metainfo(dict(source=self.names[number], sources=self.names))
         return sample
 
     def locate(self, index: int) -> tuple[int, int]:
-        """The number of the source, and the index there."""
-        source = bisect_right(self._ends, int(index))
-        inner = int(index) - (self._ends[source - 1] if source else 0)
-        if not isinstance(index, SampleIndex):
+        """The number of the source that a sample is from, and the index there."""
+        number = bisect_right(self._ends, int(index))
+        inner = int(index) - self._ends[number] + self.counts[number]
+        if isinstance(index, SampleIndex):
             if self._is_weighted:
-                raise InputError(
-                    'MixedPairs with weights or epoch_length has other samples in every epoch: set '
-                    "train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler').")
-            return source, inner
+                inner = int(self._draw(index.seed, index.epoch)[int(index)])
+            return number, SampleIndex(inner, index.seed, index.epoch, index.origin)
         if self._is_weighted:
-            inner = int(self._drawn(index.seed, index.epoch)[int(index)])
-        return source, SampleIndex(inner, index.seed, index.epoch, index.origin)
+            raise InputError(
+                'MixedPairs with weights or epoch_length has different samples in every epoch, '
+                'which only our sampler tells it: set '
+                "train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler').")
+        return number, inner
 
     def epoch_order(self, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
         """Indices of an epoch, evenly mixed, for :class:`EpochSampler`."""
         order = np.empty(len(self), np.int64)
         generator = np.random.default_rng((seed, epoch))
-        for source, (end, count) in enumerate(zip(self._ends, self.counts, strict=True)):
+        for number, (end, count) in enumerate(zip(self._ends, self.counts, strict=True)):
             own = np.arange(end - count, end)
-            order[self._pattern == source] = generator.permutation(own) if shuffle else own
+            order[self._pattern == number] = generator.permutation(own) if shuffle else own
         return order
 
     @cached_property
     def _pattern(self) -> np.ndarray:
         return interleave(self.counts)
 
-    def _drawn(self, seed: int, epoch: int) -> np.ndarray:
-        """The samples that weighted sources have in an epoch, source by source."""
-        if self._draws[0] != (seed, epoch):
+    def _draw(self, seed: int, epoch: int) -> np.ndarray:
+        """Which samples of its source an epoch has, for weighted sources."""
+        if self._drawn[0] != (seed, epoch):
             parts = []
-            for source, (size, count) in enumerate(zip(self._sizes, self.counts, strict=True)):
+            for number, (size, count) in enumerate(zip(self._sizes, self.counts, strict=True)):
                 first, last = epoch * count, (epoch + 1) * count - 1
-                passes = [np.random.default_rng((seed, source, number)).permutation(size)
-                          for number in range(first // size, last // size + 1)]
+                passes = [np.random.default_rng((seed, number, each)).permutation(size)
+                          for each in range(first // size, last // size + 1)]
                 parts.append(np.concatenate(passes)[first % size:][:count].astype(np.int32))
-            self._draws = (seed, epoch), np.concatenate(parts)
-        return self._draws[1]
+            self._drawn = (seed, epoch), np.concatenate(parts)
+        return self._drawn[1]
 
 
-def _build(dataset: Any) -> Any:
+def _build(name: str, dataset: Any) -> Any:
     dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+    for each in innermost_datasets(dataset, lambda item: isinstance(item, MixedPairs)):
+        if isinstance(each, MixedPairs):
+            raise InputError(f'MixedPairs: {name} is or contains a mix itself. Name all datasets '
+                             'in one mix; weights divide it.')
     return dataset if isinstance(dataset, BadFileSkipping) else SeededSamples(dataset)
+
+
+def _check_weights(weights: Mapping[str, float] | None, names: list[str]) -> None:
+    if weights is None:
+        return
+    wrong = {*weights} ^ {*names} if isinstance(weights, Mapping) else {weights}
+    if wrong:
+        raise InputError(f'MixedPairs: weights={weights} should have one number for each of '
+                         f'{", ".join(names)}.')
+    for name, weight in weights.items():
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 < weight < math.inf:
+            raise InputError(f'MixedPairs: weights.{name}={weight!r} should be a number above 0. '
+                             f'To train without {name}, leave it out of datasets and weights.')
 
 
 def largest_remainders(shares: Sequence[float], total: int) -> list[int]:

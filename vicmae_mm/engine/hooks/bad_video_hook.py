@@ -72,8 +72,8 @@ class BadVideoHook(Hook):
 
 def iter_pair_datasets(dataset: Any) -> Iterator[BadFileSkipping]:
     """The datasets that skip bad files, each once, inside any wrappers."""
-    items = [dataset] if isinstance(dataset, SeededSamples) and dataset.skips else (
-        innermost_datasets(dataset))
+    items = innermost_datasets(
+        dataset, lambda item: isinstance(item, SeededSamples) and item.skips)
     return (item for item in items if isinstance(item, BadFileSkipping))
 
 
