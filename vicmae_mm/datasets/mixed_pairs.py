@@ -79,9 +79,7 @@ class MixedPairs:
         return self._ends[-1]
 
     def full_init(self) -> None:
-        """Called by mmengine's wrappers alone, which would change the shares: refused."""
-        raise InputError('MixedPairs must be the outermost dataset: wrap its datasets one by one, '
-                         'and set epoch_length for longer epochs.')
+        """Load the sources, as mmengine's wrappers ask; ours already are."""
 
     def __getitem__(self, index: int) -> Any:
         """A sample; the samples that an epoch has of the first source come first, and so on."""
