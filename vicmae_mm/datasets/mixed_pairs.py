@@ -83,7 +83,7 @@ class MixedPairs:
 
     def __getitem__(self, index: int) -> Any:
         """A sample; the samples that an epoch has of the first source come first, and so on."""
-        number, inner = self.locate(index)
+        number, inner = self._locate(index)
         sample = self.datasets[number][inner]
         described = sample.get('data_samples') if isinstance(sample, dict) else None
         if not isinstance(described, BaseDataElement):
@@ -93,10 +93,19 @@ class MixedPairs:
         described.set_metainfo(dict(source=self.names[number], sources=self.names))
         return sample
 
-    def locate(self, index: int) -> tuple[int, int]:
-        """The number of the source that a sample is from, and the index there."""
+    @property
+    def starts(self) -> list[int]:
+        """The first index of each source."""
+        return [0, *self._ends[:-1]]
+
+    def locate(self, index: int) -> tuple[Any, int]:
+        """The dataset that a sample is from, and the index there."""
+        number, inner = self._locate(index)
+        return self.datasets[number], inner
+
+    def _locate(self, index: int) -> tuple[int, int]:
         number = bisect_right(self._ends, int(index))
-        inner = int(index) - self._ends[number] + self.counts[number]
+        inner = int(index) - self.starts[number]
         if isinstance(index, SampleIndex):
             if self._is_weighted:
                 inner = int(self._draw(index.seed, index.epoch)[int(index)])

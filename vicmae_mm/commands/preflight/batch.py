@@ -17,11 +17,12 @@ _MANY = 4
 
 
 def collate(loader: Any, sampler: Any, samples: list, findings: Findings) -> dict[int, Any]:
-    """Collated samples, by the size of the batch; more than five samples are represented."""
+    """Collated samples, by the size of the batch; of a large one as many as were read, or five."""
     batches = {}
     for size in _batch_sizes(loader, sampler, findings) if samples else ():
         # Not two of many: two tensors per sample would pass for the two views of two samples.
-        number = size if size < _MANY else _MANY + size % 2
+        many = max(_MANY, len(samples) + len(samples) % 2)
+        number = size if size < many else many + size % 2
         with findings.catch('train_dataloader.collate_fn'):
             batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
     return batches

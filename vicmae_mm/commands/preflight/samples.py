@@ -7,6 +7,8 @@ from typing import Any, cast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from vicmae_mm.datasets import EpochSampler, MixedPairs, SampleIndex
+
 from .findings import Findings, describe
 
 NUM_SAMPLES = 4
@@ -56,17 +58,23 @@ def read_samples(loader: DataLoader, findings: Findings, split: str = 'train',
     if isinstance(dataset, range):  # a stand-in
         return []
     size = len(dataset)
-    indices = sorted({round(n * (size - 1) / max(most - 1, 1)) for n in range(most)})
+    spread = sorted({round(n * (size - 1) / max(most - 1, 1)) for n in range(most)})
+    # A batch of them has one of each source.
+    indices = [*dict.fromkeys([*getattr(dataset, 'starts', ()), *spread])]
     samples, num_bad, begin = [], 0, time.monotonic()
     for index in indices:
+        if isinstance(loader.sampler, EpochSampler):
+            index = SampleIndex(index, loader.sampler.seed, 0)
         try:
             samples.append(dataset[index])
         except Exception as error:
             findings.error(f'sample {index} of {split}_dataloader.dataset: {describe(error)}')
             return []
         # The dataset logs why a video is bad, and logged warnings become findings.
-        known = getattr(dataset, 'bad_videos', ())
-        num_bad += bool(known) and dataset.get_data_info(index)['filename'] in known
+        owner, inner = (dataset.locate(index) if isinstance(dataset, MixedPairs) else
+                        (dataset, index))
+        known = getattr(owner, 'bad_videos', ())
+        num_bad += bool(known) and owner.get_data_info(inner)[owner.path_key] in known
     seconds = (time.monotonic() - begin) / len(indices)
     if num_bad == len(indices):
         findings.error(f'all {num_bad} videos that were read are bad (see the warnings): find the '
