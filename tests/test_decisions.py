@@ -83,6 +83,10 @@ OPTIONS: dict[str, list[dict] | str | Callable] = {
     '_mae': 'transfer/imagenet/finetune_*_mae.py',
     '_literal': 'transfer/imagenet/finetune_*_literal.py',
     '_lars': 'transfer/imagenet/linear_*_lars.py',
+    'vicmae-v3_*': 'vicmae-v3_*',
+    'weights': lambda folder: train_mix(folder),
+    'max_gap=63': lambda folder: train_pipeline(folder, max_gap=63),
+    'max_gap_seconds=2.1': lambda folder: train_pipeline(folder, max_gap_seconds=2.1),
     'configs/transfer/table3/': 'transfer/table3/*.py',
     'finetune-videomae_*': 'transfer/kinetics400/finetune-videomae_*',
 }
@@ -130,7 +134,7 @@ def train_schedules(folder: Any) -> None:
         assert weight.min(4) == pytest.approx(0.025 if schedule == 'constant' else 0)
 
 
-def train_pipeline(folder: Any, share: bool = False, frames: int = 2) -> None:
+def train_pipeline(folder: Any, share: bool = False, frames: int = 2, **sampling: Any) -> None:
     """The options of the pipeline: a step on videos."""
     (folder / 'videos').mkdir()
     for index in range(4):
@@ -140,6 +144,21 @@ def train_pipeline(folder: Any, share: bool = False, frames: int = 2) -> None:
     steps = {step.type.split('.')[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
     assert steps['SampleFramePair'].get('num_frames', 2) == frames
     steps['PerFrame'].share_random_params = share
+    steps['SampleFramePair'].update(sampling)
+    cfg.experiment_name = str(folder).replace('/', '_')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.message_hub.get_scalar('train/loss').current() > 0
+
+
+def train_mix(folder: Any) -> None:
+    """A step on twice as many images as videos."""
+    (folder / 'videos').mkdir()
+    for index in range(4):
+        make_video(folder / f'videos/{index}.mp4', num_frames=12)
+    cfg = shrink(Config.fromfile(REPO / 'configs/vicmae-v3_vit-b16_in1k-k400.py'),
+                 folder / 'videos', folder / 'run')
+    cfg.train_dataloader.dataset.update(weights=dict(in1k=2, k400=1), epoch_length=12)
     cfg.experiment_name = str(folder).replace('/', '_')
     runner = Runner.from_cfg(cfg)
     runner.train()
