@@ -1,4 +1,7 @@
 """Position tables: the fixed sine-cosine one of images, and how tables of clips are resized."""
+import math
+from typing import Any
+
 import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding, resize_pos_embed
 from torch import Tensor
@@ -41,6 +44,22 @@ def sincos_position_table(side: int, dims: int) -> Tensor:
     table = build_2d_sincos_position_embedding(side, dims, cls_token=True).float()
     rows, columns = table.chunk(2, dim=-1)
     return torch.cat((columns, rows), dim=-1)
+
+
+def resize_table(table: Tensor, grid: tuple[int, int], antialias: bool) -> Tensor:
+    """Interpolate the table (1, 1 + L, C) of a square image to another grid (bicubic).
+
+    With ``antialias`` as timm does, else as DINOv2's authors do. Other tables are not changed.
+    """
+    side = math.isqrt(table.shape[1] - 1)
+    if side**2 != table.shape[1] - 1 or side**2 == grid[0] * grid[1]:
+        return table
+    image = table[:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    # Their factors are those of a grid that is a tenth of a patch larger.
+    size: dict[str, Any] = dict(size=grid) if antialias else dict(
+        scale_factor=tuple((length + 0.1) / side for length in grid))
+    image = F.interpolate(image, mode='bicubic', antialias=antialias, **size)
+    return torch.cat((table[:, :1], image.flatten(2).transpose(1, 2).to(table.dtype)), dim=1)
 
 
 def resize_temporal(table: Tensor, length: int) -> Tensor:

@@ -117,7 +117,8 @@ def test_networks_of_others_are_refused():
         num_heads=[1, 1]))
     with pytest.raises(ValueError, match='It looks like a Swin Transformer'):
         convert(swin.state_dict())
-    dinov2 = transformers.Dinov2Model(transformers.Dinov2Config(
-        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8))
-    with pytest.raises(ValueError, match=r'tensors do not belong to .*layer_scale1'):
-        convert(dinov2.state_dict())
+    gated = transformers.Dinov2Model(transformers.Dinov2Config(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
+        use_swiglu_ffn=True))
+    with pytest.raises(ValueError, match=r"6 of 27 .* to hf-dinov2: .*gate_proj"):
+        convert(gated.state_dict())

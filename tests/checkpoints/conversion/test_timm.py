@@ -64,12 +64,11 @@ def test_ours_loads_strictly():
 
 
 @pytest.mark.parametrize('settings, listed', [
-    (dict(init_values=0.1), "4 of 36 tensors do not belong to timm: blocks.0-1.ls1.gamma, "
-     'blocks.0-1.ls2.gamma'),
-    (dict(reg_tokens=2), 'reg_token'),
+    (dict(qk_norm=True), '8 of 40 tensors do not belong to timm: blocks.0-1.attn.q_norm.weight'),
     (dict(qkv_bias=False), "2 of timm's tensors are missing: blocks.0-1.attn.qkv.bias"),
     (dict(class_token=False, global_pool='avg'), 'missing: cls_token'),
-    (dict(pre_norm=True), 'norm_pre'),
+    (dict(class_token=False, reg_tokens=2, global_pool='avg'), 'ViC-MAE needs a class token'),
+    (dict(class_token=False, global_pool='map'), 'attn_pool'),
 ])
 def test_other_vision_transformers_are_refused(settings, listed):
     with pytest.raises(ValueError) as caught:

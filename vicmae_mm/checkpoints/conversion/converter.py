@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vicmae_mm.models.positions import resize_table
 from vicmae_mm.utils.errors import InputError
 
 from .detect import choose_network, describe_family, find_networks
@@ -55,7 +56,8 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
                         encoder_only: bool = False,
                         leave_out: bool = False,
                         num_frames: int = 16,
-                        img_size: int | tuple[int, int] = 224) -> Conversion:
+                        img_size: int | tuple[int, int] = 224,
+                        grid: tuple[int, int] | None = None) -> Conversion:
     """Give a state dict the names and shapes of another family.
 
     Args:
@@ -67,6 +69,8 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
         leave_out: Whether to leave out what has no place, instead of refusing it.
         num_frames: Frames per clip of a VideoMAE network, whose files lack the position table.
         img_size: Side of its frames in pixels, or height and width.
+        grid: Rows and columns of patches of the network that will load the tensors. A position
+            table is resized to it where the source's code does not do that as mmpretrain does.
 
     Returns:
         The converted tensors, bit for bit those of the source, and what became of each.
@@ -87,6 +91,11 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
     # Families are converted by way of ours: n tables instead of one for each of n x n directions.
     if source != OURS:
         _convert_to_ours(result, (num_frames, img_size), encoder_only or leave_out)
+        table = result.state.get(_POSITIONS)
+        filtered = CONVERTIBLE[source].resizing == 'timm' or (
+            f'{ENCODER}.register_tokens' in result.state)
+        if grid and table is not None and (filtered or CONVERTIBLE[source].resizing):
+            result.state[_POSITIONS] = resize_table(table, grid, filtered)
     elif not any(key.startswith(f'{ENCODER}.layers.0.') for key in result.state):
         raise InputError(f'There is no encoder of {OURS} in it: it looks like '
                          f'{describe_family(result.state)}.')

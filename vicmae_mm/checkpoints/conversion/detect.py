@@ -1,10 +1,12 @@
 """Which family a state dict belongs to, inferred from its tensor names."""
+import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from vicmae_mm.utils.errors import InputError
 
-from .families import CONVERTIBLE, FAMILIES, OURS, WRAPPER, Family
+from .families import CONVERTIBLE, FAMILIES, NO_EMBED_CLASS, OURS, WRAPPER
+from .rules import Family
 
 
 def find_networks(keys: Collection[str]) -> dict[str, Family]:
@@ -61,14 +63,24 @@ def choose_network(keys: Collection[str]) -> tuple[str, str]:
     networks = find_networks(keys)
     names = [family.name for family in networks.values() if family.name]
     if not names:
-        raise InputError(f'It looks like {describe_family(keys)}. Families that can be converted: '
-                         f'{", ".join(CONVERTIBLE)}.')
+        reason = ''.join(f' ({family.reason})' for family in networks.values() if family.reason)
+        raise InputError(f'It looks like {describe_family(keys)}{reason}. Families that can be '
+                         f'converted: {", ".join(CONVERTIBLE)}.')
     if len(names) > 1:
         raise InputError(
             f'It contains {len(names)} networks: {describe_family(keys)}. Choose one: convert the '
             'file with tools/convert_checkpoint.py and --drop (drop=[...]) with the prefixes of '
             'the others.')
-    return next(iter(networks)), names[0]
+    prefix = next(iter(networks))
+    if names[0] == 'timm' and f'{prefix}blocks.0.ls1.gamma' in keys and isinstance(keys, Mapping):
+        table, patches = (getattr(keys.get(prefix + name), 'shape', ())
+                          for name in ('pos_embed', 'patch_embed.proj.weight'))
+        # A square: no row for a class token. DINOv2 on images that are not square may have one as
+        # well, but has patches of 14 px, as of DeiT III the widest alone.
+        if table and math.isqrt(table[1])**2 == table[1] and (
+                patches[-1:] != (14, ) or table[2] == 1280):
+            return prefix, NO_EMBED_CLASS
+    return prefix, names[0]
 
 
 def _first_match(keys: Collection[str]) -> Family | None:

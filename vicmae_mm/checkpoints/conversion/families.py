@@ -2,50 +2,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from .rules import Rule, rules
+from .rules import Family, rules
 
 OURS = 'vicmae_mm'
+NO_EMBED_CLASS = 'timm-no_embed_class'
 # Parts of the prefixes under which files of trainers, parallel or compiled modules have a network,
 # and names of its copies.
 WRAPPER = re.compile(
     r'(module|_orig_mod|model|model_ema|ema|net|network|online|backbone|encoder|visual|trunk|'
+    r'dinov2|dinov2_with_registers|'
     r'teacher|student|(base|momentum|target|online|context)_(encoder|backbone)|'
     r'encoder_[qk]|momentum_backbone|state_dict|state_dict_ema)\.')
-
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of network.
-
-    Args:
-        description: Its name in messages.
-        patterns: Regular expressions; each must match the name of some tensor.
-        name: Its name for ``--from`` and ``--to``; None for a kind that cannot be converted.
-        rules: Its names and ours; empty if they are the same.
-        dims: Axes of the patch embedding's weight: 4 for images, 5 for clips.
-        wrapper: Key of the state dict in a pickled file; None if the file is the state dict.
-        base_prefix: Replaces ``@`` in a file that has more than the base model.
-        fixed_positions: Whether positions are VideoMAE's sinusoid, which no file stores.
-        spellings: Regular expressions of other spellings, each with the one in the table.
-    """
-
-    description: str
-    patterns: tuple[str, ...]
-    name: str | None = None
-    rules: tuple[Rule, ...] = ()
-    dims: int = 4
-    wrapper: str | None = 'model'
-    base_prefix: str = ''
-    fixed_positions: bool = False
-    spellings: tuple[tuple[str, str], ...] = ()
-
 
 VIT = rules('''
 cls_token                      backbone.cls_token
 pos_embed                      backbone.pos_embed
-patch_embed.proj.*             backbone.patch_embed.projection.*
+patch_embed.proj.weight        backbone.patch_embed.projection.weight
+?patch_embed.proj.bias         backbone.patch_embed.projection.bias
 blocks.{i}.norm1.*             backbone.layers.{i}.ln1.*
 blocks.{i}.attn.qkv.*          backbone.layers.{i}.attn.qkv.*
 blocks.{i}.attn.proj.*         backbone.layers.{i}.attn.proj.*
@@ -56,6 +30,21 @@ blocks.{i}.mlp.fc2.*           backbone.layers.{i}.ffn.layers.1.*
 ?fc_norm.*                     backbone.ln2.*
 head.*                         head.fc.*
 head.*                         head.layers.head.*
+''')
+
+# Layer scale of DINOv2 and DeiT III, and CLIP's norm before the layers.
+TIMM = VIT + rules('''
+?blocks.{i}.ls1.gamma          backbone.layers.{i}.attn.gamma1.weight
+?blocks.{i}.ls2.gamma          backbone.layers.{i}.ffn.gamma2.weight
+?norm_pre.*                    backbone.pre_norm.*
+''')
+TIMM_NO_EMBED_CLASS = rules('''
+pos_embed[0,]                  backbone.pos_embed
+?reg_token                     backbone.register_tokens
+''') + TIMM
+DINOV2 = TIMM + rules('''
+?register_tokens               backbone.register_tokens
+?mask_token                    -
 ''')
 
 MAE_DECODER = rules('''
@@ -124,13 +113,22 @@ HF_LAYERS = '''
 @encoder.layer.{i}.output.dense.*                            backbone.layers.{i}.ffn.layers.1.*
 '''
 
-HF_ENCODER = rules(f'''
+_HF_ENCODER = f'''
 @embeddings.cls_token                                        backbone.cls_token
 @embeddings.position_embeddings                              backbone.pos_embed
 @embeddings.patch_embeddings.projection.*                    backbone.patch_embed.projection.*
 @encoder.layer.{{i}}.attention.attention.[query/key/value].* backbone.layers.{{i}}.attn.qkv.*
 {HF_LAYERS.strip()}
 @layernorm.*                                                 backbone.ln1.*
+'''
+HF_ENCODER = rules(_HF_ENCODER)
+HF_DINOV2 = rules(
+    _HF_ENCODER.replace('layernorm_before', 'norm1').replace('layernorm_after', 'norm2')
+    .replace('intermediate.dense', 'mlp.fc1').replace('{i}.output.dense', '{i}.mlp.fc2') + '''\
+@encoder.layer.{i}.layer_scale1.lambda1             backbone.layers.{i}.attn.gamma1.weight
+@encoder.layer.{i}.layer_scale2.lambda1             backbone.layers.{i}.ffn.gamma2.weight
+?@embeddings.register_tokens                        backbone.register_tokens
+?@embeddings.mask_token                             -
 ''')
 
 HF_HEAD = rules('''
@@ -188,6 +186,7 @@ HF_VIDEO_SPELLINGS = (
 _OURS = r'^backbone\.layers\.0\.ln1'
 _TIMM = r'^blocks\.0\.norm1'
 _HF_LAYER = r'(^|^vit\.|^videomae\.)(encoder\.layer|layers)\.0\.attention\.'
+_CLIP = 'of CLIP, timm\'s files are converted; of SigLIP none, as it has no class token'
 _HF_PATCHES = r'(^|\.)embeddings\.patch_embeddings\.projection'
 
 
@@ -210,14 +209,26 @@ FAMILIES: tuple[Family, ...] = (
            'official-vicmae', VIT + MAE_DECODER + PROJECTOR),
     Family('a video MAE (MAE-ST)', (_TIMM, r'^pos_embed_temporal'), 'mae_st', MAE_ST, dims=5),
     Family('an MAE of its authors', (_TIMM, r'^decoder_blocks\.'), 'mae', VIT + MAE_DECODER),
-    Family('a BEiT', (r'^blocks\.0\.attn\.relative_position_bias_table', )),
+    Family('a BEiT', (r'^blocks\.0\.attn\.relative_position_bias_table', ),
+           reason='ViCMAEViT has no relative positions'),
+    Family('an EVA or a BEiT', (r'^blocks\.0\.attn\.q_bias', '^cls_token'),
+           reason='ViCMAEViT has neither its positions nor its gated layers'),
+    Family('a DINOv3 or another network with rotary positions',
+           (r'^(blocks\.0\.(gamma_1|attn\.q_proj)|rope_embed|layer\.0\.attention\.q_proj)', ),
+           reason='ViCMAEViT has no rotary positions'),
     Family('a VideoMAE of its authors', (r'^(encoder\.)?blocks\.0\.attn\.q_bias', ),
            'videomae', VIDEOMAE, dims=5, base_prefix='encoder.', fixed_positions=True),
-    Family('a Vision Transformer of timm', (_TIMM, ), 'timm', VIT, wrapper=None),
+    Family('a DINOv2 of its authors', (_TIMM, r'^blocks\.0\.ls1', r'^(mask|register)_token'),
+           'dinov2', DINOV2, wrapper=None, resizing='dinov2'),
+    Family('a Vision Transformer of timm whose class token has no position', (_TIMM, '^reg_token'),
+           NO_EMBED_CLASS, TIMM_NO_EMBED_CLASS, wrapper=None, resizing='timm'),
+    Family('a Vision Transformer of timm', (_TIMM, ), 'timm', TIMM, wrapper=None, resizing='timm'),
     Family('a Vision Transformer of torchvision', (r'^encoder\.layers\.encoder_layer_0\.', )),
     Family('an MAE of Hugging Face', (_HF_LAYER, r'^decoder\.decoder_embed'),
            'hf-vitmae', HF_ENCODER + HF_DECODER, wrapper=None, base_prefix='vit.',
            spellings=HF_SPELLINGS),
+    Family('a DINOv2 of Hugging Face', (_HF_LAYER, r'\.layer_scale1'), 'hf-dinov2', HF_DINOV2,
+           wrapper=None, spellings=HF_SPELLINGS[2:6]),
     Family('a Vision Transformer of Hugging Face',
            (_HF_LAYER, _HF_PATCHES, r'^(vit\.)?embeddings\.cls_token'),
            'hf-vit', HF_ENCODER + HF_HEAD, wrapper=None, base_prefix='vit.',
@@ -227,7 +238,9 @@ FAMILIES: tuple[Family, ...] = (
            fixed_positions=True, spellings=HF_VIDEO_SPELLINGS),
     Family('a Transformer of Hugging Face', (r'(^|\.)encoder\.layer\.0\.attention\.', )),
     Family('a ConvNeXt', (r'(^|\.)stages\.0\.(blocks\.0\.conv_dw|0\.depthwise_conv|0\.dwconv)', )),
-    Family('a CLIP', (r'(^|\.)(transformer\.resblocks|vision_model\.encoder\.layers)\.0\.', )),
+    Family('a CLIP', (r'(^|\.)(transformer\.resblocks|vision_model\.encoder\.layers)\.0\.', ),
+           reason=_CLIP),
+    Family('a CLIP or SigLIP of Hugging Face', (r'^encoder\.layers\.0\.self_attn', ), reason=_CLIP),
     Family('a Swin Transformer', (r'(stages|layers)\.0\.blocks\.0\.', )),
     Family('a ResNet', (r'(^|\.)layer1\.0\.conv1', )),
 )

@@ -62,6 +62,38 @@ class Rule:
         return _match(self.ours, key)
 
 
+@dataclass(frozen=True)
+class Family:
+    """A kind of network.
+
+    Args:
+        description: Its name in messages.
+        patterns: Regular expressions; each must match the name of some tensor.
+        name: Its name for ``--from`` and ``--to``; None for a kind that cannot be converted.
+        rules: Its names and ours; empty if they are the same.
+        dims: Axes of the patch embedding's weight: 4 for images, 5 for clips.
+        wrapper: Key of the state dict in a pickled file; None if the file is the state dict.
+        base_prefix: Replaces ``@`` in a file that has more than the base model.
+        fixed_positions: Whether positions are VideoMAE's sinusoid, which no file stores.
+        resizing: How its code resizes position tables: with antialiasing (``'timm'``), with the
+            offset of DINOv2 unless there are registers, or by default as mmpretrain does.
+        reason: Why it cannot be converted.
+        spellings: Regular expressions of other spellings, each with the one in the table.
+    """
+
+    description: str
+    patterns: tuple[str, ...]
+    name: str | None = None
+    rules: tuple[Rule, ...] = ()
+    dims: int = 4
+    wrapper: str | None = 'model'
+    base_prefix: str = ''
+    fixed_positions: bool = False
+    resizing: str = ''
+    reason: str = ''
+    spellings: tuple[tuple[str, str], ...] = ()
+
+
 def rules(table: str) -> tuple[Rule, ...]:
     """Read a table of key rules.
 
@@ -71,7 +103,7 @@ def rules(table: str) -> tuple[Rule, ...]:
       tensors of a BatchNorm, ``**`` anything;
     * ``@`` is the prefix of the family's base model, which may be absent;
     * ``[q/k/v]`` are three tensors that are stacked in ours, ``0`` one that is zero and not stored;
-    * ``[class,spatial]`` are the class token's row and the patches' rows;
+    * ``[class,spatial]`` are the class token's row and the patches' rows, ``0`` a row of zeros;
     * ``-`` as our name: we have no such tensor; ``?`` before their name: it may be absent.
 
     If two lines have the same name on one side, the first decides what it becomes.

@@ -10,9 +10,9 @@ from torch import Tensor
 from vicmae_mm.utils.errors import InputError
 
 from .detect import describe_family
-from .families import CONVERTIBLE, Family
+from .families import CONVERTIBLE
 from .names import shorten
-from .rules import Packing, Rule
+from .rules import Family, Packing, Rule
 
 ENCODER = 'backbone'
 PATCHES = f'{ENCODER}.patch_embed.projection.weight'
@@ -47,6 +47,7 @@ def to_ours(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
     ours = {rule.ours.format(i=layer): _pack(parts, rule.packing)
             for (rule, layer), parts in groups.items() if rule.ours is not None}
     check_dims(ours, name)
+    _check_layers(ours)
     return ours, unplaced
 
 
@@ -79,10 +80,21 @@ def _check_complete(family: Family, groups: Groups, name: str) -> None:
     # As keys of a dict: once each, in the order of the table.
     missing = [key.removeprefix('@') for key in dict.fromkeys(expected) if key not in found]
     if missing:
-        without = (' A Vision Transformer without class token is not converted.'
+        without = (' ViC-MAE needs a class token: a network without one (SigLIP) is not converted.'
                    if any(key.endswith('cls_token') for key in missing) else '')
         raise InputError(f"{len(missing)} of {name}'s tensors are missing: {shorten(missing)}."
                          f'{without}')
+
+
+def _check_layers(ours: Mapping[str, Tensor]) -> None:
+    """Refuse networks that differ from ours under the same names."""
+    pre_norm, layer = f'{ENCODER}.pre_norm.weight' in ours, f'{ENCODER}.layers.0.ffn.layers.'
+    if len(ours[f'{layer}0.0.weight']) != ours[f'{layer}1.weight'].shape[1]:
+        raise InputError('Its layers are gated (SwiGLU), and those of ViCMAEViT are not.')
+    if pre_norm == (f'{ENCODER}.patch_embed.projection.bias' in ours):
+        raise InputError('Either patch_embed.proj.bias or norm_pre must be in the file.')
+    if pre_norm and not {f'{ENCODER}.ln1.weight', f'{ENCODER}.ln2.weight'} & ours.keys():
+        raise InputError('It is a Perception Encoder: ViCMAEViT has no rotary positions.')
 
 
 def check_dims(ours: Mapping[str, Tensor], name: str) -> None:
@@ -108,7 +120,7 @@ def from_ours(ours: Mapping[str, Tensor],
     family = CONVERTIBLE[name]
     groups: Groups = {}
     theirs: dict[str, Tensor] = {}
-    unplaced, key_biases = [], []
+    unplaced, key_biases, added = [], [], {}
     check_dims(ours, name)
     for key, tensor in ours.items():
         matches = ((rule, number) for rule in family.rules
@@ -122,9 +134,13 @@ def from_ours(ours: Mapping[str, Tensor],
         for their_key, part in zip(rule.theirs, parts, strict=True):
             if their_key is not None:
                 theirs[their_key.format(i=layer)] = part
+            elif part.any() and rule.packing is Packing.ROWS:
+                added['cls_token'] = part
             elif part.any():
                 # Left out without effect: softmax ignores what is the same for all keys.
                 key_biases.append(f'{key} of the keys')
+    # A position that has no place of its own belongs to the token, as when timm loads DINOv2.
+    theirs |= {key: theirs[key] + row for key, row in added.items()}
     # If tensors have no place, the caller says so: missing ones may be a mere consequence.
     if not unplaced:
         _check_complete(family, groups, name)
@@ -139,7 +155,8 @@ def _pack(parts: Sequence[Tensor | None], packing: Packing) -> Tensor:
         assert only is not None
         return only
     like = next(part for part in parts if part is not None)
-    filled = [torch.zeros_like(like) if part is None else part for part in parts]
+    zeros = torch.zeros_like(like if packing is Packing.STACKED else like[:, :1])
+    filled = [zeros if part is None else part for part in parts]
     return torch.cat(filled, dim=0 if packing is Packing.STACKED else 1)
 
 

@@ -1,4 +1,4 @@
-"""Register tokens for Vision Transformers of images and clips."""
+"""Register tokens, which public Vision Transformers may have."""
 from typing import Any
 
 import torch
@@ -8,35 +8,35 @@ from torch import Tensor, nn
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
+_STEM = ('register_tokens', 'pre_norm', 'temporal_embed')
+
 
 @MODELS.register_module()
 class RegisterViT(VisionTransformer):
     """mmpretrain's ``VisionTransformer`` with register tokens (Darcet et al., 2024).
 
-    Registers are learned tokens without a position between class token and patches. All layers
-    attend to them, and no output has them: outputs have the shapes of the base class.
+    Registers have no position. They stand behind the class token in all layers and in no output.
 
     Args:
-        num_registers: Number of registers; 4 in DINOv2 with registers.
-        **kwargs: Passed to ``mmpretrain.VisionTransformer``: ``layer_scale_init_value`` (DINOv2),
-            ``pre_norm`` and ``layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))`` (CLIP),
-            ``out_type``, ...
+        num_registers: 4 in DINOv2 with registers.
+        **kwargs: As for the base class: ``layer_scale_init_value`` (DINOv2), ``pre_norm`` and
+            ``layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))`` (CLIP), ``out_type``, ...
 
     Raises:
         ValueError: If ``num_registers`` is not an integer of 0 or more.
     """
 
     def __init__(self, *args: Any, num_registers: int = 0, **kwargs: Any) -> None:
-        if not isinstance(num_registers, int) or num_registers < 0:
+        if type(num_registers) is not int or num_registers < 0:
             raise InputError(f'num_registers={num_registers!r} must be an integer of 0 or more.')
         super().__init__(*args, **kwargs)
         self.num_registers = num_registers
         if num_registers:
-            # Not zeros: equal registers would stay equal, as they have no positions.
+            # Not zeros: equal registers would stay equal.
             self.register_tokens = nn.Parameter(
                 nn.init.trunc_normal_(torch.empty(1, num_registers, self.embed_dims), std=0.02),
                 requires_grad=self.frozen_stages <= 0)
-            # mmpretrain's forward has no other place between the positions and this norm.
+            # mmpretrain's forward has no other place between positions and this norm.
             self.pre_norm.register_forward_pre_hook(self._insert_registers)
 
     def _insert_registers(self, module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
@@ -46,16 +46,19 @@ class RegisterViT(VisionTransformer):
 
     def without_registers(self, tokens: Tensor) -> Tensor:
         """Remove the registers from tokens (B, [1 +] R + L, C)."""
-        if not self.num_registers:
-            return tokens
-        extra = self.num_extra_tokens
-        return torch.cat((tokens[:, :extra], tokens[:, extra + self.num_registers:]), dim=1)
+        extra, end = self.num_extra_tokens, self.num_extra_tokens + self.num_registers
+        return torch.cat((tokens[:, :extra], tokens[:, end:]), dim=1) if end > extra else tokens
 
-    def _format_output(self, x: Tensor, hw: tuple[int, ...]) -> Tensor:
+    def _format_output(self, x: Tensor, hw: Any) -> Tensor:
         return super()._format_output(self.without_registers(x), hw)
 
+    def train(self, mode: bool = True) -> 'RegisterViT':
+        """Set the mode and return the module, which mmpretrain's backbones do not."""
+        super().train(mode)
+        return self
+
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Depth of a parameter for layer-wise decay; registers and pre-norm belong to the stem."""
-        if param_name.startswith((f'{prefix}register_tokens', f'{prefix}pre_norm')):
+        """Depth of a parameter for layer-wise decay, with mmpretrain's and our stem at 0."""
+        if param_name.startswith(tuple(prefix + name for name in _STEM)):
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)

@@ -79,11 +79,6 @@ class ViCMAEViT(MAEViT, RegisterViT):
                 if isinstance(module, nn.Linear):
                     nn.init.zeros_(module.bias)
 
-    def train(self, mode: bool = True) -> 'ViCMAEViT':
-        """Set the mode and return the module, which mmpretrain's backbones do not."""
-        super().train(mode)
-        return self
-
     def shuffle(self, num_images: int, noise: Tensor | None = None) -> Tensor:
         """Order the patches of each image at random, by increasing noise.
 

@@ -112,11 +112,6 @@ class VideoViT(RegisterViT):
         if hasattr(self, 'temporal_embed'):
             self.temporal_embed.requires_grad = False
 
-    def train(self, mode: bool = True) -> 'VideoViT':
-        """Set the mode and return the module, which mmpretrain's backbones do not."""
-        super().train(mode)
-        return self
-
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any,
                            **kwargs: Any) -> None:
         # The base class registers this as a hook of load_state_dict, so it runs however a
@@ -171,9 +166,3 @@ class VideoViT(RegisterViT):
             patches = x[:, self.num_extra_tokens + self.num_registers:]
             return patches.transpose(1, 2).unflatten(2, hw)
         return super()._format_output(x, hw)
-
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Depth of a parameter for layer-wise decay; the temporal table counts as the stem."""
-        if param_name == f'{prefix}temporal_embed':
-            return 0, self.num_layers + 2
-        return super().get_layer_depth(param_name, prefix)
