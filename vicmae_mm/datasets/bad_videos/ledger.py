@@ -2,6 +2,7 @@
 import fcntl
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,6 +14,9 @@ from mmengine.logging import print_log
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.file_state import file_state
 
+Segment = tuple[float, float]  # begin and end in seconds, the end not included
+Part = str | tuple[str, Segment]  # a file, or a segment of it
+
 
 class BadVideoLedger:
     """The file to which all workers and ranks append their bad videos.
@@ -20,7 +24,8 @@ class BadVideoLedger:
     A line is a JSON object: ``path``, ``reason``, ``time`` (UTC, ISO 8601), ``size`` and
     ``mtime_ns`` of the file (null if missing), ``dataset`` (its list or folder), ``try_again``
     (whether the next run should try the unchanged file again), ``machine`` (whether the machine
-    could not read the file, which may be good).
+    could not read the file, which may be good). If only a segment of the file is bad, there is also
+    ``segment``: begin and end in seconds, null for the end of the file.
 
     Args:
         path (str): The file; it need not exist, but its folder must.
@@ -38,8 +43,9 @@ class BadVideoLedger:
             return self._read_new(file)
 
     def add(self, video: str, reason: str, dataset: str,
-            try_again: bool = False, machine: bool = False) -> tuple[list[dict], bool]:
-        """Append a bad video, unless another process has done so since the last call.
+            try_again: bool = False, machine: bool = False,
+            segment: Segment | None = None) -> tuple[list[dict], bool]:
+        """Append a bad video, or segment, unless another process has done so since the last call.
 
         Returns:
             tuple[list[dict], bool]: The entries added since the last call, including this one
@@ -49,9 +55,12 @@ class BadVideoLedger:
             OSError: The file cannot be written.
         """
         size, mtime = file_state(video)
-        entry = dict(path=video, reason=reason, time=datetime.now(timezone.utc).isoformat(
+        entry: dict = dict(path=video, reason=reason, time=datetime.now(timezone.utc).isoformat(
             timespec='seconds'), size=size, mtime_ns=mtime, dataset=dataset,
             try_again=try_again, machine=machine)
+        if segment is not None:
+            entry['segment'] = [begin_or_end if begin_or_end < math.inf else None
+                                for begin_or_end in segment]
         # Reading before writing, under one lock: two workers often meet the same video at once.
         with open(self.path, 'a+b') as file:
             # Closing the file unlocks it. Without locks (Lustre mounted without -o flock), two
@@ -60,7 +69,7 @@ class BadVideoLedger:
                 fcntl.flock(file, fcntl.LOCK_EX)
             entries = self._read_new(file)
             if any(other['path'] == video and (other['size'], other['mtime_ns']) == (size, mtime)
-                   for other in entries):
+                   and segment_of(other) == segment for other in entries):
                 return entries, False
             # A single write in append mode: readers, which take no lock, see all of it or nothing.
             # It begins with a line break if a killed process left a partial line.
@@ -85,19 +94,29 @@ def _parse(line: bytes) -> dict | None:
     try:
         entry = json.loads(line.decode('utf-8', 'surrogateescape'))
         if {'path', 'reason', 'size', 'mtime_ns', 'dataset'} <= entry.keys():
+            segment_of(entry)
             return entry if isinstance(entry['path'], str) else None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         pass
     return None  # a partial line of a killed process, or a manual edit
 
 
-def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
-    """Find the videos that a ledger names as bad and whose files have not changed since.
+def segment_of(entry: dict) -> Segment | None:
+    """The bad segment that an entry is about; None for the whole file."""
+    if entry.get('segment') is None:
+        return None
+    begin, end = entry['segment']
+    return float(begin), math.inf if end is None else float(end)
+
+
+def read_bad_videos(path: str, videos: Iterable[str]) -> dict[Part, dict]:
+    """Find the videos and segments that a ledger names as bad, in files that are unchanged.
 
     Paths are compared as absolute paths, without following links.
 
     Returns:
-        dict[str, dict]: The last entry of each bad video, by its path as given in ``videos``.
+        dict[Part, dict]: The last entry of each bad video, by its path as given in ``videos``, and
+        of each bad segment, by path and segment.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -118,12 +137,15 @@ def read_bad_videos(path: str, videos: Iterable[str]) -> dict[str, dict]:
     return bad
 
 
-def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[str, dict]:
-    """The last of these entries for each video whose file is unchanged, by the video's path."""
-    # The machine's faults are no reason to leave a file out of a later run.
-    last = {os.path.abspath(entry['path']): entry for entry in entries if not entry.get('machine')}
+def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[Part, dict]:
+    """The last of these entries for each video, or segment, whose file is unchanged."""
+    last: dict[str, dict[Segment | None, dict]] = {}
+    for entry in entries:
+        # The machine's faults are no reason to leave a file out of a later run.
+        if not entry.get('machine'):
+            last.setdefault(os.path.abspath(entry['path']), {})[segment_of(entry)] = entry
     if not last:
         return {}
-    found = ((video, last.get(os.path.abspath(video))) for video in videos)
-    return {video: entry for video, entry in found
-            if entry and file_state(video) == (entry['size'], entry['mtime_ns'])}
+    return {video if segment is None else (video, segment): entry
+            for video in videos for segment, entry in last.get(os.path.abspath(video), {}).items()
+            if file_state(video) == (entry['size'], entry['mtime_ns'])}

@@ -1,12 +1,13 @@
 """The bad videos of a dataset, and the limit of their number."""
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import RunError
 
-from .ledger import BadVideoLedger, match_entries
+from .ledger import BadVideoLedger, Part, Segment, match_entries, segment_of
 
 REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
           'bad files (tools/data/check_videos.py)')
@@ -24,7 +25,8 @@ class BadVideos:
 
     Each process remembers those that it found. With a ledger (:meth:`share`) it also learns those
     of the other workers and ranks, so that counts are over all processes. Files that the machine
-    failed to read count, but are not remembered as bad.
+    failed to read count, but are not remembered as bad. A video that is cut into segments is bad as
+    a whole if it cannot be opened, and counts as all of them; else single segments are bad.
 
     Args:
         dataset (str): The dataset's list or folder, for messages.
@@ -33,6 +35,9 @@ class BadVideos:
         remedy (str): What to do about bad videos, for the message at the limit.
         noun (str): What the files are, for messages: 'video' or 'image'.
         owner (str): What has the setting ``max_bad_share``, for messages.
+
+    Attributes:
+        num_segments: Segments of each video that is cut into several.
     """
 
     def __init__(self, dataset: str, max_share: float | None, remedy: str = REMEDY,
@@ -42,62 +47,77 @@ class BadVideos:
         self.remedy = remedy
         self.noun = noun
         self.owner = owner
+        self.num_segments: Counter[str] = Counter()
         self.ledger: BadVideoLedger | None = None
-        self._reasons: dict[str, str] = {}
-        self._machine: set[str] = set()  # those among them that the machine failed to read
+        self._reasons: dict[Part, str] = {}
+        self._machine: set[Part] = set()  # those among them that the machine failed to read
 
-    def __contains__(self, path: str) -> bool:
-        return path in self._reasons and path not in self._machine
+    def __contains__(self, part: Part) -> bool:
+        return any(each in self._reasons and each not in self._machine
+                   for each in {part, _file(part)})
 
     def __len__(self) -> int:
-        return len(self._reasons)
+        return sum(self.num_segments.get(part, 1) if isinstance(part, str) else
+                   part[0] not in self._reasons for part in self._reasons)
 
-    def share(self, ledger_path: str, filenames: Callable[[], set[str]]) -> None:
+    def share(self, ledger_path: str, parts: Callable[[], set[Part]]) -> None:
         """Use the ledger ``ledger_path``, and take over the entries of an earlier run.
 
-        An entry counts if it names a video of this dataset whose file still has the same size and
-        modification time, unless a process crashed or ran out of time over it. ``filenames``
-        returns the paths of the dataset's videos; it is called only if there are entries.
+        An entry counts if it names a video of this dataset, or a segment, whose file still has the
+        same size and modification time, unless a process crashed or ran out of time over it.
+        ``parts`` returns the dataset's videos and segments; it is called only if there are entries.
         """
         self.ledger = BadVideoLedger(ledger_path)
         if entries := self.ledger.read_new():
-            self._reasons.update((path, entry['reason'])
-                                 for path, entry in match_entries(entries, filenames()).items()
-                                 if not entry.get('try_again'))
+            own = parts()
+            known = match_entries(entries, {_file(part) for part in own})
+            self._reasons.update((part, entry['reason']) for part, entry in known.items()
+                                 if (isinstance(part, str) or part in own)
+                                 and not entry.get('try_again'))
 
     def refresh(self) -> None:
         """Learn what other processes have found since the last call."""
         if self.ledger is not None:
             self._learn(self.ledger.read_new())
 
-    def add(self, path: str, reason: str, try_again: bool = False, machine: bool = False) -> None:
-        """Remember a bad video; log it and write it to the ledger once over all processes.
+    def add(self, path: str, reason: str, try_again: bool = False, machine: bool = False,
+            segment: Segment | None = None) -> None:
+        """Remember a bad video, or a segment; log it and write it to the ledger once in all.
 
         With ``try_again``, the next run tries the video again though its file is unchanged. With
-        ``machine``, for one that the machine failed to read, this run does so, too.
+        ``machine``, for one that the machine failed to read, this run does so, too. Of the bad
+        segments of a video, only the first is logged.
         """
-        if machine and path in self._reasons:
+        part: Part = path if segment is None else (path, segment)
+        if machine and part in self._reasons:
             return
-        self._note(path, reason, machine)
+        known = segment is not None and any(_file(each) == path for each in self._reasons)
+        self._note(part, reason, machine)
         is_new = True
         if self.ledger is not None:
             try:
                 entries, is_new = self.ledger.add(
-                    path, reason, self.dataset, try_again or machine, machine)
+                    path, reason, self.dataset, try_again or machine, machine, segment)
                 self._learn(entries)
+                known |= segment is not None and sum(
+                    entry['path'] == path for entry in entries) > is_new
             except OSError as error:
                 # Not worth ending a training of days for: only the count becomes inexact.
                 print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
                           'only the bad videos that it finds itself.', 'current', logging.WARNING)
-        if is_new:
-            what = 'The machine failed to read a file' if machine else f'Skipped a bad {self.noun}'
-            print_log(f'{what} and drew another one: {path}: {reason}', 'current', logging.WARNING)
+        if is_new and not known:
+            noun = self.noun if segment or self.noun != 'segment' else 'video'
+            what = 'The machine failed to read a file' if machine else f'Skipped a bad {noun}'
+            more = '' if segment is None else (
+                '. Its other segments are used; further bad ones are counted, without a warning')
+            print_log(f'{what} and drew another one: {_named(part)}: {reason}{more}', 'current',
+                      logging.WARNING)
 
-    def forget(self, *paths: str) -> None:
+    def forget(self, *parts: Part) -> None:
         """Stop counting these files, by default all, that the machine failed to read."""
-        for path in self._machine.intersection(paths or self._machine):
-            self._machine.remove(path)
-            del self._reasons[path]
+        for part in self._machine.intersection(parts or self._machine):
+            self._machine.remove(part)
+            del self._reasons[part]
 
     def check(self, num_videos: int) -> None:
         """Raise TooManyBadVideosError if so many of ``num_videos`` exceed the limit."""
@@ -107,8 +127,8 @@ class BadVideos:
         if len(self) <= max(share * num_videos, few):
             return
         limit = f'{share:.1%}' if share * num_videos >= few else few
-        examples = '\n'.join(f'  {path}: {reason}'
-                             for path, reason in list(self._reasons.items())[:3])
+        examples = '\n'.join(f'  {_named(part)}: {reason}'
+                             for part, reason in list(self._reasons.items())[:3])
         all_listed = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
         failing = len(self._machine)
         machine = f' ({failing:,} of them because the machine fails, not the files)' * bool(failing)
@@ -121,9 +141,22 @@ class BadVideos:
 
     def _learn(self, entries: list[dict]) -> None:
         for entry in entries:
-            if entry['dataset'] == self.dataset and entry['path'] not in self._reasons:
-                self._note(entry['path'], entry['reason'], entry.get('machine', False))
+            segment = segment_of(entry)
+            part: Part = entry['path'] if segment is None else (entry['path'], segment)
+            if entry['dataset'] == self.dataset and part not in self._reasons:
+                self._note(part, entry['reason'], entry.get('machine', False))
 
-    def _note(self, path: str, reason: str, machine: bool) -> None:
-        self._reasons[path] = reason
-        (self._machine.add if machine else self._machine.discard)(path)
+    def _note(self, part: Part, reason: str, machine: bool) -> None:
+        self._reasons[part] = reason
+        (self._machine.add if machine else self._machine.discard)(part)
+
+
+def _file(part: Part) -> str:
+    return part if isinstance(part, str) else part[0]
+
+
+def _named(part: Part) -> str:
+    if isinstance(part, str):
+        return part
+    path, (begin, end) = part
+    return f'{path}, from {begin:g} s to ' + ('the end' if end == float('inf') else f'{end:g} s')

@@ -1,5 +1,5 @@
 """Datasets that replace a bad video, or a bad image, with another one."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.home_folder import expand_home
 from vicmae_mm.utils.processes.failed_call import FailedCall
 
+from .ledger import Part
 from .limit import BadVideos
 
 
@@ -30,6 +31,15 @@ class BadFileSkipping:
 
     def __len__(self) -> int:
         raise NotImplementedError
+
+    @property
+    def num_parts(self) -> int:
+        """The number that the bad ones are a share of."""
+        return len(self)
+
+    def parts(self, index: int) -> Iterable[Part]:
+        """What a sample may be read from; only segments of videos can be several."""
+        return [self.get_data_info(index)[self.path_key]]
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one file, with its path."""
@@ -60,22 +70,24 @@ class BadFileSkipping:
 
     def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
         """The sample of this file; None if it is bad or the pipeline rejects it."""
-        info = self.get_data_info(candidate)
-        path = info[self.path_key]
-        if path in self.bad_videos:
+        info = self.get_data_info(SampleIndex(candidate, index.seed, index.epoch, index.origin))
+        path, segment = info[self.path_key], info.get('segment')
+        part: Part = path if segment is None else (path, segment)
+        if part in self.bad_videos:
             return None
         try:
             sample = self._run_pipeline(info, index, stream)
         except VideoError as error:
             self.bad_videos.add(path, error.reason, self.retries_bad_videos,
-                                isinstance(error, MachineError))
+                                isinstance(error, MachineError),
+                                None if error.whole_file else segment)
         else:
             if not isinstance(sample, FailedCall):
-                self.bad_videos.forget(path)
+                self.bad_videos.forget(path, part)
                 return sample
             # A crash or a timeout can be the machine's fault, so the next run tries it again.
-            self.bad_videos.add(path, sample.reason, try_again=True)
-        self.bad_videos.check(len(self))
+            self.bad_videos.add(path, sample.reason, try_again=True, segment=segment)
+        self.bad_videos.check(self.num_parts)
         return None
 
     def share_bad_videos(self, ledger_path: str) -> None:
@@ -91,8 +103,8 @@ class BadFileSkipping:
         total = len(self)  # loads the records
         # A function, because collecting the names deserializes every record.
         self.bad_videos.share(ledger_path, lambda: {
-            self.get_data_info(index)[self.path_key] for index in range(total)})
-        self.bad_videos.check(total)
+            part for index in range(total) for part in self.parts(index)})
+        self.bad_videos.check(self.num_parts)
 
 
 class SkippingDataset(BaseDataset, BadFileSkipping):
@@ -116,7 +128,7 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
-        info = super().get_data_info(int(idx))
+        info = super().get_data_info(int(idx))  # mmengine takes exact integers
         info.update(self.constants)
         return info
 

@@ -24,6 +24,8 @@ RETRY_WAITS = (.1, .4, 1.6)  # seconds
 class VideoError(UserError, RuntimeError):
     """The video file at ``path`` cannot be read; ``reason`` says why in a few words."""
 
+    whole_file = False  # whether it cannot be opened at all
+
     # The default is for data loaders: they rebuild a worker's error from its traceback alone.
     def __init__(self, path: str, reason: str = '') -> None:
         super().__init__(path, reason)  # both, so that a worker process can pickle it

@@ -42,7 +42,12 @@ class SampleClipPair(SampleFramePair):
 
     def __init__(self, clip_len: int, frame_interval: int = 1, mode: str = 'distant',
                  num_sections: int | None = None, delta: int | None = None,
-                 max_gap: int | None = None, num_pairs: int = 1) -> None:
+                 max_gap: int | None = None, num_pairs: int = 1, *, delta_seconds: None = None,
+                 max_gap_seconds: None = None) -> None:
+        if delta_seconds is not None or max_gap_seconds is not None:
+            raise InputError('SampleClipPair: delta_seconds and max_gap_seconds are for pairs of '
+                             'frames. The frames of clips are counted, as frame_interval is: set '
+                             'delta or max_gap.')
         super().__init__(mode, num_sections, delta, max_gap, num_pairs=num_pairs)
         self.clip_len = at_least('SampleClipPair', 1, clip_len=clip_len)
         self.frame_interval = at_least('SampleClipPair', 1, frame_interval=frame_interval)

@@ -4,7 +4,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vicmae_mm.datasets.readers import IndexStore, VideoReader, check_backend, open_video
+from vicmae_mm.datasets.readers import (
+    IndexStore,
+    VideoError,
+    VideoReader,
+    check_backend,
+    open_video,
+)
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError, RunError
 
@@ -15,11 +21,13 @@ from .shown import ShownTransform
 class VideoInit(ShownTransform):
     """Open a video, in place of mmaction2's ``DecordInit`` and frame-accurately.
 
-    Required keys: ``filename``.
+    Required keys: ``filename``; ``segment`` (optional, begin and end in seconds since the first
+    frame, the end not included).
 
     Added keys: ``video_reader`` (:class:`~vicmae_mm.datasets.readers.VideoReader`),
     ``total_frames`` (int, the number of frames that decode), ``avg_fps`` (float, frames per
-    second).
+    second). With ``segment``, ``total_frames`` counts those shown in it, and ``start_index`` is the
+    first of them.
 
     Args:
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. Defaults to ``'pyav'``.
@@ -34,7 +42,8 @@ class VideoInit(ShownTransform):
         ValueError: The backend is unknown, or does not support ``index_dir`` or ``device``.
         ImportError: The backend's package is not installed.
         RuntimeError: The reading process cannot use the device (when transforming).
-        VideoError: The file cannot be opened as a video (when transforming).
+        VideoError: The file cannot be opened as a video, or has no frame in the segment (when
+            transforming).
 
     Also refused when transforming, with a ValueError: records without ``filename``, and those whose
     ``start_index`` is not 0, which would shift the frames of a video.
@@ -67,10 +76,22 @@ class VideoInit(ShownTransform):
         # Not in __init__: a process that has initialised CUDA forks workers that cannot use it.
         if self.device != 'cpu':
             self._check_device()
-        reader = open_video(results['filename'], self.backend, self._store, self.device)
+        try:
+            reader = open_video(results['filename'], self.backend, self._store, self.device)
+            times = reader.frame_times if results.get('segment') else None
+        except VideoError as error:
+            error.whole_file = True
+            raise
         results['video_reader'] = reader
         results['total_frames'] = reader.num_frames
         results['avg_fps'] = reader.fps
+        if times is not None:
+            first, last = (int(np.searchsorted(times, time)) for time in results['segment'])
+            if first == last:
+                reader.close()
+                raise VideoError(reader.path, 'has no frame there: the last of its '
+                                 f'{reader.num_frames} frames is at {times[-1]:.3f} s')
+            results['start_index'], results['total_frames'] = first, last - first
         return results
 
     def _check_device(self) -> None:
