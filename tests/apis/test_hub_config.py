@@ -88,6 +88,57 @@ def test_timm(tmp_path):
                                net.eval().forward_features(normalised(pixels)))
 
 
+CLIP = ('vit_base_patch16_clip_224', 'vit_base_patch16_clip_quickgelu_224')
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', [
+    *CLIP, 'vit_small_patch14_dinov2', 'vit_small_patch14_reg4_dinov2', 'deit3_small_patch16_224'])
+def test_public_networks_of_timm(name, tmp_path):
+    timm = pytest.importorskip('timm')
+    size = 3 * (14 if '14' in name else 16)
+    net = randomise(timm.create_model(
+        name, img_size=size, num_classes=0, depth=12, embed_dim=192, num_heads=3))
+    torch.save(net.state_dict(), tmp_path / 'pytorch_model.bin')
+    config = dict(architecture=name,
+                  pretrained_cfg=dict(mean=MEAN, std=STD, input_size=[3, size, size]))
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    pixels = images(size)
+    tokens = net.forward_features(normalised(pixels))
+    tokens = torch.cat((tokens[:, :1], tokens[:, net.num_prefix_tokens:]), dim=1)
+    encoder = load_backbone(tmp_path)
+    torch.testing.assert_close(encoder(pixels), tokens)
+    torch.testing.assert_close(encoder(pixels, 'avg'), tokens[:, 1:].mean(dim=1))
+
+
+def test_the_activation_of_a_clip_is_asked_for(tmp_path):
+    timm = pytest.importorskip('timm')
+    net = timm.create_model(CLIP[0], img_size=32, num_classes=0, embed_dim=192, num_heads=3)
+    torch.save(net.state_dict(), tmp_path / 'clip.bin')
+    with pytest.raises(ValueError, match='"quick_gelu": which, its tensors do not show.*hidden_act'):
+        load_backbone(tmp_path / 'clip.bin')
+    for name, kind in (('gelu', 'GELU'), ('quick_gelu', 'QuickGELU')):
+        (tmp_path / 'config.json').write_text(json.dumps(dict(hidden_act=name)))
+        encoder = load_backbone(tmp_path / 'clip.bin')
+        assert type(encoder.backbone.layers[0].ffn.layers[0][1]).__name__ == kind
+        assert encoder.backbone.ln1.eps == 1e-5
+        assert encoder.mean.tolist() == pytest.approx([122.771, 116.746, 104.094], abs=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('kind', ['Dinov2', 'Dinov2WithRegisters'])
+def test_folders_of_dinov2(kind, tmp_path):
+    net = randomise(getattr(transformers, f'{kind}Model')(getattr(transformers, f'{kind}Config')(
+        **dict(SIZES, patch_size=14, image_size=42), mlp_ratio=2)))
+    net.save_pretrained(tmp_path)
+    (tmp_path / 'preprocessor_config.json').write_text(json.dumps(PREPROCESSOR))
+    encoder = load_backbone(tmp_path)
+    pixels = images(42)
+    tokens = net(normalised(pixels)).last_hidden_state
+    torch.testing.assert_close(
+        encoder(pixels), torch.cat((tokens[:, :1], tokens[:, -9:]), dim=1), rtol=1e-4, atol=1e-5)
+
+
 def test_heads_of_a_vit_s_are_asked_for(tmp_path):
     save(tmp_path, hidden_size=384, num_hidden_layers=12, num_attention_heads=12,
          intermediate_size=1536)
@@ -110,7 +161,7 @@ def test_heads_of_a_vit_s_are_asked_for(tmp_path):
     (dict(model_type='vit', hidden_size=96), "'hidden_size': 96.*'hidden_size': 48"),
     (dict(model_type='vit', num_hidden_layers=3), 'belongs to another network'),
     (dict(model_type='vit', patch_size=32), 'belongs to another network'),
-    (dict(model_type='vit', hidden_act='quick_gelu'), "'quick_gelu' is not supported"),
+    (dict(model_type='vit', hidden_act='silu'), "'silu' is not supported"),
     (dict(model_type='vit', num_attention_heads=4, layer_norm_eps='__import__("os")'),
      'could not convert'),
     (dict(model_type='vit', num_attention_heads=4, image_size=64),

@@ -2,7 +2,13 @@
 import pytest
 from mmengine.config import Config
 
-from vicmae_mm.apis.normalisation import is_bgr, normalisation_of
+from vicmae_mm.apis.normalisation import (
+    differing_normalisation,
+    is_bgr,
+    normalisation_of,
+    usual_normalisation,
+)
+from vicmae_mm.models import PairDataPreprocessor
 
 RGB = [123.675, 116.28, 103.53]
 IMAGE = dict(type='mmpretrain.LoadImageFromFile')
@@ -64,3 +70,15 @@ def test_what_a_config_does_not_say():
         normalisation_of(cfg, {}, 'a.py')
     with pytest.raises(ValueError, match='does not normalise by a data_preprocessor'):
         normalisation_of(config(IMAGE, dict(type='Normalize', mean=RGB)), {}, 'a.py')
+
+
+def test_differing_normalisation():
+    half = dict(mean=[127.5] * 3, std=[127.5] * 3)
+    module = PairDataPreprocessor(**half)
+    assert differing_normalisation(module, half) == ''
+    assert differing_normalisation(module, {}) == (
+        'data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])')
+    clip = usual_normalisation('timm', ['backbone.pre_norm.weight'])
+    assert '122.771' in differing_normalisation(module, clip)
+    assert usual_normalisation('timm', ['backbone.layers.0.attn.gamma1.weight']) == {}
+    assert usual_normalisation('timm', []) == half

@@ -14,6 +14,8 @@ from vicmae_mm.utils.errors import InputError
 _KINDS = ('vit', 'vit_mae', 'vit_msn', 'videomae')
 _SIZES = ('hidden_size', 'num_hidden_layers', 'patch_size')
 _DEFAULTS = dict(num_attention_heads=12, layer_norm_eps=1e-12)
+# Names of transformers, and ours.
+ACTIVATIONS = {'gelu': 'GELU', 'quick_gelu': 'mmpretrain.QuickGELU'}
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class HubConfig:
             ``patch_size``.
         heads: Attention heads.
         is_timm: Whether it is a network of timm, with the heads of mmpretrain's zoo.
+        activation: A name in :data:`ACTIVATIONS`.
         norm_eps: Of the layer norms.
         image: Height and width of the images in pixels.
         frames: Frames per clip.
@@ -36,6 +39,7 @@ class HubConfig:
     sizes: dict[str, int] = field(default_factory=dict)
     heads: int | None = None
     is_timm: bool = False
+    activation: str | None = None
     norm_eps: float | None = None
     image: tuple[int, int] | None = None
     frames: int | None = None
@@ -59,17 +63,20 @@ class HubConfig:
     @classmethod
     def _of(cls, network: Mapping, images: Mapping, source: str) -> HubConfig:
         if timm := network.get('pretrained_cfg'):
-            _check_activation('quick_gelu' if 'quickgelu' in network['architecture'] else 'gelu')
-            return cls(source, is_timm=True, image=_size(timm['input_size'][-2:]),
+            act = 'quick_gelu' if 'quickgelu' in network['architecture'] else 'gelu'
+            return cls(source, is_timm=True, activation=act, image=_size(timm['input_size'][-2:]),
                        normalisation=_scaled(timm['mean'], timm['std'], 255))
-        if not {'model_type', 'num_attention_heads'} & network.keys():
+        if not {'model_type', 'num_attention_heads', 'hidden_act'} & network.keys():
             network = {}  # not a config of transformers
         network = {**(_DEFAULTS if network.get('model_type') in _KINDS else {}), **network}
-        _check_activation(network.get('hidden_act', 'gelu'))
+        activation = network.get('hidden_act')
+        if activation not in (None, *ACTIVATIONS):
+            raise ValueError(f'the activation {activation!r} is not supported')
         heads, frames = (_positive(network.get(key)) for key in (
             'num_attention_heads', 'num_frames'))
         sizes = {key: _positive(network[key]) for key in _SIZES if network.get(key) is not None}
-        return cls(source, sizes, heads, norm_eps=_positive(network.get('layer_norm_eps'), float),
+        return cls(source, sizes, heads, activation=activation,
+                   norm_eps=_positive(network.get('layer_norm_eps'), float),
                    image=_size(network.get('image_size')), frames=frames,
                    normalisation=_preprocessing(images))
 
@@ -99,11 +106,6 @@ def _positive(value: Any, kind: Any = int) -> Any:
             isinstance(value, bool) or kind(value) != float(value) or not kind(value) > 0):
         raise ValueError(f'{value} should be positive' + (', and an integer' * (kind is int)))
     return None if value is None else kind(value)
-
-
-def _check_activation(name: str) -> None:
-    if name != 'gelu':
-        raise ValueError(f'the activation {name!r} is not supported')
 
 
 def _preprocessing(images: Mapping) -> dict[str, Any]:

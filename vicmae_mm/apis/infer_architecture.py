@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.utils.errors import InputError
 
-from .hub_config import HubConfig
+from .hub_config import ACTIVATIONS, HubConfig
 
 # VideoMAE's clips. Its position table for space and time together does not show the frames.
 VIDEO_FRAMES = 16
@@ -22,22 +22,24 @@ _SEVERAL_HEADS = {(384, 12): '6 (DeiT, DINO, VideoMAE) or 12 (MoCo v3)'}
 def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) -> nn.Module:
     """Build a ``mmpretrain.VisionTransformer``, or a ``VideoViT`` if patches are tubelets.
 
-    Depth, width, patch and image size and the norms are inferred from names and shapes. The number
-    of attention heads cannot be: it is the one in ``hub``, else that of the network in mmpretrain's
-    zoo with these sizes. ViT-S exists with 6 and with 12: it is not guessed.
+    Depth, width, patch and image size, norms, layer scale and registers are inferred from names and
+    shapes. The number of attention heads cannot be: it is the one in ``hub``, else that of the
+    network in mmpretrain's zoo with these sizes. ViT-S exists with 6 and with 12: it is not
+    guessed, nor is the activation of a CLIP.
 
     Raises:
         ValueError: If it cannot be inferred, with what to do; ``checkpoint`` names the file.
     """
     from mmpretrain.models.backbones import VisionTransformer
 
-    from vicmae_mm.models import VideoViT
+    from vicmae_mm.models import RegisterViT, VideoViT
     settings = _settings(weights, checkpoint, hub)
     projection = weights['backbone.patch_embed.projection.weight']
     patches = weights['backbone.pos_embed'].shape[1] - settings['with_cls_token']
     if projection.ndim == 4:
         size = _image_size(patches, projection, checkpoint, hub)
-        return VisionTransformer(img_size=size, **settings)
+        kind = RegisterViT if 'num_registers' in settings else VisionTransformer
+        return kind(img_size=size, **settings)
     tubelet, time = projection.shape[2], weights.get('backbone.temporal_embed')
     frames = (hub.frames or VIDEO_FRAMES) if time is None else tubelet * time.shape[1]
     if time is None:
@@ -59,9 +61,19 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) ->
     sizes = dict(
         embed_dims=len(projection), num_layers=len(layers), feedforward_channels=len(feedforward))
     hub.check_sizes(len(projection), len(layers), projection.shape[-1])
+    scaled, is_clip = 'backbone.layers.0.attn.gamma1.weight' in weights, (
+        'backbone.pre_norm.weight' in weights)
+    if is_clip and hub.activation is None:
+        raise _unknown(checkpoint, 'a CLIP has "gelu" or, if it is OpenAI\'s, "quick_gelu": '
+                       'which, its tensors do not show', 'hidden_act')
+    registers = weights.get('backbone.register_tokens')
     return dict(
-        norm_cfg=dict(type='LN', eps=1e-6 if hub.norm_eps is None else hub.norm_eps),
-        arch=dict(sizes, num_heads=_num_heads(sizes, checkpoint, hub)),
+        {} if registers is None else dict(num_registers=registers.shape[1]),
+        norm_cfg=dict(type='LN', eps=hub.norm_eps or (1e-5 if is_clip else 1e-6)),
+        layer_cfgs=dict(act_cfg=dict(type=ACTIVATIONS[hub.activation or 'gelu'])),
+        layer_scale_init_value=float(scaled),
+        pre_norm=is_clip,
+        arch=dict(sizes, num_heads=_num_heads(sizes, checkpoint, hub, scaled)),
         patch_size=projection.shape[-1],
         with_cls_token='backbone.cls_token' in weights,
         final_norm='backbone.ln1.weight' in weights,
@@ -69,7 +81,7 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) ->
         out_type='avg_featmap' if 'backbone.ln2.weight' in weights else 'raw')
 
 
-def _num_heads(sizes: dict[str, int], checkpoint: str, hub: HubConfig) -> int:
+def _num_heads(sizes: dict[str, int], checkpoint: str, hub: HubConfig, scaled: bool) -> int:
     from mmpretrain.models.backbones import VisionTransformer
     if hub.heads is not None:
         return hub.heads
@@ -80,10 +92,10 @@ def _num_heads(sizes: dict[str, int], checkpoint: str, hub: HubConfig) -> int:
     # Another number of heads would load as well, and give features without meaning.
     if arch is None:
         raise _unknown(checkpoint, f'{network} is not a standard one, so the number of its heads '
-                       'is unknown', heads=True)
-    if several and not hub.is_timm:
+                       'is unknown', 'num_attention_heads')
+    if several and not hub.is_timm and not scaled:  # DINOv2 and DeiT III have 6
         raise _unknown(checkpoint, f'{network} has {several} attention heads: which, '
-                       'its tensors do not show', heads=True)
+                       'its tensors do not show', 'num_attention_heads')
     return arch['num_heads']
 
 
@@ -99,8 +111,7 @@ def _image_size(patches: int, projection: Tensor, checkpoint: str,
     return height, width
 
 
-def _unknown(checkpoint: str, reason: str, heads: bool = False) -> InputError:
-    advice = (', or write the number to config.json next to it: {"num_attention_heads": ...}'
-              if heads else '')
+def _unknown(checkpoint: str, reason: str, key: str = '') -> InputError:
+    advice = key and f', or write it to config.json next to it: {{"{key}": ...}}'
     return InputError(f'Cannot infer the architecture of {checkpoint} from its tensors: {reason}. '
                       f'Name the config it was trained with (config=, --config){advice}.')

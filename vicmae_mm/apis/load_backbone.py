@@ -21,7 +21,7 @@ from vicmae_mm.utils.errors import InputError
 
 from .hub_config import HubConfig
 from .infer_architecture import VIDEO_FRAMES, infer_backbone
-from .normalisation import NORMALISATION, normalisation_of
+from .normalisation import normalisation_of, usual_normalisation
 
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
@@ -86,7 +86,7 @@ def _convert(weights: dict, checkpoint: str,
             img_size=hub.image[0] if hub.image else 224)
     except ValueError as error:
         raise InputError(f'{checkpoint}: {error}') from error
-    return result.state, NORMALISATION.get(result.source, {})
+    return result.state, usual_normalisation(result.source, result.state)
 
 
 def _build_from_config(config: str | Path,
@@ -106,7 +106,9 @@ def _build_from_config(config: str | Path,
         # A masked network drops tokens; its unmasked parent has the same weights.
         if isinstance(kind, type) and issubclass(kind, MAEViT):
             settings.pop('mask_ratio', None)
-            settings.update(type='mmpretrain.VisionTransformer', out_type='raw')
+            network = ('vicmae_mm.RegisterViT' if 'num_registers' in settings else
+                       'mmpretrain.VisionTransformer')
+            settings.update(type=network, out_type='raw')
         backbone = MODELS.build(settings)
     # Only VideoViT has num_frames: Encoder would take another one for a network of images.
     if not isinstance(backbone, VideoViT) and any(

@@ -1,24 +1,48 @@
 """The normalisation that a network was trained with, as its config says."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
-from vicmae_mm.models.encoder import IMAGENET_MEAN
+from vicmae_mm.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 from vicmae_mm.utils.errors import InputError
 
 _HALF = dict(mean=[127.5] * 3, std=[127.5] * 3)
+_CLIP = dict(mean=[122.7709383, 116.7460125, 104.09373615],
+             std=[68.5005327, 66.6321579, 70.32316305])
 # Families that are not normalised as for ImageNet. Some of timm's networks (DeiT, DINO) are: they
 # need a config with a data_preprocessor, or the JSON files of the Hub.
-NORMALISATION: dict[str, dict[str, Any]] = {
+_NORMALISATION: dict[str, dict[str, Any]] = {
     'timm': _HALF,
     'hf-vit': _HALF,
     'mae_st': dict(mean=[0.45 * 255] * 3, std=[0.225 * 255] * 3),
 }
 _DECODERS = {'VideoDecode', 'DecordDecode', 'PyAVDecode', 'OpenCVDecode', 'RawFrameDecode',
              'ImageDecode'}  # their frames are RGB
+
+
+def usual_normalisation(family: str, weights: Collection[str]) -> dict[str, Any]:
+    """Arguments of :class:`Encoder` for weights, under our names, that do not say theirs."""
+    if 'backbone.pre_norm.weight' in weights:
+        return _CLIP
+    scaled = 'backbone.layers.0.attn.gamma1.weight' in weights  # DINOv2, DeiT III
+    return {} if scaled else _NORMALISATION.get(family, {})
+
+
+def differing_normalisation(preprocessor: Any, source: dict[str, Any]) -> str:
+    """What to set in a config to normalise as a source does; '' if that is how it does.
+
+    ``preprocessor`` has ``mean`` and ``std`` for RGB images of 0 to 255; ``source`` are arguments
+    of :class:`Encoder`, those of ImageNet by default.
+    """
+    theirs = torch.tensor([source.get('mean', IMAGENET_MEAN), source.get('std', IMAGENET_STD)])
+    ours = torch.stack((preprocessor.mean, preprocessor.std)).flatten(1).cpu()
+    mean, std = ([round(value, 3) for value in values] for values in theirs.tolist())
+    return '' if torch.allclose(ours, theirs, rtol=0, atol=0.5) else (
+        f'data_preprocessor=dict(mean={mean}, std={std})')
 
 
 def normalisation_of(cfg: Config, family: dict[str, Any], name: str) -> dict[str, Any]:
