@@ -112,9 +112,9 @@ class MixedPairs:
             return number, SampleIndex(inner, index.seed, index.epoch, index.origin)
         if self._is_weighted:
             raise InputError(
-                'MixedPairs with weights or epoch_length has different samples in every epoch, '
-                'which only our sampler tells it: set '
-                "train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler').")
+                'MixedPairs: with weights or epoch_length, the samples of an epoch depend on its '
+                "number: set train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler'), whose "
+                'indices contain it.')
         return number, inner
 
     def epoch_order(self, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
@@ -144,7 +144,10 @@ class MixedPairs:
 
 
 def _build(name: str, dataset: Any) -> Any:
-    dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+    try:
+        dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+    except (InputError, FileNotFoundError) as error:
+        raise type(error)(f'{name} of MixedPairs: {error}') from error
     for each in innermost_datasets(dataset, lambda item: isinstance(item, MixedPairs)):
         if isinstance(each, MixedPairs):
             raise InputError(f'MixedPairs: {name} is or contains a mix itself. Name all datasets '
@@ -155,8 +158,7 @@ def _build(name: str, dataset: Any) -> Any:
 def _check_weights(weights: Mapping[str, float] | None, names: list[str]) -> None:
     if weights is None:
         return
-    wrong = {*weights} ^ {*names} if isinstance(weights, Mapping) else {weights}
-    if wrong:
+    if not isinstance(weights, Mapping) or {*weights} != {*names}:
         raise InputError(f'MixedPairs: weights={weights} should have one number for each of '
                          f'{", ".join(names)}.')
     for name, weight in weights.items():

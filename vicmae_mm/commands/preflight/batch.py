@@ -12,6 +12,7 @@ from vicmae_mm.utils.errors import InputError
 
 from .findings import Findings
 from .process import as_last_process
+from .shapes import describe_inputs
 
 _MANY = 4
 
@@ -24,7 +25,15 @@ def collate(loader: Any, sampler: Any, samples: list, findings: Findings) -> dic
         many = max(_MANY, len(samples) + len(samples) % 2)
         number = size if size < many else many + size % 2
         with findings.catch('train_dataloader.collate_fn'):
-            batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
+            try:
+                batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
+            except RuntimeError as error:
+                kinds = [*dict.fromkeys(map(describe_inputs, samples))]
+                if len(kinds) == 1:
+                    raise
+                raise InputError(
+                    f'a batch cannot contain samples of {" and of ".join(kinds)}: let all '
+                    'pipelines end with frames of one size, and as many') from error
     return batches
 
 
@@ -84,7 +93,8 @@ def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> 
     if isinstance(head, InfoNCEHead):
         seen = total if head.gather else size
         negatives = head.num_negatives(size, pairs, get_world_size())
-        findings.note(f'contrast: {negatives:,} negatives per frame, from {seen:,} videos per step')
+        findings.note(f'contrast: {"at most " if head.needs_identities else ""}{negatives:,} '
+                      f'negatives per frame, from {seen:,} samples per step')
         if size == 1 and negatives:
             own = f'{pairs} pairs of one video' if pairs > 1 else '1 pair'
             findings.warn(f'{own} per process: all {negatives:,} negatives come from the other '

@@ -43,8 +43,8 @@ class SkippingImages(SkippingDataset):
                 ('ann_file', self.ann_file, osp.isfile)):
             if path and not exists(path):
                 raise FileNotFoundError(
-                    f'{path} does not exist: set data_root and {setting} of the dataset, for '
-                    f'example train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
+                    f'{path} does not exist: set data_root and {setting} of the dataset, in the '
+                    'config or with --cfg-options.')
 
     @retried
     def _transform(self, info: dict) -> Any:

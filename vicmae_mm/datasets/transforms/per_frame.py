@@ -51,7 +51,7 @@ class PerFrame(ShownTransform):
         """Transform the chosen frames; None if a transform rejects one."""
         if 'imgs' not in results:
             raise InputError("PerFrame needs results['imgs'], a list of frames: "
-                             'put it after VideoDecode.')
+                             'put it after VideoDecode or LoadImagePair.')
         if len(self.frames) == 1 and results.get('clip_len', 2) > 2:
             raise InputError(f'PerFrame: frames={list(self.frames)} selects from pairs of frames, '
                              f'but these are clips of {results["clip_len"]} frames: leave it out.')
