@@ -87,4 +87,4 @@ def test_negatives_are_counted_by_the_pairs_of_a_stacked_sample(
     cfg = stock_config(videos, tmp_path, preprocessor, num_clips=4, **loader)
     found = check_config(cfg)
     assert not found.errors
-    assert any('12 negatives per frame, from 4 videos' in note for note in found.notes)
+    assert any('12 negatives per frame, from 4 samples' in note for note in found.notes)

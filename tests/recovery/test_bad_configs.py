@@ -57,7 +57,7 @@ def test_a_good_config_passes(check):
     assert not found.errors
     assert f'data: {NUM_VIDEOS} samples for training; 4 read' in found.notes[0]
     assert 'model: its loss takes batches of 2 x (3, 32, 32) float32' in found.notes
-    assert 'contrast: 6 negatives per frame, from 4 videos per step' in found.notes
+    assert 'contrast: 6 negatives per frame, from 4 samples per step' in found.notes
     assert found.warnings == [
         'the learning rate 0.0024 is for 4,096 pairs per step, but this run has 4: '
         '--auto-scale-lr makes it 2.34375e-06']

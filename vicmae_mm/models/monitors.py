@@ -1,8 +1,8 @@
 """Metrics logged during training: whether embeddings collapse, and whether pairs match.
 
-All take embeddings (N, D), normalised or not, and return fp32 scalars without gradient.
+They take embeddings (N, D), normalised or not, and return fp32 scalars without gradient.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -15,7 +15,8 @@ from .precision import at_least_fp32
 
 @torch.no_grad()
 def global_monitors(online: Tensor, target: Tensor,
-                    gathered: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
+                    gathered: Sequence[Tensor] | None = None,
+                    rows: Mapping[str, Sequence[int]] | None = None) -> dict[str, Tensor]:
     """Compute the monitors of the global batch.
 
     Args:
@@ -23,20 +24,23 @@ def global_monitors(online: Tensor, target: Tensor,
         target: The same of the second frames.
         gathered: Both of all processes (W * N, D), in rank order, where the loss has gathered
             them; None gathers them here.
+        rows: As in :func:`means_by_source`.
 
     Returns:
         ``embedding_std`` and ``embedding_rank``, the same on every process, and
         ``pair_accuracy`` of this process's rows among all: its mean over processes is that of
-        the global batch.
+        the global batch. Also ``pair_accuracy`` by source.
     """
     onlines, targets = online, target
     if get_world_size() > 1:
         onlines, targets = gathered or gather_with_grad(torch.stack([online, target], 1)).unbind(1)
     embeddings = torch.cat((onlines, targets))
+    hits = _pair_hits(online, targets, get_rank() * len(online))
     return dict(
         embedding_std=embedding_std(embeddings),
         embedding_rank=embedding_rank(embeddings),
-        pair_accuracy=pair_accuracy(online, targets, get_rank() * len(online)))
+        pair_accuracy=hits.mean(),
+        **means_by_source('pair_accuracy', [hits], rows or {}))
 
 
 @torch.no_grad()
@@ -80,8 +84,28 @@ def pair_accuracy(a: Tensor, b: Tensor, first: int = 0) -> Tensor:
     M-way top-1 retrieval among the M rows of ``b``, from 0 to 1; chance is 1/M. Row n of ``a`` and
     row ``first + n`` of ``b`` are a pair.
     """
+    return _pair_hits(a, b, first).mean()
+
+
+def _pair_hits(a: Tensor, b: Tensor, first: int) -> Tensor:
     # Only b is normalised: the scale of a row of a does not change its best match.
     with torch.autocast(a.device.type, enabled=False):
         similarity = at_least_fp32(a) @ F.normalize(at_least_fp32(b), dim=1).T
     own = torch.arange(first, first + len(a), device=a.device)
-    return (similarity.argmax(dim=1) == own).float().mean()
+    return (similarity.argmax(dim=1) == own).float()
+
+
+def means_by_source(name: str, values: Sequence[Tensor], rows: Mapping[str, Sequence[int]],
+                    ) -> dict[str, Tensor]:
+    """Means, named ``<name>/<source>``, over the samples of each source that has any.
+
+    Args:
+        name: Of the values.
+        values: To be concatenated to (V * N,), for V views or pairs of each of N samples, ordered
+            by views. Empty for a loss that is not a mean over pairs.
+        rows: By source, which of the N samples are from it.
+    """
+    if not values:
+        return {}
+    each = torch.cat([*values]).view(-1, sum(map(len, rows.values())) or 1)
+    return {f'{name}/{source}': each[:, own].mean() for source, own in rows.items() if own}

@@ -1,4 +1,5 @@
 """ViC-MAE (arXiv 2303.12001): masked image modelling within frames, contrast between them."""
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,9 @@ from vicmae_mm.models.composition import (
     masked_output,
 )
 from vicmae_mm.models.masking import rand_rows, take_patches
-from vicmae_mm.models.monitors import global_monitors
+from vicmae_mm.models.monitors import global_monitors, means_by_source
 from vicmae_mm.models.pooling import pool_features
-from vicmae_mm.models.view_layout import split_views
+from vicmae_mm.models.view_layout import rows_by_source, split_views
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
@@ -119,12 +120,13 @@ class ViCMAE(BaseSelfSupervisor):
             inputs: Views, in a layout of :func:`split_views`: the frames or clips ``[i, j]`` of a
                 pair per video, ``[i_0, j_0, i_1, j_1, ...]`` for several pairs per video, or one
                 frame without a contrast head. Clips need a 3-D backbone.
-            data_samples: Only their number is checked: training needs no labels.
+            data_samples: One per video. Training needs no labels.
 
         Returns:
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon`` and ``contrast``
             without their weights, of this process, and the monitors ``contrast_weight`` and those
-            of :func:`global_monitors`.
+            of :func:`global_monitors`. From a ``MixedPairs`` also ``recon``, ``contrast`` and
+            ``pair_accuracy`` by source, and of how many ``samples/<source>`` they are the means.
 
         Raises:
             ValueError: If the samples do not suit the method, or there is nothing to train.
@@ -132,27 +134,34 @@ class ViCMAE(BaseSelfSupervisor):
         views = split_views(inputs, data_samples)
         check_views(self, views)
         frames, videos = _stack_pairs(views)
+        # Read in every step, so that what is missing is found before the contrast begins.
+        if getattr(self.contrast_head, 'needs_identities', False):
+            videos = self.contrast_head.identify(data_samples, len(views[0])) * (len(views) // 2)
+        rows = rows_by_source(data_samples)
         weight = self.contrast_weight * self.contrast_scale
-        losses: dict[str, Tensor] = {}
+        losses = {f'samples/{name}': torch.tensor(float(len(own))) for name, own in rows.items()}
         features = self.backbone(frames)
         if isinstance(self.backbone, MAEViT):
             features, ids_restore = masked_output(features, self.backbone)
         if self.with_neck:
-            recon = self._reconstruction_loss(features, ids_restore, frames)
-            losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach())
+            by_frame: list[Tensor] | None = [] if rows else None
+            recon = self._reconstruction_loss(features, ids_restore, frames, by_frame)
+            losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach(),
+                          **means_by_source('recon', by_frame or [], rows))
         if self.contrast_head is not None:
             # Before the schedule starts, the projector is not run at all: with zero gradients
             # AdamW would only shrink it.
             if weight > 0:
-                losses.update(self._contrast_loss(features, videos, weight))
+                losses.update(self._contrast_loss(features, videos, weight, rows))
             losses['contrast_weight'] = frames.new_tensor(weight)
         if not any(name.startswith('loss') for name in losses):
             raise InputError('The contrast weight is 0 and there is no decoder, so there is '
                              "nothing to train: use ContrastWeightHook with schedule='constant'.")
         return losses
 
-    def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor) -> Tensor:
-        """Mean squared error on the hidden patches (eq. 6)."""
+    def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor,
+                             by_frame: list | None = None) -> Tensor:
+        """Mean squared error on the hidden patches (eq. 6); adds those of frames to a list."""
         rows = self._rows_to_reconstruct(len(frames), frames.device)
         targets = frames[rows]
         if self.target_generator is not None:
@@ -160,28 +169,41 @@ class ViCMAE(BaseSelfSupervisor):
                 targets = self.target_generator(targets)
             check_targets(self, targets, ids_restore[rows])
         batch = latent[rows], ids_restore[rows], targets
-        if self.decoder_chunks == 1:
-            return self.hidden_patch_loss(*batch)
-        chunks = zip(*(tensor.chunk(self.decoder_chunks) for tensor in batch), strict=True)
+        chunks = [*zip(*(tensor.chunk(self.decoder_chunks) for tensor in batch), strict=True)]
         # The activations of a chunk are dropped and recomputed for its gradient.
-        losses = [len(chunk[0]) * checkpoint(self.hidden_patch_loss, *chunk, use_reentrant=False)
-                  for chunk in chunks]
-        return torch.stack(losses).sum() / len(batch[0])
+        run: Any = self.hidden_patch_loss if len(chunks) == 1 else partial(
+            checkpoint, self.hidden_patch_loss, use_reentrant=False)
+        losses, each = zip(*(run(*chunk, by_frame is not None) for chunk in chunks), strict=True)
+        if by_frame is not None:
+            by_frame += each
+        if len(chunks) == 1:
+            return losses[0]
+        return torch.stack([len(chunk[0]) * loss for chunk, loss in zip(
+            chunks, losses, strict=True)]).sum() / len(batch[0])
 
-    def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, targets: Tensor) -> Tensor:
+    def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, targets: Tensor,
+                          by_frame: bool = False) -> tuple[Tensor, Tensor | None]:
         """Mean squared error on the hidden patches of some frames.
 
         Args:
             latent: Class token and visible tokens (B, 1 + keep, C).
             ids_restore: Restoring indices (B, L).
             targets: The frames (B, 3, H, W), or the features of their patches (B, L, D).
+            by_frame: Whether to return those of the frames, too, (B,) without gradient.
         """
         prediction = self.neck(latent, ids_restore, hidden_only=True)
         hidden = ids_restore.argsort(dim=1)[:, latent.shape[1] - 1:]
+        patches = (take_patches(targets, hidden, self.head.patch_size)
+                   if self.target_generator is None else
+                   targets.take_along_dim(hidden[:, :, None], dim=1))
+        each = torch.vmap(lambda *frame: self._patch_loss(*(one[None] for one in frame)))(
+            prediction.detach(), patches) if by_frame else None
+        return self._patch_loss(prediction, patches), each
+
+    def _patch_loss(self, prediction: Tensor, patches: Tensor) -> Tensor:
         if self.target_generator is not None:
-            return self.head.loss(prediction, targets.take_along_dim(hidden[:, :, None], dim=1))
-        prediction = prediction.flatten(0, 1)
-        patches = take_patches(targets, hidden, self.head.patch_size).flatten(0, 1)
+            return self.head.loss(prediction, patches)
+        prediction, patches = prediction.flatten(0, 1), patches.flatten(0, 1)
         # Passed to the head as images of one patch each, so that it builds only these targets.
         return self.head.loss(prediction[:, None], patches, prediction.new_ones(len(patches), 1))
 
@@ -194,17 +216,19 @@ class ViCMAE(BaseSelfSupervisor):
             return torch.arange(num_pairs, device=device) + num_pairs * second
         return slice(None)
 
-    def _contrast_loss(self, features: Tensor | tuple[Tensor, ...], videos: Tensor,
-                       weight: float) -> dict[str, Tensor]:
+    def _contrast_loss(self, features: Tensor | tuple[Tensor, ...], videos: Any, weight: float,
+                       rows: dict[str, list[int]]) -> dict[str, Tensor]:
         """Contrast between the pooled and projected frames (eq. 7)."""
         pooled = pool_features(features, self.pooling, self.backbone)
         check_widths(self, pooled)
         online, target = self._project(pooled)
         contrast = self.contrast_head.loss(online, target, videos)
         # Taken from the head, or its tensors would be kept until the next step.
-        gathered = vars(self.contrast_head).pop('gathered', None)
+        gathered, by_pair = (
+            vars(self.contrast_head).pop(name, None) for name in ('gathered', 'pair_losses'))
         return dict(loss_contrast=weight * contrast, contrast=contrast.detach(),
-                    **global_monitors(online, target, gathered))
+                    **means_by_source('contrast', by_pair or [], rows),
+                    **global_monitors(online, target, gathered, rows))
 
     def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings p_i and z_j, (N, D) each, before l2 normalisation."""

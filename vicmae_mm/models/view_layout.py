@@ -52,6 +52,15 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
     return list(views)
 
 
+def rows_by_source(data_samples: Any) -> dict[str, list[int]]:
+    """Rows of the samples from each source of a ``MixedPairs``; empty for other datasets."""
+    samples = data_samples if isinstance(data_samples, (list, tuple)) else ()
+    # All sources, not only those of this batch, so that all processes log the same.
+    names = next((sample.sources for sample in samples if hasattr(sample, 'sources')), ())
+    return {name: [row for row, sample in enumerate(samples)
+                   if getattr(sample, 'source', None) == name] for name in names}
+
+
 def _are_samples(inputs: Any, views: Sequence[Tensor], data_samples: Sequence[Any]) -> bool:
     """Whether the first axis or list of ``inputs`` may be that of the samples."""
     number = len(data_samples)

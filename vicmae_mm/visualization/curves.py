@@ -114,7 +114,9 @@ def _series(records: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_panel(axis: Axes, records: list[Record], title: str, names: Sequence[str],
                 limits: tuple[float, float] | None) -> None:
-    for name in names:
+    by_source = {key for record in records for key in record if key.startswith(
+        tuple(f'{name}/' for name in names))}
+    for name in (*names, *sorted(by_source)):
         steps, values = _series(records, name)
         if len(steps):
             axis.plot(steps, values, label=name, marker='.' if len(steps) < 30 else None)

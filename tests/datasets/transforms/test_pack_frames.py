@@ -1,10 +1,11 @@
-"""PackFrames gives what mmpretrain's PackInputs gives."""
+"""PackFrames gives what mmpretrain's PackInputs gives, and the id of the video."""
 import numpy as np
 import pytest
 import torch
 from mmpretrain.datasets.transforms import PackInputs
 
 from vicmae_mm.datasets.transforms import PackFrames
+from vicmae_mm.datasets.transforms.pack_frames import video_id
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
@@ -19,6 +20,24 @@ def test_same_tensors(image):
                     for kind in (PackFrames, PackInputs))
     for one, other in zip(ours['inputs'], theirs['inputs'], strict=True):
         assert torch.equal(one, other) and one.dtype == other.dtype and one.is_contiguous()
-    assert ours['data_samples'].metainfo == theirs['data_samples'].metainfo
+    assert ours['data_samples'].metainfo == dict(
+        theirs['data_samples'].metainfo, video_id=video_id('a.mp4'))
     first, second = ours['inputs']
     assert isinstance(image, torch.Tensor) or first.data_ptr() != second.data_ptr()
+
+
+def test_the_id_is_that_of_the_absolute_path_in_every_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pack = PackFrames(meta_keys=())
+
+    def packed(**results) -> dict:
+        return pack(dict(imgs=[IMAGE], **results))['data_samples'].metainfo
+
+    own = packed(filename='a.mp4')
+    assert own == packed(filename=str(tmp_path / 'a.mp4'), segment=(10., 20.))
+    assert own == packed(filename=str(tmp_path / 'b' / '..' / 'a.mp4'))
+    assert own != packed(filename='b.mp4')
+    assert 0 <= own['video_id'] < 2**63
+    assert packed() == {}
+    # A constant: the hash of Python would differ between processes.
+    assert video_id('/videos/a\udcff.mp4') == 3674264586920759162

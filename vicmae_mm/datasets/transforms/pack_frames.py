@@ -1,4 +1,6 @@
 """Packing frames as tensors."""
+import os
+from hashlib import blake2b
 from typing import Any
 
 import cv2
@@ -11,15 +13,16 @@ from vicmae_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackFrames(PackInputs):
-    """mmpretrain's ``PackInputs`` with the same result, in a third of the time for uint8 images.
+    """mmpretrain's ``PackInputs``, in a third of the time for uint8 images; adds a ``video_id``.
 
     Clips are views too: the array of mmaction2's ``FormatShape(input_format='NCTHW')`` is packed as
     a list with one tensor per clip.
 
     Required Keys: ``imgs`` (list of (H, W, C) arrays, or an array (clips, C, T, H, W)), and
-    optionally the keys to pack along.
+    optionally ``filename`` and the keys to pack along.
 
-    Added Keys: ``inputs`` (list of (C, H, W) or (C, T, H, W) tensors), ``data_samples``.
+    Added Keys: ``inputs`` (list of (C, H, W) or (C, T, H, W) tensors), ``data_samples``,
+    with the :func:`video_id` of ``filename``, which the segments of a video share.
 
     Args:
         input_key (str): Key of the images. Defaults to 'imgs'.
@@ -28,6 +31,13 @@ class PackFrames(PackInputs):
 
     def __init__(self, input_key: str = 'imgs', **kwargs: Any) -> None:
         super().__init__(input_key, **kwargs)
+
+    def transform(self, results: dict) -> dict:
+        """Pack a sample."""
+        packed = super().transform(results)
+        if filename := results.get('filename'):
+            packed['data_samples'].set_metainfo(dict(video_id=video_id(filename)))
+        return packed
 
     @staticmethod
     def format_input(input_: Any) -> Any:
@@ -39,6 +49,12 @@ class PackFrames(PackInputs):
         if isinstance(input_, np.ndarray) and input_.ndim == 5:
             return list(torch.from_numpy(np.ascontiguousarray(input_)))
         return PackInputs.format_input(input_)
+
+
+def video_id(filename: str) -> int:
+    """A number below 2**63 for a file, the same in every process."""
+    name = os.fsencode(os.path.abspath(filename))
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), 'big') >> 1
 
 
 def _planes(image: np.ndarray) -> np.ndarray:

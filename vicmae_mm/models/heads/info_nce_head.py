@@ -1,10 +1,14 @@
 """InfoNCE with the negatives of every process (paper, eq. 7)."""
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from mmengine.dist import get_rank
 from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
+from vicmae_mm.datasets.transforms.pack_frames import video_id
 from vicmae_mm.models.distributed import gather_with_grad
 from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
@@ -13,6 +17,8 @@ from vicmae_mm.utils.errors import InputError
 from .checks import check_pairs
 
 NEGATIVES = ('both', 'target')
+SAME_VIDEO = ('negatives', 'left_out')
+Identity = tuple[int, int]  # video and source
 
 
 @MODELS.register_module()
@@ -38,27 +44,60 @@ class InfoNCEHead(BaseModule):
         negatives: ``'both'``: candidates are both frames of all pairs; ``'target'``: only the
             embeddings of the other branch (N-way).
         gather: Use candidates from all processes.
+        same_video: Pairs of other samples of the same video (segments of it, copies by
+            ``RepeatDataset``, repeats by ``RepeatAug``) are ``'negatives'``, as those of other
+            videos are, or ``'left_out'``, as several pairs of one sample (``num_pairs``) always
+            are (docs/decisions.md, row 40).
+        across_sources: Whether pairs of other sources of a ``MixedPairs`` are negatives. If not, a
+            pair that is alone of its source in a batch adds 0 to the loss.
 
     Attributes:
         gathered: Both branches of all processes, (M, D) each, of the last loss; for monitors.
+        pair_losses: The last losses of this process's pairs, (N,) for each direction.
 
     Raises:
-        ValueError: For a temperature or ``negatives`` out of range.
+        ValueError: For an argument out of range.
     """
 
     def __init__(self, temperature: float = 0.1, symmetric: bool = True,
-                 negatives: str = 'both', gather: bool = True) -> None:
+                 negatives: str = 'both', gather: bool = True, same_video: str = 'negatives',
+                 across_sources: bool = True) -> None:
         super().__init__()
         if not temperature > 0:
             raise InputError(f'temperature must be above 0, got {temperature}.')
         if negatives not in NEGATIVES:
             raise InputError(f'negatives must be one of {NEGATIVES}, got {negatives!r}.')
+        if same_video not in SAME_VIDEO:
+            raise InputError(f'same_video must be one of {SAME_VIDEO}, got {same_video!r}.')
         self.temperature = temperature
         self.symmetric = symmetric
         self.negatives = negatives
         self.gather = gather
+        self.same_video = same_video
+        self.across_sources = across_sources
+        self.needs_identities = same_video == 'left_out' or not across_sources
 
-    def loss(self, online: Tensor, target: Tensor, videos: Tensor | None = None) -> Tensor:
+    def identify(self, data_samples: Any, number: int) -> list[Identity]:
+        """The ``videos`` of :meth:`loss` for ``number`` samples, where it ``needs_identities``.
+
+        Raises:
+            ValueError: The samples do not say what an option needs.
+        """
+        samples = data_samples if isinstance(data_samples, (list, tuple)) else [None] * number
+        first = get_rank() * number  # no two processes share a sample
+        try:
+            return [(first + row if self.same_video == 'negatives' else _video(sample),
+                     0 if self.across_sources else sample.sources.index(sample.source))
+                    for row, sample in enumerate(samples)]
+        except (AttributeError, ValueError) as error:
+            raise InputError(
+                f'InfoNCEHead(same_video={self.same_video!r}, across_sources={self.across_sources})'
+                ' needs to know which video or source a sample is from, but the data samples do '
+                f'not say it ({error}): vicmae_mm.PackFrames as the last step of the pipeline adds '
+                'the video_id, and vicmae_mm.MixedPairs the source.') from error
+
+    def loss(self, online: Tensor, target: Tensor,
+             videos: Tensor | list[Identity] | None = None) -> Tensor:
         """Mean loss of this process's anchors.
 
         Args:
@@ -66,18 +105,24 @@ class InfoNCEHead(BaseModule):
             target: Shape (N, D), un-normalised.
             videos: Shape (N, ), integers: the video that a pair is from, where a video provides
                 several pairs (repeated augmentation). Other pairs of the same video are not
-                negatives. None: every pair is from a different video.
+                negatives. None: every pair is from a different video. If ``needs_identities``,
+                what :meth:`identify` returns, for each pair.
 
         Returns:
             A scalar.
 
         Raises:
-            ValueError: If the shapes do not match.
+            ValueError: If the shapes do not match; on every process, if no pair of the global
+                batch has a negative by the identities.
         """
         check_pairs(online, target)
+        self.pair_losses: list[Tensor] = []
+        if self.needs_identities != isinstance(videos, list):
+            raise InputError('videos must be what identify() returns, for same_video='
+                             f'{self.same_video!r} and across_sources={self.across_sources}.')
         if videos is None:
             videos = torch.arange(len(online), device=online.device)
-        elif videos.shape != online.shape[:1]:
+        elif isinstance(videos, Tensor) and videos.shape != online.shape[:1]:
             raise InputError(f'videos must give the video of each of the {len(online)} pairs, '
                              f'shape ({len(online)},), got shape {tuple(videos.shape)}.')
         # Autocast would compute the similarities, which are divided by 0.1, in half precision.
@@ -87,16 +132,20 @@ class InfoNCEHead(BaseModule):
             onlines, targets, first = self._candidates(online, target)
             # (N, M), True where row and column are from the same video. The padding is False:
             # no two processes share a video.
-            same_video = F.pad(videos[:, None] == videos,
-                               (first, len(onlines) - first - len(online)))
-            loss = self._cross_entropy(online, onlines, targets, same_video, first)
+            left_out = (
+                self._left_out(videos, online.device) if isinstance(videos, list) else
+                F.pad(videos[:, None] == videos, (first, len(onlines) - first - len(online))))
+            loss = self._cross_entropy(online, onlines, targets, left_out, first)
             if self.symmetric:
-                mirrored = self._cross_entropy(target, targets, onlines, same_video, first)
+                mirrored = self._cross_entropy(target, targets, onlines, left_out, first)
                 loss = (loss + mirrored) / 2
         return loss
 
     def num_negatives(self, videos: int, pairs: int, processes: int) -> int:
-        """Number for an anchor, with ``pairs`` of each of ``videos`` on a process."""
+        """Number for an anchor, with ``pairs`` of each of ``videos`` samples on a process.
+
+        The most that there can be, if ``needs_identities``.
+        """
         seen = videos * (processes if self.gather else 1)
         return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
 
@@ -110,7 +159,23 @@ class InfoNCEHead(BaseModule):
         onlines, targets = pairs.unbind(dim=1)
         return onlines, targets, get_rank() * len(online)
 
-    def _cross_entropy(self, anchors: Tensor, own: Tensor, other: Tensor, same_video: Tensor,
+    def _left_out(self, identities: Sequence[Identity], device: torch.device) -> Tensor:
+        """(N, M), True where the column's pair cannot be a negative of the row's."""
+        own = torch.tensor(identities, device=device)
+        every = gather_with_grad(own) if self.gather else own
+        # Reading back waits for the device. It is needed only where a process's own pairs have no
+        # negatives among each other, which is everywhere where an error is due.
+        if not _any_negative(identities) and (
+                every is own or not _any_negative(every.tolist())):
+            raise InputError(
+                f'None of the {len(every)} pairs of this batch has a negative with same_video='
+                f'{self.same_video!r}, across_sources={self.across_sources}: they are from one '
+                "video (of each source). Raise train_dataloader.batch_size, set its drop_last=True "
+                "for a small last batch, or, for few videos, same_video='negatives'.")
+        left_out = own[:, None, 0] == every[:, 0]
+        return left_out if self.across_sources else left_out | (own[:, None, 1] != every[:, 1])
+
+    def _cross_entropy(self, anchors: Tensor, own: Tensor, other: Tensor, left_out: Tensor,
                        first: int) -> Tensor:
         """Classify which of the candidates is each anchor's pair.
 
@@ -118,14 +183,27 @@ class InfoNCEHead(BaseModule):
             anchors: (N, D), rows ``first`` to ``first + N`` of ``own``.
             own: (M, D), all embeddings of the anchors' branch.
             other: (M, D), all embeddings of the other branch.
-            same_video: (N, M), bool.
+            left_out: (N, M), bool.
             first: Row n's pair is row ``first + n`` of ``other``.
         """
         pair = torch.arange(first, first + len(anchors), device=anchors.device)
         is_pair = pair[:, None] == torch.arange(len(other), device=anchors.device)
-        similarity = (anchors @ other.T).masked_fill(same_video & ~is_pair, -torch.inf)
+        similarity = (anchors @ other.T).masked_fill(left_out & ~is_pair, -torch.inf)
         if self.negatives == 'both':
-            # same_video includes the anchor itself: the indicator of eq. 7.
-            to_own = (anchors @ own.T).masked_fill(same_video, -torch.inf)
+            # left_out includes the anchor itself: the indicator of eq. 7.
+            to_own = (anchors @ own.T).masked_fill(left_out, -torch.inf)
             similarity = torch.cat([similarity, to_own], dim=1)
-        return F.cross_entropy(similarity / self.temperature, pair)
+        log_shares = F.log_softmax(similarity / self.temperature, dim=1)
+        self.pair_losses.append(-log_shares.detach().gather(1, pair[:, None])[:, 0])
+        return F.nll_loss(log_shares, pair)
+
+
+def _video(sample: Any) -> int:
+    known = getattr(sample, 'video_id', None)
+    return known if isinstance(known, int) else video_id(known or sample.filename)
+
+
+def _any_negative(identities: Sequence[Sequence[int]]) -> bool:
+    """Whether any two pairs are of one source but different videos."""
+    different = {tuple(each) for each in identities}
+    return len(different) > len({source for _, source in different})
