@@ -106,13 +106,18 @@ def test_extra_tokens_without_a_number_are_refused():
 
 
 @pytest.mark.parametrize('cfg, message', [
-    (dict(type='VisionTransformer', arch=ARCH, img_size=(32, 64)),
-     'built for images of 32 x 64 px .* only square images'),
-    (dict(type='LeNet5'), 'and 1 channel'),
+    (dict(type='LeNet5'), r'built for images of 1 channel\(s\): only images of 3'),
 ])
 def test_other_images_are_refused(cfg, message):
     with pytest.raises(ValueError, match=message):
         Encoder(build(**cfg))
+
+
+def test_rectangles():
+    net = Encoder(build(type='VisionTransformer', arch=ARCH, img_size=(32, 64), patch_size=16,
+                        out_type='raw'))
+    assert net.image_size == (32, 64)
+    assert net(torch.rand(2, 3, 32, 64) * 255, 'tokens').shape[:2] == (2, 9)
 
 
 def test_resolutions_that_belong_together_are_refused():

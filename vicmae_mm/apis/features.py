@@ -152,11 +152,11 @@ def _encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
 class _Views(Dataset):
     """Views of files and images for an encoder, or what is wrong with them.
 
-    ``size`` is the side of its input in pixels. It takes clips of ``clip_length`` frames; if that
+    ``size`` is the side of its input in pixels, or height and width. It takes clips of ``clip_length`` frames; if that
     is None it takes images, ``num_views`` frames per video.
     """
 
-    def __init__(self, files: list[Any], size: int, clip_length: int | None,
+    def __init__(self, files: list[Any], size: int | tuple[int, int], clip_length: int | None,
                  num_views: int) -> None:
         from mmaction.datasets.transforms import SampleFrames
         self.files, self.size, self.clip_length = files, size, clip_length

@@ -1,6 +1,7 @@
 """Check that the parts of a ``ViCMAE`` form a method and fit together, and that views fit them."""
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -157,9 +158,9 @@ def _check_geometry(model: ViCMAE) -> None:
     if not isinstance(decoder, MAEDecoder):
         raise InputError(f'decoder.type is {type(decoder).__name__}, which predicts visible '
                          'patches too: set it to vicmae_mm.MAEDecoder (same weights and names).')
-    patch = backbone.patch_embed.projection.kernel_size[0]
+    patch, (height, width) = backbone.patch_embed.projection.kernel_size[0], backbone.img_size
     for setting, is_now, should_be in (
-        ('decoder.num_patches', decoder.num_patches, backbone.num_patches),
+        ('decoder.num_patches', *map(_num_patches, (decoder.grid, backbone.patch_resolution))),
         ('decoder.embed_dim', decoder.decoder_embed.in_features, backbone.embed_dims),
         # of features, check_targets compares the shape
         *([] if model.target_generator is not None else [
@@ -168,5 +169,10 @@ def _check_geometry(model: ViCMAE) -> None:
     ):
         if is_now != should_be:
             raise InputError(f'model.{setting}={is_now} does not fit the backbone '
-                             f'({backbone.img_size[0]} px, patches of {patch} px, '
+                             f'({height} x {width} px, patches of {patch} px, '
                              f'{backbone.embed_dims} wide): set it to {should_be}.')
+
+
+def _num_patches(grid: tuple[int, ...]) -> int | tuple[int, ...]:
+    """The decoder's setting for a grid: the number of patches of a square, else the grid."""
+    return math.prod(grid) if len({*grid}) == 1 else tuple(grid)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vicmae_mm.utils.errors import InputError
 
 from .pooling import last_outputs
-from .token_layout import as_tokens, image_side, innermost_network, num_extra_tokens
+from .token_layout import as_tokens, image_size, innermost_network, num_extra_tokens
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -48,12 +48,12 @@ class Encoder(nn.Module):
         bgr: Whether the network was trained on BGR images. The encoder's input is RGB anyway.
 
     Attributes:
-        image_size: Side of the square images it was built for, in pixels; 224 if the backbone
-            does not say.
+        image_size: Side of the square images it was built for, in pixels, or height and width; 224
+            if the backbone does not say.
 
     Raises:
-        ValueError: If the backbone was built for images that are not square, or not of three
-            channels; or the normalisation is not finite.
+        ValueError: If the backbone was built for images that are not of three channels, or the
+            normalisation is not finite.
     """
 
     mean: Tensor
@@ -63,7 +63,7 @@ class Encoder(nn.Module):
                  std: Sequence[float] = IMAGENET_STD, bgr: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
-        self.image_size = image_side(backbone)
+        self.image_size = image_size(backbone)
         self.bgr = bgr
         if not (all(map(math.isfinite, [*mean, *std])) and min(std) > 0):
             raise InputError(f'mean={[*mean]} and std={[*std]} cannot normalise images: they must '

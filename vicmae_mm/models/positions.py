@@ -1,5 +1,6 @@
 """Position tables: the fixed sine-cosine one of images, and how tables of clips are resized."""
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,36 +13,40 @@ from vicmae_mm.utils.errors import InputError
 Grid = tuple[int, int, int]  # time, height, width, in tokens
 
 
-def check_patch_grid(img_size: int, patch_size: int) -> int:
-    """Return the number of patches along one side of a square image.
+def check_patch_grid(img_size: Any, patch_size: int) -> tuple[int, int]:
+    """Return the rows and columns of patches of an image.
 
     Raises:
-        ValueError: If ``img_size`` is not an int or not a multiple of ``patch_size``.
+        ValueError: If ``img_size`` is not an int or a pair (height, width) of ints, or not a
+            multiple of ``patch_size``.
     """
-    if not isinstance(img_size, int):
+    sides = img_size if isinstance(img_size, Sequence) else (img_size, ) * 2
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise InputError(
-            f'img_size={img_size!r} must be a single int: ViC-MAE pre-trains on square images.')
-    if img_size % patch_size:
-        lower = img_size // patch_size * patch_size
-        raise InputError(
-            f'img_size={img_size} is not divisible by patch_size={patch_size}: '
-            f'use {lower or patch_size} or {lower + patch_size}, for both the model and the crop '
-            'in the pipeline.')
-    return img_size // patch_size
+            f'img_size={img_size!r} must be an int, for square images, or (height, width).')
+    for side in sides:
+        if side % patch_size:
+            lower = side // patch_size * patch_size
+            raise InputError(
+                f'img_size={img_size} is not divisible by patch_size={patch_size}: '
+                f'use {lower or patch_size} or {lower + patch_size}, for both the model and the '
+                f'crop in the pipeline, in place of {side}.')
+    return sides[0] // patch_size, sides[1] // patch_size
 
 
-def sincos_position_table(side: int, dims: int) -> Tensor:
+def sincos_position_table(grid: Sequence[int], dims: int) -> Tensor:
     """Build the position table of MAE and of the authors' networks.
 
     Args:
-        side: Patches along one side of the square grid.
+        grid: Rows and columns of patches.
         dims: Channels, a multiple of 4.
 
     Returns:
-        Table (1, 1 + side**2, dims); the class token's row is zero.
+        Table (1, 1 + rows * columns, dims), row by row; the class token's row is zero.
     """
-    # mmpretrain encodes rows in the first half of the channels, published checkpoints columns.
-    table = build_2d_sincos_position_embedding(side, dims, cls_token=True).float()
+    # mmpretrain encodes rows in the first half of the channels, published checkpoints columns. It
+    # takes the number of columns first, or lists the patches column by column.
+    table = build_2d_sincos_position_embedding(grid[::-1], dims, cls_token=True).float()
     rows, columns = table.chunk(2, dim=-1)
     return torch.cat((columns, rows), dim=-1)
 

@@ -30,11 +30,14 @@ def declared_extra_tokens(backbone: nn.Module) -> int | None:
                    getattr(innermost_network(backbone), 'num_prefix_tokens', None))
 
 
-def image_side(backbone: nn.Module) -> int:
-    """Side in pixels of the square images a backbone was built for; 224 if it does not say.
+def image_size(backbone: nn.Module) -> int | tuple[int, int]:
+    """Side in pixels of the images a backbone was built for; 224 if it does not say.
+
+    Returns:
+        Height and width if they differ.
 
     Raises:
-        ValueError: If they are not square, or do not have three channels.
+        ValueError: If the images do not have three channels.
     """
     network = innermost_network(backbone)
     size: Any = getattr(network, 'img_size', None) or getattr(
@@ -42,11 +45,10 @@ def image_side(backbone: nn.Module) -> int:
     height, width = size if isinstance(size, Sequence) else (size, size)
     channels = next((module.in_channels for module in backbone.modules()
                      if isinstance(module, (nn.Conv2d, nn.Conv3d))), 3)
-    if height != width or channels != 3:
-        raise InputError(
-            f'The {type(backbone).__name__} was built for images of {height} x {width} px and '
-            f'{channels} channel(s): only square images of 3 channels are supported.')
-    return height
+    if channels != 3:
+        raise InputError(f'The {type(backbone).__name__} was built for images of {channels} '
+                         'channel(s): only images of 3 channels are supported.')
+    return height if height == width else (height, width)
 
 
 def num_extra_tokens(backbone: nn.Module, output: Tensor) -> int:

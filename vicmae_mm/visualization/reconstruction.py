@@ -1,6 +1,7 @@
 """Pictures of masked frames and of their reconstructions."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,15 +74,14 @@ def reconstruct(model: ViCMAE, frames: Tensor, noise: Tensor) -> Reconstruction:
         images = model.data_preprocessor(dict(inputs=[frames], data_samples=None))['inputs'][0]
         latent, mask, ids_restore = model.backbone(images, noise=noise.to(images.device))
         patches = model.neck(latent, ids_restore).float()
-    head = model.head
-    if head.norm_pix:
+    if model.head.norm_pix:
         # The inverse of MAEPretrainHead.construct_target, which normalises each patch.
-        target = head.patchify(images)
+        target = _patchify(images, model.head.patch_size)
         patches = patches * (target.var(-1, keepdim=True) + 1e-6).sqrt() + target.mean(
             -1, keepdim=True)
-    hidden = head.unpatchify(mask[..., None].expand_as(patches))
+    hidden = _unpatchify(mask[..., None].expand_as(patches), images)
     frame = _to_pixels(model, images)
-    prediction = _to_pixels(model, head.unpatchify(patches))
+    prediction = _to_pixels(model, _unpatchify(patches, images))
     return Reconstruction(
         frame=_to_uint8(frame),
         masked=_to_uint8(torch.where(hidden > 0, GREY, frame)),
@@ -105,6 +105,21 @@ def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tens
     return draw_grid(
         TITLES, [(caption, [next(rows) for _ in frames]) for caption, frames in inputs],
         footnote=NORM_PIX_NOTE if model.head.norm_pix else '')
+
+
+# MAEPretrainHead's are for squares.
+def _patchify(images: Tensor, side: int) -> Tensor:
+    """Cut images (B, 3, H, W) into patches (B, L, side**2 * 3), row by row."""
+    grid = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))
+    return grid.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def _unpatchify(patches: Tensor, like: Tensor) -> Tensor:
+    """The images that :func:`_patchify` cut, of the shape of ``like``."""
+    side = math.isqrt(patches.shape[2] // 3)
+    rows = like.shape[2] // side
+    grid = patches.unflatten(2, (side, side, 3)).unflatten(1, (rows, -1))
+    return grid.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
 def _to_pixels(model: ViCMAE, images: Tensor) -> Tensor:

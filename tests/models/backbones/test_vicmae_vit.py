@@ -12,7 +12,7 @@ TINY = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 
 def tiny_vit(**kwargs) -> ViCMAEViT:
     vit = MODELS.build(
-        dict(type='vicmae_mm.ViCMAEViT', arch=TINY, img_size=32, patch_size=8, **kwargs))
+        dict(dict(type='vicmae_mm.ViCMAEViT', arch=TINY, img_size=32, patch_size=8), **kwargs))
     vit.init_weights()
     return vit.eval()
 
@@ -42,6 +42,18 @@ def test_same_weights_and_noise_give_mmpretrains_output():
     assert torch.equal(mask, stock_mask.float()) and torch.equal(ids_restore, stock_restore)
 
 
+def test_rectangles():
+    """A photo is wider than high: rows and columns are not exchanged anywhere."""
+    vit = tiny_vit(img_size=(16, 40), mask_ratio=0.)
+    assert torch.equal(vit.pos_embed.data, sincos_position_table((2, 5), 32))
+    images = torch.rand(2, 3, 16, 40)
+    latent, _, ids_restore = vit(images)
+    tokens = latent[:, 1:].take_along_dim(ids_restore[:, :, None], 1)
+    torch.testing.assert_close(tokens, vit(images, mask=None)[0][:, 1:])
+    with pytest.raises(ValueError, match='built for 16 x 40 px but got 40 x 16'):
+        vit(images.transpose(2, 3))
+
+
 def test_two_images_get_different_masks():
     _, mask, _ = tiny_vit()(torch.rand(2, 3, 32, 32))
     assert not torch.equal(mask[0], mask[1])
@@ -56,7 +68,7 @@ def test_unmasked_pass_returns_all_tokens(mask):
 def test_initialisation_is_the_authors():
     vit = tiny_vit()
     assert not vit.pos_embed.requires_grad
-    torch.testing.assert_close(vit.pos_embed.data, sincos_position_table(4, 32))
+    torch.testing.assert_close(vit.pos_embed.data, sincos_position_table((4, 4), 32))
     for layer in vit.layers:
         for name, parameter in layer.ffn.named_parameters():
             if name.endswith('bias'):
@@ -82,7 +94,8 @@ def test_mode_switches_return_the_module():
 
 @pytest.mark.parametrize('kwargs, message', [
     (dict(img_size=30), 'not divisible by patch_size=8: use 24 or 32'),
-    (dict(img_size=(32, 64)), 'square'),
+    (dict(img_size=(32, 68)), 'use 64 or 72'),
+    (dict(img_size=(32, 64, 3)), 'for square images'),
     (dict(mask_ratio=1.0), 'mask_ratio=1.0'),
     (dict(mask_ratio=0.99), 'at least one'),
     (dict(patch_cfg=dict(norm_cfg=dict(type='LN'))), 'without a norm'),

@@ -38,7 +38,7 @@ class Images(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         record = self.records[index]
         image = record['img'] if 'img' in record else _read(record['img_path'])
-        return prepare_frame(image, self.size, short_side=self.size)
+        return prepare_frame(image, self.size, resize=1)
 
     def fingerprint(self) -> str:
         """Hash targets, order, and paths, sizes and dates of the files (or the pixels)."""

@@ -79,29 +79,34 @@ def read_frames(
     return f'{path.name}: frame{"s" * (len(indices) > 1)} {numbers} of {total}', frames
 
 
-def prepare_frame(frame: np.ndarray, size: int, short_side: int | None = None) -> Tensor:
+def prepare_frame(frame: np.ndarray, size: int | tuple[int, int],
+                  resize: float = 256 / 224) -> Tensor:
     """Resize the short side and crop the centre, as for validation.
 
     Args:
         frame: uint8 (H, W, 3) RGB.
-        size: Side of the model's input in pixels.
-        short_side: Before the crop; by default 256 for an input of 224, as MAE for ImageNet.
+        size: Side of the model's input in pixels, or height and width; then the side that is
+            shorter in relation to it is resized.
+        resize: Short side before the crop, in shares of ``size``; by default as MAE for ImageNet.
 
     Returns:
-        uint8 (3, size, size) RGB.
+        uint8 (3, size, size), or (3, height, width), RGB.
     """
     from mmpretrain.datasets import CenterCrop, ResizeEdge
+    height, width = (size, size) if isinstance(size, int) else size
+    is_wide = frame.shape[0] * width <= frame.shape[1] * height
+    side = height if is_wide else width
     transform = Compose([
-        ResizeEdge(short_side or round(size * 256 / 224), backend='pillow',
+        ResizeEdge(round(side * resize), 'height' if is_wide else 'width', backend='pillow',
                    interpolation='bicubic'),
-        CenterCrop(size),
+        CenterCrop((width, height)),
     ])
     return torch.from_numpy(transform(dict(img=frame))['img'].transpose(2, 0, 1).copy())
 
 
 def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
     """Prepare each frame as :func:`prepare_frame` does, with the channels that a model expects."""
-    squares = [prepare_frame(frame, model.backbone.img_size[0]) for frame in frames]
+    squares = [prepare_frame(frame, tuple(model.backbone.img_size)) for frame in frames]
     # A preprocessor that converts to RGB expects BGR.
     swap = model.data_preprocessor._channel_conversion
     return [square.flip(0) for square in squares] if swap else squares

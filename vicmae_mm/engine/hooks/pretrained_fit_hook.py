@@ -69,7 +69,8 @@ class PretrainedFitHook(Hook):
         elif not self.allow_untrained:
             raise InputError(
                 f'The encoder of {self._config} would start untrained: set a checkpoint with '
-                f'--cfg-options model.backbone.init_cfg.checkpoint=PATH{self._scratch}')
+                '--cfg-options load_from=PATH, or model.backbone.init_cfg.checkpoint=PATH'
+                f'{self._scratch}')
 
     def before_train(self, runner: Runner) -> None:
         """Check that the weights were loaded and are unchanged."""

@@ -1,6 +1,7 @@
 """Files of any family as weights to start from, under the names of the model."""
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +10,8 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor
 
-from vicmae_mm.apis.hub_config import HubConfig
+from vicmae_mm.apis.hub_config import ACTIVATIONS, HubConfig
+from vicmae_mm.apis.normalisation import differing_normalisation, usual_normalisation
 from vicmae_mm.checkpoints.conversion import convert_with_report, describe_family
 from vicmae_mm.checkpoints.conversion.detect import find_networks
 from vicmae_mm.checkpoints.fit import CheckpointFit
@@ -50,8 +52,9 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     unused: _Tensors = {}
     # Most names: those of class token and position table are the same in many families.
     is_ours = 2 * len(found.keys() & expected.keys()) > len(model.backbone.state_dict())
-    if not is_ours and any(network.name for network in find_networks(weights).values()):
-        converted, left_out = _convert(weights, name, model.backbone)
+    networks = find_networks(weights).values()
+    if not is_ours and any(network.name or network.reason for network in networks):
+        converted, left_out = _convert(weights, name, model)
         if converted.keys() & expected.keys():
             found, unused = converted, {key: weights[key] for key in left_out}
             unused |= _take_other_parts(found, expected, name)
@@ -67,14 +70,16 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     return result
 
 
-def _convert(weights: _Tensors, name: str, backbone: Any) -> tuple[_Tensors, list[str]]:
+def _convert(weights: _Tensors, name: str, model: Any) -> tuple[_Tensors, list[str]]:
     """The tensors under our names, and the names of those without a place."""
-    frames, layers = getattr(backbone, 'num_frames', None), getattr(backbone, 'layers', None)
+    backbone, layers = model.backbone, getattr(model.backbone, 'layers', None)
+    frames = getattr(backbone, 'num_frames', None)
     # VideoMAE's authors make the table for the size of the network, whatever it was trained with.
     clip = {} if frames is None else dict(num_frames=frames, img_size=tuple(backbone.img_size))
     kind = describe_family(weights)
     try:
-        result = convert_with_report(weights, leave_out=True, **clip)
+        result = convert_with_report(
+            weights, leave_out=True, grid=getattr(backbone, 'patch_resolution', None), **clip)
     except ValueError as error:
         raise InputError(f"{name} has nothing under 'backbone.'. The file looks like {kind}. It "
                          f'cannot be converted: {error} See tools/convert_checkpoint.py.') from None
@@ -82,10 +87,20 @@ def _convert(weights: _Tensors, name: str, backbone: Any) -> tuple[_Tensors, lis
         raise InputError(
             f'{name} is {kind}, a network for clips, but a {type(backbone).__name__} takes images: '
             'start a vicmae_mm.VideoViT (configs/transfer/kinetics400) from it.')
-    heads = None if '://' in name else HubConfig.next_to(name).heads
-    if heads and layers and heads != layers[0].attn.num_heads:
-        raise InputError(f'{name} has {heads} attention heads, as its config.json says, but the '
+    hub = HubConfig() if '://' in name else HubConfig.next_to(name)
+    if hub.heads and layers and hub.heads != layers[0].attn.num_heads:
+        raise InputError(f'{name} has {hub.heads} attention heads, as its config.json says, but the '
                          f'model has {layers[0].attn.num_heads}: set num_heads in backbone.arch.')
+    is_quick = any(type(module).__name__ == 'QuickGELU' for module in backbone.modules())
+    if layers and hub.activation and (hub.activation == 'quick_gelu') != is_quick:
+        raise InputError(f'{name} has the activation {hub.activation}, as its config.json says: set '
+                         f'backbone.layer_cfgs=dict(act_cfg=dict(type={ACTIVATIONS[hub.activation]!r})).')
+    if advice := differing_normalisation(
+            model.data_preprocessor,
+            hub.normalisation or usual_normalisation(result.source, result.state)):
+        print_log(f'{name} was {"" if hub.normalisation else "probably "}trained with other mean '
+                  f'and std than those of this config: set model.{advice}.', 'current',
+                  logging.WARNING)
     return result.state, result.left_out
 
 

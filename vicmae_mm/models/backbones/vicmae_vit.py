@@ -26,7 +26,8 @@ class ViCMAEViT(MAEViT, RegisterViT):
     Args:
         arch: A name in mmpretrain's ViT zoo or a dict. ViT-S is ``'deit-s'``: mmpretrain's
             ``'s'`` is 768 wide and 8 deep.
-        img_size: Side of the square input in pixels, a multiple of ``patch_size``.
+        img_size: Side of the square input in pixels, or height and width; multiples of
+            ``patch_size``.
         patch_size: Side of a patch in pixels.
         mask_ratio: Share of patches hidden from the encoder, in [0, 1).
             ``int(L * (1 - mask_ratio))`` of ``L`` patches stay visible.
@@ -38,19 +39,19 @@ class ViCMAEViT(MAEViT, RegisterViT):
             visible, there is no class token, or ``patch_cfg`` adds a norm or makes patches overlap.
     """
 
-    def __init__(self, arch: str | dict = 'b', img_size: int = 224, patch_size: int = 16,
-                 mask_ratio: float = 0.75, **kwargs: Any) -> None:
-        side = check_patch_grid(img_size, patch_size)
-        if not 0 <= mask_ratio < 1 or int(side**2 * (1 - mask_ratio)) < 1:
+    def __init__(self, arch: str | dict = 'b', img_size: int | tuple[int, int] = 224,
+                 patch_size: int = 16, mask_ratio: float = 0.75, **kwargs: Any) -> None:
+        rows, columns = check_patch_grid(img_size, patch_size)
+        if not 0 <= mask_ratio < 1 or int(rows * columns * (1 - mask_ratio)) < 1:
             raise InputError(
                 f'mask_ratio={mask_ratio} must be in [0, 1) and leave at least one of the '
-                f'{side**2} patches visible.')
+                f'{rows * columns} patches visible.')
         if not kwargs.pop('with_cls_token', True):
             raise InputError('with_cls_token=False is not supported: the decoder of ViC-MAE takes '
                              'a class token with the visible patches.')
         # Not MAEViT's: it has no layer scale, pre-norm and registers.
         super(MAEViT, self).__init__(
-            arch=arch, img_size=img_size, patch_size=patch_size,
+            arch=arch, img_size=(rows * patch_size, columns * patch_size), patch_size=patch_size,
             out_type=kwargs.pop('out_type', 'raw'), **kwargs)
         self.pos_embed.requires_grad = False  # as in MAE
         self.mask_ratio = mask_ratio
@@ -67,12 +68,13 @@ class ViCMAEViT(MAEViT, RegisterViT):
 
     def init_weights(self) -> None:
         """Initialise as the authors do, or load pretrained weights and keep them."""
+        # Not MAEViT's, whose position table is that of a square.
+        super(MAEViT, self).init_weights()
         if isinstance(self.init_cfg, dict) and self.init_cfg.get('type') == 'Pretrained':
-            super(MAEViT, self).init_weights()
             return
-        super().init_weights()
-        self.pos_embed.data.copy_(
-            sincos_position_table(self.patch_resolution[0], self.embed_dims))
+        self.pos_embed.data.copy_(sincos_position_table(self.patch_resolution, self.embed_dims))
+        nn.init.xavier_uniform_(self.patch_embed.projection.weight.data.flatten(1))
+        nn.init.normal_(self.cls_token, std=0.02)
         # mmpretrain draws these biases from a normal distribution of deviation 1e-6.
         for layer in self.layers:
             for module in layer.ffn.modules():

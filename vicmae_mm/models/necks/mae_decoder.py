@@ -1,10 +1,11 @@
 """The decoder d_phi that predicts the pixels of hidden patches."""
+import math
 from typing import Any
 
 import torch
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.necks import MAEPretrainDecoder
-from torch import Tensor
+from torch import Tensor, nn
 
 from vicmae_mm.models.positions import sincos_position_table
 from vicmae_mm.registry import MODELS
@@ -16,14 +17,22 @@ class MAEDecoder(MAEPretrainDecoder):
     """mmpretrain's ``MAEPretrainDecoder`` with the authors' position table.
 
     It can predict only the hidden patches, which costs less and gives the same numbers.
-    ``num_patches`` must be the encoder's.
+
+    Args:
+        num_patches: Patches of the encoder: their number in a square image, or rows and columns.
+        **kwargs: Passed to ``mmpretrain.MAEPretrainDecoder``.
 
     Raises:
-        ValueError: For ``decoder_depth=0``.
+        ValueError: For ``decoder_depth=0``, or if ``num_patches`` is no square number.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, num_patches: int | tuple[int, int] = 196, **kwargs: Any) -> None:
+        side = math.isqrt(num_patches) if isinstance(num_patches, int) else 0
+        self.grid = (side, side) if isinstance(num_patches, int) else (*num_patches, )
+        if side and side**2 != num_patches:
+            raise InputError(f'decoder.num_patches={num_patches} is no square number: of '
+                             'rectangular images, set it to (rows, columns).')
+        super().__init__(num_patches=math.prod(self.grid), **kwargs)
         if not self.decoder_blocks:
             raise InputError('decoder_depth=0: without a block, the hidden patches get no '
                              'information from the visible ones. Set it to 1 or more.')
@@ -62,9 +71,11 @@ class MAEDecoder(MAEPretrainDecoder):
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with columns first in the position table."""
-        super().init_weights()
+        # Not MAEPretrainDecoder's, whose position table is that of a square.
+        super(MAEPretrainDecoder, self).init_weights()
         self.decoder_pos_embed.data.copy_(
-            sincos_position_table(int(self.num_patches**0.5), self.decoder_pos_embed.shape[-1]))
+            sincos_position_table(self.grid, self.decoder_pos_embed.shape[-1]))
+        nn.init.normal_(self.mask_token, std=0.02)
 
 
 class _LastBlock(TransformerEncoderLayer):
