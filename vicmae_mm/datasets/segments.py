@@ -1,136 +1,104 @@
 """Long videos count as many samples: they are cut into segments."""
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 
-from vicmae_mm.datasets.bad_videos.ledger import Part, Segment
+from vicmae_mm.datasets.bad_videos.ledger import Segment
 from vicmae_mm.datasets.bad_videos.limit import REMEDY, BadVideos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
 from vicmae_mm.utils.errors import InputError
 
 from .samplers import SampleIndex
 
-_STREAM = 1  # the draw of a segment must not be the first number that its frames are drawn by
-
-
-@dataclass(frozen=True)
-class SegmentCut:
-    """How videos are cut.
-
-    Attributes:
-        seconds: Length of a segment, > 0.
-        stride: Distance of their beginnings, > 0, in seconds.
-        most: Samples of a video, >= 1; None for as many as it has segments.
-    """
-    seconds: float
-    stride: float
-    most: int | None = None
-
-    def segments(self, duration: float | None) -> list[Segment]:
-        """Begin and end of each segment in seconds; none for a video that stays whole.
-
-        A video of D seconds has ``n = round((D - seconds) / stride) + 1``, at equal distances and
-        of equal length: ``seconds`` or, so that nothing is left over, ``D - (n - 1) stride``. The
-        last one ends at infinity, since headers may be a frame too short.
-        """
-        count = 1 if duration is None else round((duration - self.seconds) / self.stride) + 1
-        if duration is None or count < 2:
-            return []
-        length = max(self.seconds, duration - (count - 1) * self.stride)
-        # Whole milliseconds: errors of floating point must not leave a frame between two segments.
-        starts = np.linspace(0, duration - length, count).round(3).tolist()
-        ends = [b if abs(a + length - b) < .002 else round(a + length, 3)
-                for a, b in pairwise(starts)]
-        return list(zip(starts, [*ends, math.inf], strict=True))
-
-
-def segment_cut(seconds: float | None, stride: float | None, most: int | None) -> SegmentCut | None:
-    """Check the settings of a dataset; None if its videos stay whole."""
-    for name, value in (('segment_stride', stride), ('max_samples_per_video', most)):
-        if seconds is None and value is not None:
-            raise InputError(f'{name}={value!r} has no meaning without segment_seconds, the length '
-                             'of the segments that a video is cut into: set it, or leave both out.')
-    for name, number in (('segment_seconds', seconds), ('segment_stride', stride)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float))
-                                   or not 0 < number < math.inf):
-            raise InputError(f'{name}={number!r} should be a number of seconds above 0.')
-    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-        raise InputError(f'max_samples_per_video={most!r} should be an integer of at least 1.')
-    return None if seconds is None else SegmentCut(seconds, stride or seconds, most)
-
 
 class SegmentedDataset(SkippingDataset):
-    """Base class of :class:`VideoPairDataset` and :class:`PackedFrameDataset`.
+    """Base class of :class:`VideoPairDataset` and :class:`PackedFrameDataset`, which describe it.
 
-    With ``segment_seconds``, a sample's record has the key ``segment``: begin and end in seconds
-    since the first frame of the video, the end not included. A short video stays whole, without it.
-    The two classes describe the arguments.
+    The record of a sample has ``segment``, begin and end in seconds since the first frame, the end
+    not included; it is missing for a whole video.
     """
 
     def __init__(self, *, segment_seconds: float | None = None,
                  segment_stride: float | None = None, max_samples_per_video: int | None = None,
                  **kwargs: Any) -> None:
-        self.segment_cut = segment_cut(segment_seconds, segment_stride, max_samples_per_video)
+        for name, value in (('segment_seconds', segment_seconds),
+                            ('segment_stride', segment_stride),
+                            ('max_samples_per_video', max_samples_per_video)):
+            is_count = name == 'max_samples_per_video'
+            if value is None:
+                continue
+            if segment_seconds is None:
+                raise InputError(f'{name}={value!r} has no meaning without segment_seconds, the '
+                                 'length of the segments that videos are cut into: set it as well.')
+            if isinstance(value, bool) or not isinstance(value, int if is_count else (int, float)
+                                                         ) or not 0 < value < math.inf:
+                raise InputError(f'{name}={value!r} should be '
+                                 + ('an integer of at least 1.' if is_count else
+                                    'a number of seconds above 0.'))
+        self.segment_seconds, self.max_samples = segment_seconds, max_samples_per_video
+        self.segment_stride = segment_stride or segment_seconds
+        self._excluded: dict[str, list[Segment]] = {}
         super().__init__(**kwargs)
 
-    def _samples(self, records: Sequence[dict], durations: Sequence[float | None],
-                 damaged: Mapping[str, Sequence[Segment]], remedy: str = REMEDY) -> list[dict]:
-        """A record per sample, of one per video, without the segments known as ``damaged``."""
+    def _samples(self, records: list[dict], durations: Sequence[float | None],
+                 remedy: str = REMEDY) -> list[dict]:
+        """A record per sample, of a record per video."""
+        seconds, stride, most = self.segment_seconds, self.segment_stride, self.max_samples
         self.bad_videos = BadVideos(self.source, self.max_bad_share, remedy)
-        cut = self.segment_cut
-        if cut is None:
-            return list(records)
-        self.bad_videos.noun = 'segment'
-        samples: list[dict] = []
+        if seconds is None or stride is None:
+            return records
+        samples = []
         for record, duration in zip(records, durations, strict=True):
-            segments = [each for each in cut.segments(duration) if not any(
-                each[0] < end and begin < each[1]
-                for begin, end in damaged.get(record['filename'], ()))]
-            samples += _grouped(record, segments, cut.most) if cut.segments(duration) else [record]
-            if len(segments) > 1:
-                self.bad_videos.num_segments[record['filename']] += len(segments)
-        self._num_parts = sum(len(each.get('segments', ' ')) for each in samples)
+            segments = cut_segments(duration or 0, seconds, stride)
+            left = [segment for segment in segments or [(0, math.inf)] if not any(
+                segment[0] < end and begin < segment[1]
+                for begin, end in self._excluded.get(record['filename'], ()))]
+            if not segments:
+                samples += [record] * len(left)
+                continue
+            self.bad_videos.segments[record['filename']] = segments
+            if most is None or len(left) <= most:
+                samples += [dict(record, segment=segment) for segment in left]
+            else:
+                cuts = [k * len(left) // most for k in range(most + 1)]
+                samples += [dict(record, segments=left[a:b]) for a, b in pairwise(cuts)]
         print_log(f'{self.source}: {len(samples):,} samples of {len(records):,} videos, cut into '
-                  f'segments of {cut.seconds:g} s', 'current')
+                  f'segments of {seconds:g} s', 'current')
         return samples
-
-    @property
-    def num_parts(self) -> int:
-        """Number of segments and whole videos; more than samples if some draw from several."""
-        many = self.segment_cut is not None and self.segment_cut.most is not None
-        return self._num_parts if many else len(self)
-
-    def parts(self, index: int) -> Iterator[Part]:
-        """What the sample may be read from: segments of a video, or a whole one."""
-        info = super().get_data_info(index)
-        for segment in info.get('segments') or [info.get('segment')]:
-            yield info['filename'] if segment is None else (info['filename'], segment)
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one sample.
 
-        One that has several segments uses one of them in each epoch, drawn for a
-        :class:`SampleIndex` by its seed, epoch and origin; for an ``int``, the one in the middle.
+        One that has several segments draws one of them by the seed, epoch and origin of a
+        :class:`SampleIndex`; for an ``int``, it is the one in the middle.
         """
         info = super().get_data_info(idx)
         if segments := info.pop('segments', None):
             number = len(segments) // 2
             if isinstance(idx, SampleIndex):
-                generator = np.random.default_rng((idx.seed, idx.epoch, idx.origin, _STREAM))
+                # Other numbers than the frames and augmentations of the sample are drawn by.
+                generator = np.random.default_rng((idx.seed, idx.epoch, idx.origin, 1))
                 number = int(generator.integers(len(segments)))
             info['segment'] = segments[number]
         return info
 
 
-def _grouped(record: dict, segments: list[Segment], most: int | None) -> list[dict]:
-    """A record per segment, or per group of segments if there are more than ``most``."""
-    count = len(segments)
-    if most is None or count <= most:
-        return [dict(record, segment=segment) for segment in segments]
-    return [dict(record, segments=segments[k * count // most:(k + 1) * count // most])
-            for k in range(most)]
+def cut_segments(duration: float, seconds: float, stride: float) -> list[Segment]:
+    """Begin and end of each segment, in seconds; none if the video stays whole.
+
+    There are ``n = round((duration - seconds) / stride) + 1``, at equal distances, of equal length:
+    ``seconds`` or, so that nothing is left over, ``duration - (n - 1) stride``. The last one ends
+    at infinity, since a header may be a frame too short.
+    """
+    count = round((duration - seconds) / stride) + 1
+    if count < 2:
+        return []
+    length = max(seconds, duration - (count - 1) * stride)
+    # Whole milliseconds: errors of floating point must not leave a frame between two segments.
+    starts = np.linspace(0, duration - length, count).round(3).tolist()
+    ends = [b if abs(a + length - b) < .002 else round(a + length, 3) for a, b in pairwise(starts)]
+    return list(zip(starts, [*ends, math.inf], strict=True))

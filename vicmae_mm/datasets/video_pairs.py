@@ -14,7 +14,7 @@ from vicmae_mm.datasets.annotations.video_lists import (
     read_annotations,
     scan_folder,
 )
-from vicmae_mm.datasets.bad_videos.ledger import Segment, read_bad_videos
+from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import run_seeded
 from vicmae_mm.datasets.transforms.decoding import VideoInit
 from vicmae_mm.registry import DATASETS
@@ -40,10 +40,9 @@ class VideoPairDataset(SegmentedDataset):
     reason. It is not opened again while it is unchanged, except by the next run if the machine may
     have caused it (a timeout, a crash, a disk that fails). Any other exception is raised.
 
-    **Long videos.** With ``segment_seconds``, a video is one sample per segment, whose record has
-    ``segment`` (begin and end in seconds), by which ``VideoInit`` restricts frames to it. A segment
-    that does not decode is bad on its own, a file that does not open is bad as a whole. Durations
-    are what the files' headers say, kept in ``index_dir`` of ``VideoInit``.
+    **Long videos.** With ``segment_seconds``, a video is one sample per segment: the record has
+    ``segment`` (begin and end in seconds), to which ``VideoInit`` restricts frames. A segment that
+    does not decode is bad on its own. Durations are kept in ``index_dir`` of ``VideoInit``.
 
     **Randomness.** Given a :class:`SampleIndex` (``vicmae_mm.EpochSampler``), frames, augmentations
     and the replacement of a bad video are functions of (seed, epoch, index). Given an ``int``, they
@@ -64,14 +63,11 @@ class VideoPairDataset(SegmentedDataset):
             ``data_prefix``.
         segment_seconds (float, optional): Length of a segment, > 0. A video of D seconds has
             ``n = max(1, round((D - segment_seconds) / segment_stride) + 1)`` segments at equal
-            distances; with n = 1 it is a sample as a whole. One without a duration in its header is
-            counted by the times of its packets, or is one sample if these have none. Defaults to
-            None: every video is one sample.
-        segment_stride (float, optional): Distance of segments, > 0; smaller than their length, they
-            overlap. Defaults to ``segment_seconds``.
-        max_samples_per_video (int, optional): Samples per video, >= 1. If it has more segments,
-            these are divided into so many groups, and a sample uses one of its group in each epoch,
-            drawn by its own random stream. Defaults to None, one per segment.
+            distances; with n = 1 it stays whole. D is what the header says; else the time of the
+            last packet; without times, the video stays whole. Defaults to None, all stay whole.
+        segment_stride (float, optional): Distance of segments, > 0. Defaults to their length.
+        max_samples_per_video (int, optional): At most so many samples, >= 1: each draws one of an
+            equal share of the segments in every epoch. Defaults to None, a sample per segment.
         max_bad_share (float, optional): Share of bad videos, or segments, in [0, 1] above which
             training stops. Defaults to None: 0.05, and in small folders up to three, as long as
             most are good.
@@ -135,44 +131,38 @@ class VideoPairDataset(SegmentedDataset):
         if self.ann_file:
             check_files([path for path, _ in videos], self.ann_file, folder, self.data_root,
                         self.test_mode)
-        damaged: dict[str, list[Segment]] = {}
         if self.exclude_file:
-            videos = self._without_excluded(videos, damaged)
-        durations: list[float | None] = [None] * len(videos)
-        if self.segment_cut is not None:
-            durations = video_durations([path for path, _ in videos], self._index_dir())
+            videos = self._without_excluded(videos)
+        durations = [] if self.segment_seconds is None else video_durations(
+            [path for path, _ in videos], self._index_dir())
         return self._samples([dict(filename=path, label=label) for path, label in videos],
-                             durations, damaged)
+                             durations)
 
     def _index_dir(self) -> str | None:
         steps = self.pipeline.transforms
-        opening = [step for step in steps if isinstance(step, VideoInit)]
-        if steps and not opening:
+        opening = next((step for step in steps if isinstance(step, VideoInit)), None)
+        if steps and opening is None:
             raise InputError('segment_seconds needs vicmae_mm.VideoInit in the pipeline: other '
                              'transforms would read the whole video for each of its segments.')
-        folders = [step.index_dir for step in opening if step.index_dir]
-        if opening and not folders:
+        if opening and opening.index_dir is None:
             print_log(f'{self.source}: every pair reads the whole file that its segment is in. Set '
                       "index_dir of VideoInit (with its backend 'pyav') to a folder, in which "
                       'files are indexed once.', 'current', logging.WARNING)
-        return folders[0] if folders else None
+        return opening and opening.index_dir
 
-    def _without_excluded(self, videos: list[Video], damaged: dict[str, list[Segment]]
-                          ) -> list[Video]:
-        """The videos that are not excluded; adds the segments that are to ``damaged``."""
+    def _without_excluded(self, videos: list[Video]) -> list[Video]:
         known = read_bad_videos(self.exclude_file, (path for path, _ in videos))
         for part in known:
             if not isinstance(part, str):
-                damaged.setdefault(part[0], []).append(part[1])
+                self._excluded.setdefault(part[0], []).append(part[1])
         # A video that is not cut would be read where it is damaged, too.
-        excluded = known.keys() if self.segment_cut else known.keys() | damaged.keys()
-        kept = [(path, label) for path, label in videos if path not in excluded]
+        whole = known.keys() if self.segment_seconds else known.keys() | self._excluded.keys()
+        kept = [(path, label) for path, label in videos if path not in whole]
         if not kept:
             raise InputError(f'{self.exclude_file} names all {len(videos):,} videos of '
                              f'{self.source} as bad: none is left to read.')
-        parts = f', and {sum(map(len, damaged.values())):,} segments,' * bool(damaged)
-        print_log(f'{len(videos) - len(kept):,} of the {len(videos):,} videos of {self.source}'
-                  f'{parts} are left out: {self.exclude_file} names them as bad.', 'current')
+        print_log(f'{len(videos) - len(kept):,} of the {len(videos):,} videos of {self.source} '
+                  f'are left out: {self.exclude_file} names them as bad.', 'current')
         return kept
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:

@@ -59,8 +59,7 @@ class BadVideoLedger:
             timespec='seconds'), size=size, mtime_ns=mtime, dataset=dataset,
             try_again=try_again, machine=machine)
         if segment is not None:
-            entry['segment'] = [begin_or_end if begin_or_end < math.inf else None
-                                for begin_or_end in segment]
+            entry['segment'] = [time if time < math.inf else None for time in segment]
         # Reading before writing, under one lock: two workers often meet the same video at once.
         with open(self.path, 'a+b') as file:
             # Closing the file unlocks it. Without locks (Lustre mounted without -o flock), two
@@ -115,8 +114,7 @@ def read_bad_videos(path: str, videos: Iterable[str]) -> dict[Part, dict]:
     Paths are compared as absolute paths, without following links.
 
     Returns:
-        dict[Part, dict]: The last entry of each bad video, by its path as given in ``videos``, and
-        of each bad segment, by path and segment.
+        dict[Part, dict]: The last entry of each, by its path as given in ``videos``.
 
     Raises:
         FileNotFoundError: The file does not exist.

@@ -1,6 +1,5 @@
 """The bad videos of a dataset, and the limit of their number."""
 import logging
-from collections import Counter
 from collections.abc import Callable
 
 from mmengine.logging import print_log
@@ -25,8 +24,8 @@ class BadVideos:
 
     Each process remembers those that it found. With a ledger (:meth:`share`) it also learns those
     of the other workers and ranks, so that counts are over all processes. Files that the machine
-    failed to read count, but are not remembered as bad. A video that is cut into segments is bad as
-    a whole if it cannot be opened, and counts as all of them; else single segments are bad.
+    failed to read count, but are not remembered as bad. Of a video that is cut, single segments are
+    bad, or all of them if it cannot be opened.
 
     Args:
         dataset (str): The dataset's list or folder, for messages.
@@ -37,7 +36,7 @@ class BadVideos:
         owner (str): What has the setting ``max_bad_share``, for messages.
 
     Attributes:
-        num_segments: Segments of each video that is cut into several.
+        segments: The segments of each video that is cut.
     """
 
     def __init__(self, dataset: str, max_share: float | None, remedy: str = REMEDY,
@@ -47,7 +46,7 @@ class BadVideos:
         self.remedy = remedy
         self.noun = noun
         self.owner = owner
-        self.num_segments: Counter[str] = Counter()
+        self.segments: dict[str, list[Segment]] = {}
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[Part, str] = {}
         self._machine: set[Part] = set()  # those among them that the machine failed to read
@@ -57,23 +56,27 @@ class BadVideos:
                    for each in {part, _file(part)})
 
     def __len__(self) -> int:
-        return sum(self.num_segments.get(part, 1) if isinstance(part, str) else
+        return sum(len(self.segments.get(part, ' ')) if isinstance(part, str) else
                    part[0] not in self._reasons for part in self._reasons)
 
-    def share(self, ledger_path: str, parts: Callable[[], set[Part]]) -> None:
+    def total(self, num_samples: int) -> int:
+        """The number that bad ones are a share of: samples, or segments if these are more."""
+        return max(num_samples, sum(map(len, self.segments.values())))
+
+    def share(self, ledger_path: str, filenames: Callable[[], set[str]]) -> None:
         """Use the ledger ``ledger_path``, and take over the entries of an earlier run.
 
         An entry counts if it names a video of this dataset, or a segment, whose file still has the
         same size and modification time, unless a process crashed or ran out of time over it.
-        ``parts`` returns the dataset's videos and segments; it is called only if there are entries.
+        ``filenames`` returns the paths of the dataset's videos, and is called only if there are
+        entries.
         """
         self.ledger = BadVideoLedger(ledger_path)
         if entries := self.ledger.read_new():
-            own = parts()
-            known = match_entries(entries, {_file(part) for part in own})
-            self._reasons.update((part, entry['reason']) for part, entry in known.items()
-                                 if (isinstance(part, str) or part in own)
-                                 and not entry.get('try_again'))
+            self._reasons.update((part, entry['reason'])
+                                 for part, entry in match_entries(entries, filenames()).items()
+                                 if not entry.get('try_again') and (isinstance(
+                                     part, str) or part[1] in self.segments.get(part[0], ())))
 
     def refresh(self) -> None:
         """Learn what other processes have found since the last call."""
@@ -106,8 +109,8 @@ class BadVideos:
                 print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
                           'only the bad videos that it finds itself.', 'current', logging.WARNING)
         if is_new and not known:
-            noun = self.noun if segment or self.noun != 'segment' else 'video'
-            what = 'The machine failed to read a file' if machine else f'Skipped a bad {noun}'
+            what = 'The machine failed to read a file' if machine else (
+                f'Skipped a bad {"segment" if segment else self.noun}')
             more = '' if segment is None else (
                 '. Its other segments are used; further bad ones are counted, without a warning')
             print_log(f'{what} and drew another one: {_named(part)}: {reason}{more}', 'current',
@@ -121,7 +124,7 @@ class BadVideos:
 
     def check(self, num_videos: int) -> None:
         """Raise TooManyBadVideosError if so many of ``num_videos`` exceed the limit."""
-        share, few = self.max_share, 0
+        share, few, num_videos = self.max_share, 0, self.total(num_videos)
         if share is None:
             share, few = DEFAULT_SHARE, min(TOLERATED, (num_videos - 1) // 2)
         if len(self) <= max(share * num_videos, few):
@@ -130,10 +133,10 @@ class BadVideos:
         examples = '\n'.join(f'  {_named(part)}: {reason}'
                              for part, reason in list(self._reasons.items())[:3])
         all_listed = '' if self.ledger is None else f'All are listed in {self.ledger.path}.\n'
-        failing = len(self._machine)
+        noun, failing = 'segment' if self.segments else self.noun, len(self._machine)
         machine = f' ({failing:,} of them because the machine fails, not the files)' * bool(failing)
         raise TooManyBadVideosError(
-            f'Too many bad {self.noun}s: {len(self):,} of {num_videos:,} '
+            f'Too many bad {noun}s: {len(self):,} of {num_videos:,} '
             f'({len(self) / num_videos:.1%}) of {self.dataset!r} cannot be opened or decoded'
             f'{machine}; the limit is {limit}. For example:\n{examples}\n{all_listed}'
             f'{MACHINE_REMEDY if 2 * failing > len(self) else self.remedy}; '
@@ -156,7 +159,4 @@ def _file(part: Part) -> str:
 
 
 def _named(part: Part) -> str:
-    if isinstance(part, str):
-        return part
-    path, (begin, end) = part
-    return f'{path}, from {begin:g} s to ' + ('the end' if end == float('inf') else f'{end:g} s')
+    return part if isinstance(part, str) else '{}, {:g} to {:g} s'.format(part[0], *part[1])

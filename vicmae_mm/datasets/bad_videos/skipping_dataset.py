@@ -1,5 +1,5 @@
 """Datasets that replace a bad video, or a bad image, with another one."""
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,6 @@ class BadFileSkipping:
 
     def __len__(self) -> int:
         raise NotImplementedError
-
-    @property
-    def num_parts(self) -> int:
-        """The number that the bad ones are a share of."""
-        return len(self)
-
-    def parts(self, index: int) -> Iterable[Part]:
-        """What a sample may be read from; only segments of videos can be several."""
-        return [self.get_data_info(index)[self.path_key]]
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one file, with its path."""
@@ -87,7 +78,7 @@ class BadFileSkipping:
                 return sample
             # A crash or a timeout can be the machine's fault, so the next run tries it again.
             self.bad_videos.add(path, sample.reason, try_again=True, segment=segment)
-        self.bad_videos.check(self.num_parts)
+        self.bad_videos.check(len(self))
         return None
 
     def share_bad_videos(self, ledger_path: str) -> None:
@@ -103,8 +94,8 @@ class BadFileSkipping:
         total = len(self)  # loads the records
         # A function, because collecting the names deserializes every record.
         self.bad_videos.share(ledger_path, lambda: {
-            part for index in range(total) for part in self.parts(index)})
-        self.bad_videos.check(self.num_parts)
+            self.get_data_info(index)[self.path_key] for index in range(total)})
+        self.bad_videos.check(total)
 
 
 class SkippingDataset(BaseDataset, BadFileSkipping):
@@ -128,7 +119,7 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
-        info = super().get_data_info(int(idx))  # mmengine takes exact integers
+        info = super().get_data_info(int(idx))
         info.update(self.constants)
         return info
 

@@ -34,6 +34,7 @@ class SampleClipPair(SampleFramePair):
         mode, num_sections, delta, num_pairs: As in ``SampleFramePair``.
         max_gap (int, optional): Largest distance between the first frames of two clips, >= S in
             the distant mode. Defaults to None, no limit.
+        delta_seconds, max_gap_seconds (float, optional): In place of ``delta`` and ``max_gap``.
 
     Raises:
         ValueError: An argument is out of range or belongs to the other mode; or, when
@@ -42,13 +43,10 @@ class SampleClipPair(SampleFramePair):
 
     def __init__(self, clip_len: int, frame_interval: int = 1, mode: str = 'distant',
                  num_sections: int | None = None, delta: int | None = None,
-                 max_gap: int | None = None, num_pairs: int = 1, *, delta_seconds: None = None,
-                 max_gap_seconds: None = None) -> None:
-        if delta_seconds is not None or max_gap_seconds is not None:
-            raise InputError('SampleClipPair: delta_seconds and max_gap_seconds are for pairs of '
-                             'frames. The frames of clips are counted, as frame_interval is: set '
-                             'delta or max_gap.')
-        super().__init__(mode, num_sections, delta, max_gap, num_pairs=num_pairs)
+                 max_gap: int | None = None, num_pairs: int = 1,
+                 delta_seconds: float | None = None, max_gap_seconds: float | None = None) -> None:
+        super().__init__(mode, num_sections, delta, max_gap, 2, num_pairs, delta_seconds,
+                         max_gap_seconds)
         self.clip_len = at_least('SampleClipPair', 1, clip_len=clip_len)
         self.frame_interval = at_least('SampleClipPair', 1, frame_interval=frame_interval)
         self.span = (clip_len - 1) * frame_interval + 1
@@ -75,13 +73,13 @@ class SampleClipPair(SampleFramePair):
         results['frame_interval'] = self.frame_interval
         return results
 
-    def _window(self, total: int) -> int:
-        return total if self.max_gap is None else min(total, self.max_gap + self.span)
+    def _windows(self, results: dict, total: int) -> tuple[np.ndarray, np.ndarray]:
+        starts, last = super()._windows(results, max(total - self.span + 1, 1))
+        if self.mode == 'continuous':
+            return starts, last  # both of first frames
+        return starts, np.minimum(last + self.span - 1, total - 1)
 
     def _distant_pair(self, total: int) -> tuple[int, int]:
         if total < 2 * self.span:
             return 0, max(total - self.span, 0)
         return super()._distant_pair(total)
-
-    def _continuous_pair(self, total: int) -> tuple[int, int]:
-        return super()._continuous_pair(max(total - self.span + 1, 1))

@@ -64,7 +64,7 @@ class BadVideoHook(Hook):
 
     def _publish(self, runner: Runner) -> tuple[int, int]:
         bad = sum(len(dataset.bad_videos) for dataset in self._datasets)
-        total = sum(len(dataset) for dataset in self._datasets)
+        total = sum(dataset.bad_videos.total(len(dataset)) for dataset in self._datasets)
         if self._datasets:
             runner.message_hub.update_scalar('train/bad_videos', float(bad))
         return bad, total
