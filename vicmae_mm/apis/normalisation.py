@@ -38,11 +38,13 @@ def differing_normalisation(preprocessor: Any, source: dict[str, Any]) -> str:
     ``preprocessor`` has ``mean`` and ``std`` for RGB images of 0 to 255; ``source`` are arguments
     of :class:`Encoder`, those of ImageNet by default.
     """
+    ours: Any = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
     theirs = torch.tensor([source.get('mean', IMAGENET_MEAN), source.get('std', IMAGENET_STD)])
-    ours = torch.stack((preprocessor.mean, preprocessor.std)).flatten(1).cpu()
+    if ours[0] is None or torch.allclose(
+            torch.stack(ours).flatten(1).cpu(), theirs, rtol=0, atol=0.5):
+        return ''  # without a mean, it is the pipeline that normalises
     mean, std = ([round(value, 3) for value in values] for values in theirs.tolist())
-    return '' if torch.allclose(ours, theirs, rtol=0, atol=0.5) else (
-        f'data_preprocessor=dict(mean={mean}, std={std})')
+    return f'data_preprocessor=dict(mean={mean}, std={std})'
 
 
 def normalisation_of(cfg: Config, family: dict[str, Any], name: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ HOOKS = [dict(type='vicmae_mm.CheckpointFitHook'),
 def log(monkeypatch):
     lines: list[str] = []
     monkeypatch.setattr('vicmae_mm.engine.starting.first_weights.print_log',
-                        lambda line, logger: lines.append(line))
+                        lambda line, logger, level=None: lines.append(line))
     return lines
 
 
@@ -149,3 +149,40 @@ def test_a_run_is_that_of_the_converted_file(where, tmp_path):
                          rf' {SIZES["backbone"]:,}; new: neck', text)
         assert re.search(rf'The encoder comes from .*{name}\.pth: 30 tensors\.', text)
     assert_same(*ends)
+
+
+def public_network(**settings):
+    timm = pytest.importorskip('timm')
+    return randomise(timm.models.VisionTransformer(
+        img_size=7 * PATCH, patch_size=PATCH, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2,
+        num_classes=0, **settings)).state_dict()
+
+
+def test_dinov2_starts_at_another_size_with_its_normalisation(log):
+    state = public_network(init_values=1., reg_tokens=2, no_embed_class=True)
+    backbone = dict(layer_scale_init_value=1., num_registers=2)
+    half = dict(type='vicmae_mm.PairDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3)
+    model = tiny_vicmae(backbone=backbone, data_preprocessor=half)
+    found = first_weights(state, 'a.pth', model)
+    assert_same(found, convert(state, grid=(4, 4)))
+    assert 'model.data_preprocessor=dict(mean=[123.675, 116.28, 103.53]' in log[0]
+    model.load_state_dict(found, strict=False)
+    losses = model.loss([torch.randn(3, 3, 32, 32) for _ in range(2)])
+    sum(value for key, value in losses.items() if key.startswith('loss')).backward()
+    assert all(value.grad is not None for value in model.parameters() if value.requires_grad)
+
+
+def test_the_activation_of_the_json_file_is_compared(tmp_path):
+    state = public_network(pre_norm=True)
+    (tmp_path / 'config.json').write_text('{"hidden_act": "quick_gelu"}')
+    name, backbone = str(tmp_path / 'a.pth'), dict(pre_norm=True)
+    with pytest.raises(ValueError, match=r"quick_gelu, .*act_cfg\.type='mmpretrain\.QuickGELU'"):
+        first_weights(state, name, tiny_vicmae(backbone=backbone))
+    backbone['layer_cfgs'] = dict(act_cfg=dict(type='mmpretrain.QuickGELU'))
+    first_weights(state, name, tiny_vicmae(backbone=backbone))
+
+
+def test_why_a_network_cannot_be_a_start():
+    state = {'blocks.0.attn.relative_position_bias_table': torch.ones(1)}
+    with pytest.raises(ValueError, match=r'a BEiT \(ViCMAEViT has no relative positions\)'):
+        first_weights(state, 'a.pth', tiny_vicmae())

@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 from mmengine.logging import print_log
@@ -41,62 +40,67 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
             converted, but incomplete, or does not suit the backbone.
     """
     weights, whole = unwrap(content, name)[0], model.state_dict()
-    expected = {key: value for key, value in whole.items()
-                if prefix is None or key.startswith(_BACKBONE)}
-    prefix = _BACKBONE if prefix is None else prefix
+    encoder = [key for key in whole if key.startswith(_BACKBONE)]
+    expected = whole if prefix is None else {key: whole[key] for key in encoder}
+    says = f"{name} has nothing under 'backbone.'. The file looks like {describe_family(weights)}."
+    if prefix is None:
+        prefix, says = _BACKBONE, says.replace(
+            "has nothing under 'backbone.'. The file", 'contains none of the parameters. It')
     found = {_BACKBONE + key[len(prefix):] if key.startswith(prefix) else key: value
              for key, value in weights.items()}
     # Not a copy, which would lack the versions of modules that torch has saved with it.
     given = content.get('state_dict', content)
     result = given if weights.keys() <= given.keys() else weights
     unused: _Tensors = {}
-    # Most names: those of class token and position table are the same in many families.
-    is_ours = 2 * len(found.keys() & expected.keys()) > len(model.backbone.state_dict())
     networks = find_networks(weights).values()
-    if not is_ours and any(network.name or network.reason for network in networks):
-        converted, left_out = _convert(weights, name, model)
+    # By most names: those of class token and position table are the same in many families.
+    if encoder and 2 * len(found.keys() & expected.keys()) <= len(encoder) and any(
+            network.name or network.reason for network in networks):
+        converted, left_out = _convert(weights, name, model, says)
         if converted.keys() & expected.keys():
             found, unused = converted, {key: weights[key] for key in left_out}
             unused |= _take_other_parts(found, expected, name)
             result = {re.sub(f'^{_BACKBONE}', prefix, key): value for key, value in found.items()}
-    loaded = {key for key, value in found.items() if key in expected and (
-        key.startswith(_BACKBONE) or value.shape == expected[key].shape)}
+    if not any(key in expected and expected[key].shape == value.shape
+               for key, value in found.items()):
+        raise InputError(f'{says} {CheckpointFit.of(found, expected)}. Use files with the names of '
+                         'mmpretrain, or of a family that tools/convert_checkpoint.py knows.')
+    loaded = {key: value for key, value in found.items() if key in expected and (
+        key in encoder or value.shape == expected[key].shape)}
     unused |= {key: value for key, value in found.items() if key not in loaded}
-    print_log(
-        f'{name} is {describe_family(weights)}. Loaded parameters: {_count(whole, loaded)}; new: '
-        f'{_count(whole, [key for key in whole if key not in loaded])}; left out: '
-        f'{_count(unused, unused)}.',
-        'current')
+    new = {key: value for key, value in whole.items() if key not in loaded}
+    print_log(f'{name} is {describe_family(weights)}. Loaded parameters: {_count(loaded)}; new: '
+              f'{_count(new)}; left out: {_count(unused)}.', 'current')
     return result
 
 
-def _convert(weights: _Tensors, name: str, model: Any) -> tuple[_Tensors, list[str]]:
+def _convert(weights: _Tensors, name: str, model: Any,
+             says: str) -> tuple[_Tensors, list[str]]:
     """The tensors under our names, and the names of those without a place."""
     backbone, layers = model.backbone, getattr(model.backbone, 'layers', None)
     frames = getattr(backbone, 'num_frames', None)
     # VideoMAE's authors make the table for the size of the network, whatever it was trained with.
     clip = {} if frames is None else dict(num_frames=frames, img_size=tuple(backbone.img_size))
-    kind = describe_family(weights)
     try:
         result = convert_with_report(
             weights, leave_out=True, grid=getattr(backbone, 'patch_resolution', None), **clip)
     except ValueError as error:
-        raise InputError(f"{name} has nothing under 'backbone.'. The file looks like {kind}. It "
-                         f'cannot be converted: {error} See tools/convert_checkpoint.py.') from None
+        raise InputError(f'{says} It cannot be converted: {error} See '
+                         'tools/convert_checkpoint.py.') from None
     if frames is None and result.state[_PATCHES].ndim == 5:
         raise InputError(
-            f'{name} is {kind}, a network for clips, but a {type(backbone).__name__} takes images: '
+            f'{name} is of a network for clips, but a {type(backbone).__name__} takes images: '
             'start a vicmae_mm.VideoViT (configs/transfer/kinetics400) from it.')
     hub = HubConfig() if '://' in name else HubConfig.next_to(name)
     if hub.heads and layers and hub.heads != layers[0].attn.num_heads:
-        raise InputError(f'{name} has {hub.heads} attention heads, as its config.json says, but the '
-                         f'model has {layers[0].attn.num_heads}: set num_heads in backbone.arch.')
+        raise InputError(f'{name} has {hub.heads} attention heads, as its config.json says, but '
+                         f'the model has {layers[0].attn.num_heads}: set backbone.arch.num_heads.')
     is_quick = any(type(module).__name__ == 'QuickGELU' for module in backbone.modules())
     if layers and hub.activation and (hub.activation == 'quick_gelu') != is_quick:
-        raise InputError(f'{name} has the activation {hub.activation}, as its config.json says: set '
-                         f'backbone.layer_cfgs=dict(act_cfg=dict(type={ACTIVATIONS[hub.activation]!r})).')
+        raise InputError(f'{name} has {hub.activation}, as its config.json says: set backbone.'
+                         f'layer_cfgs.act_cfg.type={ACTIVATIONS[hub.activation]!r}.')
     if advice := differing_normalisation(
-            model.data_preprocessor,
+            getattr(model, 'data_preprocessor', None),
             hub.normalisation or usual_normalisation(result.source, result.state)):
         print_log(f'{name} was {"" if hub.normalisation else "probably "}trained with other mean '
                   f'and std than those of this config: set model.{advice}.', 'current',
@@ -121,9 +125,9 @@ def _take_other_parts(found: _Tensors, expected: _Tensors, name: str) -> _Tensor
     return unused
 
 
-def _count(state: _Tensors, keys: Iterable[str]) -> str:
+def _count(state: _Tensors) -> str:
     """Numbers of parameters by part, for the log."""
     parts: Counter[str] = Counter()
-    for key in keys:
-        parts[key.partition('.')[0]] += state[key].numel()
+    for key, value in state.items():
+        parts[key.partition('.')[0]] += value.numel()
     return ', '.join(f'{part} {count:,}' for part, count in parts.items()) or 'nothing'
