@@ -3,128 +3,220 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from vicmae_mm.datasets.readers.packet_index import PacketIndex
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.file_state import file_state
 
-from .packet_locations import DECODER_SETTINGS, PacketLocations
+from .packet_locations import DECODER_SETTINGS, StreamDecoder
 
-FORMAT = 3
+FORMAT = 4
 KEYFRAME, HIDDEN, DISPOSABLE = 1, 2, 4  # bits of ``kind``
+OF_PACKETS = {'kind': np.uint8, 'position': np.int64, 'pts': np.int64, 'size': np.int32}
+BLOCK = 512  # packets at least, except in a shorter video
 MAX_REORDER_DEPTH = 16  # of any codec here; libavcodec aborts the process above it
 MAX_SETTING = 2**16
+# What a damaged or forged file can cause; RecursionError by deeply nested JSON.
+DAMAGE = (SafetensorError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
+
+_intact: set[tuple] = set()  # files of long videos whose times were compared with their checksum
+
+
+class ArraysInMemory(dict[str, np.ndarray]):
+    """Arrays that are accessed like those of a safetensors file."""
+    get_slice = get_tensor = dict.__getitem__
+
+
+@dataclass(frozen=True)
+class PacketBlock:
+    """Consecutive packets that decode without any others, and their frames, likewise."""
+    first: int  # number of its first frame
+    end: int  # number of the frame after its last one
+    index: PacketIndex  # of its packets and frames, which are numbered from 0 here
+    positions: list[int]  # of each packet in the file
+    sizes: list[int]  # of each packet, in bytes
 
 
 @dataclass
 class KeptIndex:
-    """Everything learnt by opening a video.
+    """Everything learnt by opening a video; read block by block, however long the video is.
 
     Attributes:
-        index: Its packets and frames; only ``unreliable_reason`` is kept if there is one.
         num_frames: Number of frames, counted if the index is unreliable.
         fps: Average frames per second; 0.0 if the file does not say.
-        locations: Where its packets are; None if only the container can read them.
+        unreliable_reason: As of :class:`PacketIndex`.
+        decoder: How to decode its packets; None if only the container can read them.
+        arrays: ``times``, ``blocks`` (first packet and frame of each, and totals) and
+            ``OF_PACKETS``, as far as there are any; of a file, or :class:`ArraysInMemory`.
+        file_size: Bytes of the video.
+        kept_in: Name and state of the index's file.
     """
-    index: PacketIndex
     num_frames: int
     fps: float
-    locations: PacketLocations | None = None
+    unreliable_reason: str = ''
+    decoder: StreamDecoder | None = None
+    arrays: Any = field(default_factory=lambda: ArraysInMemory(times=np.zeros(0)))
+    file_size: int = 0
+    kept_in: tuple = ()
+    _block: PacketBlock | None = None
 
     # The keys in the header ('of', 'doubt', 'places', ...) and the names of the arrays are those of
     # existing files: renaming one means a new FORMAT, and indexing every video again.
     def to_bytes(self, of: str) -> bytes:
         """The content of a file; ``of`` is the state of the video when it was scanned."""
-        header: dict[str, Any] = dict(of=of, doubt=self.index.unreliable_reason,
+        header: dict[str, Any] = dict(of=of, doubt=self.unreliable_reason,
                                       num_frames=self.num_frames, fps=self.fps)
-        arrays = {}
-        if self.locations is not None and not self.index.unreliable_reason:
-            locations = asdict(self.locations)
-            arrays = dict(
-                pts=np.array(self.index.pts, np.int64), kind=_kinds(self.index),
-                position=np.array(locations.pop('positions'), np.int64),
-                size=np.array(locations.pop('sizes'), np.int32),
-                extradata=np.frombuffer(locations.pop('extradata'), np.uint8))
-            header['places'] = locations
+        arrays = {name: self.arrays.get_tensor(name) for name in self.arrays.keys()
+                  if name not in ('checksum', 'extradata', 'header')}
+        if self.decoder is not None:
+            header['places'] = asdict(self.decoder)
+            arrays['extradata'] = np.frombuffer(header['places'].pop('extradata'), np.uint8)
         arrays['header'] = np.frombuffer(json.dumps(header).encode(), np.uint8)
         return save(arrays | {'checksum': _checksum(arrays)})
 
     @classmethod
-    def from_bytes(cls, data: bytes, of: str, file_size: int) -> KeptIndex | None:
-        """Read the content of a file; None if it belongs to another state, or is damaged.
+    def read(cls, path: str, of: str, file_size: int) -> KeptIndex | None:
+        """Read a file; None if it belongs to another state, or is damaged.
 
         Whatever the file contains, a reader stays within the ``file_size`` bytes of the video, and
         the decoder does nothing that a video could not make it do.
+
+        Raises:
+            OSError: The file is missing or cannot be read.
         """
         try:
-            arrays = load(data)
-            if not np.array_equal(arrays.pop('checksum'), _checksum(arrays)):
-                return None
-            header = json.loads(arrays['header'].tobytes())
+            arrays = safe_open(path, 'np')
+            small = {name: arrays.get_tensor(name) for name in ('blocks', 'extradata', 'header')
+                     if name in arrays.keys()}
+            _require(arrays.get_tensor('checksum')[0] == _crc(small))
+            header = json.loads(small['header'].tobytes())
             if header['of'] != of:
                 return None
-            num_frames, fps = int(header['num_frames']), float(header['fps'])
-            index, locations = PacketIndex(unreliable_reason=str(header['doubt'])), None
+            kept = cls(int(header['num_frames']), float(header['fps']), str(header['doubt']),
+                       arrays=arrays, file_size=file_size, kept_in=(path, *file_state(path)))
+            _require(kept.num_frames > 0)
             if 'places' in header:
-                index = _read_index(arrays, num_frames)
-                locations = _read_locations(arrays, header['places'], file_size)
-        # What a damaged or forged file can cause; RecursionError by deeply nested JSON.
-        except (SafetensorError, LookupError, TypeError, ValueError, OverflowError,
-                RecursionError):
+                kept.decoder = _read_decoder(small['extradata'].tobytes(), header['places'])
+                _check_blocks(small['blocks'], kept.num_frames)
+                kept.block_with(0)
+            if len(small.get('blocks', ())) <= 2:  # of a long video, when they are used
+                kept.times()
+        except DAMAGE:
             return None
-        return cls(index, num_frames, fps, locations) if num_frames > 0 else None
+        return kept
+
+    def times(self) -> np.ndarray:
+        """The reader's ``frame_times``; empty if the container must be opened for them.
+
+        Raises:
+            ValueError: They are damaged.
+        """
+        times = self.arrays.get_tensor('times')
+        if self.kept_in not in _intact:
+            _require(_crc({'times': times}) == self.arrays.get_tensor('checksum')[1]
+                     and times.dtype == np.float64 and times.shape in ((0, ), (self.num_frames, ))
+                     and not times[:1].any() and (np.diff(times) >= 0).all())
+            if self.num_frames > BLOCK:
+                _intact.add(self.kept_in)
+        return times
+
+    def block_with(self, frame: int) -> PacketBlock:
+        """The block that has a frame.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        if self._block is None or not self._block.first <= frame < self._block.end:
+            blocks = self.arrays.get_tensor('blocks')
+            try:
+                self._block = self._read_block(
+                    int(np.searchsorted(blocks[:, 1], frame, 'right')) - 1, blocks)
+            except DAMAGE as error:
+                raise InputError('not a valid index of a video') from error
+        return self._block
+
+    def _read_block(self, number: int, blocks: np.ndarray) -> PacketBlock:
+        (begin, first), (stop, end) = blocks[number:number + 2].tolist()
+        arrays = {name: self.arrays.get_slice(name)[begin:stop] for name in OF_PACKETS}
+        _require(all(arrays[name].dtype == kind and arrays[name].shape == (stop - begin, )
+                     for name, kind in OF_PACKETS.items()))
+        if 'checksum' in self.arrays.keys():
+            _require(_crc(arrays) == self.arrays.get_tensor('checksum')[2 + number])
+        pts, kind, position, size = (arrays[name] for name in ('pts', 'kind', 'position', 'size'))
+        # The first bound keeps the sum of the last one from overflowing.
+        _require(position.min() >= 0 and size.min() > 0 and position.max() < self.file_size
+                 and (position + size).max() <= self.file_size)
+        shown = np.flatnonzero(kind & HIDDEN == 0)
+        shown = shown[np.argsort(pts[shown])]
+        # ``PacketIndex.start_of`` searches backwards for a keyframe: there must be one.
+        _require(len(shown) == end - first and kind[0] & KEYFRAME and pts[0] <= pts[shown[0]])
+        return PacketBlock(first, end, PacketIndex(
+            pts=pts.tolist(), keyframes=np.flatnonzero(kind & KEYFRAME).tolist(),
+            shown=shown.tolist(), disposable=set(np.flatnonzero(kind & DISPOSABLE).tolist()),
+            edited=len(shown) < len(pts)), position.tolist(), size.tolist())
 
 
-def _checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
+def arrays_to_keep(index: PacketIndex, positions: list[int], sizes: list[int],
+                   times: np.ndarray) -> ArraysInMemory:
+    """The arrays of a reliable index, with the location of each packet."""
+    pts, kind = np.array(index.pts, np.int64), np.full(len(index.pts), HIDDEN, np.uint8)
+    kind[index.shown] = 0
+    kind[index.keyframes] |= KEYFRAME
+    kind[list(index.disposable)] |= DISPOSABLE
+    # A block begins with a keyframe before which all that precedes it is shown, and after which
+    # all that follows: then ``PacketIndex.start_of`` stays within the block.
+    earlier = np.maximum.accumulate(pts)
+    later = np.minimum.accumulate(pts[::-1])[::-1]
+    firsts = [0]
+    for packet in index.keyframes:
+        if packet - firsts[-1] >= BLOCK and earlier[packet - 1] < pts[packet] == later[packet]:
+            firsts.append(packet)
+    firsts.append(len(pts))
+    frames = np.append(0, (kind & HIDDEN == 0).cumsum())
+    return ArraysInMemory(
+        pts=pts, kind=kind, position=np.array(positions, np.int64), size=np.array(sizes, np.int32),
+        blocks=np.stack([np.array(firsts), frames[firsts]], 1), times=times)
+
+
+def _crc(arrays: Mapping[str, np.ndarray]) -> int:
     # Against damage only: a forged file can have a valid one, so values are checked as well.
     value = 0
     for name in sorted(arrays):
         value = zlib.crc32(arrays[name].tobytes(), value)
-    return np.array([value], np.uint32)
+    return value
 
 
-def _kinds(index: PacketIndex) -> np.ndarray:
-    kind = np.full(len(index.pts), HIDDEN, np.uint8)
-    kind[index.shown] = 0
-    kind[index.keyframes] |= KEYFRAME
-    kind[list(index.disposable)] |= DISPOSABLE
-    return kind
+def _checksum(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Checksums of what is always read, of the times, and of each block."""
+    small = {name: array for name, array in arrays.items() if name not in ('times', *OF_PACKETS)}
+    edges = arrays.get('blocks', np.zeros((1, 2), np.int64))[:, 0].tolist()
+    return np.array([_crc(small), _crc({'times': arrays.get('times', np.zeros(0))})] + [
+        _crc({name: arrays[name][a:b] for name in OF_PACKETS if name in arrays})
+        for a, b in pairwise(edges)], np.uint32)
 
 
-def _read_index(arrays: dict[str, np.ndarray], num_frames: int) -> PacketIndex:
-    pts, kind = arrays['pts'], arrays['kind']
-    _require(pts.dtype == np.int64 and kind.dtype == np.uint8 and pts.ndim == 1
-             and pts.shape == kind.shape)
-    shown = np.flatnonzero(kind & HIDDEN == 0)
-    shown = shown[np.argsort(pts[shown])]
-    # ``PacketIndex.start_of`` searches backwards for a keyframe: there must be one.
-    _require(len(shown) == num_frames and kind[0] & KEYFRAME and pts[0] <= pts[shown[0]])
-    return PacketIndex(
-        pts=pts.tolist(), keyframes=np.flatnonzero(kind & KEYFRAME).tolist(),
-        shown=shown.tolist(), disposable=set(np.flatnonzero(kind & DISPOSABLE).tolist()),
-        edited=num_frames < len(pts))
+def _check_blocks(blocks: np.ndarray, num_frames: int) -> None:
+    steps = np.diff(blocks, axis=0)
+    _require(blocks.dtype == np.int64 and blocks.shape[1:] == (2, ) and len(blocks) > 1
+             and not blocks[0].any() and blocks[-1, 1] == num_frames
+             and (steps[:, 0] > 0).all() and (steps[:, 1] >= 0).all())
 
 
-def _read_locations(arrays: dict[str, np.ndarray], header: dict[str, Any],
-                    file_size: int) -> PacketLocations:
-    position, size = arrays['position'], arrays['size']
-    _require(position.dtype == np.int64 and size.dtype == np.int32
-             and position.shape == size.shape == arrays['pts'].shape)
-    # The first bound keeps the sum of the last one from overflowing.
-    _require(position.min() >= 0 and size.min() > 0
-             and position.max() < file_size and (position + size).max() <= file_size)
+def _read_decoder(extradata: bytes, header: dict[str, Any]) -> StreamDecoder:
     settings = header['settings']
     numbers = [settings[name] for name in DECODER_SETTINGS if name != 'codec_tag']
     _require(isinstance(header['decoder'], str) and isinstance(settings['codec_tag'], str)
              and all(type(number) is int and 0 <= number < MAX_SETTING for number in numbers)
              and settings['reorder_depth'] <= MAX_REORDER_DEPTH)
-    return PacketLocations(
-        position.tolist(), size.tolist(), extradata=arrays['extradata'].tobytes(), **header)
+    return StreamDecoder(extradata=extradata, **header)
 
 
 def _require(condition: Any) -> None:

@@ -27,8 +27,8 @@ class IndexStore:
 
     def load(self, video: str, state: str) -> KeptIndex | None:
         """The index of the video at a path, in the given :func:`video_state`; None if missing."""
-        with suppress(OSError), open(self._path(video), 'rb') as file:
-            return KeptIndex.from_bytes(file.read(), state, os.path.getsize(video))
+        with suppress(OSError):
+            return KeptIndex.read(self._path(video), state, file_state(video)[0] or 0)
         return None
 
     def save(self, video: str, kept: KeptIndex, state: str) -> None:
@@ -41,6 +41,11 @@ class IndexStore:
             self._writable = False
             warn_once(f'its index cannot be saved in {self.folder} ({error.strerror}); this '
                       'process saves no further indexes', video)
+
+    def drop(self, video: str) -> None:
+        """Remove the index of the video at a path, which is damaged: the next opening makes it."""
+        with suppress(OSError):
+            os.remove(self._path(video))
 
     def _path(self, video: str) -> str:
         # Two levels of folders, because many file systems are slow with 240,000 files in one.

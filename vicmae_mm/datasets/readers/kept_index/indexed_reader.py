@@ -1,6 +1,7 @@
 """Reading with PyAV a video that was scanned before."""
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BufferedReader, FileIO
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vicmae_mm.datasets.readers.base import VideoError, is_machines
+from vicmae_mm.datasets.readers.packet_index import PacketIndex
 from vicmae_mm.datasets.readers.pyav_reader import NotAsIndexed, PyAVReader
 from vicmae_mm.utils.errors import InputError
 
-from .index_file import KeptIndex
+from .index_file import ArraysInMemory, KeptIndex, PacketBlock, arrays_to_keep
 from .index_store import IndexStore, video_state
-from .packet_locations import find_packet_locations, is_same
+from .packet_locations import StreamDecoder, find_packet_locations, is_same
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -34,7 +36,7 @@ def open_indexed(path: str, store: IndexStore) -> PyAVReader:
             store.save(path, found, state)
         return reader
     # Only the container can read its packets; the entry saves trying to locate them again.
-    if kept.locations is None and not kept.index.unreliable_reason:
+    if kept.decoder is None and not kept.unreliable_reason:
         return PyAVReader(path)
     try:
         return IndexedReader(path, kept, state, store)
@@ -45,16 +47,19 @@ def open_indexed(path: str, store: IndexStore) -> PyAVReader:
 def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex | None:
     """The index; with locations only if they proved to give the same frame; None if it failed."""
     from av import FFmpegError
-    plain = KeptIndex(reader.index, reader.num_frames, reader.fps)
+    plain = KeptIndex(reader.num_frames, reader.fps, reader.index.unreliable_reason)
     try:
-        locations = None if reader.index.unreliable_reason else find_packet_locations(reader)
-        kept = replace(plain, locations=locations)
-        if kept.locations is None:
+        if plain.unreliable_reason:
+            return replace(plain, arrays=ArraysInMemory(times=reader.frame_times))
+        locations = find_packet_locations(reader)
+        if locations is None:
             return plain
+        kept = replace(plain, decoder=StreamDecoder.of(reader.decoder), arrays=arrays_to_keep(
+            reader.index, *locations, reader.frame_times), file_size=os.path.getsize(reader.path))
         with IndexedReader(reader.path, kept, state) as indexed:
             same = is_same(indexed.first_frame(), reader.first_frame())
         return kept if same else plain
-    except (FFmpegError, OSError, VideoError, NotAsIndexed) as error:
+    except (FFmpegError, OSError, VideoError, NotAsIndexed, InputError) as error:
         # Not reported here: if it concerns the frames wanted, the reader will raise it, too.
         return None if is_machines(error) else plain
 
@@ -82,17 +87,34 @@ class IndexedReader(PyAVReader):
 
     def _open(self) -> None:
         kept = self._kept
-        self.index, self.num_frames, self.fps = kept.index, kept.num_frames, kept.fps
-        self._keyframes = set(kept.index.keyframes)
-        if self.index.unreliable_reason:
+        self.num_frames, self.fps = kept.num_frames, kept.fps
+        self.index = PacketIndex(unreliable_reason=kept.unreliable_reason)
+        if kept.unreliable_reason:
             self._warn_that_frames_are_counted()
-        elif kept.locations is not None:
-            self.decoder = kept.locations.open_decoder()
+        elif kept.decoder is not None:
+            self.decoder = kept.decoder.open()
+            self._use_block(0)
+
+    def _use_block(self, frame: int) -> PacketBlock:
+        self._block = self._kept.block_with(frame)
+        self.index = self._block.index
+        return self._block
+
+    def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        frames: dict[int, np.ndarray] = {}
+        while wanted:
+            block = self._use_block(wanted[0])
+            numbers = [i - block.first for i in wanted if i < block.end]
+            frames |= {block.first + number: frame
+                       for number, frame in super()._decode_indexed(numbers).items()}
+            wanted = wanted[len(numbers):]
+        return frames
 
     def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
+        """Those of the block of :attr:`index`, which is that of the frames last read."""
         from av import Packet
-        locations, pts = self._kept.locations, self.index.pts
-        assert locations is not None
+        block = self._block
+        pts, keyframes = block.index.pts, {*block.index.keyframes}
         try:
             if self._file is None:
                 self._file = BufferedReader(FileIO(self.path), READ_AHEAD)
@@ -101,17 +123,23 @@ class IndexedReader(PyAVReader):
                     raise NotAsIndexed('the file has changed')
             for i in range(len(pts)) if numbers is None else numbers:
                 # The packet allocates the padding after the data that decoders read into.
-                packet = Packet(locations.sizes[i])
-                self._file.seek(locations.positions[i])
+                packet = Packet(block.sizes[i])
+                self._file.seek(block.positions[i])
                 if self._file.readinto(packet) < packet.size:
                     raise NotAsIndexed('the file has become shorter')
                 packet.pts = pts[i]
-                packet.is_keyframe = i in self._keyframes
+                packet.is_keyframe = i in keyframes
                 yield packet
         except FileNotFoundError as error:
             raise VideoError(self.path, f'cannot be read ({error.strerror})') from error
 
     def _find_times(self) -> np.ndarray:
+        try:
+            times = self._kept.times()
+            if len(times):
+                return times
+        except InputError:
+            self._drop_index()
         with PyAVReader(self.path) as reader:
             return reader.frame_times
 
@@ -128,21 +156,24 @@ class IndexedReader(PyAVReader):
         if self._fallback is None:
             try:
                 return self._decode_indexed(wanted)
+            except InputError:
+                self._drop_index()
             except (NotAsIndexed, FFmpegError) as error:
                 if is_machines(error):
                     raise
-                self._open_container()
+                # Not used now, nor when the video is opened again. If the file has changed, its
+                # next opening notices, and makes a new index.
+                if self._store is not None and video_state(self.path) == self._state:
+                    self._store.save(self.path, KeptIndex(self.num_frames, self.fps), self._state)
             except OSError:
-                self._fallback = PyAVReader(self.path)  # which tries again
-        assert self._fallback is not None
+                pass  # the container tries again
+            self._fallback = PyAVReader(self.path)
+            # The frame numbers were chosen using the old number of frames.
+            if self._fallback.num_frames != self.num_frames:
+                raise VideoError(self.path, 'changed while it was being read')
         return self._fallback._decode(wanted)
 
-    def _open_container(self) -> None:
-        """Stop using the locations, now and when the video is opened again."""
-        # If the file has changed, its next opening notices, and makes a new index.
-        if self._store is not None and video_state(self.path) == self._state:
-            self._store.save(self.path, replace(self._kept, locations=None), self._state)
-        self._fallback = PyAVReader(self.path)
-        # The frame numbers were chosen using the old number of frames.
-        if self._fallback.num_frames != self.num_frames:
-            raise VideoError(self.path, 'changed while it was being read')
+    def _drop_index(self) -> None:
+        """The index is damaged: the next opening makes a new one."""
+        if self._store is not None:
+            self._store.drop(self.path)

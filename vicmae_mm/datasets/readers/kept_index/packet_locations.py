@@ -26,23 +26,28 @@ HEADER_BYTES = 32  # at most these come between matroska's position of a packet 
 
 
 @dataclass
-class PacketLocations:
-    """Where the packets of a video stream are, and how to decode them.
+class StreamDecoder:
+    """How to decode the packets of a video without its container.
 
     Attributes:
-        positions: Offset of each packet in the file, in decoding order.
-        sizes: Bytes of each packet.
         decoder: Name of libavcodec's decoder.
         extradata: The container's data for the decoder, such as H.264's parameter sets.
         settings: Values of ``DECODER_SETTINGS``.
     """
-    positions: list[int]
-    sizes: list[int]
     decoder: str
     extradata: bytes
     settings: dict[str, Any]
 
-    def open_decoder(self) -> VideoCodecContext:
+    @classmethod
+    def of(cls, context: VideoCodecContext) -> StreamDecoder:
+        """Describe a container's decoder."""
+        settings = {name: getattr(context, name) for name in DECODER_SETTINGS}
+        return cls(context.codec.name, context.extradata or b'', {
+            # Some are enumerations of PyAV, which JSON does not have.
+            name: value if isinstance(value, str) else int(value)
+            for name, value in settings.items()})
+
+    def open(self) -> VideoCodecContext:
         """Create a decoder in the state in which the container would return it.
 
         Raises:
@@ -61,8 +66,8 @@ class PacketLocations:
         return context
 
 
-def find_packet_locations(reader: PyAVReader) -> PacketLocations | None:
-    """Find all packets of a video in its file; None if the file alone does not give them."""
+def find_packet_locations(reader: PyAVReader) -> tuple[list[int], list[int]] | None:
+    """Offset and bytes of each packet of a video in its file; None if the file alone lacks them."""
     # An edit list hides one of two packets with the same time stamp. Without the container, the
     # decoder returns both frames, and nothing distinguishes them.
     if len(set(reader.index.pts)) < len(reader.index.pts):
@@ -80,12 +85,7 @@ def find_packet_locations(reader: PyAVReader) -> PacketLocations | None:
                 return None
             positions.append(packet.pos + offset)
             sizes.append(packet.size)
-    decoder = reader.decoder
-    settings = {name: getattr(decoder, name) for name in DECODER_SETTINGS}
-    return PacketLocations(
-        positions, sizes, decoder.codec.name, decoder.extradata or b'',
-        # Some are enumerations of PyAV, which JSON does not have.
-        {name: value if isinstance(value, str) else int(value) for name, value in settings.items()})
+    return positions, sizes
 
 
 def is_same(frame: VideoFrame | None, truth: VideoFrame | None) -> bool:
