@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.model import BaseModule
@@ -161,7 +162,7 @@ class InfoNCEHead(BaseModule):
 
     def _left_out(self, identities: Sequence[Identity], device: torch.device) -> Tensor:
         """(N, M), True where the column's pair cannot be a negative of the row's."""
-        own = torch.tensor(identities, device=device)
+        own = torch.as_tensor(np.array(identities, np.int64)).to(device)
         every = gather_with_grad(own) if self.gather else own
         # Reading back waits for the device. It is needed only where a process's own pairs have no
         # negatives among each other, which is everywhere where an error is due.

@@ -1,0 +1,194 @@
+"""Which pairs are negatives, by video and by source: eq. 7 with masks by loops."""
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmaction.structures import ActionDataSample
+from mmengine.dist import get_rank, get_world_size
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.helpers.distributed import run_distributed, step
+from vicmae_mm.datasets.transforms.pack_frames import video_id
+from vicmae_mm.models.heads import InfoNCEHead, info_nce_head
+
+SAMPLES, PAIRS, CHANNELS, TEMPERATURE = 8, 2, 5, 0.3  # two pairs of each sample
+# Of 4 processes, the first and the third have one video each.
+VIDEOS = [0, 0, 1, 2, 1, 1, 0, 3]
+SOURCES = ['k400', 'in1k', 'in1k', 'k400', 'in1k', 'in1k', 'mit', 'in1k']
+OPTIONS = [dict(same_video=same, across_sources=across, negatives=negatives, symmetric=symmetric,
+                gather=gather)
+           for same, across in itertools.product(('negatives', 'left_out'), (True, False))
+           for negatives, symmetric, gather in (
+               ('both', True, True), ('target', False, True), ('both', True, False))]
+
+
+def sample(video: int, source: str | None = None) -> DataSample:
+    meta = dict(video_id=video_id(f'{video}.mp4'))
+    if source:
+        meta.update(source=source, sources=('in1k', 'k400', 'mit'))
+    return DataSample(metainfo=meta)
+
+
+def batch() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(SAMPLES, PAIRS, CHANNELS, dtype=torch.float64, generator=generator)
+            for _ in range(2)]
+
+
+class Loss(nn.Module):
+    """The head on this process's samples, pair by pair as the model stacks them."""
+
+    def __init__(self, options: dict) -> None:
+        super().__init__()
+        self.head = InfoNCEHead(temperature=TEMPERATURE, **options)
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, online: Tensor, target: Tensor) -> Tensor:
+        number = len(online)
+        own = slice(get_rank() * number, (get_rank() + 1) * number)
+        samples = [sample(*each) for each in zip(VIDEOS[own], SOURCES[own], strict=True)]
+        videos = torch.arange(number).repeat(PAIRS)
+        if self.head.needs_identities:
+            videos = self.head.identify(samples, number) * PAIRS
+        stacked = ((self.scale * each).transpose(0, 1).flatten(0, 1) for each in (online, target))
+        return self.head.loss(*stacked, videos)
+
+
+def by_loops(online: Tensor, target: Tensor, world: int, same_video: str, across_sources: bool,
+             negatives: str, symmetric: bool, gather: bool) -> Tensor:
+    """Eq. 7, one anchor and one candidate at a time."""
+    branches = [F.normalize(each, dim=-1) for each in (online, target)]
+    share, losses = SAMPLES // world, []
+    for own, n, p in itertools.product(range(1 + symmetric), range(SAMPLES), range(PAIRS)):
+        anchor = branches[own][n, p]
+        positive = (anchor @ branches[1 - own][n, p] / TEMPERATURE).exp()
+        denominator = positive
+        for k in range(SAMPLES):
+            if (k == n or (not gather and k // share != n // share)
+                    or (same_video == 'left_out' and VIDEOS[k] == VIDEOS[n])
+                    or (not across_sources and SOURCES[k] != SOURCES[n])):
+                continue
+            for branch, q in itertools.product((0, 1) if negatives == 'both' else (1 - own, ),
+                                               range(PAIRS)):
+                denominator = denominator + (anchor @ branches[branch][k, q] / TEMPERATURE).exp()
+        losses.append(-(positive / denominator).log())
+    return torch.stack(losses).mean()
+
+
+def all_options() -> list[dict[str, Tensor]]:
+    # Without gathering, the two samples of a process may have no negatives.
+    return [step(Loss(options), *batch()) for options in OPTIONS
+            if get_world_size() < 4 or options['gather']]
+
+
+@pytest.mark.parametrize('world', [1, 2, 4])
+def test_equals_the_equation_with_its_gradient(world: int) -> None:
+    results = [all_options()] if world == 1 else run_distributed(all_options, world)
+    options = [each for each in OPTIONS if world < 4 or each['gather']]
+    for *ranks, each in zip(*results, options, strict=True):
+        leaves = [x.requires_grad_() for x in batch()]
+        want = by_loops(*leaves, world, **each)
+        want.backward()
+        for got in ranks:
+            torch.testing.assert_close(got['loss'], want.detach(), rtol=1e-12, atol=0)
+            for name, leaf in zip(('input 0', 'input 1'), leaves, strict=True):
+                torch.testing.assert_close(got[name], leaf.grad, rtol=1e-10, atol=1e-14)
+
+
+def test_the_default_gathers_no_identities_and_has_the_same_bits(monkeypatch) -> None:
+    gathered = []
+    monkeypatch.setattr(info_nce_head, 'gather_with_grad', lambda x: gathered.append(x) or x)
+    online, target = (x.flatten(0, 1).float().requires_grad_() for x in batch())
+    head = InfoNCEHead()
+    loss = head.loss(online, target)
+    loss.backward()
+    assert len(gathered) == 1 and not head.needs_identities
+    p, z = (F.normalize(x.detach(), dim=1) for x in (online, target))
+    losses = []
+    for a, b in ((p, z), (z, p)):
+        own = (a @ a.T).masked_fill(torch.eye(len(a)).bool(), -torch.inf)
+        losses.append(F.cross_entropy(torch.cat([a @ b.T, own], 1) / 0.1, torch.arange(len(a))))
+    assert torch.equal(loss.detach(), (losses[0] + losses[1]) / 2)
+
+
+def test_losses_of_pairs_average_to_the_loss() -> None:
+    head = InfoNCEHead()
+    loss = head.loss(*(x.flatten(0, 1) for x in batch()))
+    assert [len(each) for each in head.pair_losses] == [16, 16]
+    torch.testing.assert_close(torch.cat(head.pair_losses).mean(), loss, rtol=1e-12, atol=0)
+
+
+def refusal(options: dict, videos: list, sources: list) -> str:
+    """The error of this process's two samples, if there is one."""
+    head, own = InfoNCEHead(**options), slice(2 * get_rank(), 2 * get_rank() + 2)
+    samples = [sample(*each) for each in zip(videos[own], sources[own], strict=True)]
+    try:
+        head.loss(*torch.randn(2, 2, 3), head.identify(samples, 2))
+    except ValueError as error:
+        return str(error)
+    return ''
+
+
+def refusals() -> list[str]:
+    k400, mixed = 4 * ['k400'], ['in1k', 'k400', 'in1k', 'k400']
+    return [
+        refusal(dict(same_video='left_out'), [7, 7, 7, 7], k400),  # everywhere
+        refusal(dict(same_video='left_out'), [7, 7, 8, 8], k400),  # only within processes
+        refusal(dict(same_video='left_out'), [7, 7, 7, 8], k400),  # only within one of them
+        refusal(dict(across_sources=False), [1, 2, 3, 4], mixed),
+        refusal(dict(across_sources=False, same_video='left_out'), [1, 2, 1, 2], mixed)]
+
+
+def test_a_batch_without_negatives_is_refused_by_all_processes() -> None:
+    for first, second, third, fourth, fifth in run_distributed(refusals, 2):
+        assert 'None of the 4 pairs of this batch has a negative' in first
+        assert not second and not third and not fourth
+        assert 'across_sources=False' in fifth
+    assert 'None of the 2 pairs' in refusal(dict(across_sources=False), [1, 2], ['in1k', 'k400'])
+
+
+def test_the_batch_is_read_back_only_where_that_may_be_an_error(monkeypatch) -> None:
+    head, read = InfoNCEHead(same_video='left_out'), []
+    monkeypatch.setattr(Tensor, 'tolist', lambda self: read.append(self) or [[1, 0], [2, 0]])
+    monkeypatch.setattr(info_nce_head, 'gather_with_grad', Tensor.clone)
+    head.loss(*torch.randn(2, 2, 3), [(1, 0), (2, 0)])
+    assert not read
+    head.loss(*torch.randn(2, 2, 3), [(1, 0), (1, 0)])
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize('meta, video', [
+    (dict(video_id=5), 5),
+    (dict(video_id='-5KQ66BBWC4'), video_id('-5KQ66BBWC4')),  # mmaction2's AVADataset
+    (dict(filename='a.mp4', img_shape=(2, 2)), video_id('a.mp4'))])
+def test_ids_of_other_pipelines(meta: dict, video: int) -> None:
+    head = InfoNCEHead(same_video='left_out')
+    for kind in (DataSample, ActionDataSample):
+        assert head.identify([kind(metainfo=meta), kind(metainfo=meta)], 2) == 2 * [(video, 0)]
+
+
+@pytest.mark.parametrize('options, samples, message', [
+    (dict(same_video='left_out'), [DataSample(), DataSample()], "no attribute 'filename'"),
+    (dict(same_video='left_out'), [sample(1), ActionDataSample()], "no attribute 'filename'"),
+    (dict(same_video='left_out'), None, 'vicmae_mm.PackFrames as the last step'),
+    (dict(same_video='left_out'), torch.arange(2), 'vicmae_mm.PackFrames as the last step'),
+    (dict(across_sources=False), [sample(1), sample(2)], 'vicmae_mm.MixedPairs the source'),
+    (dict(across_sources=False), [sample(1, 'k400'), sample(2)], "no attribute 'sources'"),
+    (dict(across_sources=False), [SimpleNamespace(source='x', sources=('y', ))], 'needs to know')])
+def test_samples_that_do_not_say_it_are_refused(options: dict, samples, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InfoNCEHead(**options).identify(samples, 2)
+
+
+def test_identities_are_for_the_options_that_need_them() -> None:
+    online, target = torch.randn(2, 4, 3)
+    for head, videos in ((InfoNCEHead(same_video='left_out'), torch.arange(4)),
+                         (InfoNCEHead(across_sources=False), None),
+                         (InfoNCEHead(), [(0, 0), (1, 0), (2, 0), (3, 0)])):
+        with pytest.raises(ValueError, match='what identify'):
+            head.loss(online, target, videos)
+    with pytest.raises(ValueError, match=r"'left_out'\), got 'out'"):
+        InfoNCEHead(same_video='out')
