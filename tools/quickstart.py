@@ -68,7 +68,7 @@ def main() -> None:
 
     counts = {}
     with steps.step():
-        for name, render in dict(clips=render_clips, images=render_images).items():
+        for name, render in dict(clips=render_clips, stills=render_images).items():
             # by the names of their folders in the configs
             used = any(f"'{name}'" in str(cfg.train_dataloader) for cfg in configs.values())
             counts[name] = args.clips if used else 0
@@ -99,7 +99,7 @@ def main() -> None:
     with steps.step():
         draw_pictures(first.model, test, first.work_dir, args.work_dir)
     table = accuracy_table(accuracies, majority_share(train, test))
-    setting = Setting(counts['clips'], counts['images'], len(train.labels), len(test.labels),
+    setting = Setting(counts['clips'], counts['stills'], len(train.labels), len(test.labels),
                       args.seed)
     write_report(args.work_dir / 'report.md', table, trained, setting, steps.seconds)
     print('\n'.join(['', *table, '', f'Wrote {args.work_dir / "report.md"}']))

@@ -20,7 +20,7 @@ load = dict(type='vicmae_mm.LoadImagePair')
 images = dict(
     type='vicmae_mm.ImagePairDataset',
     data_root='work_dirs/quickstart',
-    data_prefix='images',
+    data_prefix='stills',
     pipeline=[
         load,
         dict(type='vicmae_mm.PerFrame', transforms=[_base_.crop, *colors]),

@@ -2,8 +2,10 @@
 # What differs from the paper does so because it sees 3000 times fewer pairs in training.
 _base_ = '../_base_/default_runtime.py'
 
-title = 'ViC-MAE'  # in the quickstart's report, as is what follows
+# For tools/quickstart.py, as is ``start`` in other configs
+title = 'ViC-MAE'
 about = 'the method of the paper, on pairs of frames.'
+allow_unknown = ['title', 'about', 'start']
 
 size, patch, width = 32, 4, 96
 

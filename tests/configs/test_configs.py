@@ -15,7 +15,7 @@ from vicmae_mm.models import ViCMAEViT
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(
     path.relative_to(REPO / 'configs') for path in (REPO / 'configs').rglob('*.py')
-    if not {'_base_', 'quickstart', 'transfer'} & {*path.parts})
+    if not {'_base_', 'adapt', 'quickstart', 'transfer'} & {*path.parts})
 # Those of the later version that differ from the one of ViT-B/16 by their size alone
 OTHER_SIZES = [path for path in CONFIGS
                if re.fullmatch(r'vicmae-(v3|official)_vit-[^b].*', path.stem)]

@@ -1,4 +1,4 @@
-"""Layer decay reaches every parameter of a recognizer; mmaction2's own misses the layers."""
+"""Layer decay reaches every parameter of a model; mmaction2's own misses the layers."""
 import re
 
 import pytest
@@ -97,6 +97,25 @@ def test_backbone_without_depths_is_refused():
     model.backbone = model.cls_head
     with pytest.raises(ValueError, match='TimeSformerHead has no get_layer_depth'):
         groups_of(model, 'vicmae_mm.LayerDecayOptimWrapperConstructor', layer_decay_rate=RATE)
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(layer_decay_rate=75), r'layer_decay_rate=75 should be a factor'),
+    (dict(layer_decay_rate=0), r'layer_decay_rate=0 should be a factor'),
+    (dict(layer_decay_rate='0.75'), r"layer_decay_rate='0\.75' should be a factor"),
+    (dict(custom_keys={'cls_head': dict(lr_mult=10)}), r"custom_keys\['cls_head'\]\.lr_mult has no"),
+    (dict(bias_lr_mult=2.), r'bias_lr_mult has no effect with layer decay'),
+])
+def test_settings_without_meaning_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        groups_of(recognizer('frames'), 'vicmae_mm.LayerDecayOptimWrapperConstructor',
+                  **dict(dict(layer_decay_rate=RATE), **settings))
+
+
+def test_a_rate_without_layer_decay_is_refused():
+    with pytest.raises(ValueError, match='LayerDecayOptimWrapperConstructor'):
+        groups_of(recognizer('frames'), 'vicmae_mm.FusedOptimWrapperConstructor',
+                  layer_decay_rate=RATE)
 
 
 def test_a_tied_parameter_is_refused_or_bypassed():

@@ -48,7 +48,7 @@ class InitialModelHook(Hook):
 
 def build_runner(recipe: Path, work_dir: Path, num_pairs: int, seed: int,
                  options: dict | None = None) -> Runner:
-    """Build the runner of a recipe, a config, for the ``clips`` and ``images`` of a work dir.
+    """Build the runner of a recipe, a config, for the ``clips`` and ``stills`` of a work dir.
 
     It trains in a folder of the work dir, named after the recipe, on ``num_pairs`` pairs an epoch.
     ``seed`` is that of initial weights, order, frames, crops and masks; ``options`` are settings to

@@ -31,6 +31,9 @@ class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer and its wrapper."""
+        if 'layer_decay_rate' in self.paramwise_cfg:
+            raise InputError('paramwise_cfg.layer_decay_rate has no effect here: set optim_wrapper.'
+                             "constructor='vicmae_mm.LayerDecayOptimWrapperConstructor'.")
         settings = self.optimizer_cfg
         if (_has_fused_form(settings['type']) and _can_fuse(model)
                 and not settings.keys() & {'fused', 'foreach', 'differentiable'}):

@@ -1,4 +1,4 @@
-"""Layer-wise learning rate decay for models of mmaction2."""
+"""Layer-wise learning rate decay, in fine-tuning and pre-training."""
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +17,8 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
 
     A parameter at depth d of a backbone with L layers has the learning rate
     ``lr * layer_decay_rate ** (L + 1 - d)``. The stem (patches, class token, positions) has
-    depth 0, layer i depth i + 1; everything after the layers, including the head, depth L + 1.
+    depth 0, layer i depth i + 1; everything after the layers depth L + 1, the full rate: heads, and
+    in pre-training decoder and projector, which may be new while the backbone is not.
 
     Set in ``paramwise_cfg``: ``layer_decay_rate``, ``norm_decay_mult``, ``bias_decay_mult``,
     ``flat_decay_mult``, ``bypass_duplicate`` and ``custom_keys`` with ``decay_mult``.
@@ -29,17 +30,19 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         """Add a group for each trained parameter of a module to ``params``.
 
         Raises:
-            ValueError: The backbone has no ``get_layer_depth``; or modules share a parameter, and
-                ``bypass_duplicate`` is not set.
+            ValueError: The backbone has no ``get_layer_depth``; a setting has no meaning here; or
+                modules share a parameter, and ``bypass_duplicate`` is not set.
         """
         # mmpretrain asks the model, but mmaction2's recognizers have no get_layer_depth.
         # mmaction2's own constructor only recognises names under backbone.blocks, not our layers.
         if get_layer_depth is None:
+            self._check_settings()
             backbone: Any = module.backbone
             if not hasattr(backbone, 'get_layer_depth'):
                 raise InputError(
                     f'{type(backbone).__name__} has no get_layer_depth, so its learning rate '
-                    'cannot decay by layer: remove the constructor from optim_wrapper.')
+                    'cannot decay by layer: remove constructor and layer_decay_rate from '
+                    'optim_wrapper.')
 
             def get_layer_depth(name: str) -> tuple[int, int]:
                 return backbone.get_layer_depth(name, 'backbone.')
@@ -48,3 +51,16 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         if not prefix:
             bypass = self.paramwise_cfg.get('bypass_duplicate', False)
             params[:] = each_once(params, module, bypass)
+
+    def _check_settings(self) -> None:
+        """Refuse what mmpretrain would take without a message."""
+        rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
+        if not isinstance(rate, (int, float)) or not 0 < rate <= 1:
+            raise InputError(f'paramwise_cfg.layer_decay_rate={rate!r} should be a factor of the '
+                             'learning rate from one layer to the one below, in (0, 1].')
+        lost = [f'custom_keys[{key!r}].lr_mult' for key, settings in self.paramwise_cfg.get(
+            'custom_keys', {}).items() if 'lr_mult' in settings]
+        lost += [name for name in self.paramwise_cfg if name.endswith('lr_mult')]
+        if lost:
+            raise InputError(f'paramwise_cfg.{lost[0]} has no effect with layer decay, which sets '
+                             'all learning rates: remove it, or the constructor.')
