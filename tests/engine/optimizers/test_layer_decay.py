@@ -103,7 +103,7 @@ def test_backbone_without_depths_is_refused():
     (dict(layer_decay_rate=75), r'layer_decay_rate=75 should be a factor'),
     (dict(layer_decay_rate=0), r'layer_decay_rate=0 should be a factor'),
     (dict(layer_decay_rate='0.75'), r"layer_decay_rate='0\.75' should be a factor"),
-    (dict(custom_keys={'cls_head': dict(lr_mult=10)}), r"custom_keys\['cls_head'\]\.lr_mult has no"),
+    (dict(custom_keys={'head': dict(lr_mult=10)}), r"custom_keys\['head'\]\.lr_mult has no"),
     (dict(bias_lr_mult=2.), r'bias_lr_mult has no effect with layer decay'),
 ])
 def test_settings_without_meaning_are_refused(settings, message):
