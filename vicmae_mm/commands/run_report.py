@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from vicmae_mm.datasets.innermost import innermost_datasets, place
+from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper
 
@@ -92,5 +92,7 @@ def _has_epochs(runner: Runner) -> bool:
 
 def _data(loader: Any) -> str:
     """Sizes and places of its datasets, and its batches."""
-    places = [f'{len(each):,} of {place(each)}' for each in innermost_datasets(loader.dataset)]
+    places = [f'{len(each):,} of ' + str(next(filter(None, (getattr(each, name, None) for name in (
+        'source', 'ann_file', 'data_root', 'img_prefix'))), type(each).__name__))
+        for each in innermost_datasets(loader.dataset)]
     return f'{", ".join(places)}: {len(loader):,} batches of {loader.batch_size}'

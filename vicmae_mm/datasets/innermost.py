@@ -19,12 +19,3 @@ def innermost_datasets(dataset: Any, stop: Callable[[Any], bool] = lambda item: 
             pending.extend(inner)
         else:
             yield item
-
-
-def place(dataset: Any) -> str:
-    """The list or folder that a dataset is read from, or without one the name of its class."""
-    prefix = getattr(dataset, 'data_prefix', None)
-    known = (getattr(dataset, 'source', ''), getattr(dataset, 'ann_file', ''),
-             *(prefix.values() if isinstance(prefix, dict) else ()),
-             getattr(dataset, 'data_root', ''))
-    return str(next(filter(None, known), type(dataset).__name__))

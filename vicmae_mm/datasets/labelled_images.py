@@ -47,7 +47,12 @@ class LabelledImages(SkippingImages, CustomDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the list or scan the folders."""
-        self.check_places()
+        for setting, path, exists in (('data_prefix', self.img_prefix, osp.isdir),
+                                      ('ann_file', self.ann_file, osp.isfile)):
+            if path and not exists(path):
+                raise FileNotFoundError(
+                    f'{path} does not exist: set data_root and {setting} of the dataset, for '
+                    f'example train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
         if not self.ann_file and not self.with_label:
             return super().load_data_list()
         images = read_list(self.ann_file) if self.ann_file else self._scan_classes()

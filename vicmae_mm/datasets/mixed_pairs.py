@@ -4,8 +4,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
-from heapq import heappop, heappush
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,88 +21,75 @@ from .transforms.frame_pair import at_least
 
 @DATASETS.register_module()
 class MixedPairs:
-    """Several datasets of pairs, the sources, as one.
+    """Several datasets of pairs, the sources, as one; samples name theirs in ``data_samples``.
 
-    By default an epoch has every sample of every source once. With ``weights`` or ``epoch_length``,
-    it has a fixed number of samples of each source, proportional to its weight (largest
-    remainders); a source goes through one random permutation of its samples after another, from
-    epoch to epoch, so that all are used equally often.
+    An epoch has every sample of every source once; or, with ``weights`` or ``epoch_length``, a
+    number of samples of each source that is proportional to its weight (by largest remainders). A
+    source then goes through one random permutation of its samples after another, from epoch to
+    epoch, so that all are used equally often.
 
-    ``vicmae_mm.EpochSampler`` mixes the sources evenly: the first N samples of an epoch have each
-    source's share to within one sample, for any N. Which samples these are depends on (seed, epoch)
-    alone, as in :class:`VideoPairDataset`. A bad file is replaced by another one of its source.
-
-    The ``data_samples`` of a sample have the meta information ``source``, its name, and
-    ``sources``, all names.
+    With ``vicmae_mm.EpochSampler``, the first N samples of an epoch have each source's share to
+    within one sample, for any N, and all is a function of (seed, epoch, index). A bad file is
+    replaced by another one of its source.
 
     Args:
-        datasets (dict): Sources by name, each a dataset or its config with a pipeline of its own.
+        datasets (dict): Sources by name, datasets or their configs, with pipelines of their own.
             One that does not skip bad files is wrapped in :class:`SeededSamples`.
-        weights (dict, optional): Weight of each source, > 0; only their ratios count. Defaults to
-            None, the number of its samples.
+        weights (dict, optional): Weight of each source, > 0; only ratios count. Defaults to None,
+            the number of its samples.
         epoch_length (int, optional): Samples per epoch over all sources and processes. Defaults to
             None, the number of samples of all sources.
 
     Raises:
-        ValueError: An argument is wrong, a source is empty, or would get no sample; or weighted
-            sources are read with another sampler than ``EpochSampler``.
+        ValueError: An argument is wrong, a source is empty or would get no sample, or another
+            sampler than ``EpochSampler`` reads weighted sources.
     """
 
-    metainfo: dict = {}  # mmengine's loops expect it
+    metainfo: dict = {}  # mmengine's loops and wrappers expect it
 
     def __init__(self, datasets: Mapping[str, Any], weights: Mapping[str, float] | None = None,
                  epoch_length: int | None = None) -> None:
         if not isinstance(datasets, Mapping) or not datasets:
             raise InputError('MixedPairs: datasets should be a dict of datasets by name, such as '
                              f'dict(photos=dict(type=...), videos=dict(type=...)), not {datasets}.')
-        if epoch_length is not None:
-            at_least('MixedPairs', 1, epoch_length=epoch_length)
-        _check_weights(weights, [*datasets])
+        if weights is not None:
+            _check_weights(weights, [*datasets])
         self.names = tuple(datasets)
         self.datasets = [_build(name, each) for name, each in datasets.items()]
         self._sizes = [len(each) for each in self.datasets]
         self._is_weighted = weights is not None or epoch_length is not None
-        shares = self._sizes if weights is None else [weights[name] for name in self.names]
-        self.counts = largest_remainders(shares, epoch_length or sum(self._sizes))
-        for name, size, count in zip(self.names, self._sizes, self.counts, strict=True):
-            if not size or not count:
-                what = 'is empty' if not size else (
-                    f'gets none of the {sum(self.counts):,} samples of an epoch: its share is too '
-                    'small for this epoch_length')
-                raise InputError(f'MixedPairs: {name} {what}. Correct it, or leave it out.')
-        self._ends = np.cumsum(self.counts).tolist()
+        length = sum(self._sizes) if epoch_length is None else at_least(
+            'MixedPairs', 1, epoch_length=epoch_length)
+        self.counts = largest_remainders(
+            [weights[name] for name in self.names] if weights else self._sizes, length)
+        if 0 in (*self._sizes, *self.counts):
+            pairs = zip(self.names, self._sizes, self.counts, strict=True)
+            raise InputError('MixedPairs: every source needs a sample, and one in an epoch: ' + (
+                ', '.join(f'{name} has {size:,}, an epoch {count:,}'
+                          for name, size, count in pairs)) + '.')
+        self.starts = np.cumsum([0, *self.counts[:-1]]).tolist()  # the first index of each source
         self._drawn: tuple[tuple[int, int] | None, np.ndarray] = None, np.empty(0)
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return sum(self.counts)
 
     def full_init(self) -> None:
-        """Load the sources, as mmengine's wrappers ask; ours already are."""
+        """Do nothing for mmengine's wrappers: the sources are loaded."""
 
     def __getitem__(self, index: int) -> Any:
         """A sample; the samples that an epoch has of the first source come first, and so on."""
-        number, inner = self._locate(index)
+        number, inner = self.locate(index)
         sample = self.datasets[number][inner]
         described = sample.get('data_samples') if isinstance(sample, dict) else None
         if not isinstance(described, BaseDataElement):
             raise InputError(f'MixedPairs: the pipeline of {self.names[number]} should end with '
-                             'vicmae_mm.PackFrames, which makes the data_samples that name the '
-                             'source.')
+                             'vicmae_mm.PackFrames, for the data_samples that name the source.')
         described.set_metainfo(dict(source=self.names[number], sources=self.names))
         return sample
 
-    @property
-    def starts(self) -> list[int]:
-        """The first index of each source."""
-        return [0, *self._ends[:-1]]
-
-    def locate(self, index: int) -> tuple[Any, int]:
-        """The dataset that a sample is from, and the index there."""
-        number, inner = self._locate(index)
-        return self.datasets[number], inner
-
-    def _locate(self, index: int) -> tuple[int, int]:
-        number = bisect_right(self._ends, int(index))
+    def locate(self, index: int) -> tuple[int, int]:
+        """The number of the source that a sample is from, and the index there."""
+        number = bisect_right(self.starts, int(index)) - 1
         inner = int(index) - self.starts[number]
         if isinstance(index, SampleIndex):
             if self._is_weighted:
@@ -121,8 +106,8 @@ class MixedPairs:
         """Indices of an epoch, evenly mixed, for :class:`EpochSampler`."""
         order = np.empty(len(self), np.int64)
         generator = np.random.default_rng((seed, epoch))
-        for number, (end, count) in enumerate(zip(self._ends, self.counts, strict=True)):
-            own = np.arange(end - count, end)
+        for number, (start, count) in enumerate(zip(self.starts, self.counts, strict=True)):
+            own = np.arange(start, start + count)
             order[self._pattern == number] = generator.permutation(own) if shuffle else own
         return order
 
@@ -148,28 +133,22 @@ def _build(name: str, dataset: Any) -> Any:
         dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
     except (InputError, FileNotFoundError) as error:
         raise type(error)(f'{name} of MixedPairs: {error}') from error
-    for each in innermost_datasets(dataset, lambda item: isinstance(item, MixedPairs)):
-        if isinstance(each, MixedPairs):
-            raise InputError(f'MixedPairs: {name} is or contains a mix itself. Name all datasets '
-                             'in one mix; weights divide it.')
+    inside = innermost_datasets(dataset, lambda item: isinstance(item, MixedPairs))
+    if any(isinstance(each, MixedPairs) for each in inside):
+        raise InputError(f'MixedPairs: {name} is or contains a mix. Name all datasets in one.')
     return dataset if isinstance(dataset, BadFileSkipping) else SeededSamples(dataset)
 
 
-def _check_weights(weights: Mapping[str, float] | None, names: list[str]) -> None:
-    if weights is None:
-        return
-    if not isinstance(weights, Mapping) or {*weights} != {*names}:
-        raise InputError(f'MixedPairs: weights={weights} should have one number for each of '
-                         f'{", ".join(names)}.')
-    for name, weight in weights.items():
-        if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 < weight < math.inf:
-            raise InputError(f'MixedPairs: weights.{name}={weight!r} should be a number above 0. '
-                             f'To train without {name}, leave it out of datasets and weights.')
+def _check_weights(weights: Any, names: list[str]) -> None:
+    if not isinstance(weights, Mapping) or {*weights} != {*names} or not all(
+            isinstance(each, (int, float)) and 0 < each < math.inf for each in weights.values()):
+        raise InputError(f'MixedPairs: weights={weights} should have a number above 0 for each of '
+                         f'{", ".join(names)}. Leave a dataset without weight out of both.')
 
 
 def largest_remainders(shares: Sequence[float], total: int) -> list[int]:
-    """Divide a total in integers that are proportional to shares, by largest remainders."""
-    whole = sum(map(Fraction, shares))
+    """Divide a total in integers that are proportional to shares."""
+    whole = sum(map(Fraction, shares)) or 1
     exact = [Fraction(share) * total / whole for share in shares]
     counts = [math.floor(each) for each in exact]
     ranked = sorted(range(len(shares)), key=lambda i: counts[i] - exact[i])
@@ -178,7 +157,7 @@ def largest_remainders(shares: Sequence[float], total: int) -> list[int]:
     return counts
 
 
-def interleave(counts: list[int]) -> np.ndarray:
+def interleave(counts: Sequence[int]) -> np.ndarray:
     """Number of the source at each place, with n_i places for source i.
 
     Among the first N places, the number of each source differs from ``N n_i / sum(n)`` by less
@@ -186,16 +165,12 @@ def interleave(counts: list[int]) -> np.ndarray:
     """
     repeats = math.gcd(*counts)
     counts = [count // repeats for count in counts]
-    total = sum(counts)
+    total, done = sum(counts), [0] * len(counts)
+    deadlines = [-(-total // count) for count in counts]
     order = np.empty(total, np.int32)
-    waiting: list[tuple[int, int, int]] = [(0, source, 0) for source in range(len(counts))]
-    ready: list[tuple[int, int, int]] = []
-    for place in range(total):
-        while waiting and waiting[0][0] <= place:
-            _, source, done = heappop(waiting)
-            heappush(ready, (-(-(done + 1) * total // counts[source]), source, done + 1))
-        _, source, done = heappop(ready)
-        order[place] = source
-        if done < counts[source]:
-            heappush(waiting, (done * total // counts[source], source, done))
+    for place in range(1, total + 1):
+        behind = [i for i, count in enumerate(counts) if done[i] * total < place * count]
+        order[place - 1] = source = min(behind, key=deadlines.__getitem__)
+        done[source] += 1
+        deadlines[source] = -(-(done[source] + 1) * total // counts[source])
     return np.tile(order, repeats)

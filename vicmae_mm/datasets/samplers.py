@@ -96,14 +96,12 @@ class EpochSampler(DefaultSampler):
     def __iter__(self) -> Iterator[int]:
         epoch = self.epoch
         arrange = getattr(self.dataset, 'epoch_order', None)
-        indices = super().__iter__() if arrange is None else self._arranged(
-            arrange(self.seed, epoch, self.shuffle))
+        indices = super().__iter__()
+        if arrange is not None:
+            # Processes take turns: else two of them would get one of two sources each.
+            steps = np.arange(self.num_samples)
+            places = steps * self.world_size + (self.rank + steps) % self.world_size
+            order = arrange(self.seed, epoch, self.shuffle)
+            indices = iter(order[places % len(order)].tolist())
         for index in islice(indices, self._start, None):
             yield SampleIndex(index, self.seed, epoch)
-
-    def _arranged(self, order: np.ndarray) -> Iterator[int]:
-        """This process's part of an order; the global batches are successive parts of it."""
-        # Processes take turns within a step: else two of them would get one of two sources each.
-        steps = np.arange(self.num_samples)
-        places = steps * self.world_size + (self.rank + steps) % self.world_size
-        return iter(order[places % len(order)].tolist())

@@ -11,8 +11,8 @@ from vicmae_mm.engine.step_size import accumulated_batches, step_size
 from vicmae_mm.utils.errors import InputError
 
 from .findings import Findings
+from .long_videos import advise_segments, check_overlap
 from .process import as_last_process
-from .shapes import describe_inputs
 
 _MANY = 4
 
@@ -25,15 +25,7 @@ def collate(loader: Any, sampler: Any, samples: list, findings: Findings) -> dic
         many = max(_MANY, len(samples) + len(samples) % 2)
         number = size if size < many else many + size % 2
         with findings.catch('train_dataloader.collate_fn'):
-            try:
-                batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
-            except RuntimeError as error:
-                kinds = [*dict.fromkeys(map(describe_inputs, samples))]
-                if len(kinds) == 1:
-                    raise
-                raise InputError(
-                    f'a batch cannot contain samples of {" and of ".join(kinds)}: let all '
-                    'pipelines end with frames of one size, and as many') from error
+            batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
     return batches
 
 
@@ -51,10 +43,11 @@ def _batch_sizes(loader: Any, sampler_settings: Any, findings: Findings) -> list
                                       default_args=dict(dataset=loader.dataset, seed=0))
     own = len(sampler)
     if not own or (size > own and loader.drop_last):
-        advice = (f'lower train_dataloader.batch_size to {own} or less' if own > 1 else
-                  'train on fewer processes' if len(loader.dataset) > 1 else
-                  'one sample trains only models without contrast and BatchNorm, with '
-                  'train_dataloader.batch_size=1; others need at least two')
+        advice = advise_segments(loader.dataset, size) or (
+            f'lower train_dataloader.batch_size to {own} or less' if own > 1 else
+            'train on fewer processes' if len(loader.dataset) > 1 else
+            'one sample trains only models without contrast and BatchNorm, with '
+            'train_dataloader.batch_size=1; others need at least two')
         findings.error(f'{len(loader.dataset)} samples over {get_world_size()} process(es) do not '
                        f'fill one batch of {size}: {advice}')
     last = 0 if loader.drop_last or isinstance(sampler, InfiniteSampler) else own % size
@@ -91,6 +84,7 @@ def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> 
     from vicmae_mm.models import InfoNCEHead
     head, total = runner.model.contrast_head, size * get_world_size()
     if isinstance(head, InfoNCEHead):
+        check_overlap(runner._train_dataloader.dataset, head, findings)
         seen = total if head.gather else size
         negatives = head.num_negatives(size, pairs, get_world_size())
         findings.note(f'contrast: {"at most " if head.needs_identities else ""}{negatives:,} '

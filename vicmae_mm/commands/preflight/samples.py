@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vicmae_mm.datasets import EpochSampler, MixedPairs, SampleIndex
+from vicmae_mm.datasets import EpochSampler, SampleIndex
 
 from .findings import Findings, describe
 
@@ -71,10 +71,8 @@ def read_samples(loader: DataLoader, findings: Findings, split: str = 'train',
             findings.error(f'sample {index} of {split}_dataloader.dataset: {describe(error)}')
             return []
         # The dataset logs why a video is bad, and logged warnings become findings.
-        owner, inner = (dataset.locate(index) if isinstance(dataset, MixedPairs) else
-                        (dataset, index))
-        known = getattr(owner, 'bad_videos', ())
-        num_bad += bool(known) and owner.get_data_info(inner)[owner.path_key] in known
+        known = getattr(dataset, 'bad_videos', ())
+        num_bad += bool(known) and dataset.part_of(dataset.get_data_info(index)) in known
     seconds = (time.monotonic() - begin) / len(indices)
     if num_bad == len(indices):
         findings.error(f'all {num_bad} videos that were read are bad (see the warnings): find the '

@@ -50,7 +50,7 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
     ``last`` is the number of samples if this is the last batch of an epoch, smaller than the
     others. Returns the number of views (frames or clips) of a sample, as the model gets them.
     """
-    shapes, num_views = describe_inputs(batch), 1
+    shapes, num_views = _shapes(batch), 1
     try:
         # A preprocessor may look at values in the samples, so the batch passes it unfaked.
         if settings.get('data_preprocessor'):
@@ -58,7 +58,7 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
         else:
             with mode:
                 prepared = model.data_preprocessor(batch, not is_test)
-        shapes = describe_inputs(prepared)
+        shapes = _shapes(prepared)
         with suppress(Exception):  # a model that takes no views
             num_views = len(split_views(prepared['inputs'], prepared.get('data_samples')))
         with mode:
@@ -135,12 +135,12 @@ def _innermost(model: nn.Module, error: Exception) -> tuple[str, nn.Module]:
     return names[found], found
 
 
-def describe_inputs(inputs: Any) -> str:
-    """Shapes of a batch's tensors without the first axis: ``2 x (3, 224, 224) float32``."""
+def _shapes(inputs: Any) -> str:
+    """Shapes of a batch's tensors without the batch size: ``2 x (3, 224, 224) float32``."""
     if isinstance(inputs, dict):
         inputs = inputs.get('inputs')
     if isinstance(inputs, Tensor):
         return f'{tuple(inputs.shape[1:])} {str(inputs.dtype).removeprefix("torch.")}'
     tensors = [each for each in inputs or () if isinstance(each, torch.Tensor)]
-    shapes = dict.fromkeys(describe_inputs(each) for each in tensors)
+    shapes = dict.fromkeys(_shapes(each) for each in tensors)
     return f'{len(tensors)} x {" and ".join(shapes)}' if tensors else type(inputs).__name__

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 
@@ -58,9 +58,9 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
     if not os.path.isfile(ann_file):
         what = 'is a folder' if os.path.isdir(ann_file) else 'does not exist'
         raise FileNotFoundError(
-            f'The list of videos {ann_file!r} {what}. Set ann_file to a text list (one `path '
-            'label` or `path` per line) or a .csv file; to read every video of a folder, leave '
-            "ann_file empty and set data_prefix=dict(video='the/folder').")
+            f'The list {ann_file!r} {what}. Set ann_file to a text list (one `path label` or '
+            '`path` per line) or a .csv file; to read every file of a folder, leave ann_file empty '
+            'and set data_prefix to the folder.')
     with open(ann_file, 'rb') as file:
         videos = parse_videos(file.read(), ann_file)
     if not videos:
@@ -161,8 +161,9 @@ def _read_table(rows: Iterable[list[str]]) -> Iterator[Video]:
             yield name, int(value or NO_LABEL)
 
 
-def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Video], list[str]]:
-    """Find all videos below a folder by extension, in sorted order.
+def scan_folder(root: str, labels_from_folders: bool = False, noun: str = 'video',
+                extensions: Sequence[str] = VIDEO_EXTENSIONS) -> tuple[list[Video], list[str]]:
+    """Find all videos, or other files, below a folder by extension, in sorted order.
 
     Links to folders are followed; hidden files and folders are skipped. The log counts all others.
 
@@ -180,15 +181,15 @@ def scan_folder(root: str, labels_from_folders: bool = False) -> tuple[list[Vide
         ValueError: It contains no video, or a video that is not in a subfolder.
     """
     if not os.path.isdir(root):
-        raise FileNotFoundError(f'The folder of videos {root!r} does not exist. Correct '
+        raise FileNotFoundError(f'The folder of {noun}s {root!r} does not exist. Correct '
                                 'data_root and data_prefix, or set ann_file to a list.')
     ignored: Counter[str] = Counter()
-    paths = files_below(root, VIDEO_EXTENSIONS, ignored, labels_from_folders)
+    paths = files_below(root, extensions, ignored, labels_from_folders)
     if not paths:
-        raise InputError(f'No video found in {root!r} or its subfolders. Known extensions: '
-                         f'{" ".join(VIDEO_EXTENSIONS)}. Found: '
+        raise InputError(f'No {noun} found in {root!r} or its subfolders. Known extensions: '
+                         f'{" ".join(extensions)}. Found: '
                          f'{", ".join(sorted(ignored)) or "nothing"}.')
-    report_scan(root, paths, 'videos', ignored)
+    report_scan(root, paths, f'{noun}s', ignored)
     if not labels_from_folders:
         return [(path, NO_LABEL) for path in paths], []
     tops = [path.split(os.sep)[0] for path in paths]

@@ -1,5 +1,4 @@
 """Image datasets that replace a bad image with another one."""
-import os.path as osp
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,16 +34,6 @@ class SkippingImages(SkippingDataset):
     def source(self) -> str:
         """The list, or without one the folder."""
         return self.ann_file or self.data_prefix[self.path_key]
-
-    def check_places(self) -> None:
-        """Refuse a list or a folder that is missing, with a FileNotFoundError."""
-        for setting, path, exists in (
-                ('data_prefix', self.data_prefix[self.path_key], osp.isdir),
-                ('ann_file', self.ann_file, osp.isfile)):
-            if path and not exists(path):
-                raise FileNotFoundError(
-                    f'{path} does not exist: set data_root and {setting} of the dataset, in the '
-                    'config or with --cfg-options.')
 
     @retried
     def _transform(self, info: dict) -> Any:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from vicmae_mm.utils.errors import InputError
 
-from .base import VideoError, is_machines, naming_file
+from .base import VideoError, is_machines
 from .factory import open_video
 
 if TYPE_CHECKING:
@@ -112,12 +111,12 @@ def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
     return [square.flip(0) for square in squares] if swap else squares
 
 
-def decode_image(source: str | Path | BytesIO | ImageInMemory, upright: bool = True) -> np.ndarray:
+def decode_image(source: str | Path | ImageInMemory, upright: bool = True) -> np.ndarray:
     """Decode an image of any mode to uint8 (H, W, 3) RGB.
 
     Args:
-        source: An image file or its content, an image of Pillow, or an array or tensor, uint8 or
-            uint16, (H, W), (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
+        source: An image file, an image of Pillow, or an array or tensor, uint8 or uint16, (H, W),
+            (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
         upright: Whether to rotate it as its Exif tag specifies.
 
     Raises:
@@ -167,16 +166,6 @@ def _is_animated(path: Path) -> bool:
     return False
 
 
-def read_image(path: str) -> np.ndarray:
-    """Decode an image file of a dataset to uint8 (H, W, 3) RGB, as :func:`decode_image`.
-
-    Raises:
-        VideoError: It cannot be decoded; a MachineError if the system fails to read it.
-    """
-    with naming_file(path):
-        return _decode_file(path, Path(path).read_bytes())
-
-
 def image_problem(path: str) -> str:
     """Why mmcv cannot load an image file, or '' if it can.
 
@@ -184,25 +173,17 @@ def image_problem(path: str) -> str:
         OSError: The file cannot be read.
     """
     data = Path(path).read_bytes()
+    if not data:
+        return 'is empty (0 bytes)'
     with suppress(Exception):  # OpenCV returns None for some damage and raises for other
         if mmcv.imfrombytes(data) is not None:
             return ''
     try:
-        _decode_file(path, data)
-    except VideoError as error:
-        return error.reason
-    return 'is an image of a kind that OpenCV does not decode'
-
-
-def _decode_file(path: str, data: bytes) -> np.ndarray:
-    try:
-        if data:
-            return decode_image(BytesIO(data))
-        reason = 'is empty (0 bytes)'
+        decode_image(path)
     except UnidentifiedImageError:
-        reason = 'is not an image'
+        return 'is not an image'
     except UnsupportedImageError as error:
-        reason = f'cannot be used: {error}'
+        return f'cannot be used: {error}'
     except ValueError as error:
-        reason = f'cannot be decoded ({error})'
-    raise VideoError(path, reason)
+        return f'cannot be decoded ({error})'
+    return 'is an image of a kind that OpenCV does not decode'

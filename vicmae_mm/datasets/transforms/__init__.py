@@ -1,8 +1,7 @@
 """Transforms of video samples."""
 from .clip_pair import SampleClipPair
-from .decoding import VideoDecode, VideoInit
+from .decoding import LoadImagePair, VideoDecode, VideoInit
 from .frame_pair import SampleFramePair
-from .image_pair import LoadImagePair
 from .pack_frames import PackFrames
 from .pack_views import PackViews
 from .per_clip import PerClip

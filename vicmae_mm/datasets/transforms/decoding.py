@@ -1,4 +1,5 @@
-"""Opening a video, and decoding the frames that the transforms in between have chosen."""
+"""Opening a video and decoding frames that transforms in between have chosen; loading an image."""
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from vicmae_mm.datasets.readers import (
     check_backend,
     open_video,
 )
+from vicmae_mm.datasets.readers.base import naming_file
+from vicmae_mm.datasets.readers.image_or_video import decode_image
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError, RunError
 
@@ -149,4 +152,51 @@ class VideoDecode(ShownTransform):
                 if results.get(name) is not None:
                     results[name] = (
                         results[name] * np.array([width, height] * 2)).astype(np.float32)
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadImagePair(ShownTransform):
+    """Load an image as a video of one frame, whose pair is that frame twice.
+
+    Required keys: ``img_path``, a local file, or ``img``, what :func:`decode_image` takes (RGB).
+
+    Added keys: ``imgs`` (list of ``num_frames`` (H, W, 3) uint8 RGB arrays), ``original_shape``,
+    ``img_shape``, ``filename`` (of an image in memory a name that depends on its pixels),
+    ``total_frames`` (1), and those of :class:`SampleFramePair`.
+
+    Args:
+        num_frames (int): 2, or 1 (the MAE baseline).
+
+    Raises:
+        ValueError: ``num_frames`` is neither, or (when transforming) there is no image.
+        VideoError: The file cannot be decoded (when transforming).
+    """
+
+    def __init__(self, num_frames: int = 2) -> None:
+        if num_frames not in (1, 2):
+            raise InputError(f'LoadImagePair: num_frames={num_frames!r} should be 2 (a pair) or 1 '
+                             '(the MAE baseline).')
+        self.num_frames = num_frames
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load ``results['img_path']`` or take ``results['img']``."""
+        if path := results.get('img_path'):
+            try:
+                with naming_file(path):
+                    image = decode_image(path)
+            except InputError as error:
+                raise VideoError(path, str(error)) from error
+        elif 'img' in results:
+            image = decode_image(results.pop('img'))
+        else:
+            raise InputError("LoadImagePair needs results['img_path'] or results['img']: it begins "
+                             'the pipeline of vicmae_mm.ImagePairDataset; VideoInit opens videos.')
+        results.update(
+            # Copies, because transforms may change a frame in place.
+            imgs=[image.copy() for _ in range(self.num_frames)],
+            filename=path or f'image in memory {blake2b(image.data, digest_size=8).hexdigest()}',
+            original_shape=image.shape[:2], img_shape=image.shape[:2], total_frames=1,
+            clip_len=self.num_frames, frame_inds=np.zeros(self.num_frames, np.int64), num_clips=1,
+            frame_interval=1)
         return results

@@ -7,6 +7,7 @@ with a probability, wrap it in ``mmengine.RandomApply``.
 from collections.abc import Sequence
 
 import cv2
+import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.datasets.transforms import ColorJitter as StockColorJitter
@@ -87,12 +88,9 @@ class GaussianBlur(ShownTransform):
 
 @TRANSFORMS.register_module()
 class Solarize(ShownTransform):
-    """Invert all values of at least ``threshold``, as torchvision's ``solarize``.
+    """Invert values of at least ``threshold``, in [0, 256], as torchvision's ``solarize``.
 
-    Required and modified keys: ``img``, (H, W, 3) uint8.
-
-    Args:
-        threshold (float): In [0, 256] (else ValueError); 256 changes nothing. Defaults to 128.
+    Required and modified keys: ``img``, uint8.
     """
 
     def __init__(self, threshold: float = 128) -> None:
@@ -102,9 +100,7 @@ class Solarize(ShownTransform):
 
     def transform(self, results: dict) -> dict:
         """Change ``results['img']``."""
-        levels = np.arange(256, dtype=np.uint8)
-        results['img'] = cv2.LUT(
-            results['img'], np.where(levels >= self.threshold, 255 - levels, levels))
+        results['img'] = mmcv.solarize(results['img'], self.threshold)
         return results
 
 
