@@ -37,7 +37,6 @@ _REFUSED = re.compile(r"GLOBAL (\S+)(?: of (.+))?|(?:but got|function) <?(?:clas
 # torch.load raises if both are set, so exactly one is while a checkpoint is read.
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 _trusted: set[str] = set()
-_translate: Callable[[Any], Any] = lambda content: content  # noqa: E731
 
 
 class UnsafeCheckpointError(UserError, pickle.UnpicklingError):
@@ -118,12 +117,10 @@ def guard_loader(loader: Any) -> None:
     def load_checkpoint(cls: type, filename: str, map_location: Any = None,
                         logger: Any = None) -> Any:
         """Load a checkpoint as data only; see :func:`guard_loader`."""
-        return _translate(read(cls, filename, map_location, logger))
-
-    def read(cls: type, filename: str, map_location: Any, logger: Any) -> Any:
         path = _resolve(str(filename))
         if os.path.isdir(path) or path.endswith('.index.json'):
-            parts = [read(cls, str(part), map_location, logger) for part in files_of_weights(path)]
+            parts = [load_checkpoint(cls, str(part), map_location, logger)
+                     for part in files_of_weights(path)]
             return parts[0] if len(parts) == 1 else dict(
                 state_dict={key: value for part in parts
                             for key, value in part.get('state_dict', part).items()})
@@ -145,17 +142,6 @@ def guard_loader(loader: Any) -> None:
         return checkpoint
 
     loader.load_checkpoint = classmethod(load_checkpoint)
-
-
-@contextmanager
-def translated(translate: Callable[[Any], Any]) -> Iterator[None]:
-    """Have mmengine use what a function returns for the content of each checkpoint it reads."""
-    global _translate
-    _translate, before = translate, _translate
-    try:
-        yield
-    finally:
-        _translate = before
 
 
 def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:

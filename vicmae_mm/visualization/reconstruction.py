@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vicmae_mm.models.modes import evaluating
 from vicmae_mm.utils.errors import InputError
@@ -76,7 +77,8 @@ def reconstruct(model: ViCMAE, frames: Tensor, noise: Tensor) -> Reconstruction:
         patches = model.neck(latent, ids_restore).float()
     if model.head.norm_pix:
         # The inverse of MAEPretrainHead.construct_target, which normalises each patch.
-        target = _patchify(images, model.head.patch_size)
+        side = model.head.patch_size
+        target = F.unfold(images, side, stride=side).transpose(1, 2)
         patches = patches * (target.var(-1, keepdim=True) + 1e-6).sqrt() + target.mean(
             -1, keepdim=True)
     hidden = _unpatchify(mask[..., None].expand_as(patches), images)
@@ -107,19 +109,11 @@ def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tens
         footnote=NORM_PIX_NOTE if model.head.norm_pix else '')
 
 
-# MAEPretrainHead's are for squares.
-def _patchify(images: Tensor, side: int) -> Tensor:
-    """Cut images (B, 3, H, W) into patches (B, L, side**2 * 3), row by row."""
-    grid = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))
-    return grid.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
-
-
 def _unpatchify(patches: Tensor, like: Tensor) -> Tensor:
-    """The images that :func:`_patchify` cut, of the shape of ``like``."""
+    """Join patches (B, L, side**2 * 3) to images like ``like``; MAEPretrainHead's are square."""
     side = math.isqrt(patches.shape[2] // 3)
-    rows = like.shape[2] // side
-    grid = patches.unflatten(2, (side, side, 3)).unflatten(1, (rows, -1))
-    return grid.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
+    columns = patches.unflatten(2, (-1, 3)).permute(0, 3, 2, 1).flatten(1, 2)
+    return F.fold(columns, like.shape[-2:], side, stride=side)
 
 
 def _to_pixels(model: ViCMAE, images: Tensor) -> Tensor:

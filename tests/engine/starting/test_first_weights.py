@@ -186,3 +186,26 @@ def test_why_a_network_cannot_be_a_start():
     state = {'blocks.0.attn.relative_position_bias_table': torch.ones(1)}
     with pytest.raises(ValueError, match=r'a BEiT \(ViCMAEViT has no relative positions\)'):
         first_weights(state, 'a.pth', tiny_vicmae())
+
+
+@pytest.mark.parametrize('theirs, ours, known', [
+    ((2, 3), (3, 2), True), ((2, 8), (4, 4), True), ((4, 4), (2, 8), False),
+    ((4, 9), (8, 8), True)])
+def test_positions_of_another_grid_of_as_many_patches_are_refused(theirs, ours, known):
+    def model(rows, columns):
+        return tiny_vicmae(backbone=dict(img_size=(rows * PATCH, columns * PATCH)),
+                           decoder=dict(num_patches=(rows, columns)))
+
+    state = model(*theirs).state_dict()
+    if not known:
+        state['backbone.pos_embed'] = torch.rand_like(state['backbone.pos_embed'])
+    timm = convert({key: value for key, value in state.items() if 'backbone.' in key},
+                   target='timm')
+    message = f'positions of {theirs[0]} x {theirs[1]} patches, but the model has {ours[0]} x'
+    with pytest.raises(ValueError, match=message):
+        first_weights(dict(timm), 'a.pth', model(*ours))
+    if known:
+        with pytest.raises(ValueError, match=message):
+            first_weights(dict(state_dict=state), 'a.pth', model(*ours))
+    assert torch.equal(first_weights(dict(timm), 'a.pth', model(*theirs))['backbone.pos_embed'],
+                       state['backbone.pos_embed'])

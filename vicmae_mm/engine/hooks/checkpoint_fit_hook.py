@@ -4,8 +4,7 @@ import re
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vicmae_mm.checkpoints.conversion.detect import describe_family
-from vicmae_mm.checkpoints.fit import CheckpointFit, check_fit
+from vicmae_mm.checkpoints.fit import check_fit
 from vicmae_mm.engine.global_log_processor import GlobalLogProcessor
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.first_weights import first_weights
@@ -30,7 +29,7 @@ class CheckpointFitHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare names and shapes; raise a ValueError that says what the file looks like."""
         model = unwrapped_model(runner)
-        if not runner._resume and current_task(runner) == 'train' and hasattr(model, 'backbone'):
+        if not runner._resume and current_task(runner) == 'train':
             checkpoint['state_dict'] = first_weights(checkpoint, str(runner._load_from), model)
         # DistributedDataParallel adds this prefix; mmengine's loading removes it, too.
         found = {re.sub(r'^module\.', '', key): value
@@ -51,10 +50,3 @@ class CheckpointFitHook(Hook):
             except RuntimeError as error:
                 check_fit(found, expected, runner._load_from, config)
                 raise InputError(f'{runner._load_from}: {error}') from None
-        elif not any(key in expected and expected[key].shape == value.shape
-                     for key, value in found.items()):
-            raise InputError(
-                f'{runner._load_from} contains none of the parameters of the model of {config}. It '
-                f'looks like {describe_family(found)}: {CheckpointFit.of(found, expected)}. '
-                'load_from needs the encoder of the model, under the names of mmpretrain or of a '
-                'family that tools/convert_checkpoint.py knows.')

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
 from vicmae_mm.checkpoints.integrity import check_exists
-from vicmae_mm.checkpoints.safety import translated
 from vicmae_mm.checkpoints.weight_files import unwrap
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.first_weights import first_weights
@@ -114,16 +113,18 @@ class PretrainedFitHook(Hook):
         del module.init_weights
         prefix = None if module is model else cfg.get('prefix') or ''
 
-        def translate(content: Any) -> dict:
+        read = CheckpointLoader.load_checkpoint
+
+        def translate(*args: Any, **kwargs: Any) -> dict:
+            content = read(*args, **kwargs)
             return dict(state_dict=first_weights(content, cfg['checkpoint'], model, prefix))
 
+        # In mmengine's place, so that the module draws the random numbers that it always does.
+        setattr(CheckpointLoader, 'load_checkpoint', translate)  # noqa: B010
         try:
-            with translated(translate):
-                module.init_weights()
-        except AssertionError as error:
-            if 'is not in the pretrained model' not in str(error):
-                raise
-            raise self._refusal(f'it has nothing under {str(error).split(" ")[0]!r}') from None
+            module.init_weights()
+        finally:
+            setattr(CheckpointLoader, 'load_checkpoint', read)  # noqa: B010
 
     def _check(self, module: nn.Module, state_dict: dict[str, Tensor], prefix: str,
                *args: Any) -> None:

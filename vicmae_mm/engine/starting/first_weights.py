@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
+from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
 from vicmae_mm.apis.hub_config import ACTIVATIONS, HubConfig
@@ -15,10 +17,12 @@ from vicmae_mm.checkpoints.conversion import convert_with_report, describe_famil
 from vicmae_mm.checkpoints.conversion.detect import find_networks
 from vicmae_mm.checkpoints.fit import CheckpointFit
 from vicmae_mm.checkpoints.weight_files import unwrap
+from vicmae_mm.models.positions import sincos_position_table
 from vicmae_mm.utils.errors import InputError
 
 _BACKBONE = 'backbone.'
 _PATCHES = f'{_BACKBONE}patch_embed.projection.weight'
+_TABLE = f'{_BACKBONE}pos_embed'
 _DECODER_TABLE = 'neck.decoder_pos_embed'
 _Tensors = dict[str, Tensor]
 
@@ -51,7 +55,7 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     # Not a copy, which would lack the versions of modules that torch has saved with it.
     given = content.get('state_dict', content)
     result = given if weights.keys() <= given.keys() else weights
-    unused: _Tensors = {}
+    unused, is_converted = _Tensors(), False
     networks = find_networks(weights).values()
     # By most names: those of class token and position table are the same in many families.
     if encoder and 2 * len(found.keys() & expected.keys()) <= len(encoder) and any(
@@ -60,11 +64,14 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
         if converted.keys() & expected.keys():
             found, unused = converted, {key: weights[key] for key in left_out}
             unused |= _take_other_parts(found, expected, name)
+            is_converted = True
             result = {re.sub(f'^{_BACKBONE}', prefix, key): value for key, value in found.items()}
     if not any(key in expected and expected[key].shape == value.shape
                for key, value in found.items()):
         raise InputError(f'{says} {CheckpointFit.of(found, expected)}. Use files with the names of '
                          'mmpretrain, or of a family that tools/convert_checkpoint.py knows.')
+    if not is_converted:
+        _check_grid(found, model, name, is_ours=True)
     loaded = {key: value for key, value in found.items() if key in expected and (
         key in encoder or value.shape == expected[key].shape)}
     unused |= {key: value for key, value in found.items() if key not in loaded}
@@ -82,6 +89,8 @@ def _convert(weights: _Tensors, name: str, model: Any,
     # VideoMAE's authors make the table for the size of the network, whatever it was trained with.
     clip = {} if frames is None else dict(num_frames=frames, img_size=tuple(backbone.img_size))
     try:
+        result = convert_with_report(weights, leave_out=True, **clip)
+        _check_grid(result.state, model, name, is_ours=False)
         result = convert_with_report(
             weights, leave_out=True, grid=getattr(backbone, 'patch_resolution', None), **clip)
     except ValueError as error:
@@ -123,6 +132,25 @@ def _take_other_parts(found: _Tensors, expected: _Tensors, name: str) -> _Tensor
             if ours:
                 print_log(f'{part} of {name} is left out: {fit}.', 'current')
     return unused
+
+
+def _check_grid(found: _Tensors, model: Any, name: str, is_ours: bool) -> None:
+    """Refuse the position table of a grid that its length does not tell from the model's."""
+    table, backbone = found.get(_TABLE), getattr(model, 'backbone', None)
+    if table is None or table.shape[2] % 4 or not isinstance(backbone, VisionTransformer) or (
+            hasattr(backbone, 'num_frames')):
+        return
+    grid, length = tuple(backbone.patch_resolution), table.shape[1] - backbone.num_extra_tokens
+    grids = [(rows, length // rows) for rows in range(1, length + 1) if length % rows == 0]
+    known = [each for each in grids if torch.allclose(
+        table[0, -length:].float(), sincos_position_table(each, table.shape[2])[0, 1:], atol=0.01)]
+    square = [each for each in grids if each[0] == each[1]]
+    # The table of a square is resized, unless it is as long as the model's.
+    fits = [grid] if grid in grids else square
+    theirs = known or (square if grid in grids and not is_ours else fits)
+    if theirs and theirs != fits:
+        raise InputError(f'{name} has the positions of {theirs[0][0]} x {theirs[0][1]} patches, '
+                         f'but the model has {grid[0]} x {grid[1]}: set image_size to its size.')
 
 
 def _count(state: _Tensors) -> str:
