@@ -17,6 +17,7 @@ Exit status: 0 all done, 1 some bad videos, 2 an error (also if the machine coul
 videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
+import math
 import os
 import os.path as osp
 import signal
@@ -48,6 +49,9 @@ def parse_args() -> argparse.Namespace:
                         help='evenly spread frames per video (default: %(default)s)')
     parser.add_argument('--every', type=int, default=0, metavar='N',
                         help='store every N-th frame instead, for pairs of close frames')
+    parser.add_argument('--every-seconds', type=float, default=0., metavar='S',
+                        help='store the frame that is shown at each multiple of S seconds instead, '
+                        'for long videos')
     parser.add_argument('--quality', type=int, default=90,
                         help='JPEG quality, 1 to 100 (default: %(default)s)')
     parser.add_argument('--videos-per-shard', type=int, default=1000, metavar='VIDEOS',
@@ -58,6 +62,8 @@ def parse_args() -> argparse.Namespace:
     if min(args.frames, args.videos_per_shard, args.workers, args.timeout, args.short_side) <= 0:
         parser.error('--frames, --videos-per-shard, --workers, --timeout and --short-side must be '
                      'positive')
+    if not 0 <= args.every_seconds < math.inf or (args.every and args.every_seconds):
+        parser.error('--every-seconds must be positive, and cannot be used with --every')
     if args.every < 0 or not 1 <= args.quality <= 100:
         parser.error('--every must not be negative, --quality must be 1 to 100')
     return args
@@ -89,8 +95,9 @@ def main() -> int:
     args = parse_args()
     folder, videos, classes = read_source(
         args.source, args.prefix, args.allow_outside_root, args.labels_from_folders)
-    plan = Plan(args.target, folder, videos, classes, PackSettings(
-        args.frames, args.every, args.short_side, args.quality), args.videos_per_shard)
+    settings = PackSettings(args.frames, args.every, args.short_side, args.quality,
+                            args.every_seconds)
+    plan = Plan(args.target, folder, videos, classes, settings, args.videos_per_shard)
     with plan.check():
         unread: dict[str, str] = {}
         finished = pack(plan, args, unread)

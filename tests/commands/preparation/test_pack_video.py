@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.failing_disk import failing_disk
+from tests.helpers.video_cases import VFR_TIMES
 from tests.helpers.videos import draw_frame, make_video, read_frame_number
 from vicmae_mm.commands.preparation.pack_video import PackJob, PackSettings, pack_video
 from vicmae_mm.datasets.readers import open_video, pyav_reader
@@ -106,3 +107,20 @@ def test_nothing_is_packed_while_reads_fail(tmp_path, kind, codec):
     assert pack_video(job).total_frames == 60
     (tmp_path / 'text.mp4').write_text('no video')
     assert not pack_video(PackJob(0, str(tmp_path / 'text.mp4'), PackSettings())).again
+
+
+@pytest.mark.parametrize('seconds', [.04, .12, 1/3, 1, 2, 50])
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv', '.ts'])
+def test_every_so_many_seconds(tmp_path, seconds, suffix):
+    """Of a screen recording: the frame that is shown at each multiple."""
+    path = str(make_video(tmp_path / f'vfr{suffix}', 40, pts=VFR_TIMES))
+    with open_video(path) as video:
+        times = video.frame_times.tolist()
+    packed = pack_video(PackJob(0, path, PackSettings(every_seconds=seconds)))
+    shown = {max(i for i in range(40) if times[i] <= k * seconds + 1e-9)
+             for k in range(1 + int(times[-1] / seconds + 1e-9))}
+    assert packed.frames == tuple(sorted(shown if len(shown) > 1 else {0, 39}))
+    assert packed.times == tuple(times[i] for i in packed.frames)
+    assert packed.duration == pytest.approx(2 * times[-1] - times[-2])
+    assert [read_frame_number(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            for picture in pictures(packed)] == list(packed.frames)

@@ -3,15 +3,24 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from unittest.mock import patch
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.videos import read_frame_number
+from tests.helpers.packing import pack
+from tests.helpers.videos import make_video, read_frame_number
+from vicmae_mm.datasets import PackedFrameDataset
 from vicmae_mm.datasets.packed.index import FrameTable, build_index, load_index
-from vicmae_mm.datasets.packed.shards import ShardError, StoredVideo, read_shard, write_shard
+from vicmae_mm.datasets.packed.shards import (
+    FRAME,
+    ShardError,
+    StoredVideo,
+    read_shard,
+    write_shard,
+)
 
 from .conftest import LENGTHS, STORED
 
@@ -89,7 +98,7 @@ def test_names_of_any_kind(tmp_path):
     assert [video.path for video in load_index(str(tmp_path)).videos] == [path]
     data = (tmp_path / 'a.zip').read_bytes()
     rows = FrameTable(str(tmp_path), index.num_frames).rows(0, 2).tolist()
-    assert [data[at:at + size] for at, size, _, _ in rows] == [b'one', b'three']
+    assert [data[at:at + size] for at, size, *_ in rows] == [b'one', b'three']
 
 
 @pytest.mark.parametrize('keep', [0, 100, -1])
@@ -127,3 +136,27 @@ def test_frames_behind_longer_headers_are_not_misread(packed):
             new.writestr(longer, old.read(member))
     with pytest.raises(ShardError, match='are not contiguous'):
         read_shard(packed / 'new.zip')
+
+
+def test_times_of_stored_frames_and_packs_of_older_versions(tmp_path):
+    videos = tmp_path / 'videos'
+    videos.mkdir()
+    make_video(videos / 'a.mp4', 40)
+    root = pack(videos, tmp_path / 'packed', frames=4)
+    assert np.allclose(PackedFrameDataset(root)[0]['stored_times'], [.2, .6, 1, 1.4])
+    assert load_index(root).videos[0].duration == pytest.approx(1.6)
+    # Older versions have no times: those that were built then, and those built again.
+    table = np.load(tmp_path / 'packed/frames.npy')
+    np.save(tmp_path / 'packed/frames.npy', np.array(
+        [row[:4] for row in table.tolist()], np.dtype(FRAME.descr[:-1])))
+    index = json.loads((tmp_path / 'packed/index.json').read_text())
+    del index['videos']['duration']
+    (tmp_path / 'packed/index.json').write_text(json.dumps(index))
+    record = PackedFrameDataset(root)[0]
+    assert 'stored_times' not in record and len(record['video_reader'].get_frames([5, 35])) == 2
+    assert load_index(root).videos[0].duration == 0
+    shard = tmp_path / 'packed/shard-00000.zip'
+    old = [replace(video, times=(), duration=0.) for video in read_shard(shard).videos]
+    write_shard(shard, [], old, [[b'jpeg'] * 4])
+    build_index(root, [shard.name])
+    assert 'stored_times' not in PackedFrameDataset(root)[0]

@@ -105,7 +105,7 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
         (source / name).unlink()
     assert tool('pack_frames', 'source', 'new') == 0
     before = contents(tmp_path / 'new')
-    for args in (('--frames', '8'), ('--every', '2'), ('--quality', '80'), ('--short-side', '32'),
+    for args in (('--frames', '8'), ('--every', '2'), ('--every-seconds', '2'), ('--quality', '80'), ('--short-side', '32'),
                  ('--videos-per-shard', '2'), ('--labels-from-folders', )):
         assert tool('pack_frames', 'source', 'new', *args) == 2
         message = capsys.readouterr().err
@@ -121,6 +121,9 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     (['empty', 'new'], "No video found in 'empty'"),
     (['source', 'new', '--quality', '101'], '--quality must be 1 to 100'),
     (['source', 'new', '--frames', '0'], 'must be positive'),
+    (['source', 'new', '--every-seconds', '-1'], '--every-seconds must be positive'),
+    (['source', 'new', '--every-seconds', 'nan'], '--every-seconds must be positive'),
+    (['source', 'new', '--every-seconds', '2', '--every', '2'], 'cannot be used with --every'),
     (['source', 'file'], 'file'),
     (['source', './source/'], 'is the folder of the videos'),
     (['list.txt', 'new'], 'set --prefix'),

@@ -44,8 +44,11 @@ class Plan:
                              'written to: choose another one.')
         # A hash of the list instead of the list: Kinetics-400 has 240,000 videos.
         listed = json.dumps([list(self.videos), list(self.classes)]).encode()
+        settings = asdict(self.settings)
+        if not self.settings.every_seconds:
+            del settings['every_seconds']  # as in folders of older versions, which go on
         reserved = reserve_target(osp.join(self.target, SETTINGS_FILE), dict(
-            **asdict(self.settings), videos_per_shard=self.per_shard, num_videos=len(self.videos),
+            **settings, videos_per_shard=self.per_shard, num_videos=len(self.videos),
             sha256_of_list=hashlib.sha256(listed).hexdigest()))
         remove_leftovers(self.target)
         return reserved
@@ -111,5 +114,6 @@ class Plan:
     def _describe(self, number: int, done: JobResult) -> StoredVideo:
         path, label = self.videos[number]
         if isinstance(done, Packed):
-            return StoredVideo(path, label, done.total_frames, done.frames)
+            return StoredVideo(path, label, done.total_frames, done.frames, times=done.times,
+                               duration=done.duration)
         return StoredVideo(path, label, problem=done.problem)

@@ -10,6 +10,8 @@ from vicmae_mm.datasets.readers.base import is_machines
 
 from .converting import JobResult
 
+NO_TIMES = np.zeros(0)
+ROUNDING = 1e-6  # seconds; of multiples of an interval
 MAX_HELD = 32  # decoded frames in memory at a time
 
 
@@ -22,9 +24,18 @@ class PackSettings:
     every: int = 0
     short_side: int = 256  # px, maximum length of the shorter side
     quality: int = 90  # of JPEG, 1 to 100
+    # If not 0, store the frame shown at each multiple of so many seconds instead
+    every_seconds: float = 0.
 
-    def choose(self, total: int) -> list[int]:
-        """Choose the frames to store of a video with ``total`` frames, in ascending order."""
+    def choose(self, total: int, times: np.ndarray = NO_TIMES) -> list[int]:
+        """Choose the frames to store of a video with ``total`` frames, in ascending order.
+
+        ``times`` are its ``frame_times``, for ``every_seconds``.
+        """
+        if self.every_seconds:
+            wanted = np.arange(0, times[-1] + ROUNDING, self.every_seconds) + ROUNDING
+            frames = np.unique(np.searchsorted(times, wanted, 'right') - 1).tolist()
+            return frames if len(frames) > 1 else [*{0, total - 1}]
         if self.every:
             return list(range(0, total, self.every)) if total > self.every else [*{0, total - 1}]
         # The middles of equal parts: however a video is later cut into up to frames / 2 sections
@@ -48,6 +59,8 @@ class Packed(JobResult):
     total_frames: int = 0
     frames: tuple[int, ...] = ()  # numbers of the stored frames, ascending
     jpegs: tuple[bytes, ...] = ()  # the file of each stored frame
+    times: tuple[float, ...] = ()  # of each stored frame, in seconds since the first of the video
+    duration: float = 0.  # of the video, in seconds
 
 
 def pack_video(job: PackJob) -> JobResult:
@@ -65,14 +78,19 @@ def pack_video(job: PackJob) -> JobResult:
     try:
         with open_video(job.source) as video:
             total = video.num_frames
-            frames = job.settings.choose(total)
+            times = video.frame_times
+            frames = job.settings.choose(total, times)
+            # The last frame is shown as long as the one before it.
+            duration = float(times[-1] + (times[-1] - times[-2] if total > 1 else
+                                          1 / video.fps if video.fps else 0))
             jpegs = tuple(_encode(image, job.settings)
                           for start in range(0, len(frames), MAX_HELD)
                           for image in video.get_frames(frames[start:start + MAX_HELD]))
     except VideoError as error:
         return JobResult(error.reason, again=is_machines(error))
     return Packed(size=sum(map(len, jpegs)), seconds=time.monotonic() - begin, total_frames=total,
-                  frames=tuple(frames), jpegs=jpegs)
+                  frames=tuple(frames), jpegs=jpegs, times=tuple(times[frames].tolist()),
+                  duration=duration)
 
 
 def _encode(image: np.ndarray, settings: PackSettings) -> bytes:

@@ -3,6 +3,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
@@ -28,6 +29,8 @@ class PackedFrameDataset(SkippingDataset):
 
     - ``total_frames`` (int): frames in the original video, which sections and gaps refer to;
     - ``stored_frames`` ((K,) int32 array): numbers of the stored frames, ascending;
+    - ``stored_times`` ((K,) float64 array): seconds since the first frame of the video; missing in
+      packs of older versions;
     - ``video_reader`` (:class:`PackedVideo`).
 
     A video is bad if a requested frame is damaged, or if its shard is missing or truncated. Reading
@@ -96,6 +99,8 @@ class PackedFrameDataset(SkippingDataset):
         info = super().get_data_info(idx)
         frames = self._frames.rows(info.pop('first'), info.pop('count'))
         info['stored_frames'] = frames['number']
+        if 'time' in (frames.dtype.names or ()) and not np.isnan(frames['time']).any():
+            info['stored_times'] = frames['time']
         info['video_reader'] = PackedVideo(info['filename'], info['total_frames'], frames,
                                            self._shards, info.pop('shard'))
         return info

@@ -31,6 +31,7 @@ class IndexedVideo:
     shard: int  # number of the shard with the stored frames
     first: int  # the video's first row in frames.npy
     count: int  # number of its rows there
+    duration: float = 0.  # seconds; 0.0 if unknown, as in packs of older versions
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
         for video in shard.videos:
             if not video.problem:
                 videos.append(IndexedVideo(video.path, video.label, video.total_frames, number,
-                                           first, len(video.frames)))
+                                           first, len(video.frames), video.duration))
                 first += len(video.frames)
     index = PackIndex(classes, [(name, (folder / name).stat().st_size) for name in names],
                       videos, first)
@@ -122,7 +123,9 @@ class FrameTable:
             # a plain array, because np.memmap runs Python code for every slice.
             self._frames = (np.load(io.BytesIO(read_file(url))) if is_remote(root)
                             else np.load(url, mmap_mode='r').view(np.ndarray))
-            if self._frames.dtype != FRAME or self._frames.shape != (num_frames,):
+            # Older versions have no times.
+            if (self._frames.dtype not in (FRAME, np.dtype(FRAME.descr[:-1]))
+                    or self._frames.shape != (num_frames,)):
                 raise InputError(f'{INDEX_FILE} counts {num_frames:,} frames')
         except (ValueError, EOFError) as error:
             raise InputError(

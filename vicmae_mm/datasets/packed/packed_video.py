@@ -46,7 +46,7 @@ class PackedVideo(VideoReader):
             kind = VideoError if isinstance(error, FileNotFoundError) else MachineError
             raise kind(self.path, f'shard {self._shard} cannot be read ({error})') from error
         return {number: self._decode_jpeg(jpeg, crc, number)
-                for jpeg, (_, _, crc, number) in zip(jpegs, rows, strict=True)}
+                for jpeg, (_, _, crc, number, *_) in zip(jpegs, rows, strict=True)}
 
     def _decode_jpeg(self, jpeg: bytes, crc: int, number: int) -> np.ndarray:
         # libjpeg decodes damaged data to a picture without an error, so the checksum of the ZIP

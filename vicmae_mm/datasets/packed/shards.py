@@ -3,10 +3,12 @@
 ``000012/000047.jpg`` is frame 47 of the shard's video 12. The last member, ``videos.json``, is an
 object with ``classes`` (list of names) and ``videos``, a list of objects with ``path`` (as listed),
 ``label`` (-1 for none) and either ``total_frames`` (of the original video) and ``frames`` (numbers
-of the stored ones, ascending) or ``problem`` (why none is stored).
+of the stored ones, ascending), ``times`` (seconds since the first frame of each of these) and
+``duration`` (seconds to the end of the last frame), or ``problem`` (why none is stored).
 """
 import io
 import json
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +21,8 @@ from vicmae_mm.utils.errors import InputError
 
 VIDEOS_FILE = 'videos.json'
 # Little-endian and without padding, because frames.npy is mapped as it is on the disk.
-FRAME = np.dtype([('offset', '<i8'), ('size', '<i4'), ('crc', '<u4'), ('number', '<i4')])
+FRAME = np.dtype([('offset', '<i8'), ('size', '<i4'), ('crc', '<u4'), ('number', '<i4'),
+                  ('time', '<f8')])
 HEADER_SIZE = 30  # bytes of a member's local header before its name (APPNOTE.TXT 4.3.7)
 
 
@@ -35,6 +38,8 @@ class StoredVideo:
     total_frames: int = 0  # of the original video
     frames: tuple[int, ...] = ()  # numbers of the stored ones, ascending
     problem: str = ''  # why no frame is stored
+    times: tuple[float, ...] = ()  # of these in seconds; none in shards of older versions
+    duration: float = 0.  # in seconds; 0.0 if unknown
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Shard:
         classes: Names of the labels; empty if unknown.
         videos: All videos, including bad ones.
         frames: (N,) of :data:`FRAME`, the frames of all videos in order: offset and size of the
-            JPEG file in bytes, its CRC-32, and the number of the frame in its video.
+            JPEG file in bytes, its CRC-32, and the number of the frame in its video and its time,
+            NaN if unknown.
     """
     classes: list[str]
     videos: list[StoredVideo]
@@ -84,7 +90,8 @@ def read_shard(path: str | Path) -> Shard:
         try:
             with zipfile.ZipFile(file) as archive:
                 described = json.loads(archive.read(VIDEOS_FILE))
-                videos = [StoredVideo(**{**video, 'frames': tuple(video['frames'])})
+                videos = [StoredVideo(**{**video, 'frames': tuple(video['frames']),
+                                         'times': tuple(video.get('times', ()))})
                           for video in described['videos']]
                 return Shard(described['classes'], videos,
                              _locate_frames(videos, archive.infolist()))
@@ -95,12 +102,15 @@ def read_shard(path: str | Path) -> Shard:
 def _locate_frames(videos: Sequence[StoredVideo], members: Sequence[zipfile.ZipInfo]) -> np.ndarray:
     """Compute the rows of :data:`FRAME` from the ZIP directory alone."""
     numbers = [(video, frame) for video, stored in enumerate(videos) for frame in stored.frames]
+    times = [time for stored in videos
+             for time in stored.times or [math.nan] * len(stored.frames)]
     names = [_member(*number) for number in numbers]
     if [member.filename for member in members] != [*names, VIDEOS_FILE]:
         raise InputError(f'its members are not the frames that {VIDEOS_FILE} lists')
     # Reading the local headers instead would cost one seek per frame across the complete file.
-    rows = [(member.header_offset + HEADER_SIZE + len(name), member.file_size, member.CRC, frame)
-            for member, name, (_, frame) in zip(members, names, numbers, strict=False)]
+    rows = [(member.header_offset + HEADER_SIZE + len(name), member.file_size, member.CRC, frame,
+             time) for member, name, (_, frame), time in zip(
+                members, names, numbers, times, strict=False)]
     # A gap means that a local header is longer than computed, as other ZIP writers make it: the
     # offset would then point into the header instead of the image.
     if any(start + size != following.header_offset
