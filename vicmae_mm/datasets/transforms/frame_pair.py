@@ -26,9 +26,9 @@ class SampleFramePair(ShownTransform):
     from the whole video. Otherwise the two frames differ, in both modes, if T >= 2; T = 1 gives
     (0, 0).
 
-    Gaps may be in seconds instead. Frame i is then drawn from those after which the video goes on
-    that long (or is the first one), and that have another frame within the gap; the window of a
-    distant pair, or j, ends with the last frame in it. For a constant frame rate that is the same.
+    Gaps may be in seconds instead: with a constant frame rate, this gives the same. Else i, or the
+    first frame of the window, is uniform among those that have another frame within the gap, up to
+    the first one from which the gap reaches the end of the video.
 
     If only some frames are stored (``stored_frames``), sections and gaps still count all T frames,
     but only stored frames are drawn: sections without any are left out, and in the continuous mode
@@ -138,10 +138,8 @@ class SampleFramePair(ShownTransform):
             return frames, frames
         times = self._times(results, frames)
         last = np.searchsorted(times, times + (self.gap_seconds + ROUNDING), side='right') - 1
-        end = 2 * times[-1] - times[-2]  # the last frame is shown as long as the one before
-        complete = times + self.gap_seconds < end - ROUNDING
-        complete[0] |= not complete.any()
-        starts = np.flatnonzero(complete & (last > frames))
+        # Up to the first window that ends with the video: it cuts all later ones short.
+        starts = np.flatnonzero((last > frames) & (frames <= np.searchsorted(last, total - 1)))
         if not len(starts) and 'stored_frames' not in results:
             raise VideoError(str(results.get('filename')), 'no two of its frames are within '
                              f'{self.gap_seconds:g} s of each other')
