@@ -59,11 +59,15 @@ class BadFileSkipping:
             's are known to be bad). If they are good, a transform in the pipeline returns None '
             'too often.')
 
+    def part_of(self, info: dict) -> Part:
+        """What the ``bad_videos`` know: the file of a record, or the segment of it."""
+        path = info[self.path_key]
+        return (path, info['segment']) if 'segment' in info else path
+
     def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
         """The sample of this file; None if it is bad or the pipeline rejects it."""
         info = self.get_data_info(SampleIndex(candidate, index.seed, index.epoch, index.origin))
-        path, segment = info[self.path_key], info.get('segment')
-        part: Part = path if segment is None else (path, segment)
+        path, segment, part = info[self.path_key], info.get('segment'), self.part_of(info)
         if part in self.bad_videos:
             return None
         try:
