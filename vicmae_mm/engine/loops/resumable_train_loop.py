@@ -14,12 +14,13 @@ from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
 
 
-def epoch_batches(dataloader: DataLoader) -> dict[str, int]:
+def epoch_batches(dataloader: DataLoader) -> dict[str, Any]:
     """What has to be the same for the epochs of two runs to consist of the same batches."""
     # A sampler of batches has no size if its batches differ.
     batch_size = getattr(dataloader.batch_sampler, 'batch_size', None) or 0
+    dataset = cast(Sized, dataloader.dataset)
     return dict(global_batch=batch_size * get_world_size(), num_batches=len(dataloader),
-                num_samples=len(cast(Sized, dataloader.dataset)))
+                num_samples=getattr(dataset, 'counts', len(dataset)))  # of each source of a mix
 
 
 @LOOPS.register_module()

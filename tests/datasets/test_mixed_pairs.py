@@ -1,0 +1,302 @@
+"""MixedPairs: exact shares for any number of workers and processes, and after resuming."""
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmpretrain.structures import DataSample
+from torch.utils.data import DataLoader
+
+from tests.helpers.classifiers import write_photos
+from tests.helpers.runs import tiny_runner
+from tests.helpers.videos import make_video
+from vicmae_mm.datasets import EpochSampler, ImagePairDataset, MixedPairs, SampleIndex
+from vicmae_mm.datasets.mixed_pairs import interleave, largest_remainders
+from vicmae_mm.engine.hooks.bad_video_hook import iter_pair_datasets
+
+
+class Numbers:
+    """Samples with their number and something random."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        if index >= self.length:
+            raise IndexError(index)
+        return dict(inputs=(int(index), np.random.rand()), data_samples=DataSample())
+
+
+def mix(lengths: tuple[int, ...] = (17, 5, 3), weights: tuple | None = None,
+        epoch_length: int | None = None) -> MixedPairs:
+    names = 'abcdef'[:len(lengths)]
+    return MixedPairs({name: Numbers(length) for name, length in zip(names, lengths, strict=True)},
+                      weights and dict(zip(names, weights, strict=True)), epoch_length)
+
+
+def ranks(dataset: MixedPairs, world_size: int = 1, epoch: int = 0, round_up: bool = False,
+          **kwargs: Any) -> list[list[SampleIndex]]:
+    """The indices that each process draws."""
+    drawn = []
+    for rank in range(world_size):
+        with patch('mmengine.dataset.sampler.get_dist_info', return_value=(rank, world_size)):
+            sampler = EpochSampler(dataset, seed=3, round_up=round_up, **kwargs)
+        sampler.set_epoch(epoch)
+        drawn.append(list(sampler))
+        assert len(drawn[-1]) == len(sampler)
+    return drawn
+
+
+WEIGHTS = [None, (1, 1, 1), (2, 1, 1), (0.7, 0.2, 0.1), (1, 3, 20), (1e-3, 1e-3, 2e-3)]
+
+
+@pytest.mark.parametrize('shares, total, counts', [
+    ((2, 1), 24, [16, 8]), ((1, 1, 1), 10, [4, 3, 3]), ((.1, .2, .7), 10, [1, 2, 7]),
+    ((1, 1), 1, [1, 0]), ((1281167, 240436), 1521603, [1281167, 240436]),
+    ((1, 2, 4), 8, [1, 2, 5])])
+def test_counts_by_largest_remainders(shares, total, counts):
+    assert largest_remainders(shares, total) == counts
+
+
+@pytest.mark.parametrize('counts', [
+    (1, ), (1, 1), (7, 3), (5, 1, 1, 1, 1, 1), (100, 7, 3), (2, 4, 6), (9, 9, 9, 1),
+    (13, 11, 7, 5, 3)])
+def test_every_part_of_an_epoch_has_the_shares(counts):
+    order = interleave(counts)
+    assert np.bincount(order).tolist() == list(counts)
+    total = sum(counts)
+    for source, count in enumerate(counts):
+        places = np.arange(1, total + 1)
+        # exact: |number so far - places * share| < 1
+        assert (abs(np.cumsum(order == source) * total - places * count) < total).all()
+
+
+@pytest.mark.parametrize('weights', WEIGHTS)
+@pytest.mark.parametrize('epoch_length', [None, 27, 60])
+def test_shares_for_any_processes_batches_and_epochs(weights, epoch_length):
+    dataset = mix(weights=weights, epoch_length=epoch_length)
+    size, counts = len(dataset), dataset.counts
+    assert sum(counts) == size == (epoch_length or 25)
+    for epoch, global_batch in itertools.product((0, 1, 5), (4, 8)):
+        whole, = ranks(dataset, epoch=epoch)
+        assert Counter(map(lambda i: dataset.locate(i)[0], whole)) == dict(enumerate(counts))
+        kept = size // global_batch * global_batch  # the last batch is incomplete, and dropped
+        sources = Counter(dataset.locate(i)[0] for i in whole[:kept])
+        assert all(abs(sources[n] * size - kept * count) < size for n, count in enumerate(counts))
+        batches = [{*whole[start:start + global_batch]} for start in range(0, kept, global_batch)]
+        for processes in (2, 4):
+            parts = ranks(dataset, processes, epoch)
+            step = global_batch // processes
+            assert batches == [
+                {i for part in parts for i in part[n * step:(n + 1) * step]}
+                for n in range(kept // global_batch)]
+
+
+def test_processes_take_turns():
+    dataset = mix((40, 40))
+    for processes in (2, 4):
+        for part in ranks(dataset, processes):
+            assert Counter(dataset.locate(i)[0] for i in part) == {
+                0: 40 // processes, 1: 40 // processes}
+
+
+@pytest.mark.parametrize('round_up', [True, False])
+def test_surplus_is_repeated_or_left_out(round_up):
+    parts = ranks(mix(), 4, round_up=round_up)
+    drawn = Counter(i for part in parts for i in part)
+    assert [len(part) for part in parts] == [7 if round_up else 6] * 4
+    assert (sum(drawn.values()) == 28 and len(drawn) == 25) if round_up else len(drawn) == 24
+
+
+@pytest.mark.parametrize('weights', WEIGHTS)
+@pytest.mark.parametrize('epoch_length', [None, 27, 60])
+def test_samples_of_a_source_are_used_equally_often(weights, epoch_length):
+    dataset = mix(weights=weights, epoch_length=epoch_length)
+    used: Counter = Counter({(number, i): 0 for number, each in enumerate(dataset.datasets)
+                             for i in range(len(each))})
+    orders = set()
+    for epoch in range(9):
+        whole, = ranks(dataset, epoch=epoch)
+        located = [dataset.locate(i) for i in whole]
+        orders.add(tuple(located))
+        used.update(located)
+        for number in range(3):
+            times = [count for (source, _), count in used.items() if source == number]
+            assert max(times) - min(times) <= 1
+        if weights is None and epoch_length is None:
+            assert {*used.values()} == {epoch + 1}
+    assert len(orders) == 9
+
+
+def test_a_repeated_sample_has_another_stream():
+    dataset = mix((2, ), epoch_length=8)
+    samples = [dataset[i]['inputs'] for i in ranks(dataset)[0]]
+    assert {number for number, _ in samples} == {0, 1} and len({*samples}) == 8
+
+
+def test_without_shuffling():
+    assert ranks(mix((4, 2)), shuffle=False) == [[0, 1, 4, 2, 3, 5]]
+
+
+@pytest.mark.parametrize('weights', [None, (1, 3, 20)])
+def test_any_workers_draw_the_same(weights):
+    def samples(workers: int) -> list:
+        dataset = mix(weights=weights)
+        sampler = EpochSampler(dataset, seed=1)
+        sampler.set_epoch(2)
+        return [(sample['data_samples'].source, *sample['inputs']) for batch in DataLoader(
+            dataset, 4, sampler=sampler, num_workers=workers, collate_fn=list) for sample in batch]
+
+    assert samples(0) == samples(1) == samples(3)
+    assert {source for source, *_ in samples(0)} == {*'abc'}
+
+
+def test_plain_indices():
+    dataset = mix()
+    samples = [dataset[i] for i in range(len(dataset))]
+    assert [sample['inputs'][0] for sample in samples] == [*range(17), *range(5), *range(3)]
+    assert samples[-1]['data_samples'].source == 'c'
+    assert samples[-1]['data_samples'].sources == ('a', 'b', 'c')
+    for change in (dict(weights=(1, 1, 1)), dict(epoch_length=25)):
+        with pytest.raises(ValueError, match=r'MixedPairs: with weights or .*EpochSampler'):
+            mix(**change)[0]
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(datasets={}), 'should be a dict of datasets'),
+    (dict(datasets=[Numbers(3)]), 'should be a dict of datasets'),
+    (dict(datasets=dict(a=Numbers(3), b=Numbers(0))), 'b has 0, an epoch 0'),
+    (dict(epoch_length=0), 'epoch_length=0 should be an integer of at least 1'),
+    (dict(epoch_length=1.5), 'epoch_length=1.5 should be'),
+    (dict(epoch_length=True), 'epoch_length=True should be'),
+    (dict(weights=dict(a=1e6, b=1)), 'a has 3, an epoch 6, b has 3, an epoch 0'),
+    *((dict(weights=weights), 'should have a number above 0 for each of a, b') for weights in (
+        dict(a=0, b=1), dict(a=-1, b=1), dict(a=float('nan'), b=1), dict(a=float('inf'), b=1),
+        dict(a='1', b=1), dict(a=1), dict(a=1, b=1, c=1), dict(a=1, d=1), {}, [1, 1])),
+    (dict(datasets=dict(a=mix())), 'a is or contains a mix'),
+    (dict(datasets=dict(a=dict(type='RepeatDataset', times=2, dataset=dict(
+        type='vicmae_mm.MixedPairs', datasets=dict(x=Numbers(2)))))), 'a is or contains a mix'),
+    (dict(datasets=dict(a=dict(type='vicmae_mm.ImagePairDataset'))), 'a of MixedPairs: .*set data'),
+])
+def test_what_cannot_work_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        MixedPairs(**{**dict(datasets=dict(a=Numbers(3), b=Numbers(3))), **settings})
+
+
+def test_a_missing_folder_is_one_of_its_source(tmp_path):
+    photos = dict(type='vicmae_mm.ImagePairDataset', data_root=str(tmp_path / 'none'))
+    with pytest.raises(FileNotFoundError, match=r'photos of MixedPairs: .*none.* does not exist'):
+        MixedPairs(dict(photos=photos))
+
+
+def test_samples_without_data_samples_are_refused(tmp_path):
+    photos = ImagePairDataset(data_root=str(write_photos(tmp_path)), pipeline=[
+        dict(type='vicmae_mm.LoadImagePair')])
+    dataset = MixedPairs(dict(photos=photos))
+    with pytest.raises(ValueError, match=r'of photos should end with vicmae_mm\.PackFrames'):
+        dataset[0]
+
+
+PACK = dict(type='vicmae_mm.PackFrames')
+CROP = dict(type='vicmae_mm.PerFrame', transforms=[
+    dict(type='mmpretrain.RandomResizedCrop', scale=32)])
+
+
+def image_source(root: Path, **settings: Any) -> dict:
+    return dict(type='vicmae_mm.ImagePairDataset', data_root=str(root), pipeline=[
+        dict(type='vicmae_mm.LoadImagePair'), CROP, PACK], **settings)
+
+
+def test_a_bad_image_is_replaced_within_its_source(tmp_path):
+    roots = {name: write_photos(tmp_path / name) for name in 'abc'}
+    (roots['a'] / 'class_0/0.png').write_bytes(b'')
+    (roots['c'] / 'class_1/1.png').write_bytes(b'')
+    stock = dict(type='mmpretrain.CustomDataset', data_root=str(roots['c']), pipeline=[
+        dict(type='mmpretrain.LoadImageFromFile'), dict(type='mmpretrain.PackInputs')])
+    dataset = MixedPairs(dict(a=image_source(roots['a']), b=image_source(roots['b']), c=stock),
+                         dict(a=1, b=1, c=1), 18)
+    guarded = list(iter_pair_datasets(dataset))
+    assert guarded == dataset.datasets
+    for each in guarded:
+        each.share_bad_videos(str(tmp_path / 'bad_videos.jsonl'))
+    for epoch in range(2):
+        whole, = ranks(dataset, epoch=epoch)
+        samples = [dataset[index]['data_samples'] for index in whole]
+        assert Counter(sample.source for sample in samples) == dict(a=6, b=6, c=6)
+        assert all(sample.img_path.startswith(str(roots[sample.source])) for sample in samples)
+    assert [len(each.bad_videos) for each in guarded] == [1, 0, 1]
+    fresh = MixedPairs(dict(a=image_source(roots['a']), b=image_source(roots['b']), c=stock),
+                       dict(a=1, b=1, c=1), 18)
+    for index in ranks(fresh)[0]:
+        assert fresh[index]['data_samples'].img_path == dataset[index]['data_samples'].img_path
+
+
+class Batches(Hook):
+    """Notes what each batch contains."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple] = []
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        self.seen.append((*(sample.source for sample in data_batch['data_samples']),
+                          *(view.sum().item() for view in data_batch['inputs']),
+                          outputs['loss'].item()))
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> dict[str, dict]:
+    """Photos and videos."""
+    root = tmp_path_factory.mktemp('data')
+    for number in range(3):
+        (root / 'videos').mkdir(exist_ok=True)
+        make_video(root / f'videos/{number}.mp4', 6)
+    videos = dict(
+        type='vicmae_mm.VideoPairDataset', data_prefix=dict(video=str(root / 'videos')),
+        decode_timeout=None, pipeline=[
+            dict(type='vicmae_mm.VideoInit'), dict(type='vicmae_mm.SampleFramePair'),
+            dict(type='vicmae_mm.VideoDecode'), CROP, PACK])
+    return dict(photos=image_source(write_photos(root / 'photos')), videos=videos)
+
+
+def train(work_dir: Path, data: dict[str, dict], resumed: str = '', photos: float = 2,
+          batch_size: int = 4) -> tuple[list[tuple], dict]:
+    """Two epochs of four steps; what was seen, and the weights."""
+    batches = Batches()
+    runner = tiny_runner(
+        work_dir,
+        [batches, dict(type='vicmae_mm.StepSeedHook'), dict(type='vicmae_mm.BadVideoHook')],
+        train_dataloader=dict(
+            batch_size=batch_size, num_workers=0, drop_last=True,
+            dataset=dict(type='vicmae_mm.MixedPairs', datasets=data, epoch_length=18,
+                         weights=dict(photos=photos, videos=1)),
+            sampler=dict(type='vicmae_mm.EpochSampler', round_up=False),
+            collate_fn=dict(type='default_collate')),
+        train_cfg=dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=2),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3)),
+        resume=bool(resumed), load_from=resumed or None)
+    runner.train()
+    return batches.seen, runner.model.state_dict()
+
+
+def test_resumed_within_an_epoch(tmp_path, data):
+    whole, weights = train(tmp_path / 'whole', data)
+    assert len(whole) == 8
+    for epoch in (whole[:4], whole[4:]):  # 12 and 6 of 18, of which the first 16 are seen
+        seen = Counter(name for step in epoch for name in step[:4])
+        assert seen in (dict(photos=11, videos=5), dict(photos=10, videos=6))
+    checkpoint = str(tmp_path / 'whole/iter_6.pth')
+    rest, same = train(tmp_path / 'rest', data, checkpoint)
+    assert rest == whole[6:]
+    assert all(torch.equal(same[name], value) for name, value in weights.items())
+    with patch('vicmae_mm.engine.loops.resumable_train_loop.print_log') as log:
+        again, _ = train(tmp_path / 'again', data, checkpoint, photos=1)
+    assert 'from [9, 9] samples' in log.call_args.args[0] and len(again) == 4
