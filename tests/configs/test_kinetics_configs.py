@@ -135,14 +135,15 @@ def test_5_views_are_whole_frames_of_5_clips(data, checkpoint, tmp_path):
 def test_5_views_of_real_size(size, data):
     """The frame is squashed, not cropped; nothing else differs."""
     cfg, base = (read(f'finetune_vit-{size}16', views) for views in ('_5x1', ''))
-    cfg_test = cfg.pop('test_dataloader')
-    base.pop('test_dataloader')
+    pipeline = cfg.test_pipeline
+    assert cfg.test_dataloader.dataset.pipeline == pipeline
+    cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline = base.test_pipeline
     assert cfg.to_dict() == base.to_dict()
-    video = dict(filename=str(data[0].parent / '0.mp4'), start_index=0, label=0)
-    sampled = Compose(cfg_test.dataset.pipeline[:2])(dict(video))
+    sampled = Compose(pipeline[:2])(
+        dict(filename=str(data[0].parent / '0.mp4'), start_index=0, label=0))
     wide = dict(sampled, imgs=[np.tile(np.arange(640, dtype=np.uint8), (360, 1))[..., None].repeat(
         3, -1) for _ in range(80)])
-    packed = Compose(cfg_test.dataset.pipeline[3:])(wide)['inputs']
+    packed = Compose(pipeline[3:])(wide)['inputs']
     assert packed.shape == (5, 3, 16, 224, 224)
     assert packed[0, 0, 0, 0, 0] <= 3 and packed[0, 0, 0, 0, -1] >= 125  # 639 mod 256 = 127
 

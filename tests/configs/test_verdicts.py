@@ -47,7 +47,8 @@ IMAGES = [  # of mmpretrain: every task and kind of network that trains on singl
 _CLIPS = ('c2d', 'c3d', 'csn', 'i3d', 'mvit', 'r2plus1d', 'slowfast', 'slowonly', 'swin', 'tanet',
           'timesformer', 'tin', 'tpn', 'trn', 'tsm', 'tsn', 'uniformerv2')  # those that train
 SAMPLE = ['vicmae_vit-b16_k400.py', 'baselines/mae_vit-b16_k400.py', 'contrastive_resnet50_k400.py',
-          'transfer/kinetics400/linear_vit-b16_16x4.py', 'transfer/imagenet/finetune_vit-b16.py']
+          'transfer/kinetics400/linear_vit-b16_16x4.py', 'transfer/imagenet/finetune_vit-b16.py',
+          'vicmae-v3_vit-b16_in1k-k400.py']
 SAMPLE_IMAGES = ['mobilenet_v2/mobilenet-v2_8xb32_in1k.py',
                  'simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py']
 ALL = os.environ.get('VICMAE_ALL_CONFIGS') == '1'

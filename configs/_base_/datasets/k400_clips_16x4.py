@@ -82,15 +82,6 @@ test_pipeline = [  # 7 clips, each with 3 crops
     pack_views,
 ]
 
-test_pipeline_5x1 = [  # 5 clips of the whole frame, squashed to a square
-    open_video,
-    dict(
-        type='mmaction.SampleFrames', clip_len=16, frame_interval=4, num_clips=5, test_mode=True),
-    decode,
-    dict(type='mmaction.Resize', scale=(224, 224), keep_ratio=False),
-    *pack,  # pack_views would cut the same square three times
-]
-
 train_dataloader = dict(
     batch_size=16,  # videos per GPU, each in 2 clips: 8 GPUs x 16 x 2 = 256 clips per step
     num_workers=16,
