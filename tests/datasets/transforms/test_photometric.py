@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from torchvision.transforms.v2 import functional as F
 
-from vicmae_mm.datasets import ColorJitter, GaussianBlur, Grayscale
+from vicmae_mm.datasets import ColorJitter, GaussianBlur, Grayscale, Solarize
 from vicmae_mm.datasets.transforms import photometric
 
 # torchvision cuts fractions off, here they are rounded; a fraction of the mean luma is not one of
@@ -119,3 +119,17 @@ def test_table_6_colours_the_target_alone(repo, image):
     unchanged = sum(np.array_equal(second, image) for second in seconds)
     assert 24 <= gray <= 56  # 0.2 of 200, within three deviations
     assert 4 <= unchanged <= 28  # (1 - 0.8)(1 - 0.2)(1 - 0.5) of 200: no jitter, grey or blur
+
+
+@pytest.mark.parametrize('threshold', [0, 1, 127.5, 128, 255, 256])
+def test_solarize_is_torchvisions(image, threshold):
+    changed = Solarize(threshold)(dict(img=image.copy()))['img']
+    assert changed.dtype == np.uint8
+    wanted = image if threshold == 256 else torchvision(F.solarize, image, threshold)
+    assert np.array_equal(changed, wanted)
+
+
+@pytest.mark.parametrize('threshold', [-1, 257, float('nan')])
+def test_solarize_thresholds(threshold):
+    with pytest.raises(ValueError, match='should be in'):
+        Solarize(threshold)
