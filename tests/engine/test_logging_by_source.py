@@ -29,20 +29,18 @@ def value_of(name: str, step: int, row: int) -> float:
 
 
 def logged(rank: int, world: int) -> list[dict[str, Any]]:
-    """Log as the model of each process does; the contrast begins later."""
+    """Log as the model of each process does; the contrast begins later, and ends."""
     rows = range(rank, BATCH, world)
     runner = SimpleNamespace(message_hub=MessageHub(f'by_source_{world}_{rank}'))
     processor, lines = GlobalLogProcessor(window_size=WINDOW, custom_cfg=MEANS), []
     for step in range(1, STEPS + 1):
-        for name in ('recon', 'contrast') if step > START else ('recon', ):
+        for name in ('recon', 'contrast') if START < step < 12 else ('recon', ):
             values = {row: value_of(name, step, row) for row in rows}
             scalars = {name: np.mean([*values.values()])}
             for source in ('a', 'b', 'c', 'd'):
                 own = [values[row] for row in rows if source_of(step, row) == source]
-                if name == 'recon':
-                    scalars[f'samples/{source}'] = float(len(own))
-                if own:
-                    scalars[f'{name}/{source}'] = np.mean(own)
+                scalars[f'{name}/{source}/sum'] = sum(own) / len(rows)
+                scalars[f'{name}/{source}/share'] = len(own) / len(rows)
             for key, value in scalars.items():
                 runner.message_hub.update_scalar(f'train/{key}', float(value))
         if step in LINES:
@@ -55,9 +53,9 @@ def logged(rank: int, world: int) -> list[dict[str, Any]]:
 
 def expected(line: int) -> dict[str, float]:
     known: dict[str, float] = {}
-    for name, begin in (('recon', 1), ('contrast', START + 1)):
-        last = range(begin, line + 1)[-WINDOW:]
-        if not last:
+    for name, begin, end in (('recon', 1, STEPS), ('contrast', START + 1, 11)):
+        last = range(begin, min(line, end) + 1)[-WINDOW:]
+        if not last or last[-1] <= max((each for each in LINES if each < line), default=0):
             continue
         values = [(source_of(step, row), value_of(name, step, row))
                   for step in last for row in range(BATCH)]

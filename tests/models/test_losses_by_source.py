@@ -24,6 +24,13 @@ def samples(sources: list[str]) -> list[DataSample]:
     return [DataSample(metainfo=dict(source=each, sources=NAMES)) for each in sources]
 
 
+def means(losses: dict[str, Tensor]) -> dict[str, float]:
+    """By name and source, as GlobalLogProcessor logs them."""
+    return {name.removesuffix('/sum'): float(value) / float(losses[f'{name[:-3]}share'])
+            for name, value in losses.items()
+            if name.endswith('/sum') and losses[f'{name[:-3]}share']}
+
+
 def fix_masks(model: ViCMAE, noise: Tensor) -> None:
     forward = type(model.backbone).forward
     model.backbone.forward = partial(forward, model.backbone, noise=noise)
@@ -45,16 +52,18 @@ def test_reconstruction_is_that_of_the_samples_alone(options, size, views):
     for name, value in plain.items():
         assert torch.equal(value, got[name]), name  # not a bit changes
     names = ('recon', 'contrast', 'pair_accuracy') if model.contrast_head else ('recon', )
+    # The same names in every batch and process: that of the absent source, too.
     assert got.keys() - plain.keys() == {
-        *(f'samples/{source}' for source in NAMES),
-        *(f'{name}/{source}' for name in names for source in NAMES[:2])}
-    assert [int(got[f'samples/{source}']) for source in NAMES] == [3, 2, 0]
+        f'{name}/{source}/{kind}'
+        for name in names for source in NAMES for kind in ('sum', 'share')}
+    assert [float(got[f'recon/{source}/share']) for source in NAMES] == pytest.approx([.6, .4, 0])
+    assert means(got).keys() == {f'{name}/{source}' for name in names for source in NAMES[:2]}
     for source in NAMES[:2]:
         rows = [row for row, each in enumerate(SOURCES) if each == source]
         fix_masks(model, noise[:, rows].flatten(0, 1))
         alone = model.loss([view[rows] for view in inputs])
-        torch.testing.assert_close(got[f'recon/{source}'], alone['recon'])
-        assert not got[f'recon/{source}'].requires_grad
+        assert means(got)[f'recon/{source}'] == pytest.approx(float(alone['recon']), rel=1e-6)
+        assert not got[f'recon/{source}/sum'].requires_grad
 
 
 @pytest.mark.parametrize('views', [2, 4])
@@ -64,7 +73,7 @@ def test_contrast_and_accuracy_are_means_over_the_pairs_of_a_source(symmetric, v
     seen: dict[str, Tensor] = {}
     project = model._project
     model._project = lambda pooled: seen.setdefault('pz', project(pooled))
-    got = model.loss([torch.randn(5, 3, 32, 32) for _ in range(views)], samples(SOURCES))
+    got = means(model.loss([torch.randn(5, 3, 32, 32) for _ in range(views)], samples(SOURCES)))
     p, z = (nn.functional.normalize(each.detach().double(), dim=1) for each in seen['pz'])
     losses: dict[str, list[float]] = {}
     hits: dict[str, list[float]] = {}
@@ -78,12 +87,12 @@ def test_contrast_and_accuracy_are_means_over_the_pairs_of_a_source(symmetric, v
         hits.setdefault(SOURCES[n % 5], []).append(float((z @ anchor).argmax() == n))
     for source in NAMES[:2]:
         for name, values in (('contrast', losses[source]), ('pair_accuracy', hits[source])):
-            assert float(got[f'{name}/{source}']) == pytest.approx(sum(values) / len(values), 1e-5)
+            assert got[f'{name}/{source}'] == pytest.approx(sum(values) / len(values), 1e-5)
 
 
 def test_heads_that_are_no_mean_over_pairs_log_no_contrast_by_source():
     model = tiny_vicmae(contrast_head=dict(_delete_=True, type='vicmae_mm.VICRegHead'))
-    got = model.loss([torch.randn(5, 3, 32, 32) for _ in range(2)], samples(SOURCES))
+    got = means(model.loss([torch.randn(5, 3, 32, 32) for _ in range(2)], samples(SOURCES)))
     assert 'recon/in1k' in got and 'pair_accuracy/in1k' in got and 'contrast/in1k' not in got
 
 
@@ -94,7 +103,17 @@ def test_compiled_decoders_log_by_source():
     compile_model(model, backend='eager')
     got = model.loss(inputs, samples(SOURCES[::-1]))
     torch.testing.assert_close(got['recon'], want['recon'])
-    assert got['recon/k400'] != want['recon/k400']
+    assert means(got)['recon/k400'] != means(want)['recon/k400']
+
+
+def test_names_that_mmengine_would_sum_and_samples_without_a_source_are_refused():
+    model, inputs = tiny_vicmae(), [torch.randn(2, 3, 32, 32) for _ in range(2)]
+    for batch in ([DataSample(metainfo=dict(source='gloss', sources=('gloss', )))] * 2,
+                  [*samples(['k400']), DataSample()], [DataSample(), *samples(['k400'])]):
+        with pytest.raises(ValueError, match='cannot be logged'):
+            model.loss(inputs, batch)
+    assert 'recon/k400/sum' not in model.loss(inputs, [DataSample(), DataSample()])
+    assert 'recon' in model.loss(inputs, torch.arange(2))  # as other pipelines collate them
 
 
 def test_segments_of_a_video_and_sources_reach_the_head():
@@ -109,5 +128,5 @@ def test_segments_of_a_video_and_sources_reach_the_head():
     model.loss(batch, every)
     assert seen == [2 * [(3, 1), (4, 0), (5, 1), (4, 0)]]
     model.contrast_scale = 0.  # before the contrast begins
-    with pytest.raises(ValueError, match='PackFrames as the last step'):
+    with pytest.raises(ValueError, match='the video_id of vicmae_mm'):
         model.loss(batch, samples(SOURCES[:4]))

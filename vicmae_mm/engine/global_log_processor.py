@@ -1,7 +1,6 @@
 """Logging the losses of the global batch instead of the main process's share."""
 import math
 from contextlib import suppress
-from itertools import chain, product
 from typing import Any
 
 import torch
@@ -16,8 +15,6 @@ from vicmae_mm.utils.errors import InputError
 from .runner_access import unwrapped_model
 from .step_size import step_size
 
-_SAMPLES = 'train/samples/'  # how many of a source a batch of this process has
-
 
 @LOG_PROCESSORS.register_module()
 class GlobalLogProcessor(LogProcessor):
@@ -29,8 +26,8 @@ class GlobalLogProcessor(LogProcessor):
     the global batch. All other scalars, such as the learning rate, are left as they are. A scalar
     that has no new value since the last line, such as a loss that is switched off, is left out.
 
-    What is logged by source, such as ``recon/<source>``, is the mean over all its samples within
-    the window of ``recon``, of all processes, and is left out where there are none.
+    Of ``<name>/<source>/sum`` and ``<name>/<source>/share`` it logs the ratio, ``<name>/<source>``:
+    the mean over all samples of the source in the window, if there are any.
 
     All arguments are those of ``LogProcessor``.
     """
@@ -59,6 +56,10 @@ class GlobalLogProcessor(LogProcessor):
 
     def _collect_scalars(self, custom_cfg: list[dict], runner: Runner, mode: str,
                          reserve_prefix: bool = False) -> dict[str, Any]:
+        custom_cfg = custom_cfg + [
+            dict(data_src=name.removeprefix('train/'), method_name='mean',
+                 window_size=self.window_size)
+            for name in runner.message_hub.log_scalars if name.endswith(('/sum', '/share'))]
         tag = super()._collect_scalars(custom_cfg, runner, mode, reserve_prefix)
         if mode != 'train':
             return tag
@@ -67,40 +68,20 @@ class GlobalLogProcessor(LogProcessor):
         # Losses and means have the same names, in the same order, on all processes.
         names = [name for name in tag
                  if 'loss' in name or name.removeprefix(f'{mode}/') in means]
-        scalars = runner.message_hub.log_scalars
-        windows: dict[str, Any] = {
-            cfg.get('log_name', cfg['data_src']): cfg.get('window_size') for cfg in custom_cfg}
-        sources = [name for name in scalars if name.startswith(_SAMPLES)]
-        sums = [_sums(scalars, name.removeprefix('train/'), source,
-                      windows.get(name.removeprefix('train/')) or self.window_size)
-                for name in names for source in sources]
         if names:
-            values = torch.tensor([*(tag[name] for name in names), *chain(*sums)],
-                                  dtype=torch.float64)
+            values = torch.tensor([tag[name] for name in names], dtype=torch.float64)
             all_reduce(values, 'mean')
-            tag.update(zip(names, values.tolist(), strict=False))
-            sums = values[len(names):].view(-1, 2).tolist()
+            tag.update(zip(names, values.tolist(), strict=True))
         if not reserve_prefix:  # mmengine calls it again, with the prefix, for the same line
+            scalars = runner.message_hub.log_scalars
             self._stale = {name for name, scalar in scalars.items()
                            if scalar.data[0] is self._logged.get(name)}
             self.skip(scalars)
         source = {cfg.get('log_name'): cfg['data_src'] for cfg in custom_cfg}
         fresh = {name: value for name, value in tag.items() if 'train/' + source.get(
             plain := name.removeprefix('train/'), plain) not in self._stale}
-        for (name, each), (total, number) in zip(product(names, sources), sums, strict=True):
-            by_source = f'{name}/{each.removeprefix(_SAMPLES)}'
-            fresh.pop(by_source, None)  # of this process's last batch
-            if number and name in fresh:
-                fresh[by_source] = total / number
-        return {name: value for name, value in fresh.items()
-                if f'train/{name.removeprefix("train/")}' not in sources}
-
-
-def _sums(scalars: dict[str, HistoryBuffer], name: str, source: str, window: int) -> list[float]:
-    """Sum of a scalar over a source's samples on this process, and their number."""
-    numbers = scalars[source].data[0][-window:]
-    numbers = numbers[numbers > 0]  # batches with samples of the source have a value
-    own = scalars.get(f'train/{name}/{source.removeprefix(_SAMPLES)}', HistoryBuffer()).data[0]
-    kept = min(len(numbers), len(own))  # the contrast may have begun within the window
-    numbers = numbers[len(numbers) - kept:]
-    return [float(own[len(own) - kept:] @ numbers), float(numbers.sum())]
+        for name in [name for name in fresh if name.endswith('/sum')]:
+            total, share = fresh.pop(name), fresh.pop(name.removesuffix('sum') + 'share')
+            if share:
+                fresh[name.removesuffix('/sum')] = total / share
+        return fresh

@@ -24,7 +24,7 @@ def global_monitors(online: Tensor, target: Tensor,
         target: The same of the second frames.
         gathered: Both of all processes (W * N, D), in rank order, where the loss has gathered
             them; None gathers them here.
-        rows: As in :func:`means_by_source`.
+        rows: As in :func:`sums_by_source`.
 
     Returns:
         ``embedding_std`` and ``embedding_rank``, the same on every process, and
@@ -40,7 +40,7 @@ def global_monitors(online: Tensor, target: Tensor,
         embedding_std=embedding_std(embeddings),
         embedding_rank=embedding_rank(embeddings),
         pair_accuracy=hits.mean(),
-        **means_by_source('pair_accuracy', [hits], rows or {}))
+        **sums_by_source('pair_accuracy', [hits], rows or {}))
 
 
 @torch.no_grad()
@@ -95,17 +95,18 @@ def _pair_hits(a: Tensor, b: Tensor, first: int) -> Tensor:
     return (similarity.argmax(dim=1) == own).float()
 
 
-def means_by_source(name: str, values: Sequence[Tensor], rows: Mapping[str, Sequence[int]],
-                    ) -> dict[str, Tensor]:
-    """Means, named ``<name>/<source>``, over the samples of each source that has any.
+def sums_by_source(name: str, values: Sequence[Tensor], rows: Mapping[str, Sequence[int]],
+                   ) -> dict[str, Tensor]:
+    """What each source adds to a mean, ``<name>/<source>/sum``, and its ``.../share`` of samples.
 
     Args:
         name: Of the values.
-        values: To be concatenated to (V * N,), for V views or pairs of each of N samples, ordered
-            by views. Empty for a loss that is not a mean over pairs.
+        values: Concatenated (V * N,), for V views or pairs of each of N samples, view by view.
         rows: By source, which of the N samples are from it.
     """
-    if not values:
-        return {}
-    each = torch.cat([*values]).view(-1, sum(map(len, rows.values())) or 1)
-    return {f'{name}/{source}': each[:, own].mean() for source, own in rows.items() if own}
+    sums, number = {}, sum(map(len, rows.values()))
+    for source, own in rows.items() if values else ():
+        each = torch.cat([*values]).view(-1, number)
+        sums[f'{name}/{source}/sum'] = each[:, own].sum() / each.numel()
+        sums[f'{name}/{source}/share'] = torch.tensor(len(own) / number)
+    return sums

@@ -16,7 +16,7 @@ from vicmae_mm.models.composition import (
     masked_output,
 )
 from vicmae_mm.models.masking import rand_rows, take_patches
-from vicmae_mm.models.monitors import global_monitors, means_by_source
+from vicmae_mm.models.monitors import global_monitors, sums_by_source
 from vicmae_mm.models.pooling import pool_features
 from vicmae_mm.models.view_layout import rows_by_source, split_views
 from vicmae_mm.registry import MODELS
@@ -126,7 +126,7 @@ class ViCMAE(BaseSelfSupervisor):
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon`` and ``contrast``
             without their weights, of this process, and the monitors ``contrast_weight`` and those
             of :func:`global_monitors`. From a ``MixedPairs`` also ``recon``, ``contrast`` and
-            ``pair_accuracy`` by source, and of how many ``samples/<source>`` they are the means.
+            ``pair_accuracy`` by :func:`sums_by_source`.
 
         Raises:
             ValueError: If the samples do not suit the method, or there is nothing to train.
@@ -139,7 +139,7 @@ class ViCMAE(BaseSelfSupervisor):
             videos = self.contrast_head.identify(data_samples, len(views[0])) * (len(views) // 2)
         rows = rows_by_source(data_samples)
         weight = self.contrast_weight * self.contrast_scale
-        losses = {f'samples/{name}': torch.tensor(float(len(own))) for name, own in rows.items()}
+        losses: dict[str, Tensor] = {}
         features = self.backbone(frames)
         if isinstance(self.backbone, MAEViT):
             features, ids_restore = masked_output(features, self.backbone)
@@ -147,7 +147,7 @@ class ViCMAE(BaseSelfSupervisor):
             by_frame: list[Tensor] | None = [] if rows else None
             recon = self._reconstruction_loss(features, ids_restore, frames, by_frame)
             losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach(),
-                          **means_by_source('recon', by_frame or [], rows))
+                          **sums_by_source('recon', by_frame or [], rows))
         if self.contrast_head is not None:
             # Before the schedule starts, the projector is not run at all: with zero gradients
             # AdamW would only shrink it.
@@ -227,7 +227,7 @@ class ViCMAE(BaseSelfSupervisor):
         gathered, by_pair = (
             vars(self.contrast_head).pop(name, None) for name in ('gathered', 'pair_losses'))
         return dict(loss_contrast=weight * contrast, contrast=contrast.detach(),
-                    **means_by_source('contrast', by_pair or [], rows),
+                    **sums_by_source('contrast', by_pair or [], rows),
                     **global_monitors(online, target, gathered, rows))
 
     def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,8 +57,12 @@ def rows_by_source(data_samples: Any) -> dict[str, list[int]]:
     samples = data_samples if isinstance(data_samples, (list, tuple)) else ()
     # All sources, not only those of this batch, so that all processes log the same.
     names = next((sample.sources for sample in samples if hasattr(sample, 'sources')), ())
-    return {name: [row for row, sample in enumerate(samples)
-                   if getattr(sample, 'source', None) == name] for name in names}
+    if any('loss' in name for name in names) or not all(
+            hasattr(sample, 'source') for sample in samples if names):
+        raise InputError(f'The sources {names} cannot be logged: one has "loss" in its name, which '
+                         'mmengine adds to the loss, or a dataset is outside of MixedPairs.')
+    return {name: [row for row, sample in enumerate(samples) if sample.source == name]
+            for name in names}
 
 
 def _are_samples(inputs: Any, views: Sequence[Tensor], data_samples: Sequence[Any]) -> bool:

@@ -53,8 +53,8 @@ class PackFrames(PackInputs):
 
 def video_id(filename: str) -> int:
     """A number below 2**63 for a file, the same in every process."""
-    name = os.fsencode(os.path.abspath(filename))
-    return int.from_bytes(blake2b(name, digest_size=8).digest(), 'big') >> 1
+    path = os.fsencode(os.path.abspath(filename))
+    return int.from_bytes(blake2b(path, digest_size=8).digest(), 'big') >> 1
 
 
 def _planes(image: np.ndarray) -> np.ndarray:

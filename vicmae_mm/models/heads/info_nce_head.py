@@ -1,5 +1,6 @@
 """InfoNCE with the negatives of every process (paper, eq. 7)."""
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicmae_mm.datasets.transforms.pack_frames import video_id
 from vicmae_mm.models.distributed import gather_with_grad
 from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
@@ -79,23 +79,18 @@ class InfoNCEHead(BaseModule):
         self.needs_identities = same_video == 'left_out' or not across_sources
 
     def identify(self, data_samples: Any, number: int) -> list[Identity]:
-        """The ``videos`` of :meth:`loss` for ``number`` samples, where it ``needs_identities``.
-
-        Raises:
-            ValueError: The samples do not say what an option needs.
-        """
+        """The ``videos`` of :meth:`loss` for ``number`` samples, where it ``needs_identities``."""
         samples = data_samples if isinstance(data_samples, (list, tuple)) else [None] * number
         first = get_rank() * number  # no two processes share a sample
         try:
-            return [(first + row if self.same_video == 'negatives' else _video(sample),
+            return [(first + row if self.same_video == 'negatives' else index(sample.video_id),
                      0 if self.across_sources else sample.sources.index(sample.source))
                     for row, sample in enumerate(samples)]
-        except (AttributeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise InputError(
-                f'InfoNCEHead(same_video={self.same_video!r}, across_sources={self.across_sources})'
-                ' needs to know which video or source a sample is from, but the data samples do '
-                f'not say it ({error}): vicmae_mm.PackFrames as the last step of the pipeline adds '
-                'the video_id, and vicmae_mm.MixedPairs the source.') from error
+                f'same_video={self.same_video!r} and across_sources={self.across_sources} need the '
+                f'video_id of vicmae_mm.PackFrames or the source of vicmae_mm.MixedPairs: {error}.'
+            ) from error
 
     def loss(self, online: Tensor, target: Tensor,
              videos: Tensor | list[Identity] | None = None) -> Tensor:
@@ -143,10 +138,7 @@ class InfoNCEHead(BaseModule):
         return loss
 
     def num_negatives(self, videos: int, pairs: int, processes: int) -> int:
-        """Number for an anchor, with ``pairs`` of each of ``videos`` samples on a process.
-
-        The most that there can be, if ``needs_identities``.
-        """
+        """Most for an anchor, with ``pairs`` of each of ``videos`` samples on a process."""
         seen = videos * (processes if self.gather else 1)
         return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
 
@@ -166,13 +158,13 @@ class InfoNCEHead(BaseModule):
         every = gather_with_grad(own) if self.gather else own
         # Reading back waits for the device. It is needed only where a process's own pairs have no
         # negatives among each other, which is everywhere where an error is due.
-        if not _any_negative(identities) and (
-                every is own or not _any_negative(every.tolist())):
+        if not _any_negative(identities) and not (
+                every is not own and _any_negative(every.tolist())):
             raise InputError(
                 f'None of the {len(every)} pairs of this batch has a negative with same_video='
-                f'{self.same_video!r}, across_sources={self.across_sources}: they are from one '
-                "video (of each source). Raise train_dataloader.batch_size, set its drop_last=True "
-                "for a small last batch, or, for few videos, same_video='negatives'.")
+                f'{self.same_video!r} and across_sources={self.across_sources}: raise '
+                'train_dataloader.batch_size, set drop_last=True for a small last batch, or, for '
+                "few videos, same_video='negatives'.")
         left_out = own[:, None, 0] == every[:, 0]
         return left_out if self.across_sources else left_out | (own[:, None, 1] != every[:, 1])
 
@@ -197,11 +189,6 @@ class InfoNCEHead(BaseModule):
         log_shares = F.log_softmax(similarity / self.temperature, dim=1)
         self.pair_losses.append(-log_shares.detach().gather(1, pair[:, None])[:, 0])
         return F.nll_loss(log_shares, pair)
-
-
-def _video(sample: Any) -> int:
-    known = getattr(sample, 'video_id', None)
-    return known if isinstance(known, int) else video_id(known or sample.filename)
 
 
 def _any_negative(identities: Sequence[Sequence[int]]) -> bool:
