@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from vicmae_mm.datasets.bad_videos.limit import BadVideos
-from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
+from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.segments import SegmentedDataset
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
@@ -19,7 +19,7 @@ REMEDY = 'Copy the shards again, or run tools/data/pack_frames.py again, which r
 
 
 @DATASETS.register_module()
-class PackedFrameDataset(SkippingDataset):
+class PackedFrameDataset(SegmentedDataset):
     """Videos packed by ``tools/data/pack_frames.py``, on a disk or in object storage.
 
     Records, bad videos and randomness are as in :class:`VideoPairDataset`, except that the pipeline
@@ -33,13 +33,15 @@ class PackedFrameDataset(SkippingDataset):
       packs of older versions;
     - ``video_reader`` (:class:`PackedVideo`).
 
+    In a segment, they are about the part from its first stored frame, ``start_index``, to its last.
+
     A video is bad if a requested frame is damaged, or if its shard is missing or truncated. Reading
     has no time limit.
 
     Args:
         data_root (str): Folder of the shards, or a URL that fsspec supports, for example
             ``s3://bucket/folder`` (which needs the package s3fs).
-        pipeline, max_bad_share, test_mode, metainfo, ...: As in :class:`VideoPairDataset`.
+        pipeline, segment_seconds, max_bad_share, test_mode, ...: As in :class:`VideoPairDataset`.
             ``metainfo['classes']`` is set to the names of the labels if these were packed.
 
     Raises:
@@ -71,12 +73,16 @@ class PackedFrameDataset(SkippingDataset):
         self._check_shards(index)
         if index.classes:
             self._metainfo['classes'] = index.classes
-        self.bad_videos = BadVideos(self.source, self.max_bad_share, REMEDY)
+        if self.segment_seconds and not all(video.duration or video.total_frames == 1
+                                            for video in index.videos):
+            raise InputError(f'{self.data_root} was packed without the times of frames, which '
+                             'segment_seconds needs: pack the videos again, into another folder.')
         self._shards = RangeReader(self.data_root)
         self._frames = FrameTable(self.data_root, index.num_frames)
-        return [dict(filename=video.path, label=video.label, total_frames=video.total_frames,
-                     shard=index.shards[video.shard][0], first=video.first, count=video.count)
-                for video in index.videos]
+        records = [dict(filename=video.path, label=video.label, total_frames=video.total_frames,
+                        shard=index.shards[video.shard][0], first=video.first, count=video.count)
+                   for video in index.videos]
+        return self._samples(records, [video.duration for video in index.videos], REMEDY)
 
     def _check_shards(self, index: PackIndex) -> None:
         # Sizes alone: reading 60 GB at every start would take minutes. Frames have checksums.
@@ -98,9 +104,23 @@ class PackedFrameDataset(SkippingDataset):
         """The record of one video."""
         info = super().get_data_info(idx)
         frames = self._frames.rows(info.pop('first'), info.pop('count'))
+        total, segment = info['total_frames'], info.get('segment')
+        if segment is not None:
+            first, last = (int(np.searchsorted(frames['time'], time)) for time in segment)
+            frames = frames[first:last]
         info['stored_frames'] = frames['number']
+        if segment is not None and len(frames):
+            info['start_index'] = int(frames['number'][0])
+            info['stored_frames'] = frames['number'] - info['start_index']
+            info['total_frames'] = int(info['stored_frames'][-1]) + 1
         if 'time' in (frames.dtype.names or ()) and not np.isnan(frames['time']).any():
             info['stored_times'] = frames['time']
-        info['video_reader'] = PackedVideo(info['filename'], info['total_frames'], frames,
+        info['video_reader'] = PackedVideo(info['filename'], total, frames,
                                            self._shards, info.pop('shard'))
         return info
+
+    def _transform(self, info: dict) -> Any:
+        if 'segment' in info and len(info['stored_frames']) < 2:
+            raise VideoError(info['filename'], 'fewer than two frames are packed of it: pack more '
+                             '(--every-seconds), or set a larger segment_seconds')
+        return super()._transform(info)
