@@ -57,6 +57,10 @@ def parse_args() -> argparse.Namespace:
         '(default: %(default)s)')
     parser.add_argument(
         '--img-size', type=int, default=224, help='side of its frames (default: %(default)s)')
+    parser.add_argument(
+        '--grid', type=int, nargs=2, metavar=('ROWS', 'COLUMNS'),
+        help="resize the position table of images to this many patches, as timm's and DINOv2's own "
+        'code does; other tables are resized when they are loaded')
     parser.add_argument('--force', action='store_true', help='replace DST if it exists')
     add_trust(parser)
     return parser.parse_args()
@@ -73,7 +77,8 @@ def main() -> None:
     try:
         result = convert_with_report(
             weights, args.source, args.target, drop=args.drop, encoder_only=args.encoder_only,
-            num_frames=args.num_frames, img_size=args.img_size)
+            num_frames=args.num_frames, img_size=args.img_size,
+            grid=args.grid and tuple(args.grid))
     except ValueError as error:
         raise InputError(f'{args.src}: {error}') from error
     write_weights(args.dst, result.state, CONVERTIBLE[args.target].wrapper)

@@ -64,7 +64,8 @@ class HubConfig:
     def _of(cls, network: Mapping, images: Mapping, source: str) -> HubConfig:
         if timm := network.get('pretrained_cfg'):
             act = 'quick_gelu' if 'quickgelu' in network['architecture'] else 'gelu'
-            return cls(source, is_timm=True, activation=act, image=_size(timm['input_size'][-2:]),
+            return cls(source, heads=_positive(network.get('num_attention_heads')), is_timm=True,
+                       activation=act, image=_size(timm['input_size'][-2:]),
                        normalisation=_scaled(timm['mean'], timm['std'], 255))
         if not {'model_type', 'num_attention_heads', 'hidden_act'} & network.keys():
             network = {}  # not a config of transformers
