@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -108,12 +109,13 @@ def _convert(weights: _Tensors, name: str, model: Any,
     if layers and hub.activation and (hub.activation == 'quick_gelu') != is_quick:
         raise InputError(f'{name} has {hub.activation}, as its config.json says: set backbone.'
                          f'layer_cfgs.act_cfg.type={ACTIVATIONS[hub.activation]!r}.')
-    if advice := differing_normalisation(
-            getattr(model, 'data_preprocessor', None),
-            hub.normalisation or usual_normalisation(result.source, result.state)):
-        print_log(f'{name} was {"" if hub.normalisation else "probably "}trained with other mean '
-                  f'and std than those of this config: set model.{advice}.', 'current',
-                  logging.WARNING)
+    with suppress(RuntimeError):  # in the check before training, there are no values
+        if advice := differing_normalisation(
+                getattr(model, 'data_preprocessor', None),
+                hub.normalisation or usual_normalisation(result.source, result.state)):
+            print_log(f'{name} was {"" if hub.normalisation else "probably "}trained with other '
+                      f'mean and std than those of this config: set model.{advice}.', 'current',
+                      logging.WARNING)
     return result.state, result.left_out
 
 
@@ -142,8 +144,10 @@ def _check_grid(found: _Tensors, model: Any, name: str, is_ours: bool) -> None:
         return
     grid, length = tuple(backbone.patch_resolution), table.shape[1] - backbone.num_extra_tokens
     grids = [(rows, length // rows) for rows in range(1, length + 1) if length % rows == 0]
-    known = [each for each in grids if torch.allclose(
-        table[0, -length:].float(), sincos_position_table(each, table.shape[2])[0, 1:], atol=0.01)]
+    known: list[tuple[int, int]] = []
+    with suppress(RuntimeError):  # as above
+        known = [each for each in grids if torch.allclose(table[0, -length:].float(), atol=0.01,
+                 other=sincos_position_table(each, table.shape[2])[0, 1:])]
     square = [each for each in grids if each[0] == each[1]]
     # The table of a square is resized, unless it is as long as the model's.
     fits = [grid] if grid in grids else square
