@@ -21,7 +21,7 @@ FULL = ('Epoch(train)   [1][ 7/58]  base_lr: 6.0000e-04 lr: 2.3437e-15  eta: 1 d
         'time: 4.2677  data_time: 0.2984  memory: 39014  bad_videos: {}  loss: 1.7794  '
         'loss_recon: 1.7532  recon: 1.7532  loss_contrast: 0.0262  contrast: 1.0481  '
         'embedding_std: 0.7474  embedding_rank: 5.4206  pair_accuracy: 0.7500  '
-        'contrast_weight: 0.0250  top1_acc: 0.5000')
+        'contrast_weight: 0.0250  top1_acc: 0.5000  recon/in1k: 1.7000  recon/my clips: 1.8000')
 
 
 @HOOKS.register_module(force=True)

@@ -20,6 +20,7 @@ from vicmae_mm.commands.preflight import check_config
 
 NUM_VIDEOS = 8
 DATA = 'train_dataloader.dataset'
+HEAD = 'model.contrast_head'
 BATCH = 'train_dataloader.batch_size'
 
 
@@ -108,6 +109,28 @@ def test_one_video_alone_gets_one_advice(check, videos, tmp_path):
 def test_one_pair_alone_is_refused(check):
     error, = check({BATCH: 1}).errors
     assert 'A single pair has no negatives: set train_dataloader.batch_size to 2' in error
+
+
+@pytest.mark.parametrize('options, message', [
+    ({f'{HEAD}.same_video': 'left_out', f'{DATA}.pipeline.4.type': 'mmpretrain.PackInputs',
+      f'{DATA}.pipeline.4.input_key': 'imgs'}, 'the video_id of vicmae_mm.PackFrames'),
+    ({f'{HEAD}.same_video': 'left_out', f'{DATA}.ann_file': 'one'}, 'None of the 4 pairs of this'),
+    ({f'{HEAD}.across_sources': False}, 'the source of vicmae_mm.MixedPairs'),
+    ({f'{HEAD}.same_video': 'out'}, 'same_video must be one of')])
+def test_negatives_that_samples_do_not_allow_are_refused(check, options, message, tmp_path):
+    (tmp_path / 'one').write_text(4 * '0.mp4\n')
+    if f'{DATA}.ann_file' in options:
+        options = {**options, f'{DATA}.ann_file': str(tmp_path / 'one')}
+    error, = check(options).errors
+    assert message in error
+
+
+@pytest.mark.parametrize('batch, processes, negatives', [(4, 1, 6), (1, 8, 14)])
+def test_left_out_pairs_are_not_counted_as_certain_negatives(check, batch, processes, negatives):
+    found = check({BATCH: batch, f'{HEAD}.same_video': 'left_out'}, processes)
+    assert not found.errors
+    assert f'contrast: at most {negatives} negatives per frame, from {batch * processes} ' \
+        'samples per step' in found.notes
 
 
 def test_bad_videos_are_a_warning_and_an_error_if_there_are_only_bad_ones(check, videos, tmp_path):

@@ -124,3 +124,13 @@ def test_without_their_length_the_axis_has_iterations(tmp_path, figures):
     plot_curves([write(tmp_path / 's.json', whole)], tmp_path / 'curves.png')
     assert {axis.get_xlabel() for axis in figures[0].axes if axis.axison} == {'iteration'}
     assert figures[0].axes[0].get_lines()[0].get_xdata().tolist() == [5, 9]
+
+
+def test_sources_are_drawn_with_their_loss_where_they_are_logged(tmp_path, figures):
+    path = write(tmp_path / 'scalars.json', [
+        record(20, **{'recon/in1k': 2.}), record(40, **{'recon/in1k': 2., 'recon/k400': 3.}),
+        record(60, **{'recon/in1k': 1., 'recon/k400': 3.})])
+    plot_curves([path], tmp_path / 'curves.png')
+    drawn = curves(figures[0])['reconstruction loss']
+    assert {name: len(values) for name, values in drawn.items()} == {
+        'recon': 3, 'recon/in1k': 3, 'recon/k400': 2}

@@ -24,7 +24,7 @@ _STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the al
 # Of an interval: values of the log file only, shorter names, numbers to be rounded
 _FILE_ONLY = re.compile(
     r'(?<= )((base_lr|memory|loss_(recon|contrast)|embedding_\w+|contrast_weight): \S+|'
-    r'loss: \S+(?=.* recon: )|\w+/[^:]+: \S+|bad_videos: 0\.0+)( +|$)')
+    r'loss: \S+(?=.* recon: )|(recon|contrast|pair_accuracy)/[^:]+: \S+|bad_videos: 0\.0+)( +|$)')
 _NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'pairs ', 'bad_videos: ': 'bad ', ': ': ' '}
 _NUMBER = re.compile(r'(?<= )(lr |data |)(-?\d+\.\d+(?:e[+-]\d+)?)(?= |$)')
 _LONG = re.compile(r'(\d+) days?, (\d+):\d+:\d+')
