@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
 
 from tests.configs.test_configs import CONFIGS
 from tests.configs.test_imagenet_configs import KINDS
@@ -70,6 +71,8 @@ OPTIONS: dict[str, list[dict] | str | Callable] = {
     "norm_cfg=dict(type='BN1d')": [dict(projector=dict(norm_cfg=dict(type='BN1d')))],
     'joint_bn': [dict(joint_bn=True)],
     'gather': [dict(contrast_head=dict(gather=value)) for value in (True, False)],
+    'same_video': lambda folder: train_identities(same_video='left_out'),
+    'across_sources': lambda folder: train_identities(across_sources=False),
     'pooling.mode': [dict(pooling=dict(mode=mode)) for mode in MODES],
     'target_generator': 'ablations/target_hog.py',  # mmpretrain's are for 14 x 14 patches
     'ablations/target_hog.py': 'ablations/target_hog.py',
@@ -107,12 +110,18 @@ def named_options() -> Iterator[str]:
         yield from re.findall(r'`([^`]+)`', row)
 
 
-def train_step(overrides: dict) -> None:
+def train_identities(**options: Any) -> None:
+    train_step(dict(contrast_head=options), [
+        DataSample(metainfo=dict(video_id=video, source=source, sources=('a', 'b')))
+        for video, source in ((1, 'a'), (1, 'b'), (2, 'a'), (3, 'b'))])
+
+
+def train_step(overrides: dict, samples: list[DataSample] | None = None) -> None:
     """One step after which everything that gets a gradient has moved, the encoder too."""
     model = tiny_vicmae(**overrides)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    losses = model.loss([torch.randn(4, 3, 32, 32) for _ in range(2)])
+    losses = model.loss([torch.randn(4, 3, 32, 32) for _ in range(2)], samples)
     sum(value for name, value in losses.items() if name.startswith('loss')).backward()
     optimizer.step()
     assert all(bool(value.isfinite()) for value in losses.values())

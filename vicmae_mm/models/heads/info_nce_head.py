@@ -48,7 +48,7 @@ class InfoNCEHead(BaseModule):
         same_video: Pairs of other samples of the same video (segments of it, copies by
             ``RepeatDataset``, repeats by ``RepeatAug``) are ``'negatives'``, as those of other
             videos are, or ``'left_out'``, as several pairs of one sample (``num_pairs``) always
-            are (docs/decisions.md, row 40).
+            are (docs/decisions.md, row 58).
         across_sources: Whether pairs of other sources of a ``MixedPairs`` are negatives. If not, a
             pair that is alone of its source in a batch adds 0 to the loss.
 
