@@ -4,9 +4,9 @@
     python tools/browse_pairs.py configs/vicmae_vit-b16_k400.py --count 4 --epoch 3 \\
         --cfg-options train_dataloader.dataset.data_root=path/to/videos
 
-Evenly spread samples of the training data, with the numbers of their frames and the times. Frames,
-crops and flips are those that the given epoch of training draws. Augmentation that runs on the GPU
-is not shown.
+Evenly spread samples of the training data (of a mix, of each dataset at least one), with the
+numbers of their frames and the times. Frames, crops and flips are those that the given epoch of
+training draws. Augmentation that runs on the GPU is not shown.
 """
 import argparse
 import os
@@ -24,7 +24,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
 from vicmae_mm.commands.options import KeepText, merge_settings, open_config
-from vicmae_mm.datasets import SampleIndex
+from vicmae_mm.datasets import MixedPairs, SampleIndex
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.utils.atomic_files import check_writable
@@ -64,14 +64,21 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     if cfg.get('train_dataloader') is None:
         raise InputError(f'{args.config} has no train_dataloader.')
-    dataset = next(iter(innermost_datasets(DATASETS.build(cfg.train_dataloader.dataset))))
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    if not isinstance(dataset, MixedPairs):
+        dataset = next(iter(innermost_datasets(dataset)))
     seed = cfg.get('randomness', {}).get('seed') or 0
-    positions = np.unique(np.linspace(0, len(dataset) - 1, args.count).round().astype(int))
+    spread = np.linspace(0, len(dataset) - 1, args.count).round().astype(int).tolist()
+    # One of each dataset of a mix at least
+    positions = sorted({*spread, *getattr(dataset, 'starts', ())})
     samples = []
     for position in track(positions, 'Reading'):
         try:
-            index = SampleIndex(int(position), seed, args.epoch)
-            samples.append(trace_sample(dataset, index, args.videos))
+            index, source = SampleIndex(position, seed, args.epoch), dataset
+            if isinstance(dataset, MixedPairs):
+                number, index = dataset.locate(index)
+                source = next(iter(innermost_datasets(dataset.datasets[number])))
+            samples.append(trace_sample(source, index, args.videos))
         except VideoError as error:
             print(f'Left out a bad video: {error}', file=sys.stderr)
     if not samples:

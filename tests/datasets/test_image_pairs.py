@@ -67,7 +67,8 @@ def test_the_same_sample_as_of_a_video(photos, tmp_path):
                               'start_index'}:
         assert np.array_equal(record[key], of_video[key]), key
     sample = build(data_root=str(photos))[0]
-    assert [(*view.shape, view.dtype) for view in sample['inputs']] == [(3, 32, 32, torch.uint8)] * 2
+    shapes = [(*view.shape, view.dtype) for view in sample['inputs']]
+    assert shapes == [(3, 32, 32, torch.uint8)] * 2
     assert torch.equal(*sample['inputs'])
     expected = decode_image(photos / 'class_0/0.png').transpose(2, 0, 1)
     assert np.array_equal(sample['inputs'][0], expected)
