@@ -25,7 +25,7 @@ def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfi
     Depth, width, patch and image size, norms, layer scale and registers are inferred from names and
     shapes. The number of attention heads cannot be: it is the one in ``hub``, else that of the
     network in mmpretrain's zoo with these sizes. ViT-S exists with 6 and with 12: it is not
-    guessed, nor is the activation of a CLIP.
+    guessed. The activation of a CLIP is the one in ``hub``.
 
     Raises:
         ValueError: If it cannot be inferred, with what to do; ``checkpoint`` names the file.

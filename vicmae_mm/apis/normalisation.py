@@ -33,11 +33,7 @@ def usual_normalisation(family: str, weights: Collection[str]) -> dict[str, Any]
 
 
 def differing_normalisation(preprocessor: Any, source: dict[str, Any]) -> str:
-    """What to set in a config to normalise as a source does; '' if that is how it does.
-
-    ``preprocessor`` has ``mean`` and ``std`` for RGB images of 0 to 255; ``source`` are arguments
-    of :class:`Encoder`, those of ImageNet by default.
-    """
+    """What to set in a config to normalise as a source, arguments of :class:`Encoder`; '' if so."""
     ours: Any = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
     theirs = torch.tensor([source.get('mean', IMAGENET_MEAN), source.get('std', IMAGENET_STD)])
     if ours[0] is None or torch.allclose(

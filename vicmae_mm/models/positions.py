@@ -54,11 +54,14 @@ def sincos_position_table(grid: Sequence[int], dims: int) -> Tensor:
 def resize_table(table: Tensor, grid: tuple[int, int], antialias: bool) -> Tensor:
     """Interpolate the table (1, 1 + L, C) of a square image to another grid (bicubic).
 
-    With ``antialias`` as timm does, else as DINOv2's authors do. Other tables are not changed.
+    With ``antialias`` as timm does, else as DINOv2's authors do. A ValueError for other tables.
     """
-    side = math.isqrt(table.shape[1] - 1)
-    if side**2 != table.shape[1] - 1 or side**2 == grid[0] * grid[1]:
+    side, patches = math.isqrt(table.shape[1] - 1), table.shape[1] - 1
+    if patches == grid[0] * grid[1]:
         return table
+    if side**2 != patches:
+        raise InputError(f'Its position table has {patches + 1} rows, which are not those of a '
+                         'class token and a square image.')
     image = table[:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
     # Their factors are those of a grid that is a tenth of a patch larger.
     size: dict[str, Any] = dict(size=grid) if antialias else dict(

@@ -189,12 +189,28 @@ def test_dinov2_of_transformers(kind, registers, tmp_path):
     ('eva02_small_patch14_336', 'an EVA or a BEiT'),
     ('beit_base_patch16_224', 'no relative positions'),
     ('deit_small_distilled_patch16_224', 'dist_token'),
+    ('vit_pe_spatial_tiny_patch16_512', 'Perception Encoder'),
+    ('vit_giant_patch14_dinov2', 'gated'),
+    ('flexivit_small', 'has 225 rows'),
 ])
 def test_what_cannot_be_exact_is_refused(name, reason):
     with torch.device('meta'):
         state = timm.create_model(name, depth=1).state_dict()
     with pytest.raises(ValueError, match=reason):
-        convert(state, encoder_only=True)
+        convert(state, encoder_only=True, grid=(15, 15))
+
+
+def test_deit_iii_is_told_from_a_dinov2_that_is_not_square():
+    state = timm_network('vit_small_patch14_dinov2', img_size=(42, 70)).state_dict()
+    assert state['pos_embed'].shape[1] == 16 and detect_family(state) == 'timm'
+    assert_same(convert(convert(state), target='timm'), state)
+
+
+def test_incomplete_files_are_refused():
+    state = timm_network('vit_small_patch16_224').state_dict()
+    del state['patch_embed.proj.bias']
+    with pytest.raises(ValueError, match=r'Either patch_embed\.proj\.bias or norm_pre'):
+        convert(state)
 
 
 @pytest.mark.parametrize('kind, reason', [

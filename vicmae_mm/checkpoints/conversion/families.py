@@ -186,7 +186,6 @@ HF_VIDEO_SPELLINGS = (
 _OURS = r'^backbone\.layers\.0\.ln1'
 _TIMM = r'^blocks\.0\.norm1'
 _HF_LAYER = r'(^|^vit\.|^videomae\.)(encoder\.layer|layers)\.0\.attention\.'
-_CLIP = 'of CLIP, timm\'s files are converted; of SigLIP none, as it has no class token'
 _HF_PATCHES = r'(^|\.)embeddings\.patch_embeddings\.projection'
 
 
@@ -238,9 +237,8 @@ FAMILIES: tuple[Family, ...] = (
            fixed_positions=True, spellings=HF_VIDEO_SPELLINGS),
     Family('a Transformer of Hugging Face', (r'(^|\.)encoder\.layer\.0\.attention\.', )),
     Family('a ConvNeXt', (r'(^|\.)stages\.0\.(blocks\.0\.conv_dw|0\.depthwise_conv|0\.dwconv)', )),
-    Family('a CLIP', (r'(^|\.)(transformer\.resblocks|vision_model\.encoder\.layers)\.0\.', ),
-           reason=_CLIP),
-    Family('a CLIP or SigLIP of Hugging Face', (r'^encoder\.layers\.0\.self_attn', ), reason=_CLIP),
+    Family('a CLIP', (r'(^|\.)(transformer\.resblocks|encoder\.layers)\.0\.(ln_|self_a|layer_n)', ),
+           reason="of CLIP, timm's files are converted; of SigLIP none, as it has no class token"),
     Family('a Swin Transformer', (r'(stages|layers)\.0\.blocks\.0\.', )),
     Family('a ResNet', (r'(^|\.)layer1\.0\.conv1', )),
 )

@@ -15,15 +15,9 @@ _STEM = ('register_tokens', 'pre_norm', 'temporal_embed')
 class RegisterViT(VisionTransformer):
     """mmpretrain's ``VisionTransformer`` with register tokens (Darcet et al., 2024).
 
-    Registers have no position. They stand behind the class token in all layers and in no output.
-
-    Args:
-        num_registers: 4 in DINOv2 with registers.
-        **kwargs: As for the base class: ``layer_scale_init_value`` (DINOv2), ``pre_norm`` and
-            ``layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))`` (CLIP), ``out_type``, ...
-
-    Raises:
-        ValueError: If ``num_registers`` is not an integer of 0 or more.
+    ``num_registers`` tokens (an integer of 0 or more, else a ValueError) without a position stand
+    behind the class token in all layers, and in no output. Other arguments are mmpretrain's:
+    ``layer_scale_init_value`` for DINOv2, ``pre_norm`` and ``layer_cfgs`` for CLIP, ...
     """
 
     def __init__(self, *args: Any, num_registers: int = 0, **kwargs: Any) -> None:

@@ -99,18 +99,15 @@ class VideoViT(RegisterViT):
             bias=conv2d.bias is not None)
         self.grid: Grid = (num_frames // tubelet_size, *self.patch_resolution)
         if separable_position:
-            self.temporal_embed = nn.Parameter(torch.zeros(1, self.grid[0], self.embed_dims))
+            self.temporal_embed = nn.Parameter(
+                torch.zeros(1, self.grid[0], self.embed_dims),
+                requires_grad=self.frozen_stages <= 0)
         else:
             rows = self.num_extra_tokens + self.grid[0] * self.grid[1] * self.grid[2]
             self.pos_embed = nn.Parameter(torch.zeros(1, rows, self.embed_dims))
         # The base class froze the stages before the parts above were replaced.
         if self.frozen_stages > 0:
             self._freeze_stages()
-
-    def _freeze_stages(self) -> None:
-        super()._freeze_stages()
-        if hasattr(self, 'temporal_embed'):
-            self.temporal_embed.requires_grad = False
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args: Any,
                            **kwargs: Any) -> None:
