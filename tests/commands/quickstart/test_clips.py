@@ -2,9 +2,16 @@
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from vicmae_mm.commands.quickstart import clips as clips_module
-from vicmae_mm.commands.quickstart.clips import FPS, NUM_FRAMES, render_clips, write_clip
+from vicmae_mm.commands.quickstart.clips import (
+    FPS,
+    NUM_FRAMES,
+    render_clips,
+    render_images,
+    write_clip,
+)
 from vicmae_mm.commands.quickstart.digit_scenes import SIDE, load_worlds
 from vicmae_mm.datasets.readers import open_video
 from vicmae_mm.utils import progress
@@ -31,6 +38,22 @@ def test_clips_are_h264_of_the_promised_number_and_length(world, tmp_path, monke
         assert frames.shape == (NUM_FRAMES, SIDE, SIDE, 3)
         steps = np.abs(np.diff(frames.astype(int), axis=0)).mean((1, 2, 3))
         assert (steps > 0.5).all(), 'something moves from each frame to the next'
+
+
+def test_images_are_single_scenes_in_other_poses_than_the_clips(world, tmp_path):
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        assert render_images(tmp_path / name, world, 3, seed)
+        assert not render_images(tmp_path / name, world, 3, seed)
+    a, b, c = (np.stack([np.array(Image.open(path)) for path in sorted((tmp_path / name).glob(
+        '*.png'))]) for name in 'abc')
+    assert a.shape == (3, SIDE, SIDE, 3)
+    assert (a == b).all() and (a != c).any((1, 2, 3)).all()
+    render_clips(tmp_path / 'clips', world, 3, 0)
+    for path in (tmp_path / 'clips').glob('*.mp4'):
+        with open_video(str(path)) as video:
+            frames = np.stack(video.get_frames(range(NUM_FRAMES)))
+        # H.264 changes a value by about 2
+        assert all(np.abs(frames.astype(int) - image).mean((1, 2, 3)).min() > 10 for image in a)
 
 
 def test_clips_of_the_same_settings_are_reused(world, tmp_path):

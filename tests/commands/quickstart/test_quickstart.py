@@ -8,6 +8,8 @@ import sys
 import pytest
 import torch
 
+from vicmae_mm.commands.quickstart import measuring
+from vicmae_mm.commands.quickstart.measuring import Accuracy
 from vicmae_mm.engine.starting import work_dir_lock
 
 pytestmark = pytest.mark.slow
@@ -93,6 +95,27 @@ def test_a_second_run_reuses_the_clips_and_measures_the_same(finished, in_this_p
     again = capsys.readouterr()
     assert 'already contains them' in again.err
     assert table_of(again.out) == table_of(first.stdout)
+
+
+def test_recipes_on_images_and_clips_and_from_another(in_this_process, tmp_path, monkeypatch,
+                                                      capsys):
+    half = Accuracy(linear=0.5, knn=0.25)  # measuring takes longer than training
+    monkeypatch.setattr(measuring, 'measure', lambda *_: dict.fromkeys(measuring.LEVELS, half))
+    recipes = ('joint', 'start', 'adapt')
+    in_this_process(tmp_path / 'q', '--clips', '16', '--recipes', *recipes, '--cfg-options', *SMALL)
+    assert list(table_of(capsys.readouterr().out)) == [
+        'ViC-MAE, images and clips', 'MAE on images', 'adapted', 'untrained', 'majority class']
+    report = (tmp_path / 'q/report.md').read_text()
+    assert report.count('2 epochs, 4 steps of 8 pairs') == len(recipes), 'an equal budget'
+    assert '16 H.264 clips' in report and '16 images' in report
+    log, = (tmp_path / 'q/adapt').glob('*/*.log')
+    assert f'The encoder comes from {tmp_path}/q/start/epoch_2.pth' in log.read_text()
+
+
+def test_a_recipe_without_its_start_is_refused(in_this_process, tmp_path):
+    for recipes in (['adapt'], ['adapt', 'start'], ['vicmae', 'adapt']):
+        with pytest.raises(SystemExit, match=r'from the weights of start.*--recipes start adapt'):
+            in_this_process(tmp_path / 'quickstart', '--recipes', *recipes)
 
 
 def test_too_many_clips_are_refused_in_a_line(in_this_process, tmp_path):
