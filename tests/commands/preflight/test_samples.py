@@ -3,10 +3,14 @@ import sys
 
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
+from tests.helpers.classifiers import write_photos
 from tests.helpers.videos import make_video
+from vicmae_mm.commands.preflight.batch import collate
 from vicmae_mm.commands.preflight.findings import Findings
 from vicmae_mm.commands.preflight.samples import build_loader, read_samples
+from vicmae_mm.datasets import EpochSampler, ImagePairDataset
 
 
 def test_videos_that_training_decodes_on_a_gpu_are_decoded_on_the_cpu(tmp_path, monkeypatch):
@@ -21,3 +25,34 @@ def test_videos_that_training_decodes_on_a_gpu_are_decoded_on_the_cpu(tmp_path, 
                  findings)
     error, = findings.errors
     assert 'pip install torchcodec' in error and 'cuda' not in error
+
+
+def test_a_batch_of_a_mix_has_one_of_each_source(tmp_path):
+    names = 'abcdef'
+    datasets = {name: dict(
+        type='vicmae_mm.ImagePairDataset', data_root=str(write_photos(tmp_path / name)),
+        pipeline=[dict(type='vicmae_mm.LoadImagePair'), dict(type='vicmae_mm.PackFrames')])
+        for name in names}
+    settings = ConfigDict(
+        batch_size=12, num_workers=0, drop_last=True, collate_fn=dict(type='default_collate'),
+        sampler=dict(type='vicmae_mm.EpochSampler'), dataset=dict(
+            type='vicmae_mm.MixedPairs', weights={name: 1 for name in names}, datasets=datasets))
+    findings = Findings()
+    loader = build_loader(settings, 'train_dataloader', Runner.build_dataloader, findings)
+    batch = collate(loader, settings.sampler, read_samples(loader, findings), findings)[12]
+    assert {sample.source for sample in batch['data_samples']} == {*names} and not findings.errors
+    settings.sampler.type = 'mmengine.DefaultSampler'
+    loader = build_loader(settings, 'train_dataloader', Runner.build_dataloader, findings)
+    assert not read_samples(loader, findings)
+    assert 'EpochSampler' in findings.errors[0]
+
+
+def test_bad_images_alone(tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'x')
+    write_photos(tmp_path / 'good', 1, 40)
+    dataset = ImagePairDataset(data_root=str(tmp_path), max_bad_share=0.5, pipeline=[
+        dict(type='vicmae_mm.LoadImagePair'), dict(type='vicmae_mm.PackFrames')])
+    findings = Findings()
+    loader = DataLoader(dataset, sampler=EpochSampler(dataset, seed=0))
+    assert len(read_samples(loader, findings, most=1)) == 1
+    assert 'all 1 videos that were read are bad' in findings.errors[0]
