@@ -8,6 +8,9 @@ Opens every video as training does and decodes its first, middle and last frame,
 A file that crashes or hangs the decoder affects only itself. Run the same command again to continue
 after a stop: unchanged files are not checked twice.
 
+With --segment-seconds, as of the dataset, these are the frames of each segment of a video, and a
+video that is damaged in the middle loses the damaged segments alone.
+
 Writes bad_videos.jsonl (path and reason of each bad file; set it as exclude_file of the dataset to
 exclude them from training) and checked_videos.jsonl (progress).
 
@@ -15,6 +18,7 @@ Exit status: 0 no bad videos, 1 some bad videos, 2 an error (also if the machine
 videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
+import math
 import os
 import os.path as osp
 import shlex
@@ -28,6 +32,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
+    Damage,
     check_video,
     report_videos,
     write_bad_videos,
@@ -47,37 +52,43 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source(parser, 'FOLDER_OR_LIST')
     parser.add_argument('--full', action='store_true', help='decode every frame')
+    parser.add_argument('--segment-seconds', type=float, default=0., metavar='S',
+                        help='check each segment of S seconds, for training on segments')
     parser.add_argument('--work-dir', metavar='FOLDER', help='output folder (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
     parser.add_argument('--clean-list', metavar='FILE', help='write a list without the bad videos')
     parser.add_argument('--workers', type=int, default=num_cores(),
                         help='processes (default: %(default)s)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS',
-                        help='time limit per file (default: 60, with --full 600)')
+                        help='time limit per file (default: 60, with --full or '
+                        '--segment-seconds 600)')
     args = parser.parse_args()
+    if not 0 <= args.segment_seconds < math.inf:
+        parser.error('--segment-seconds must be positive')
     if args.workers < 1 or (args.timeout is not None and args.timeout <= 0):
         parser.error('--workers and --timeout must be positive')
-    args.timeout = args.timeout or (600. if args.full else 60.)
+    args.timeout = args.timeout or (600. if args.full or args.segment_seconds else 60.)
     name = osp.splitext(osp.basename(osp.abspath(args.source)))[0]
     args.work_dir = args.work_dir or osp.join('work_dirs', 'check_videos', name)
     return args
 
 
 def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
-          bad: dict[str, str], unread: dict[str, str]) -> None:
+          bad: dict[str, Damage], unread: dict[str, str]) -> None:
     """Check the videos without a current record.
 
     Adds all bad ones to ``bad``, and those that the machine could not read to ``unread``.
     """
     todo = []
     for path in dict.fromkeys(paths):
-        if not record.is_current(path, args.full):
+        if not record.is_current(path, args.full, args.segment_seconds):
             todo.append(path)
         elif (reason := record.reason(path)) is not None:
             bad[path] = reason
     if len(todo) < len(paths):
         print(f'{len(paths) - len(todo):,} of {len(paths):,} videos were already checked.')
-    function = partial(check_video, every_frame=args.full)
+    function = partial(check_video, every_frame=args.full,
+                       segment_seconds=args.segment_seconds)
     workers = min(args.workers, len(todo))
     with Progress('Checking', len(todo)) as progress, \
             closing(run_isolated(function, todo, workers, args.timeout)) as results:
@@ -91,13 +102,13 @@ def check(paths: list[str], record: CheckRecord, args: argparse.Namespace,
                 bad[path] = reason
             # A crash or time-out may be the machine's fault, so it is checked again next time.
             if not isinstance(result, FailedCall):
-                record.add(path, file_state(path), args.full, reason)
+                record.add(path, file_state(path), args.full, reason, args.segment_seconds)
 
 
 def main() -> int:
     """Check the videos and write the results; return the exit status."""
     args = parse_args()
-    bad: dict[str, str] = {}
+    bad: dict[str, Damage] = {}
     unread: dict[str, str] = {}
     stopped = False
     folder, videos, _ = read_source(args.source, args.prefix, args.allow_outside_root)
@@ -113,7 +124,8 @@ def main() -> int:
     # Otherwise a clean list would contain videos that were never checked.
     left_out: list[str] = []
     if args.clean_list and not stopped and not unread:
-        good = [video for video in videos if osp.join(folder, video[0]) not in bad]
+        good = [video for video in videos
+                if not isinstance(bad.get(osp.join(folder, video[0])), str)]
         left_out = write_labelled(args.clean_list, good)
         print(f'List without the bad videos: {args.clean_list}')
     status = report_videos(len(videos), bad, bad_file, unread, stopped)

@@ -11,10 +11,12 @@ from vicmae_mm.commands.preparation import check_videos as check
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
     check_video,
+    report_videos,
     summarize,
     write_bad_videos,
 )
 from vicmae_mm.commands.preparation.pack_video import PackJob, PackSettings, pack_video
+from vicmae_mm.datasets import VideoPairDataset
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.utils.file_state import file_state
 
@@ -120,3 +122,52 @@ def test_summary_puts_reasons_together():
     reasons = ['empty (0 bytes)', 'only 3 of 5', 'only 4 of 77', 'only 3 of 5', 'empty (0 bytes)']
     assert summarize(reasons).split('\n') == ['       3  only N of N', '       2  empty (0 bytes)']
     assert summarize([]) == ''
+
+
+@pytest.fixture(scope='module')
+def damaged_recording(tmp_path_factory) -> str:
+    """Ten seconds, of which the fourth and the eighth cannot be decoded."""
+    path = make_video(tmp_path_factory.mktemp('damaged') / 'a.mp4', 250, gop=25, bframes=0)
+    from av import open as av_open
+    with av_open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for position, size in packets[75:100] + packets[180:182]:
+        data[position:position + size] = b'\xff' * size
+    path.write_bytes(data)
+    return str(path)
+
+
+@pytest.mark.parametrize(('seconds', 'every_frame', 'expected'), [
+    (1, False, [(3, 4), (7, 8)]), (1, True, [(3, 4), (7, 8)]),
+    (2.5, False, [(2.5, 5), (5, 7.5), (7.5, float('inf'))]),
+    (5, True, None), (60, False, None)])
+def test_damage_in_the_middle(damaged_recording, seconds, every_frame, expected):
+    result = check_video(damaged_recording, every_frame, seconds)
+    if expected is None:  # every segment, or one for the whole video
+        assert result is None or isinstance(result, str)
+    else:
+        assert list(result) == expected and all('decode' in text for text in result.values())
+
+
+def test_damaged_segments_are_excluded_remembered_and_reported_once(damaged_recording, tmp_path,
+                                                                    capsys):
+    damage = check_video(damaged_recording, True, 1)
+    damage |= {(8, 9): 'x', (9, float('inf')): 'y'}
+    record = CheckRecord(str(tmp_path / 'checked.jsonl'))
+    record.add(damaged_recording, file_state(damaged_recording), True, damage, 1)
+    record.close()
+    record = CheckRecord(str(tmp_path / 'checked.jsonl'))
+    assert record.reason(damaged_recording) == damage
+    assert record.is_current(damaged_recording, False, 1)
+    assert not record.is_current(damaged_recording, False, 2)
+    record.close()
+    ledger = str(tmp_path / 'bad.jsonl')
+    write_bad_videos(ledger, {damaged_recording: damage}, 'videos')
+    dataset = VideoPairDataset(data_prefix=dict(video=os.path.dirname(damaged_recording)),
+                               pipeline=[], segment_seconds=1, exclude_file=ledger)
+    assert [dataset[i]['segment'][0] for i in range(len(dataset))] == [0, 1, 2, 4, 5, 6]
+    assert report_videos(3, {damaged_recording: damage}, ledger, {}, False) == 1
+    out = capsys.readouterr().out
+    assert '0 of 3 videos are bad' in out and out.count('a.mp4') == 1
+    assert 'a.mp4 is damaged from 3 s to 4 s, 7 s to the end: ' in out

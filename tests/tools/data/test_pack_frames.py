@@ -105,7 +105,8 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
         (source / name).unlink()
     assert tool('pack_frames', 'source', 'new') == 0
     before = contents(tmp_path / 'new')
-    for args in (('--frames', '8'), ('--every', '2'), ('--every-seconds', '2'), ('--quality', '80'), ('--short-side', '32'),
+    for args in (('--frames', '8'), ('--every', '2'), ('--every-seconds', '2'),
+                 ('--quality', '80'), ('--short-side', '32'),
                  ('--videos-per-shard', '2'), ('--labels-from-folders', )):
         assert tool('pack_frames', 'source', 'new', *args) == 2
         message = capsys.readouterr().err

@@ -1,17 +1,29 @@
 """Finding the videos that cannot be read, and recording which files were checked."""
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 
-from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger
+import numpy as np
+
+from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger, Segment
 from vicmae_mm.datasets.readers import MachineError, VideoError, open_video
 from vicmae_mm.datasets.readers.pyav_reader import count_frames
+from vicmae_mm.datasets.segments import cut_segments
+from vicmae_mm.datasets.video_durations import read_duration
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.file_state import FileState, file_state
 
+from .pack_video import MAX_HELD
 
-def check_video(path: str, every_frame: bool = False) -> str | MachineError | None:
+Damage = str | dict[Segment, str]  # what is wrong with a file, or with some segments of it
+
+
+def check_video(path: str, every_frame: bool = False,
+                segment_seconds: float = 0.) -> Damage | MachineError | None:
     """Decode every, or the first, middle and last frame of a video, as a dataset would.
+
+    With ``segment_seconds``, these are the frames of each segment that a dataset cuts out.
 
     Returns:
         What is wrong with the file; None if it is good; an error if the machine cannot read it.
@@ -20,6 +32,12 @@ def check_video(path: str, every_frame: bool = False) -> str | MachineError | No
         ImportError: The decoder is not installed.
     """
     try:
+        segments = segment_seconds and cut_segments(
+            read_duration(path), segment_seconds, segment_seconds)
+        if segments:
+            damaged = _damaged_segments(path, segments, every_frame)
+            if len(damaged) < len(segments):
+                return damaged or None
         with open_video(path) as video:
             last = video.num_frames - 1
             video.get_frames([0, last // 2, last])
@@ -37,12 +55,36 @@ def check_video(path: str, every_frame: bool = False) -> str | MachineError | No
     return None
 
 
+def _damaged_segments(path: str, segments: list[Segment], every_frame: bool) -> dict[Segment, str]:
+    damaged, video = {}, open_video(path)
+    for segment in segments:
+        problem = video.index.unreliable_reason
+        try:
+            first, end = (int(number) for number in np.searchsorted(video.frame_times, segment))
+            if first == end:
+                raise VideoError(path, 'has no frame there')
+            wanted = [*range(first, end)] if every_frame else [first, (first + end) // 2, end - 1]
+            for at in range(0, len(wanted), MAX_HELD):
+                video.get_frames(wanted[at:at + MAX_HELD])
+            # Concealed by decoding everything from the start, for every sample of the segment.
+            if video.index.unreliable_reason != problem:
+                raise VideoError(path, video.index.unreliable_reason)
+        except MachineError:
+            raise
+        except VideoError as error:
+            damaged[segment] = error.reason
+            video.close()  # it would read the others like this one
+            video = open_video(path)
+    video.close()
+    return damaged
+
+
 class CheckRecord:
     """An append-only file of the videos that were checked, with the results.
 
     Each line is a JSON object: ``path``, ``size`` and ``mtime_ns`` of the file when it was checked
-    (null if missing), ``whole`` (whether every frame was decoded) and ``reason`` (null for a good
-    video).
+    (null if missing), ``whole`` (whether every frame was decoded), ``segment_seconds`` and
+    ``reason`` (null for a good video; for damaged segments, a list of begin, end and reason).
     """
 
     def __init__(self, path: str) -> None:
@@ -53,23 +95,32 @@ class CheckRecord:
             self._learn(line)
         self._file.write('\n')  # ends the line that a killed run may have left incomplete
 
-    def is_current(self, path: str, every_frame: bool) -> bool:
+    def is_current(self, path: str, every_frame: bool, segment_seconds: float = 0.) -> bool:
         """Whether the file is unchanged since it was checked, at least as thoroughly as asked."""
         entry = self._known.get(path)
         if entry is None or (entry['size'], entry['mtime_ns']) != file_state(path):
             return False
         # A file that fails the quick check would fail the thorough one, too.
-        return entry['whole'] or not every_frame or entry['reason'] is not None
+        if isinstance(entry['reason'], str):
+            return True
+        return (entry['whole'] or not every_frame) and (
+            entry.get('segment_seconds', 0.) == segment_seconds)
 
-    def reason(self, path: str) -> str | None:
+    def reason(self, path: str) -> Damage | None:
         """What was wrong with a file that was checked; None for a good one."""
-        return self._known[path]['reason']
+        reason = self._known[path]['reason']
+        return {(begin, math.inf if end is None else end): text for begin, end, text in reason
+                } if isinstance(reason, list) else reason
 
-    def add(self, path: str, state: FileState, every_frame: bool, reason: str | None) -> None:
+    def add(self, path: str, state: FileState, every_frame: bool, reason: Damage | None,
+            segment_seconds: float = 0.) -> None:
         """Write a result immediately, so that nothing is lost if the program is killed."""
         size, mtime = state
-        line = json.dumps(
-            dict(path=path, size=size, mtime_ns=mtime, whole=every_frame, reason=reason))
+        listed = reason if not isinstance(reason, dict) else [
+            (begin, end if end < math.inf else None, text)
+            for (begin, end), text in reason.items()]
+        line = json.dumps(dict(path=path, size=size, mtime_ns=mtime, whole=every_frame,
+                               segment_seconds=segment_seconds, reason=listed))
         self._file.write(line + '\n')
         self._file.flush()
         self._learn(line)
@@ -88,14 +139,15 @@ class CheckRecord:
             pass
 
 
-def write_bad_videos(path: str, reasons: Mapping[str, str], dataset: str) -> None:
+def write_bad_videos(path: str, reasons: Mapping[str, Damage], dataset: str) -> None:
     """Write the reason of each bad video of a list or folder, ``dataset``, as training does."""
     with atomic_write(path) as part:
         # The ledger creates its file with the first entry; without entries it must exist, too.
         part.touch()
         ledger = BadVideoLedger(str(part))
         for video, reason in reasons.items():
-            ledger.add(video, reason, dataset)
+            for segment, text in (reason if isinstance(reason, dict) else {None: reason}).items():
+                ledger.add(video, text, dataset, segment=segment)
 
 
 def summarize(reasons: Iterable[str]) -> str:
@@ -108,12 +160,27 @@ def summarize(reasons: Iterable[str]) -> str:
     return '\n'.join(f'{count:>8,}  {reason}' for count, reason in sorted(lines, reverse=True))
 
 
-def report_videos(total: int, bad: Mapping[str, str], bad_file: str, unread: Mapping[str, str],
+def _describe_damage(path: str, segments: dict[Segment, str]) -> str:
+    """One line, in which neighbouring segments are one part."""
+    parts: list[Segment] = []
+    for begin, end in sorted(segments):
+        parts[-1:] = [(parts[-1][0], end)] if parts and begin <= parts[-1][1] else [
+            *parts[-1:], (begin, end)]
+    where = ', '.join(f'{begin:g} s to {"the end" if end == math.inf else f"{end:g} s"}'
+                      for begin, end in parts)
+    return f'{path} is damaged from {where}: {next(iter(segments.values()))}'
+
+
+def report_videos(total: int, bad: Mapping[str, Damage], bad_file: str, unread: Mapping[str, str],
                   stopped: bool) -> int:
     """Print what came of ``total`` videos, with reasons by path; return the exit status."""
-    print(f'{len(bad):,} of {total:,} videos are bad -> {bad_file}')
-    if bad:
-        print(summarize(bad.values()))
+    whole = [reason for reason in bad.values() if isinstance(reason, str)]
+    print(f'{len(whole):,} of {total:,} videos are bad -> {bad_file}')
+    if whole:
+        print(summarize(whole))
+    for path, reason in bad.items():
+        if isinstance(reason, dict):
+            print(_describe_damage(path, reason))
     if unread:
         print(f'{len(unread):,} videos could not be read now, such as {next(iter(unread))}:\n'
               f'{summarize(unread.values())}\nThat is a fault of this machine or its disks, so '
