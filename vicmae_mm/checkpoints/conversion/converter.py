@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from vicmae_mm.models.positions import resize_table
 from vicmae_mm.utils.errors import InputError
 
 from .detect import choose_network, describe_family, find_networks
@@ -95,6 +94,7 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
         filtered = CONVERTIBLE[source].resizing == 'timm' or (
             f'{ENCODER}.register_tokens' in result.state)
         if grid and table is not None and (filtered or CONVERTIBLE[source].resizing):
+            from vicmae_mm.models.positions import resize_table  # seconds, for all models
             result.state[_POSITIONS] = resize_table(table, grid, filtered)
     elif not any(key.startswith(f'{ENCODER}.layers.0.') for key in result.state):
         raise InputError(f'There is no encoder of {OURS} in it: it looks like '
