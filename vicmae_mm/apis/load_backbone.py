@@ -83,7 +83,7 @@ def _convert(weights: dict, checkpoint: str,
     try:
         result = convert_with_report(
             weights, encoder_only=True, num_frames=hub.frames or VIDEO_FRAMES,
-            img_size=hub.image[0] if hub.image else 224)
+            img_size=hub.image or 224)
     except ValueError as error:
         raise InputError(f'{checkpoint}: {error}') from error
     return result.state, usual_normalisation(result.source, result.state)

@@ -160,7 +160,8 @@ def _check_geometry(model: ViCMAE) -> None:
                          'patches too: set it to vicmae_mm.MAEDecoder (same weights and names).')
     patch, (height, width) = backbone.patch_embed.projection.kernel_size[0], backbone.img_size
     for setting, is_now, should_be in (
-        ('decoder.num_patches', *map(_num_patches, (decoder.grid, backbone.patch_resolution))),
+        ('decoder.num_patches', *(math.prod(grid) if len({*grid}) == 1 else tuple(grid)
+                                  for grid in (decoder.grid, backbone.patch_resolution))),
         ('decoder.embed_dim', decoder.decoder_embed.in_features, backbone.embed_dims),
         # of features, check_targets compares the shape
         *([] if model.target_generator is not None else [
@@ -171,8 +172,3 @@ def _check_geometry(model: ViCMAE) -> None:
             raise InputError(f'model.{setting}={is_now} does not fit the backbone '
                              f'({height} x {width} px, patches of {patch} px, '
                              f'{backbone.embed_dims} wide): set it to {should_be}.')
-
-
-def _num_patches(grid: tuple[int, ...]) -> int | tuple[int, ...]:
-    """The decoder's setting for a grid: the number of patches of a square, else the grid."""
-    return math.prod(grid) if len({*grid}) == 1 else tuple(grid)
