@@ -1,4 +1,4 @@
-# ViC-MAE as of ECCV 2024, ViT-B/16, ImageNet-1K, Kinetics-710 and Moments in Time: 4096 pairs = 8 GPUs x 512
+# ViC-MAE as of ECCV 2024, ViT-B/16, IN1K, K710 and MiT: 4096 pairs = 8 GPUs x 512
 _base_ = [
     './_base_/datasets/in1k-k710-mit_pairs.py',
     './_base_/models/vicmae-v3_vit-b16.py',

@@ -1,4 +1,4 @@
-# ViC-MAE as of ECCV 2024, ViT-H/14, ImageNet-1K, Kinetics-710 and Moments in Time: 4096 pairs = 64 GPUs x 64
+# ViC-MAE as of ECCV 2024, ViT-H/14, IN1K, K710 and MiT: 4096 pairs = 64 GPUs x 64
 _base_ = [
     './_base_/datasets/in1k-k710-mit_pairs.py',
     './_base_/models/vicmae-v3_vit-h14.py',

@@ -1,4 +1,4 @@
-# ViC-MAE as of ECCV 2024, ViT-L/16, ImageNet-1K, Kinetics-710 and Moments in Time: 4096 pairs = 32 GPUs x 128
+# ViC-MAE as of ECCV 2024, ViT-L/16, IN1K, K710 and MiT: 4096 pairs = 32 GPUs x 128
 _base_ = [
     './_base_/datasets/in1k-k710-mit_pairs.py',
     './_base_/models/vicmae-v3_vit-l16.py',
