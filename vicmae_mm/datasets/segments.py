@@ -25,20 +25,16 @@ class SegmentedDataset(SkippingDataset):
     def __init__(self, *, segment_seconds: float | None = None,
                  segment_stride: float | None = None, max_samples_per_video: int | None = None,
                  **kwargs: Any) -> None:
-        for name, value in (('segment_seconds', segment_seconds),
-                            ('segment_stride', segment_stride),
-                            ('max_samples_per_video', max_samples_per_video)):
-            is_count = name == 'max_samples_per_video'
-            if value is None:
-                continue
-            if segment_seconds is None:
+        for name, value in dict(segment_seconds=segment_seconds, segment_stride=segment_stride,
+                                max_samples_per_video=max_samples_per_video).items():
+            whole = name == 'max_samples_per_video'
+            if value is not None and segment_seconds is None:
                 raise InputError(f'{name}={value!r} has no meaning without segment_seconds, the '
                                  'length of the segments that videos are cut into: set it as well.')
-            if isinstance(value, bool) or not isinstance(value, int if is_count else (int, float)
-                                                         ) or not 0 < value < math.inf:
-                raise InputError(f'{name}={value!r} should be '
-                                 + ('an integer of at least 1.' if is_count else
-                                    'a number of seconds above 0.'))
+            if value is not None and (type(value) not in ([int] if whole else [int, float])
+                                      or not 0 < value < math.inf):
+                raise InputError(f'{name}={value!r} should be ' + (
+                    'an integer of at least 1.' if whole else 'a number of seconds above 0.'))
         self.segment_seconds, self.max_samples = segment_seconds, max_samples_per_video
         self.segment_stride = segment_stride or segment_seconds
         self._excluded: dict[str, list[Segment]] = {}
@@ -71,14 +67,10 @@ class SegmentedDataset(SkippingDataset):
         return samples
 
     def get_data_info(self, idx: int) -> dict:
-        """The record of one sample.
-
-        One that has several segments draws one of them by the seed, epoch and origin of a
-        :class:`SampleIndex`; for an ``int``, it is the one in the middle.
-        """
+        """The record of one sample; of several segments, one drawn by a :class:`SampleIndex`."""
         info = super().get_data_info(idx)
         if segments := info.pop('segments', None):
-            number = len(segments) // 2
+            number = len(segments) // 2  # in the middle, for a plain integer
             if isinstance(idx, SampleIndex):
                 # Other numbers than the frames and augmentations of the sample are drawn by.
                 generator = np.random.default_rng((idx.seed, idx.epoch, idx.origin, 1))
@@ -90,8 +82,7 @@ class SegmentedDataset(SkippingDataset):
 def cut_segments(duration: float, seconds: float, stride: float) -> list[Segment]:
     """Begin and end of each segment, in seconds; none if the video stays whole.
 
-    There are ``n = round((duration - seconds) / stride) + 1``, at equal distances, of equal length:
-    ``seconds`` or, so that nothing is left over, ``duration - (n - 1) stride``. The last one ends
+    All have the same length: ``seconds`` or more, so that nothing is left over. The last one ends
     at infinity, since a header may be a frame too short.
     """
     count = round((duration - seconds) / stride) + 1

@@ -17,8 +17,7 @@ from vicmae_mm.utils.progress import track
 def video_durations(paths: Sequence[str], folder: str | None) -> list[float | None]:
     """Durations in seconds, read by the main process; None for a file that cannot be opened.
 
-    They are kept in ``durations.json`` in the folder, each valid while its file keeps its size and
-    modification time.
+    A folder keeps them, each as long as its file keeps its size and modification time.
     """
     return on_main_process(lambda: _read_all([*map(os.path.abspath, paths)], folder))
 
@@ -37,9 +36,8 @@ def _read_all(paths: list[str], folder: str | None) -> list[float | None]:
         return [*state, None]
 
     with ThreadPoolExecutor(32) as pool:  # on a network disk, they wait most of the time
-        waiting = [pool.submit(read, path) for path in paths]
-        found = {path: each.result() for path, each in zip(
-            paths, track(waiting, 'Reading durations'), strict=True)}
+        reading = track([pool.submit(read, path) for path in paths], 'Reading durations')
+        found = {path: each.result() for path, each in zip(paths, reading, strict=True)}
     new = {path: entry for path, entry in found.items() if entry[2] is not None}
     if file and not new.items() <= kept.items():
         with suppress(OSError):  # read again at the next start
@@ -48,11 +46,7 @@ def _read_all(paths: list[str], folder: str | None) -> list[float | None]:
 
 
 def read_duration(path: str) -> float:
-    """What the header says; else by the times of the packets, or 0 if they have none.
-
-    Raises:
-        VideoError: The file cannot be opened.
-    """
+    """What the header says; else by the times of the packets, or 0 if they have none."""
     with open_container(path) as container:
         stream = video_stream(container, path)
         for ticks, unit in ((stream.duration, stream.time_base),

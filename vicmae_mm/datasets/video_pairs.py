@@ -7,13 +7,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
-from vicmae_mm.datasets.annotations.video_lists import (
-    Video,
-    check_files,
-    read_annotations,
-    scan_folder,
-)
+from vicmae_mm.datasets.annotations.video_lists import Video, listed_files, scan_folder
 from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import run_seeded
 from vicmae_mm.datasets.transforms.decoding import VideoInit
@@ -116,21 +110,16 @@ class VideoPairDataset(SegmentedDataset):
         """Read the list or scan the folder, and check that files exist."""
         folder = self.data_prefix['video']
         if self.ann_file:
-            videos = read_annotations(self.ann_file, folder)
-            if not self.allow_outside_root:
-                refuse_outside((path for path, _ in videos), folder, self.ann_file,
-                               ALLOW, [self.data_root])
+            videos = listed_files(self.ann_file, folder, self.data_root, self.allow_outside_root,
+                                  self.test_mode)
         elif folder:
-            videos, classes = scan_folder(folder, self.labels_from_folders)
+            found, classes = scan_folder(folder, self.labels_from_folders)
+            videos = [(osp.join(folder, path), label) for path, label in found]
             if classes:
                 self._metainfo['classes'] = classes
         else:
             raise InputError('VideoPairDataset has nothing to read: set ann_file to a list of '
                              "videos, or data_prefix=dict(video=...) to a folder of them.")
-        videos = [(osp.join(folder, path), label) for path, label in videos]
-        if self.ann_file:
-            check_files([path for path, _ in videos], self.ann_file, folder, self.data_root,
-                        self.test_mode)
         if self.exclude_file:
             videos = self._without_excluded(videos)
         durations = [] if self.segment_seconds is None else video_durations(
@@ -140,15 +129,15 @@ class VideoPairDataset(SegmentedDataset):
 
     def _index_dir(self) -> str | None:
         steps = self.pipeline.transforms
-        opening = next((step for step in steps if isinstance(step, VideoInit)), None)
-        if steps and opening is None:
+        folders = [step.index_dir for step in steps if isinstance(step, VideoInit)]
+        if steps and not folders:
             raise InputError('segment_seconds needs vicmae_mm.VideoInit in the pipeline: other '
                              'transforms would read the whole video for each of its segments.')
-        if opening and opening.index_dir is None:
+        if None in folders:
             print_log(f'{self.source}: every pair reads the whole file that its segment is in. Set '
                       "index_dir of VideoInit (with its backend 'pyav') to a folder, in which "
                       'files are indexed once.', 'current', logging.WARNING)
-        return opening and opening.index_dir
+        return folders[0] if folders else None
 
     def _without_excluded(self, videos: list[Video]) -> list[Video]:
         known = read_bad_videos(self.exclude_file, (path for path, _ in videos))

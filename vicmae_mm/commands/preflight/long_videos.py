@@ -9,18 +9,16 @@ from vicmae_mm.datasets.video_durations import video_durations
 
 from .findings import Findings
 
-_SECONDS = 10.  # clips of Kinetics
-
 
 def advise_segments(dataset: Any, size: int) -> str:
     """What to do if few videos do not fill a batch of each process; '' if cutting does not help."""
     paths = [each.get_data_info(index)['filename'] for each in innermost_datasets(dataset)
              if isinstance(each, SegmentedDataset) and each.segment_seconds is None
              for index in range(len(each))]
-    number = sum(len(cut_segments(duration or 0, _SECONDS, _SECONDS)) or 1
+    number = sum(len(cut_segments(duration or 0, 10, 10)) or 1
                  for duration in video_durations(paths, None))
     return '' if number < size * get_world_size() else (
-        f'set segment_seconds={_SECONDS:g} of the dataset, which makes {number:,} samples of its '
+        f'set segment_seconds=10 of the dataset, which makes {number:,} samples of its '
         f'{len(paths):,} videos')
 
 

@@ -89,12 +89,12 @@ class VideoInit(ShownTransform):
         results['total_frames'] = reader.num_frames
         results['avg_fps'] = reader.fps
         if times is not None:
-            first, last = (int(np.searchsorted(times, time)) for time in results['segment'])
-            if first == last:
+            first, end = (int(np.searchsorted(times, time)) for time in results['segment'])
+            if first == end:
                 reader.close()
                 raise VideoError(reader.path, 'has no frame there: the last of its '
                                  f'{reader.num_frames} frames is at {times[-1]:.3f} s')
-            results['start_index'], results['total_frames'] = first, last - first
+            results['start_index'], results['total_frames'] = first, end - first
         return results
 
     def _check_device(self) -> None:
