@@ -3,9 +3,8 @@ import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS
-from vicmae_mm.datasets.annotations.video_lists import check_files, read_annotations, scan_folder
+from vicmae_mm.datasets.annotations.video_lists import listed_files, scan_folder
 from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
@@ -61,16 +60,12 @@ class ImagePairDataset(SkippingImages):
             other, self._other = self._other, None  # keeps images in memory once
             return self._records(other)
         folder = self.data_prefix['img_path']
-        if not self.ann_file:
-            images, _ = scan_folder(folder, noun='image', extensions=EXTENSIONS)
-            return [dict(img_path=osp.join(folder, path), gt_label=label) for path, label in images]
-        images = read_annotations(self.ann_file, folder)
-        if not self.allow_outside_root:
-            refuse_outside((path for path, _ in images), folder, self.ann_file, ALLOW,
-                           [self.data_root])
-        images = [(osp.join(folder, path), label) for path, label in images]
-        check_files([path for path, _ in images], self.ann_file, folder, self.data_root,
-                    self.test_mode, 'image')
+        if self.ann_file:
+            images = listed_files(self.ann_file, folder, self.data_root, self.allow_outside_root,
+                                  self.test_mode, 'image')
+        else:
+            found, _ = scan_folder(folder, noun='image', extensions=EXTENSIONS)
+            images = [(osp.join(folder, path), label) for path, label in found]
         return [dict(img_path=path, gt_label=label) for path, label in images]
 
     def _records(self, other: Any) -> list[dict]:

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import InputError
 
+from .data_root import ALLOW, refuse_outside
 from .files_below import files_below, report_scan
 from .image_lists import EXTENSIONS
 
@@ -217,23 +218,29 @@ def find_missing(paths: list[str], max_checks: int = 1000) -> tuple[list[str], i
     return [paths[i] for i in chosen if not os.path.isfile(paths[i])], len(chosen)
 
 
-def check_files(paths: list[str], ann_file: str, folder: str, data_root: str, test_mode: bool,
-                noun: str = 'video') -> None:
-    """Log how many of the files of a list, relative to ``folder``, are missing.
+def listed_files(ann_file: str, folder: str, data_root: str, allow_outside_root: bool,
+                 test_mode: bool, noun: str = 'video') -> list[Video]:
+    """Paths and labels of a list for a dataset with these settings; logs how many are missing.
 
     Raises:
-        FileNotFoundError: All that were checked are missing.
+        FileNotFoundError: The list does not exist, or all files that were checked are missing.
+        ValueError: As :func:`read_annotations`, or a path is outside of the data.
     """
-    missing, checked = find_missing(paths)
-    if not missing:
-        return
-    total = f'{checked:,}' if checked == len(paths) else f'{checked:,} checked (of {len(paths):,})'
+    listed = read_annotations(ann_file, folder)
+    if not allow_outside_root:
+        refuse_outside((path for path, _ in listed), folder, ann_file, ALLOW, [data_root])
+    listed = [(os.path.join(folder, path), label) for path, label in listed]
+    missing, checked = find_missing([path for path, _ in listed])
+    total = f'{checked:,}' if checked == len(listed) else (
+        f'{checked:,} checked (of {len(listed):,})')
     if len(missing) == checked:
         raise FileNotFoundError(
             f'None of the {total} {noun}s listed in {ann_file} exists, for example {missing[0]!r}. '
             f'Paths are relative to data_prefix, here {folder!r} with data_root={data_root!r}: '
             'correct these or the list.')
-    effect = ('reading one is an error in test mode' if test_mode else
-              'they will be skipped and counted as bad')
-    print_log(f'{len(missing):,} of the {total} {noun}s listed in {ann_file} do not exist, for '
-              f'example {missing[0]!r}: {effect}.', 'current', logging.WARNING)
+    if missing:
+        effect = ('reading one is an error in test mode' if test_mode else
+                  'they will be skipped and counted as bad')
+        print_log(f'{len(missing):,} of the {total} {noun}s listed in {ann_file} do not exist, for '
+                  f'example {missing[0]!r}: {effect}.', 'current', logging.WARNING)
+    return listed
