@@ -92,9 +92,9 @@ def check_image_size(runner: Any, split: str, batch: Any) -> None:
         inputs = inputs[0]
     found = {*inputs.shape[-2:]} if isinstance(inputs, Tensor) and inputs.ndim > 2 else {
         *map(int, re.findall(r'\b\d+\b', str(settings)))}
-    sides = {*(size if isinstance(size, (list, tuple)) else [size])}
-    is_turned = isinstance(inputs, Tensor) and len(sides) > 1 and inputs.shape[-2:] != (*size, )
-    if size and settings and (is_turned or not sides <= found):
+    sides = tuple(size) if isinstance(size, (list, tuple)) else (size, )
+    is_turned = isinstance(inputs, Tensor) and len({*sides}) > 1 and inputs.shape[-2:] != sides
+    if size and settings and (is_turned or not {*sides} <= found):
         runner.findings.warn(
             f'{split}_dataloader does not deliver images of {size} pixels, the img_size of '
             'model.backbone, so time and memory differ. image_size=N, a multiple of the patch '
