@@ -99,10 +99,8 @@ def sums_by_source(name: str, values: Sequence[Tensor], rows: Mapping[str, Seque
                    ) -> dict[str, Tensor]:
     """What each source adds to a mean, ``<name>/<source>/sum``, and its ``.../share`` of samples.
 
-    Args:
-        name: Of the values.
-        values: Concatenated (V * N,), for V views or pairs of each of N samples, view by view.
-        rows: By source, which of the N samples are from it.
+    ``values`` are (V * N,) together, for V views or pairs of each of N samples, view by view;
+    ``rows`` says by source which of the N samples are from it.
     """
     sums, number = {}, sum(map(len, rows.values()))
     for source, own in rows.items() if values else ():

@@ -19,7 +19,6 @@ from .checks import check_pairs
 
 NEGATIVES = ('both', 'target')
 SAME_VIDEO = ('negatives', 'left_out')
-Identity = tuple[int, int]  # video and source
 
 
 @MODELS.register_module()
@@ -78,14 +77,13 @@ class InfoNCEHead(BaseModule):
         self.across_sources = across_sources
         self.needs_identities = same_video == 'left_out' or not across_sources
 
-    def identify(self, data_samples: Any, number: int) -> list[Identity]:
-        """The ``videos`` of :meth:`loss` for ``number`` samples, where it ``needs_identities``."""
+    def identify(self, data_samples: Any, number: int) -> list[tuple[int, int]]:
+        """Video and source of each sample, the ``videos`` of a loss that ``needs_identities``."""
         samples = data_samples if isinstance(data_samples, (list, tuple)) else [None] * number
-        first = get_rank() * number  # no two processes share a sample
-        try:
-            return [(first + row if self.same_video == 'negatives' else index(sample.video_id),
+        try:  # no two processes share a sample, as the default numbers them
+            return [(row if self.same_video == 'negatives' else index(sample.video_id),
                      0 if self.across_sources else sample.sources.index(sample.source))
-                    for row, sample in enumerate(samples)]
+                    for row, sample in enumerate(samples, get_rank() * number)]
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(
                 f'same_video={self.same_video!r} and across_sources={self.across_sources} need the '
@@ -93,7 +91,7 @@ class InfoNCEHead(BaseModule):
             ) from error
 
     def loss(self, online: Tensor, target: Tensor,
-             videos: Tensor | list[Identity] | None = None) -> Tensor:
+             videos: Tensor | list[tuple[int, int]] | None = None) -> Tensor:
         """Mean loss of this process's anchors.
 
         Args:
@@ -152,14 +150,13 @@ class InfoNCEHead(BaseModule):
         onlines, targets = pairs.unbind(dim=1)
         return onlines, targets, get_rank() * len(online)
 
-    def _left_out(self, identities: Sequence[Identity], device: torch.device) -> Tensor:
+    def _left_out(self, identities: list[tuple[int, int]], device: torch.device) -> Tensor:
         """(N, M), True where the column's pair cannot be a negative of the row's."""
         own = torch.as_tensor(np.array(identities, np.int64)).to(device)
         every = gather_with_grad(own) if self.gather else own
         # Reading back waits for the device. It is needed only where a process's own pairs have no
-        # negatives among each other, which is everywhere where an error is due.
-        if not _any_negative(identities) and not (
-                every is not own and _any_negative(every.tolist())):
+        # negatives among each other: on all processes, if an error is due.
+        if not _any_negative(identities) and (every is own or not _any_negative(every.tolist())):
             raise InputError(
                 f'None of the {len(every)} pairs of this batch has a negative with same_video='
                 f'{self.same_video!r} and across_sources={self.across_sources}: raise '
