@@ -165,6 +165,9 @@ def test_plain_indices():
     assert [sample['inputs'][0] for sample in samples] == [*range(17), *range(5), *range(3)]
     assert samples[-1]['data_samples'].source == 'c'
     assert samples[-1]['data_samples'].sources == ('a', 'b', 'c')
+    for outside in (-1, len(dataset)):
+        with pytest.raises(IndexError):
+            dataset[outside]
     for change in (dict(weights=(1, 1, 1)), dict(epoch_length=25)):
         with pytest.raises(ValueError, match=r'MixedPairs: with weights or .*EpochSampler'):
             mix(**change)[0]

@@ -89,6 +89,8 @@ class MixedPairs:
 
     def locate(self, index: int) -> tuple[int, int]:
         """The number of the source that a sample is from, and the index there."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         number = bisect_right(self.starts, int(index)) - 1
         inner = int(index) - self.starts[number]
         if isinstance(index, SampleIndex):
