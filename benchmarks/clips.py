@@ -83,6 +83,8 @@ def _cut(video: str, target: str, count: int, seconds: float) -> list[str]:
         pieces: list[list[Any]] = []  # packets
         begin = float('-inf')
         for packet in demux(container, stream, video):
+            if packet.dts is None and packet.pts is not None and not pieces:
+                continue  # matroska has none of the first packets
             if packet.pts is None or packet.dts is None:
                 raise VideoError(video, 'cannot be cut: it has no time stamps')
             time = float(packet.pts * packet.time_base)

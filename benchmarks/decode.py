@@ -7,11 +7,18 @@ Both draw the same frames; the rest of the pipeline is mmaction2's in both. Pack
 with the complete pipeline of their config. Clips are in memory, as the system caches files.
 
   python benchmarks/run.py decode data/kinetics400/videos_val
+
+With --long, opens long videos by a kept index instead, next to 10 s of each:
+
+  python benchmarks/run.py decode --long data/recordings/a.mp4 data/recordings/a.mkv
 """
 import argparse
 import os
 import random
+import resource
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +39,7 @@ from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoIni
 
 from .clips import add_clips, cut_pieces, encode
 from .options import check_positive
-from .output import print_machine, print_table
+from .output import mib, print_machine, print_table
 from .timing import Clock, interleave, speed_up
 
 STOCK = 'mmaction2, decord'
@@ -101,12 +108,18 @@ def _reading_packed(clips: Sequence[str], scratch: str) -> Callable[[str, int], 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_clips(parser, 24, [250, 30, 12])
+    parser.add_argument('--long', action='store_true', help='open long videos by a kept index')
 
 
 def run(args: argparse.Namespace) -> None:
     check_positive(args, 'gop', 'clips', 'rounds', 'seconds')
     cv2.setNumThreads(1)
     print_machine('mmaction2', 'decord', 'av', 'opencv-python')
+    if args.long:
+        print_table(('video', 'first opening (s)', 'open 10 s (ms)', 'open (ms)',
+                     'ratio (quartiles)', 'pair of 10 s (ms)', 'pair (ms)', 'memory (MiB)'),
+                    (_open_long(video, args) for video in args.videos))
+        return
     rows, compared = [], 0
     with TemporaryDirectory() as scratch:
         pieces = cut_pieces(args.videos, scratch, args.clips, args.seconds)
@@ -123,6 +136,35 @@ def run(args: argparse.Namespace) -> None:
     print(f'{len(pieces)} clips of {args.seconds:g} s; {compared:,} frames compared, all equal to '
           'a decode from the start')
     print_table(('GOP', 'read by', 'CPU ms per pair', 'speed-up (quartiles)'), rows)
+
+
+def _open_long(video: str, args: argparse.Namespace) -> tuple[str, ...]:
+    """Time opening a video at a segment by its kept index, and a pair, next to a piece of it."""
+    with TemporaryDirectory() as scratch:
+        piece, = cut_pieces([video], scratch, 1, args.seconds)
+        store, times = IndexStore(os.path.join(scratch, 'indexes')), {}
+        start = time.process_time()
+        open_video(video, store=store).close()
+        first = time.process_time() - start
+        with open_video(piece, store=store), open_video(video, store=store) as opened:
+            length = opened.frame_times[-1] - args.seconds
+
+        def read(path: str, begin: float, gap: int) -> None:
+            with open_video(path, store=store) as reader:
+                frame = int(reader.frame_times.searchsorted(
+                    begin if path == video else begin % (0.8 * args.seconds)))
+                if gap:
+                    reader.get_frames([frame, frame + gap])
+
+        begins = np.random.default_rng(0).uniform(0, length, 40 * args.rounds).tolist()
+        for gap in (0, 15):
+            times[gap] = interleave({path: partial(read, path) for path in (piece, video)},
+                                    Clock('cpu'), calls=[(begin, gap) for begin in begins])
+        cells = [f'{1000 * np.median(times[gap][path]):.2f}'
+                 for gap in (0, 15) for path in (piece, video)]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return (os.path.basename(video), f'{first:.2f}', *cells[:2],
+                speed_up(times[0][video], times[0][piece]), *cells[2:], mib(peak))
 
 
 def _rows(seconds: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:

@@ -154,6 +154,7 @@ class IndexedReader(PyAVReader):
         if self.index.unreliable_reason:
             return self._decode_counting(wanted)
         if self._fallback is None:
+            contradicted = False
             try:
                 return self._decode_indexed(wanted)
             except InputError:
@@ -161,16 +162,21 @@ class IndexedReader(PyAVReader):
             except (NotAsIndexed, FFmpegError) as error:
                 if is_machines(error):
                     raise
-                # Not used now, nor when the video is opened again. If the file has changed, its
-                # next opening notices, and makes a new index.
-                if self._store is not None and video_state(self.path) == self._state:
-                    self._store.save(self.path, KeptIndex(self.num_frames, self.fps), self._state)
+                contradicted = True
             except OSError:
                 pass  # the container tries again
             self._fallback = PyAVReader(self.path)
             # The frame numbers were chosen using the old number of frames.
             if self._fallback.num_frames != self.num_frames:
                 raise VideoError(self.path, 'changed while it was being read')
+            frames = self._fallback._decode(wanted)
+            # The container knew better: the locations are not used when the video is opened again.
+            # Otherwise the file is damaged there, or has changed, which its next opening notices.
+            if (contradicted and self._store is not None
+                    and not self._fallback.index.unreliable_reason
+                    and video_state(self.path) == self._state):
+                self._store.save(self.path, KeptIndex(self.num_frames, self.fps), self._state)
+            return frames
         return self._fallback._decode(wanted)
 
     def _drop_index(self) -> None:
