@@ -40,7 +40,8 @@ def set_image_size(cfg: Config) -> None:
     is_square = len({*new}) == 1
     backbone.img_size = new[0] if is_square else new
     for part in (model.get('decoder'), model.get('neck')):
-        if isinstance(part, dict) and part.get('num_patches') in (old[0] * old[1] // patch**2, check_patch_grid(old, patch)):
+        if isinstance(part, dict) and part.get('num_patches') in (
+                old[0] * old[1] // patch**2, tuple(side // patch for side in old)):
             part['num_patches'] = grid[0]**2 if is_square else grid
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(name) and is_square and len({*old}) == 1:
