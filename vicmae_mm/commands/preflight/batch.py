@@ -20,6 +20,7 @@ _MANY = 4
 def collate(loader: Any, sampler: Any, samples: list, findings: Findings) -> dict[int, Any]:
     """Collated samples, by the size of the batch; of a large one as many as were read, or five."""
     batches = {}
+    samples = samples[:1] + samples[:0:-1]  # even two are from both ends: different videos, if any
     for size in _batch_sizes(loader, sampler, findings) if samples else ():
         # Not two of many: two tensors per sample would pass for the two views of two samples.
         many = max(_MANY, len(samples) + len(samples) % 2)
