@@ -153,6 +153,7 @@ def _open_long(video: str, args: argparse.Namespace) -> tuple[str, ...]:
             with open_video(path, store=store) as reader:
                 frame = int(reader.frame_times.searchsorted(
                     begin if path == video else begin % (0.8 * args.seconds)))
+                frame = min(frame, reader.num_frames - 1 - gap)
                 if gap:
                     reader.get_frames([frame, frame + gap])
 

@@ -100,3 +100,12 @@ def test_a_wrong_frame_is_no_result(videos, tmp_path, monkeypatch):
 def test_options_out_of_range(videos, words):
     with pytest.raises(ValueError, match=f'{words[0]}.*above 0'):
         decode.run(arguments(videos, *words))
+
+
+def test_long_videos_are_opened_by_their_index(videos, capsys, tmp_path):
+    long = make_video(tmp_path / 'long.mkv', 60, size=(128, 96), fps=20)
+    decode.run(arguments('--long', videos / 'long.mp4', long, '--seconds', 1, '--rounds', 1))
+    rows = [[cell.strip() for cell in line.strip('|').split('|')]
+            for line in capsys.readouterr().out.splitlines() if line.startswith('| long.')]
+    assert [row[0] for row in rows] == ['long.mp4', 'long.mkv']
+    assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[2:7])

@@ -35,7 +35,7 @@ class VideoInit(ShownTransform):
     Args:
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. Defaults to ``'pyav'``.
         index_dir: Folder in which to keep an index of each video, so that a video is analysed only
-            when it is first opened: about 7 kB per 10 s of video, used while the video's size and
+            when it is first opened: about 9 kB per 10 s of video, used while the video's size and
             modification time stay the same. Only for ``'pyav'``. Defaults to None, keep nothing.
         device: Where ``'torchcodec'`` decodes: ``'cuda'`` is the current GPU of the reading
             process. A forked process cannot use it, so training then needs ``num_workers=0`` and

@@ -1,10 +1,13 @@
 """Indexes of long videos, which are read in blocks: here of a few packets."""
+import os
+
 import numpy as np
 import pytest
 from safetensors.numpy import load
 
 from tests.helpers.video_cases import CASES
-from vicmae_mm.datasets.readers import open_video, pyav_reader
+from tests.helpers.videos import make_video
+from vicmae_mm.datasets.readers import VideoError, open_video, pyav_reader
 from vicmae_mm.datasets.readers.kept_index import index_file
 from vicmae_mm.datasets.readers.kept_index.index_store import video_state
 from vicmae_mm.datasets.readers.kept_index.indexed_reader import IndexedReader
@@ -97,3 +100,21 @@ def test_forged_blocks(video, store, blocks):
     rewrite(store, blocks=np.array(blocks))
     assert store.load(video, video_state(video)) is None
     assert numbers(video, store) == [30, 7, 39]
+
+
+def test_damage_in_the_middle_keeps_the_index(tmp_path, store):
+    """Or each later opening of the recording would scan it again."""
+    path = make_video(tmp_path / 'a.mp4', 40, gop=10, bframes=0)
+    open_video(str(path), store=store).close()
+    content = load(kept_file(store).read_bytes())
+    state = path.stat()
+    data = bytearray(path.read_bytes())
+    for i in range(20, 30):
+        begin = content['position'][i]
+        data[begin:begin + content['size'][i]] = b'\xff' * content['size'][i]
+    path.write_bytes(data)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    for _ in range(2):
+        assert numbers(str(path), store, [3, 39]) == [3, 39] and is_indexed(str(path), store)
+        with pytest.raises(VideoError, match='only 20 frames decode'):
+            numbers(str(path), store, [25])
