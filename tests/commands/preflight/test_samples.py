@@ -1,6 +1,9 @@
 """Samples are read as training reads them, but in a forked process."""
 import sys
+from types import SimpleNamespace
 
+import pytest
+import torch
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -9,7 +12,7 @@ from tests.helpers.classifiers import write_photos
 from tests.helpers.videos import make_video
 from vicmae_mm.commands.preflight.batch import collate
 from vicmae_mm.commands.preflight.findings import Findings
-from vicmae_mm.commands.preflight.samples import build_loader, read_samples
+from vicmae_mm.commands.preflight.samples import build_loader, check_image_size, read_samples
 from vicmae_mm.datasets import EpochSampler, ImagePairDataset
 
 
@@ -56,3 +59,16 @@ def test_bad_images_alone(tmp_path):
     loader = DataLoader(dataset, sampler=EpochSampler(dataset, seed=0))
     assert len(read_samples(loader, findings, most=1)) == 1
     assert 'all 1 videos that were read are bad' in findings.errors[0]
+
+
+@pytest.mark.parametrize('size, shape, warns', [
+    ((64, 96), (64, 96), False), ((64, 96), (96, 64), True), ((64, 96), (64, 64), True),
+    ((64, 64), (64, 64), False), (64, (64, 64), False), ((64, 64), (32, 32), True)])
+def test_the_orientation_of_rectangles_is_compared(size, shape, warns):
+    warnings: list[str] = []
+    runner = SimpleNamespace(
+        cfg=dict(train_dataloader=dict(num_workers=1)),
+        findings=SimpleNamespace(warn=warnings.append),
+        model=SimpleNamespace(backbone=SimpleNamespace(img_size=size)))
+    check_image_size(runner, 'train', dict(inputs=[torch.zeros(2, 3, *shape)]))
+    assert bool(warnings) == warns

@@ -228,3 +228,9 @@ def test_mmengines_checkpointing_gives_gradients_only_with_the_fix():
                 torch.testing.assert_close(got[name], gradient, **EXACT)
             else:
                 assert got[name] is None
+
+
+def test_rectangles():
+    net = VideoViT(arch=TINY, img_size=(16, 40), patch_size=8, num_frames=4, out_type='featmap')
+    assert net.grid == (2, 2, 5)
+    assert net.eval()(torch.rand(1, 3, 4, 16, 40)).shape == (1, 32, 2, 2, 5)
