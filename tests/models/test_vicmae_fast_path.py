@@ -37,7 +37,7 @@ def loss_and_gradients(model: nn.Module, loss: Tensor) -> tuple[Tensor, GRADIENT
 
 def fast(model: ViCMAE, frames: Tensor, noise: Tensor) -> tuple[Tensor, GRADIENTS]:
     latent, _, ids_restore = model.backbone(frames, noise=noise)
-    return loss_and_gradients(model, model._reconstruction_loss(latent, ids_restore, frames))
+    return loss_and_gradients(model, model._reconstruction_loss(latent, ids_restore, frames)[0])
 
 
 def plain(model: ViCMAE, frames: Tensor, noise: Tensor) -> tuple[Tensor, GRADIENTS]:

@@ -114,7 +114,7 @@ def test_one_pair_alone_is_refused(check):
 @pytest.mark.parametrize('options, message', [
     ({f'{HEAD}.same_video': 'left_out', f'{DATA}.pipeline.4.type': 'mmpretrain.PackInputs',
       f'{DATA}.pipeline.4.input_key': 'imgs'}, 'the video_id of vicmae_mm.PackFrames'),
-    ({f'{HEAD}.same_video': 'left_out', f'{DATA}.ann_file': 'one'}, 'None of the 4 pairs of this'),
+    ({f'{HEAD}.same_video': 'left_out', f'{DATA}.ann_file': 'one'}, 'is the only file of'),
     ({f'{HEAD}.across_sources': False}, 'the source of vicmae_mm.MixedPairs'),
     ({f'{HEAD}.same_video': 'out'}, 'same_video must be one of')])
 def test_negatives_that_samples_do_not_allow_are_refused(check, options, message, tmp_path):

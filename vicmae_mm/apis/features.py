@@ -152,8 +152,8 @@ def _encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
 class _Views(Dataset):
     """Views of files and images for an encoder, or what is wrong with them.
 
-    ``size`` is the side of its input in pixels, or height and width. It takes clips of ``clip_length`` frames; if that
-    is None it takes images, ``num_views`` frames per video.
+    ``size`` is the side of its input in pixels, or height and width. It takes clips of
+    ``clip_length`` frames; if that is None it takes images, ``num_views`` frames per video.
     """
 
     def __init__(self, files: list[Any], size: int | tuple[int, int], clip_length: int | None,

@@ -5,6 +5,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -57,7 +58,7 @@ def read_weights_and_extras(path: str | Path) -> tuple[dict[str, Tensor], list[s
     return unwrap(content, str(path))
 
 
-def unwrap(content: object, path: str) -> tuple[dict[str, Tensor], list[str]]:
+def unwrap(content: Any, path: str) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors in what was read of a file, and the names of what else is in it."""
     extras: list[str] = []
     # Wrappers may be nested, so each is looked for inside the one before.

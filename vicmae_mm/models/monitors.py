@@ -95,16 +95,16 @@ def _pair_hits(a: Tensor, b: Tensor, first: int) -> Tensor:
     return (similarity.argmax(dim=1) == own).float()
 
 
-def sums_by_source(name: str, values: Sequence[Tensor], rows: Mapping[str, Sequence[int]],
-                   ) -> dict[str, Tensor]:
+def sums_by_source(name: str, values: Sequence[Tensor] | None,
+                   rows: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """What each source adds to a mean, ``<name>/<source>/sum``, and its ``.../share`` of samples.
 
-    ``values`` are (V * N,) together, for V views or pairs of each of N samples, view by view;
-    ``rows`` says by source which of the N samples are from it.
+    ``values`` are (V * N,) together, for V views or pairs of each of N samples, view by view, or
+    None if there are none; ``rows`` says by source which of the N samples are from it.
     """
-    sums, number = {}, sum(map(len, rows.values()))
-    for source, own in rows.items() if values else ():
-        each = torch.cat([*values]).view(-1, number)
-        sums[f'{name}/{source}/sum'] = each[:, own].sum() / each.numel()
-        sums[f'{name}/{source}/share'] = torch.tensor(len(own) / number)
-    return sums
+    if not values or not rows:
+        return {}
+    each = torch.cat([*values]).view(-1, sum(map(len, rows.values())))
+    return {f'{name}/{source}/{kind}': value for source, own in rows.items() for kind, value in (
+        ('sum', each[:, own].sum() / each.numel()),
+        ('share', torch.tensor(len(own) / each.shape[1])))}

@@ -57,6 +57,8 @@ def resize_table(table: Tensor, grid: tuple[int, int], antialias: bool) -> Tenso
     With ``antialias`` as timm does, else as DINOv2's authors do. A ValueError for other tables.
     """
     side, patches = math.isqrt(table.shape[1] - 1), table.shape[1] - 1
+    if min(grid) < 1:
+        raise InputError(f'A grid of {grid[0]} x {grid[1]} patches should have 1 or more a side.')
     if patches == grid[0] * grid[1]:
         return table
     if side**2 != patches:

@@ -144,10 +144,9 @@ class ViCMAE(BaseSelfSupervisor):
         if isinstance(self.backbone, MAEViT):
             features, ids_restore = masked_output(features, self.backbone)
         if self.with_neck:
-            by_frame: list[Tensor] | None = [] if rows else None
-            recon = self._reconstruction_loss(features, ids_restore, frames, by_frame)
+            recon, each = self._reconstruction_loss(features, ids_restore, frames, bool(rows))
             losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach(),
-                          **sums_by_source('recon', by_frame or [], rows))
+                          **sums_by_source('recon', each, rows))
         if self.contrast_head is not None:
             # Before the schedule starts, the projector is not run at all: with zero gradients
             # AdamW would only shrink it.
@@ -160,8 +159,8 @@ class ViCMAE(BaseSelfSupervisor):
         return losses
 
     def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor,
-                             by_frame: list | None = None) -> Tensor:
-        """Mean squared error on the hidden patches (eq. 6); adds those of frames to a list."""
+                             by_frame: bool = False) -> tuple[Tensor, tuple]:
+        """Mean squared error on the hidden patches (eq. 6), and those of frames, by chunk."""
         rows = self._rows_to_reconstruct(len(frames), frames.device)
         targets = frames[rows]
         if self.target_generator is not None:
@@ -173,13 +172,11 @@ class ViCMAE(BaseSelfSupervisor):
         # The activations of a chunk are dropped and recomputed for its gradient.
         run: Any = self.hidden_patch_loss if len(chunks) == 1 else partial(
             checkpoint, self.hidden_patch_loss, use_reentrant=False)
-        losses, each = zip(*(run(*chunk, by_frame is not None) for chunk in chunks), strict=True)
-        if by_frame is not None:
-            by_frame += each
+        losses, each = zip(*(run(*chunk, by_frame) for chunk in chunks), strict=True)
         if len(chunks) == 1:
-            return losses[0]
+            return losses[0], each
         return torch.stack([len(chunk[0]) * loss for chunk, loss in zip(
-            chunks, losses, strict=True)]).sum() / len(batch[0])
+            chunks, losses, strict=True)]).sum() / len(batch[0]), each
 
     def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, targets: Tensor,
                           by_frame: bool = False) -> tuple[Tensor, Tensor | None]:
@@ -227,7 +224,7 @@ class ViCMAE(BaseSelfSupervisor):
         gathered, by_pair = (
             vars(self.contrast_head).pop(name, None) for name in ('gathered', 'pair_losses'))
         return dict(loss_contrast=weight * contrast, contrast=contrast.detach(),
-                    **sums_by_source('contrast', by_pair or [], rows),
+                    **sums_by_source('contrast', by_pair, rows),
                     **global_monitors(online, target, gathered, rows))
 
     def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:

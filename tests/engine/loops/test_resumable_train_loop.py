@@ -5,8 +5,10 @@ from unittest.mock import patch
 
 import pytest
 from mmengine.hooks import Hook
+from torch.utils.data import ConcatDataset
 
 from tests.helpers.runs import RandomPairs, tiny_runner
+from vicmae_mm.datasets import MixedPairs
 
 
 class Steps(Hook):
@@ -83,3 +85,14 @@ def test_checkpoint_of_another_loop(tmp_path):
         assert '5 iterations by another loop' in message and 'epoch 2 starts with' in message
         train(tmp_path / 'at_the_end', 'iter_4.pth')
         assert log.call_count == 1
+
+
+def test_a_mix_next_to_another_dataset_is_refused(tmp_path):
+    """Processes whose batches have no source would log other names, and wait for each other."""
+    mix = MixedPairs(dict(a=RandomPairs(4), b=RandomPairs(4)))
+    loader = dict(batch_size=4, sampler=dict(type='vicmae_mm.EpochSampler'),
+                  dataset=ConcatDataset([mix, RandomPairs(4)]))
+    runner = tiny_runner(tmp_path, [], train_dataloader=loader,
+                         train_cfg=dict(type='vicmae_mm.ResumableTrainLoop', max_epochs=1))
+    with pytest.raises(ValueError, match='has a MixedPairs next to another dataset'):
+        runner.train()

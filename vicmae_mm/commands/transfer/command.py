@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -105,10 +106,10 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
                  f'{", ".join(problems)}. See the reasons above.')
 
 
-def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[int], Source]]:
+def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[Any], Source]]:
     """Functions that open each dataset for a size of images, by name."""
     names = args.datasets or ([] if args.folder else ['all'])
-    sources: dict[str, Callable[[int], Source]] = {
+    sources: dict[str, Callable[[Any], Source]] = {
         task.name: partial(open_task, task, args.data_root) for task in choose_tasks(names)}
     # Also those that are not measured: the table would show the paper's numbers for a folder.
     taken = {task.name.lower() for task in TASKS}

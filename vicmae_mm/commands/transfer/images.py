@@ -19,16 +19,16 @@ class DatasetProblem(UserError):
 
 
 class Images(Dataset):
-    """Images of one split, uint8 (3, S, S) RGB: short side resized to S, centre cropped.
+    """Images of one split, uint8 (3, S, S) RGB: resized by the short side, centre cropped.
 
     Args:
         records: Each with ``img_path`` or ``img`` (H, W, 3) RGB.
         targets: Classes (N,), or presence of each class (N, K).
-        size: S.
+        size: S, or height and width.
         classes: Their names; None if the dataset does not say.
     """
 
-    def __init__(self, records: list[dict[str, Any]], targets: Tensor, size: int,
+    def __init__(self, records: list[dict[str, Any]], targets: Tensor, size: Any,
                  classes: Sequence[str] | None = None) -> None:
         self.records, self.targets, self.size, self.classes = records, targets, size, classes
 

@@ -34,7 +34,7 @@ class Source:
     remark: str = ''
 
 
-def open_task(task: Task, data_root: str | Path, size: int) -> Source:
+def open_task(task: Task, data_root: str | Path, size: int | tuple[int, int]) -> Source:
     """Open a dataset of Table 3 in ``data_root``, with images of side ``size`` for the encoder.
 
     Raises:
@@ -58,7 +58,7 @@ def open_task(task: Task, data_root: str | Path, size: int) -> Source:
     return Source(task.name, task.metric, task.num_classes, train, val, test, remark)
 
 
-def open_class_folders(name: str, folder: Path, size: int) -> Source:
+def open_class_folders(name: str, folder: Path, size: int | tuple[int, int]) -> Source:
     """Open ``folder/{train,[val,]test}/<class>/<image>``, to be scored by top-1.
 
     Raises:
@@ -88,7 +88,7 @@ def open_class_folders(name: str, folder: Path, size: int) -> Source:
                   images('val', val) if val else None, images('test', test))
 
 
-def _open_split(task: Task, split: str, folder: Path, size: int) -> Images:
+def _open_split(task: Task, split: str, folder: Path, size: int | tuple[int, int]) -> Images:
     # Not serialised: all records are read at once, and serialising takes longer than reading.
     dataset: Any = DATASETS.build(
         dict(type=task.dataset, data_root=str(folder), split=split, serialize_data=False,

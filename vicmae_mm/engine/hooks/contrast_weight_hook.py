@@ -4,6 +4,7 @@ import math
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
@@ -58,7 +59,8 @@ class ContrastWeightHook(Hook):
         self.least = 0.
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the run has epochs, and enough of them for contrast to start."""
+        """Check that pairs have negatives, and that there are enough epochs to start contrast."""
+        _check_videos(runner)
         if self.schedule == 'constant':
             return
         if isinstance(runner.train_loop, IterBasedTrainLoop):
@@ -91,3 +93,19 @@ class ContrastWeightHook(Hook):
 
     def _scale(self, runner: Runner) -> float:
         return contrast_scale(runner.epoch, self.schedule, self._begin(runner), self.ramp_epochs)
+
+
+def _check_videos(runner: Runner) -> None:
+    """Refuse a dataset of one video if its samples are no negatives of each other."""
+    head = getattr(unwrapped_model(runner), 'contrast_head', None)
+    if getattr(head, 'same_video', '') != 'left_out':
+        return
+    records = (each.get_data_info(index) if hasattr(each, 'get_data_info') else dict(img_path=index)
+               for each in innermost_datasets(runner.train_dataloader.dataset)
+               for index in range(len(each)))
+    # Of most datasets, this reads two records.
+    files = (record.get('filename', record.get('img_path')) for record in records)
+    first = next(files, None)
+    if all(file == first for file in files):
+        raise InputError(f"model.contrast_head.same_video='left_out': {first} is the only file of "
+                         "the training data, so no pair has negatives. Set same_video='negatives'.")

@@ -9,6 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
+from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.mixed_pairs import MixedPairs
 from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
@@ -37,7 +38,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     Otherwise the epoch starts again, with a warning.
 
     Raises:
-        ValueError: When resuming within an epoch with a sampler that cannot start there.
+        ValueError: When resuming within an epoch with a sampler that cannot start there; if a
+            ``MixedPairs`` is joined with other datasets.
     """
 
     # Key in the message hub, which mmengine saves in every checkpoint.
@@ -53,6 +55,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 dataset = dict(type='vicmae_mm.SeededSamples', dataset=dataset)
             dataloader = dict(dataloader, dataset=dataset)
         super().__init__(runner, dataloader, *args, **kwargs)
+        parts = [isinstance(part, MixedPairs) for part in innermost_datasets(
+            getattr(self.dataloader, 'dataset', None), lambda item: isinstance(item, MixedPairs))]
+        if any(parts) and len(parts) > 1:
+            # Processes would log other names, and wait for each other.
+            raise InputError('train_dataloader.dataset has a MixedPairs next to another dataset: '
+                             'name all datasets in one MixedPairs.')
 
     def run_epoch(self) -> None:
         """Run one epoch, or the rest of it."""

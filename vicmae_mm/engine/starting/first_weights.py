@@ -61,7 +61,7 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     # By most names: those of class token and position table are the same in many families.
     if encoder and 2 * len(found.keys() & expected.keys()) <= len(encoder) and any(
             network.name or network.reason for network in networks):
-        converted, left_out = _convert(weights, name, model, says)
+        converted, left_out = _convert(weights, name, model)
         if converted.keys() & expected.keys():
             found, unused = converted, {key: weights[key] for key in left_out}
             unused |= _take_other_parts(found, expected, name)
@@ -82,8 +82,7 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     return result
 
 
-def _convert(weights: _Tensors, name: str, model: Any,
-             says: str) -> tuple[_Tensors, list[str]]:
+def _convert(weights: _Tensors, name: str, model: Any) -> tuple[_Tensors, list[str]]:
     """The tensors under our names, and the names of those without a place."""
     backbone, layers = model.backbone, getattr(model.backbone, 'layers', None)
     frames = getattr(backbone, 'num_frames', None)
@@ -95,8 +94,7 @@ def _convert(weights: _Tensors, name: str, model: Any,
         result = convert_with_report(
             weights, leave_out=True, grid=getattr(backbone, 'patch_resolution', None), **clip)
     except ValueError as error:
-        raise InputError(f'{says} It cannot be converted: {error} See '
-                         'tools/convert_checkpoint.py.') from None
+        raise InputError(f'{name} cannot be converted: {error}') from None
     if frames is None and result.state[_PATCHES].ndim == 5:
         raise InputError(
             f'{name} is of a network for clips, but a {type(backbone).__name__} takes images: '

@@ -1,5 +1,4 @@
 """InfoNCE with the negatives of every process (paper, eq. 7)."""
-from collections.abc import Sequence
 from operator import index
 from typing import Any
 
@@ -47,9 +46,8 @@ class InfoNCEHead(BaseModule):
         same_video: Pairs of other samples of the same video (segments of it, copies by
             ``RepeatDataset``, repeats by ``RepeatAug``) are ``'negatives'``, as those of other
             videos are, or ``'left_out'``, as several pairs of one sample (``num_pairs``) always
-            are (docs/decisions.md, row 58).
-        across_sources: Whether pairs of other sources of a ``MixedPairs`` are negatives. If not, a
-            pair that is alone of its source in a batch adds 0 to the loss.
+            are (docs/decisions.md, row 58). A pair without negatives in a batch adds 0 to the loss.
+        across_sources: Whether pairs of other sources of a ``MixedPairs`` are negatives (row 59).
 
     Attributes:
         gathered: Both branches of all processes, (M, D) each, of the last loss; for monitors.
@@ -106,8 +104,7 @@ class InfoNCEHead(BaseModule):
             A scalar.
 
         Raises:
-            ValueError: If the shapes do not match; on every process, if no pair of the global
-                batch has a negative by the identities.
+            ValueError: If the shapes do not match, or ``videos`` are not as the options need them.
         """
         check_pairs(online, target)
         self.pair_losses: list[Tensor] = []
@@ -154,14 +151,6 @@ class InfoNCEHead(BaseModule):
         """(N, M), True where the column's pair cannot be a negative of the row's."""
         own = torch.as_tensor(np.array(identities, np.int64)).to(device)
         every = gather_with_grad(own) if self.gather else own
-        # Reading back waits for the device. It is needed only where a process's own pairs have no
-        # negatives among each other: on all processes, if an error is due.
-        if not _any_negative(identities) and (every is own or not _any_negative(every.tolist())):
-            raise InputError(
-                f'None of the {len(every)} pairs of this batch has a negative with same_video='
-                f'{self.same_video!r} and across_sources={self.across_sources}: raise '
-                'train_dataloader.batch_size, set drop_last=True for a small last batch, or, for '
-                "few videos, same_video='negatives'.")
         left_out = own[:, None, 0] == every[:, 0]
         return left_out if self.across_sources else left_out | (own[:, None, 1] != every[:, 1])
 
@@ -186,9 +175,3 @@ class InfoNCEHead(BaseModule):
         log_shares = F.log_softmax(similarity / self.temperature, dim=1)
         self.pair_losses.append(-log_shares.detach().gather(1, pair[:, None])[:, 0])
         return F.nll_loss(log_shares, pair)
-
-
-def _any_negative(identities: Sequence[Sequence[int]]) -> bool:
-    """Whether any two pairs are of one source but different videos."""
-    different = {tuple(each) for each in identities}
-    return len(different) > len({source for _, source in different})
