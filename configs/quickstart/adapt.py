@@ -8,6 +8,5 @@ start = 'start'  # the recipe of the quickstart that makes load_from
 epochs = 20
 optim_wrapper = dict(
     constructor='vicmae_mm.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(lr=5e-4),
     paramwise_cfg=dict(layer_decay_rate=0.75))
 default_hooks = dict(pretrained_fit=dict(allow_untrained=False))

@@ -67,7 +67,7 @@ def test_contrast_from_the_start_and_a_short_warm_up(name):
     assert (warm_up.end, cosine.end, cfg.train_cfg.max_epochs) == (5, 100, 100)
     scratch = Config.fromfile(REPO / 'configs/vicmae_vit-b16_k400.py')
     assert cfg.optim_wrapper.optimizer.lr / cfg.auto_scale_lr.base_batch_size == pytest.approx(
-        scratch.optim_wrapper.optimizer.lr / scratch.auto_scale_lr.base_batch_size / 2)
+        scratch.optim_wrapper.optimizer.lr / scratch.auto_scale_lr.base_batch_size)
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -6,7 +6,7 @@ train_cfg = dict(max_epochs=100)
 optim_wrapper = dict(
     # Decoder and projector are new, and have the full rate; the stem of ViT-B has 0.024 of it.
     constructor='vicmae_mm.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(lr=0.75e-4 * 1024 / 256),  # half the base lr of training from scratch
+    optimizer=dict(lr=1.5e-4 * 1024 / 256),  # the base lr of training from scratch
     paramwise_cfg=dict(layer_decay_rate=0.75))
 
 param_scheduler = [
