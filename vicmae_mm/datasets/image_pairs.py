@@ -9,7 +9,7 @@ from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
-from .innermost import innermost_datasets
+from .innermost import build_inner, innermost_datasets
 
 
 @DATASETS.register_module()
@@ -45,7 +45,7 @@ class ImagePairDataset(SkippingImages):
                              'dict(img_path=folder)), or only dataset, for another one.')
         self.allow_outside_root = allow_outside_root
         self.dataset_name = str(dataset) if isinstance(dataset, Mapping) else type(dataset).__name__
-        self._other = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        self._other = build_inner('dataset of ImagePairDataset', dataset)
         super().__init__(ann_file=ann_file, data_root=data_root,
                          data_prefix=dict(img_path=folder), pipeline=list(pipeline), **kwargs)
 

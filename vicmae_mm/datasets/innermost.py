@@ -1,6 +1,9 @@
 """The datasets that wrappers contain."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from vicmae_mm.registry import DATASETS
+from vicmae_mm.utils.errors import InputError
 
 
 def innermost_datasets(dataset: Any, stop: Callable[[Any], bool] = lambda item: False
@@ -19,3 +22,15 @@ def innermost_datasets(dataset: Any, stop: Callable[[Any], bool] = lambda item: 
             pending.extend(inner)
         else:
             yield item
+
+
+def build_inner(owner: str, dataset: Any) -> Any:
+    """A dataset inside another one, of its config if it is one; errors name the owner."""
+    try:
+        return DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+    except (InputError, FileNotFoundError, KeyError, TypeError) as error:
+        raise type(error)(f'{owner}: {error.args[0] if len(error.args) == 1 else error}') from error
+    except ValueError as error:
+        if 'at least one array' in str(error):  # how mmengine's BaseDataset stores no record
+            raise InputError(f'{owner}: it has no samples: {dataset}') from error
+        raise

@@ -3,7 +3,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
-from .innermost import innermost_datasets
+from .innermost import build_inner, innermost_datasets
 from .samplers import SampleIndex
 from .seeded_samples import SeededSamples
 from .transforms.frame_pair import at_least
@@ -28,9 +27,9 @@ class MixedPairs:
     source then goes through one random permutation of its samples after another, from epoch to
     epoch, so that all are used equally often.
 
-    With ``vicmae_mm.EpochSampler``, the first N samples of an epoch have each source's share to
-    within one sample, for any N, and all is a function of (seed, epoch, index). A bad file is
-    replaced by another one of its source.
+    With ``vicmae_mm.EpochSampler``, the first N samples of an epoch, for any N, have the share of
+    each of S sources to within S - 1 samples, and all is a function of (seed, epoch, index). A bad
+    file is replaced by another one of its source.
 
     Args:
         datasets (dict): Sources by name, datasets or their configs, with pipelines of their own.
@@ -106,16 +105,16 @@ class MixedPairs:
 
     def epoch_order(self, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
         """Indices of an epoch, evenly mixed, for :class:`EpochSampler`."""
-        order = np.empty(len(self), np.int64)
         generator = np.random.default_rng((seed, epoch))
-        for number, (start, count) in enumerate(zip(self.starts, self.counts, strict=True)):
-            own = np.arange(start, start + count)
-            order[self._pattern == number] = generator.permutation(own) if shuffle else own
-        return order
-
-    @cached_property
-    def _pattern(self) -> np.ndarray:
-        return interleave(self.counts)
+        # Sorted by key, the k-th of n samples of a source lies anywhere in [k/n, (k+1)/n]. At a key
+        # t, a source with share p has had p t total + e samples, |e| <= 1, and all N. Subtracting p
+        # times the sum over sources: |number - p N| <= (1-p) |e| + p (sources-1) <= sources - 1.
+        keys = [(np.arange(count) + (generator.random(count) if shuffle else .5)) / count
+                for count in self.counts]
+        own = [generator.permutation(count) if shuffle else np.arange(count)
+               for count in self.counts]
+        indices = np.concatenate(own) + np.repeat(self.starts, self.counts)
+        return indices[np.argsort(np.concatenate(keys), kind='stable')]
 
     def _draw(self, seed: int, epoch: int) -> np.ndarray:
         """Which samples of its source an epoch has, for weighted sources."""
@@ -131,10 +130,7 @@ class MixedPairs:
 
 
 def _build(name: str, dataset: Any) -> Any:
-    try:
-        dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
-    except (InputError, FileNotFoundError) as error:
-        raise type(error)(f'{name} of MixedPairs: {error}') from error
+    dataset = build_inner(f'{name} of MixedPairs', dataset)
     inside = innermost_datasets(dataset, lambda item: isinstance(item, MixedPairs))
     if any(isinstance(each, MixedPairs) for each in inside):
         raise InputError(f'MixedPairs: {name} is or contains a mix. Name all datasets in one.')
@@ -157,22 +153,3 @@ def largest_remainders(shares: Sequence[float], total: int) -> list[int]:
     for i in ranked[:total - sum(counts)]:
         counts[i] += 1
     return counts
-
-
-def interleave(counts: Sequence[int]) -> np.ndarray:
-    """Number of the source at each place, with n_i places for source i.
-
-    Among the first N places, the number of each source differs from ``N n_i / sum(n)`` by less
-    than 1 (Pfair scheduling by earliest deadlines: Baruah et al., Algorithmica 15, 1996).
-    """
-    repeats = math.gcd(*counts)
-    counts = [count // repeats for count in counts]
-    total, done = sum(counts), [0] * len(counts)
-    deadlines = [-(-total // count) for count in counts]
-    order = np.empty(total, np.int32)
-    for place in range(1, total + 1):
-        behind = [i for i, count in enumerate(counts) if done[i] * total < place * count]
-        order[place - 1] = source = min(behind, key=deadlines.__getitem__)
-        done[source] += 1
-        deadlines[source] = -(-(done[source] + 1) * total // counts[source])
-    return np.tile(order, repeats)

@@ -58,11 +58,12 @@ def random_stream(index: int) -> AbstractContextManager[None]:
 class EpochSampler(DefaultSampler):
     """mmengine's ``DefaultSampler``, yielding :class:`SampleIndex`.
 
-    The order is that of DefaultSampler. A dataset that uses the streams
-    (:class:`VideoPairDataset`, :class:`PackedFrameDataset`, :class:`SeededSamples`) draws frames
-    and augmentations from (seed, epoch, index) alone: a sample is the same for any number of
-    workers and processes, and different in every epoch. Other datasets see plain integers, and so
-    does any under mmengine's ``ClassBalancedDataset``, which looks its index up in a list.
+    The order is that of DefaultSampler; a :class:`MixedPairs` has one of its own. A dataset that
+    uses the streams (:class:`VideoPairDataset`, :class:`PackedFrameDataset`,
+    :class:`SeededSamples`) draws frames and augmentations from (seed, epoch, index) alone: a sample
+    is the same for any number of workers and processes, and different in every epoch. Other
+    datasets see plain integers, and so does any under mmengine's ``ClassBalancedDataset``, which
+    looks its index up in a list.
 
     mmengine instead seeds a worker with ``num_workers * rank + worker_id + seed``, whatever the
     epoch. With ``persistent_workers=False`` every epoch then repeats the same frames and crops, a
@@ -98,10 +99,7 @@ class EpochSampler(DefaultSampler):
         arrange = getattr(self.dataset, 'epoch_order', None)
         indices = super().__iter__()
         if arrange is not None:
-            # Processes take turns: else two of them would get one of two sources each.
-            steps = np.arange(self.num_samples)
-            places = steps * self.world_size + (self.rank + steps) % self.world_size
             order = arrange(self.seed, epoch, self.shuffle)
-            indices = iter(order[places % len(order)].tolist())
+            indices = iter(np.resize(order, self.total_size)[self.rank::self.world_size].tolist())
         for index in islice(indices, self._start, None):
             yield SampleIndex(index, self.seed, epoch)

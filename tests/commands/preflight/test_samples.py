@@ -13,7 +13,7 @@ from tests.helpers.videos import make_video
 from vicmae_mm.commands.preflight.batch import collate
 from vicmae_mm.commands.preflight.findings import Findings
 from vicmae_mm.commands.preflight.samples import build_loader, check_image_size, read_samples
-from vicmae_mm.datasets import EpochSampler, ImagePairDataset
+from vicmae_mm.datasets import EpochSampler, ImagePairDataset, MixedPairs
 
 
 def test_videos_that_training_decodes_on_a_gpu_are_decoded_on_the_cpu(tmp_path, monkeypatch):
@@ -48,6 +48,23 @@ def test_a_batch_of_a_mix_has_one_of_each_source(tmp_path):
     loader = build_loader(settings, 'train_dataloader', Runner.build_dataloader, findings)
     assert not read_samples(loader, findings)
     assert 'EpochSampler' in findings.errors[0]
+
+
+def test_views_of_different_numbers_or_sizes_are_refused(tmp_path):
+    folders = {name: str(write_photos(tmp_path / name)) for name in 'abc'}
+    pack = dict(type='vicmae_mm.PackFrames')
+    resize = dict(type='vicmae_mm.PerFrame', transforms=[dict(type='Resize', scale=(8, 16))])
+    pipelines = dict(a=[dict(type='vicmae_mm.LoadImagePair'), resize, pack],
+                     b=[dict(type='vicmae_mm.LoadImagePair', num_frames=1), resize, pack],
+                     c=[dict(type='vicmae_mm.LoadImagePair'), pack])
+    for other, found in (('b', '3x16x8 in b'), ('c', 'and 3x')):
+        dataset = MixedPairs({name: ImagePairDataset(
+            data_root=folders[name], pipeline=pipelines[name]) for name in ('a', other)})
+        loader, findings = DataLoader(dataset, 4, sampler=EpochSampler(dataset, seed=0)), Findings()
+        assert not collate(loader, dict(type='vicmae_mm.EpochSampler'),
+                           read_samples(loader, findings), findings)
+        error, = findings.errors
+        assert '3x16x8 and 3x16x8 in a' in error and found in error
 
 
 def test_bad_images_alone(tmp_path):

@@ -21,6 +21,8 @@ def collate(loader: Any, sampler: Any, samples: list, findings: Findings) -> dic
     """Collated samples, by the size of the batch; of a large one as many as were read, or five."""
     batches = {}
     samples = samples[:1] + samples[:0:-1]  # even two are from both ends: different videos, if any
+    if not _have_equal_views(samples, findings):
+        return {}
     for size in _batch_sizes(loader, sampler, findings) if samples else ():
         # Not two of many: two tensors per sample would pass for the two views of two samples.
         many = max(_MANY, len(samples) + len(samples) % 2)
@@ -28,6 +30,20 @@ def collate(loader: Any, sampler: Any, samples: list, findings: Findings) -> dic
         with findings.catch('train_dataloader.collate_fn'):
             batches[size] = loader.collate_fn((samples * (_MANY + 1))[:number])
     return batches
+
+
+def _have_equal_views(samples: list, findings: Findings) -> bool:
+    """Whether the sources of a mix give views of the same number and size; an error if not."""
+    views = {sample['data_samples'].source: ' and '.join(
+                 'x'.join(map(str, view.shape)) for view in sample['inputs'])
+             for sample in samples
+             if isinstance(sample, dict) and hasattr(sample.get('data_samples'), 'source')}
+    if is_mixed := len({*views.values()}) > 1:
+        findings.error('the views of one sample should have the same number and size in all '
+                       'sources, but are ' + ', '.join(
+                           f'{each} in {source}' for source, each in views.items())
+                       + ': correct their crops, num_frames or num_pairs')
+    return not is_mixed
 
 
 def _batch_sizes(loader: Any, sampler_settings: Any, findings: Findings) -> list[int]:
