@@ -178,7 +178,9 @@ def test_what_is_for_people(monkeypatch):
     logger.warning('careful')
     for text in ('The prefix is not set in metric class DumpResults.',
                  '"FileClient" will be deprecated in future.', '"HardDiskBackend" is the alias of',
-                 'neck.decoder_pos_embed is skipped since its requires_grad=False'):
+                 'neck.decoder_pos_embed is skipped since its requires_grad=False',
+                 'The model and loaded state dict do not match exactly\n\nmissing keys in source '
+                 'state_dict: neck.mask_token, projector.layers.0.weight\n'):
         print_log(text, 'test_terminal', logging.WARNING)
     logger.warning('a.pth was written after epoch 4 of 4: nothing is left to train. To go on, ...')
     monkeypatch.setattr('vicmae_mm.commands.terminal._OURS', str(Path(__file__).parent))

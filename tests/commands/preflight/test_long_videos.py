@@ -25,7 +25,7 @@ def build(folder, **settings):
 
 def test_segments_are_advised_if_they_fill_a_batch(folder):
     dataset = build(folder)
-    assert 'segment_seconds=10 of the dataset, which makes 7 samples of its 3' in advise_segments(
+    assert 'segment_seconds=10 in the dataset, which cuts its 3 videos into 7' in advise_segments(
         SimpleNamespace(dataset=dataset), 7)
     assert advise_segments(dataset, 8) == advise_segments(range(3), 8) == ''
     assert advise_segments(build(folder, segment_seconds=20), 4) == ''  # are cut already

@@ -18,8 +18,8 @@ def advise_segments(dataset: Any, size: int) -> str:
     number = sum(len(cut_segments(duration or 0, 10, 10)) or 1
                  for duration in video_durations(paths, None))
     return '' if number < size * get_world_size() else (
-        f'set segment_seconds=10 of the dataset, which makes {number:,} samples of its '
-        f'{len(paths):,} videos')
+        f'set segment_seconds=10 in the dataset, which cuts its {len(paths):,} videos into '
+        f'{number:,} samples')
 
 
 def check_overlap(dataset: Any, head: Any, findings: Findings) -> None:

@@ -71,9 +71,9 @@ class SampleFramePair(ShownTransform):
             raise InputError(f'{name}: mode={mode!r} should be one of {MODES}.')
         if mode == 'distant' and not delta is delta_seconds is None:
             raise InputError(
-                f"{name}: delta={delta_seconds if delta is None else delta!r} has no meaning for "
-                "mode='distant'. Leave it out, limit the gap with max_gap, or set "
-                "mode='continuous'.")
+                f"{name}: delta{f'={delta}' if delta_seconds is None else '_seconds'} has no "
+                "meaning for mode='distant'. Leave it out, limit the gap with max_gap or "
+                "max_gap_seconds, or set mode='continuous'.")
         if mode == 'continuous' and num_sections is not None:
             raise InputError(
                 f"{name}: num_sections={num_sections!r} has no meaning for "
@@ -95,10 +95,10 @@ class SampleFramePair(ShownTransform):
         seconds = [gap for gap in (delta_seconds, max_gap_seconds) if gap is not None]
         if max_gap_seconds == 0 or any(isinstance(gap, bool) or not isinstance(gap, (int, float))
                                        or not 0 <= gap < float('inf') for gap in seconds):
-            raise InputError(f'{name}: delta_seconds={delta_seconds!r} should be a number of '
-                             f'seconds >= 0, max_gap_seconds={max_gap_seconds!r} one > 0.')
+            raise InputError(f'{name}: max_gap_seconds should be a number above 0, delta_seconds '
+                             f'one of 0 or more, not {", ".join(map(repr, seconds))}.')
         if seconds and self._limits:
-            raise InputError(f'{name}: gaps are in frames (delta, max_gap) or in seconds '
+            raise InputError(f'{name}: set gaps in frames (delta, max_gap) or in seconds '
                              '(delta_seconds, max_gap_seconds), not in both.')
         self.gap_seconds = min(seconds, default=None)
         self.num_frames = num_frames
