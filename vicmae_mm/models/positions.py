@@ -1,6 +1,7 @@
 """Position tables: the fixed sine-cosine one of images, and how tables of clips are resized."""
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -51,14 +52,36 @@ def sincos_position_table(grid: Sequence[int], dims: int) -> Tensor:
     return torch.cat((columns, rows), dim=-1)
 
 
+def check_table(table: Tensor, grid: tuple[int, int], name: str = 'It', extra: int = 1,
+                is_ours: bool = False) -> None:
+    """Refuse the table (1, extra + L, C) of a grid that its length does not tell from ``grid``.
+
+    It is resized as that of a square, unless it is as long as that of ``grid``; our own files with
+    such a table are taken to be of this grid. ``name`` is the file's.
+    """
+    if min(grid) < 1:
+        raise InputError(f'A grid of {grid[0]} x {grid[1]} patches should have 1 or more a side.')
+    length = table.shape[1] - extra
+    grids = [(rows, length // rows) for rows in range(1, length + 1) if length % rows == 0]
+    known: list[tuple[int, int]] = []
+    with suppress(RuntimeError):  # in the check before training, there are no values
+        known = [each for each in grids if table.shape[2] % 4 == 0 and torch.allclose(
+            table[0, extra:].float(), sincos_position_table(each, table.shape[2])[0, 1:],
+            atol=0.01)]
+    square = [each for each in grids if each[0] == each[1]]
+    fits = [grid] if grid in grids else square
+    theirs = known or (square if grid in grids and not is_ours else fits)
+    if theirs and theirs != fits:
+        raise InputError(f'{name} has the positions of {theirs[0][0]} x {theirs[0][1]} patches, '
+                         f'but the model has {grid[0]} x {grid[1]}: set image_size to its size.')
+
+
 def resize_table(table: Tensor, grid: tuple[int, int], antialias: bool) -> Tensor:
     """Interpolate the table (1, 1 + L, C) of a square image to another grid (bicubic).
 
     With ``antialias`` as timm does, else as DINOv2's authors do. A ValueError for other tables.
     """
     side, patches = math.isqrt(table.shape[1] - 1), table.shape[1] - 1
-    if min(grid) < 1:
-        raise InputError(f'A grid of {grid[0]} x {grid[1]} patches should have 1 or more a side.')
     if patches == grid[0] * grid[1]:
         return table
     if side**2 != patches:

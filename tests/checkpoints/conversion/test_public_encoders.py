@@ -121,6 +121,14 @@ def test_dinov2_adds_a_tenth_of_a_patch():
     assert torch.equal(table[:, 0], state['pos_embed'][:, 0])
 
 
+def test_a_table_that_may_be_of_another_grid_is_refused():
+    state = timm_network('vit_small_patch16_224', img_size=128).state_dict()
+    with pytest.raises(ValueError, match='positions of 8 x 8 patches, but the model has 4 x 16'):
+        convert(state, grid=(4, 16))
+    with pytest.raises(ValueError, match='16 x 0 patches'):
+        convert(state, grid=(16, 0))
+
+
 def test_tables_that_mmpretrain_resizes_as_the_source_does_are_left_to_it():
     state = timm_network('vit_small_patch16_224').state_dict()
     assert torch.equal(convert(state, 'mae', grid=(3, 4))['backbone.pos_embed'], state['pos_embed'])
@@ -139,6 +147,8 @@ def test_files_of_the_authors_of_dinov2():
         convert(released)
     ours = convert(released, encoder_only=True)
     assert_same(convert(ours, target='dinov2'), state)
+    with pytest.raises(ValueError, match=rf'register_tokens\. Of .*dinov2, {NO_ROW}, hf-dinov2'):
+        convert(ours, target='timm')
     theirs.load_state_dict(timm.models.vision_transformer.checkpoint_filter_fn(
         dict(released), theirs))
     encoder = masked_encoder(ours, 14, 70, num_registers=4, **SCALED)

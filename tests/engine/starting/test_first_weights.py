@@ -116,7 +116,7 @@ def test_images_start_a_network_for_clips():
 @pytest.mark.parametrize('content, message', [
     ({'teacher': TIMM, 'student': TIMM}, r'It contains 2 networks: .*--drop'),
     ({key: value for key, value in TIMM.items() if key != 'pos_embed'},
-     r"looks like a Vision Transformer of timm\. .*1 of timm's tensors are missing: pos_embed"),
+     r"a\.pth cannot be converted: 1 of timm's tensors are missing: pos_embed"),
     ({**TIMM, 'blocks.0.attn.gate': torch.ones(1)}, r'not belong to timm: blocks\.0\.attn\.gate'),
     ({'epoch': 3}, 'contains no weights')])
 def test_other_files_are_refused(content, message):
@@ -209,3 +209,10 @@ def test_positions_of_another_grid_of_as_many_patches_are_refused(theirs, ours, 
             first_weights(dict(state_dict=state), 'a.pth', model(*ours))
     assert torch.equal(first_weights(dict(timm), 'a.pth', model(*theirs))['backbone.pos_embed'],
                        state['backbone.pos_embed'])
+
+
+def test_infinity_in_a_decoder_is_refused():
+    broken = dict(PRETRAINED, **{'neck.mask_token': torch.full((1, 1, 16), torch.inf)})
+    with pytest.raises(ValueError, match=r'a\.pth: neck\.mask_token is not finite'):
+        first_weights(dict(state_dict=broken), 'a.pth', tiny_vicmae(
+            decoder=dict(decoder_embed_dim=16)))

@@ -90,15 +90,11 @@ def convert_with_report(state_dict: Mapping[str, Tensor],
     # Families are converted by way of ours: n tables instead of one for each of n x n directions.
     if source != OURS:
         _convert_to_ours(result, (num_frames, img_size), encoder_only or leave_out)
-        table = result.state.get(_POSITIONS)
-        filtered = CONVERTIBLE[source].resizing == 'timm' or (
-            f'{ENCODER}.register_tokens' in result.state)
-        if grid and table is not None and (filtered or CONVERTIBLE[source].resizing):
-            from vicmae_mm.models.positions import resize_table  # seconds, for all models
-            result.state[_POSITIONS] = resize_table(table, grid, filtered)
     elif not any(key.startswith(f'{ENCODER}.layers.0.') for key in result.state):
         raise InputError(f'There is no encoder of {OURS} in it: it looks like '
                          f'{describe_family(result.state)}.')
+    if grid and _POSITIONS in result.state and CONVERTIBLE[source].dims == 4:
+        _fit_grid(result, grid)
     if encoder_only:
         _remove(result, [key for key in result.state if not key.startswith(f'{ENCODER}.')])
     result.parts = Counter(key.partition('.')[0] for key in result.state)
@@ -135,6 +131,15 @@ def _convert_to_ours(result: Conversion, clip: tuple[int, int | tuple[int, int]]
                          'zeros for the key biases']
 
 
+def _fit_grid(result: Conversion, grid: tuple[int, int]) -> None:
+    from vicmae_mm.models.positions import check_table, resize_table  # seconds, for all models
+    table, resizing = result.state[_POSITIONS], CONVERTIBLE[result.source].resizing
+    check_table(table, grid)
+    antialias = resizing == 'timm' or f'{ENCODER}.register_tokens' in result.state
+    if antialias or resizing:
+        result.state[_POSITIONS] = resize_table(table, grid, antialias)
+
+
 def _convert_from_ours(result: Conversion) -> None:
     ours = dict(result.state)
     if CONVERTIBLE[result.target].fixed_positions and _POSITIONS in ours:
@@ -149,10 +154,14 @@ def _convert_from_ours(result: Conversion) -> None:
 
 
 def _no_place(target: str, unplaced: list[str]) -> InputError:
-    return InputError(
-        f'{target} has no place for {len(unplaced)} of the tensors: {shorten(unplaced)}. Name '
-        'those to leave out (--drop, drop=[...]), or keep only the encoder (--encoder-only, '
-        'encoder_only=True).')
+    encoder = [key for key in unplaced if key.startswith(f'{ENCODER}.')]
+    able = [name for name, family in CONVERTIBLE.items() if encoder and all(
+        any(rule.match_ours(key) is not None for rule in family.rules) for key in encoder)]
+    return InputError(f'{target} has no place for {len(unplaced)} of the tensors: '
+                      f'{shorten(unplaced)}. ' + (
+                          f'Of the encoder, {", ".join(able)} have all.' if able else
+                          'Name those to leave out (--drop, drop=[...]), or keep only the encoder '
+                          '(--encoder-only, encoder_only=True).'))
 
 
 def _drop(result: Conversion, prefix: str) -> None:

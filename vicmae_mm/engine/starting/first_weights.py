@@ -7,7 +7,6 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from mmpretrain.models import VisionTransformer
 from torch import Tensor
@@ -16,9 +15,9 @@ from vicmae_mm.apis.hub_config import ACTIVATIONS, HubConfig
 from vicmae_mm.apis.normalisation import differing_normalisation, usual_normalisation
 from vicmae_mm.checkpoints.conversion import convert_with_report, describe_family
 from vicmae_mm.checkpoints.conversion.detect import find_networks
-from vicmae_mm.checkpoints.fit import CheckpointFit
+from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
 from vicmae_mm.checkpoints.weight_files import unwrap
-from vicmae_mm.models.positions import sincos_position_table
+from vicmae_mm.models.positions import check_table
 from vicmae_mm.utils.errors import InputError
 
 _BACKBONE = 'backbone.'
@@ -47,10 +46,9 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     weights, whole = unwrap(content, name)[0], model.state_dict()
     encoder = [key for key in whole if key.startswith(_BACKBONE)]
     expected = whole if prefix is None else {key: whole[key] for key in encoder}
-    says = f"{name} has nothing under 'backbone.'. The file looks like {describe_family(weights)}."
-    if prefix is None:
-        prefix, says = _BACKBONE, says.replace(
-            "has nothing under 'backbone.'. The file", 'contains none of the parameters. It')
+    says = ('contains none of the parameters. It' if prefix is None else
+            "has nothing under 'backbone.'. The file")
+    prefix = _BACKBONE if prefix is None else prefix
     found = {_BACKBONE + key[len(prefix):] if key.startswith(prefix) else key: value
              for key, value in weights.items()}
     # Not a copy, which would lack the versions of modules that torch has saved with it.
@@ -69,13 +67,20 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
             result = {re.sub(f'^{_BACKBONE}', prefix, key): value for key, value in found.items()}
     if not any(key in expected and expected[key].shape == value.shape
                for key, value in found.items()):
-        raise InputError(f'{says} {CheckpointFit.of(found, expected)}. Use files with the names of '
+        raise InputError(f'{name} {says} looks like {describe_family(weights)}. '
+                         f'{CheckpointFit.of(found, expected)}. Use files with the names of '
                          'mmpretrain, or of a family that tools/convert_checkpoint.py knows.')
-    if not is_converted:
-        _check_grid(found, model, name, is_ours=True)
+    backbone, table = getattr(model, 'backbone', None), found.get(_TABLE)
+    if not is_converted and table is not None and isinstance(backbone, VisionTransformer) and (
+            not hasattr(backbone, 'num_frames')):
+        check_table(table, tuple(backbone.patch_resolution), name, backbone.num_extra_tokens, True)
     loaded = {key: value for key, value in found.items() if key in expected and (
         key in encoder or value.shape == expected[key].shape)}
     unused |= {key: value for key, value in found.items() if key not in loaded}
+    with suppress(RuntimeError):  # in the check before training, there are no values
+        # PretrainedFitHook looks at the encoder.
+        if broken := not_finite({key: loaded[key] for key in loaded.keys() - {*encoder}}):
+            raise InputError(f'{name}: {broken[0]} is not finite (NaN or infinity).')
     new = {key: value for key, value in whole.items() if key not in loaded}
     print_log(f'{name} is {describe_family(weights)}. Loaded parameters: {_count(loaded)}; new: '
               f'{_count(new)}; left out: {_count(unused)}.', 'current')
@@ -89,8 +94,6 @@ def _convert(weights: _Tensors, name: str, model: Any) -> tuple[_Tensors, list[s
     # VideoMAE's authors make the table for the size of the network, whatever it was trained with.
     clip = {} if frames is None else dict(num_frames=frames, img_size=tuple(backbone.img_size))
     try:
-        result = convert_with_report(weights, leave_out=True, **clip)
-        _check_grid(result.state, model, name, is_ours=False)
         result = convert_with_report(
             weights, leave_out=True, grid=getattr(backbone, 'patch_resolution', None), **clip)
     except ValueError as error:
@@ -132,27 +135,6 @@ def _take_other_parts(found: _Tensors, expected: _Tensors, name: str) -> _Tensor
             if ours:
                 print_log(f'{part} of {name} is left out: {fit}.', 'current')
     return unused
-
-
-def _check_grid(found: _Tensors, model: Any, name: str, is_ours: bool) -> None:
-    """Refuse the position table of a grid that its length does not tell from the model's."""
-    table, backbone = found.get(_TABLE), getattr(model, 'backbone', None)
-    if table is None or table.shape[2] % 4 or not isinstance(backbone, VisionTransformer) or (
-            hasattr(backbone, 'num_frames')):
-        return
-    grid, length = tuple(backbone.patch_resolution), table.shape[1] - backbone.num_extra_tokens
-    grids = [(rows, length // rows) for rows in range(1, length + 1) if length % rows == 0]
-    known: list[tuple[int, int]] = []
-    with suppress(RuntimeError):  # as above
-        known = [each for each in grids if torch.allclose(table[0, -length:].float(), atol=0.01,
-                 other=sincos_position_table(each, table.shape[2])[0, 1:])]
-    square = [each for each in grids if each[0] == each[1]]
-    # The table of a square is resized, unless it is as long as the model's.
-    fits = [grid] if grid in grids else square
-    theirs = known or (square if grid in grids and not is_ours else fits)
-    if theirs and theirs != fits:
-        raise InputError(f'{name} has the positions of {theirs[0][0]} x {theirs[0][1]} patches, '
-                         f'but the model has {grid[0]} x {grid[1]}: set image_size to its size.')
 
 
 def _count(state: _Tensors) -> str:
