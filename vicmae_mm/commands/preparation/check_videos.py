@@ -8,7 +8,7 @@ import numpy as np
 
 from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger, Segment
 from vicmae_mm.datasets.readers import MachineError, VideoError, open_video
-from vicmae_mm.datasets.readers.pyav_reader import count_frames
+from vicmae_mm.datasets.readers.pyav_reader import PyAVReader, count_frames
 from vicmae_mm.datasets.segments import cut_segments
 from vicmae_mm.datasets.video_durations import read_duration
 from vicmae_mm.utils.atomic_files import atomic_write
@@ -56,26 +56,27 @@ def check_video(path: str, every_frame: bool = False,
 
 
 def _damaged_segments(path: str, segments: list[Segment], every_frame: bool) -> dict[Segment, str]:
-    damaged, video = {}, open_video(path)
-    for segment in segments:
-        problem = video.index.unreliable_reason
-        try:
-            first, end = (int(number) for number in np.searchsorted(video.frame_times, segment))
-            if first == end:
-                raise VideoError(path, 'has no frame there')
-            wanted = [*range(first, end)] if every_frame else [first, (first + end) // 2, end - 1]
-            for at in range(0, len(wanted), MAX_HELD):
-                video.get_frames(wanted[at:at + MAX_HELD])
-            # Concealed by decoding everything from the start, for every sample of the segment.
-            if video.index.unreliable_reason != problem:
-                raise VideoError(path, video.index.unreliable_reason)
-        except MachineError:
-            raise
-        except VideoError as error:
-            damaged[segment] = error.reason
-            video.close()  # it would read the others like this one
-            video = open_video(path)
-    video.close()
+    damaged = {}
+    with PyAVReader(path) as video:
+        video.most_concealed = 0
+        index, ends = video.index, np.zeros(0, int)
+        if not index.unreliable_reason and not every_frame:
+            # With the last frame before each keyframe, all that others refer to is decoded.
+            last = np.array([*index.keyframes[1:], len(index.pts)]) - 1
+            ends = np.flatnonzero(np.isin(index.shown, last))
+        bounds = np.searchsorted(video.frame_times, segments)
+        for segment, (first, end) in zip(segments, bounds.tolist(), strict=True):
+            try:
+                if first == end:
+                    raise VideoError(path, 'has no frame there')
+                wanted = range(first, end) if every_frame else sorted({
+                    first, (first + end) // 2, end - 1, *ends[(first <= ends) & (ends < end)]})
+                for at in range(0, len(wanted), MAX_HELD):
+                    video.get_frames(wanted[at:at + MAX_HELD])
+            except MachineError:
+                raise
+            except VideoError as error:
+                damaged[segment] = error.reason
     return damaged
 
 

@@ -1,12 +1,14 @@
 """Turning one video into JPEG frames."""
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.datasets.readers import VideoError, VideoReader, open_video
 from vicmae_mm.datasets.readers.base import is_machines
+from vicmae_mm.datasets.readers.messages import warn_once
 
 from .converting import JobResult
 
@@ -77,20 +79,34 @@ def pack_video(job: PackJob) -> JobResult:
     cv2.setNumThreads(1)
     try:
         with open_video(job.source) as video:
-            total = video.num_frames
-            times = video.frame_times
-            frames = job.settings.choose(total, times)
+            total, times = video.num_frames, video.frame_times
+            jpegs = {frame: _encode(image, job.settings) for frame, image in _read(
+                video, job.settings.choose(total, times), bool(job.settings.every_seconds))}
+            if not jpegs:
+                raise VideoError(job.source, 'none of the frames to store decodes')
             # The last frame is shown as long as the one before it.
             duration = float(times[-1] + (times[-1] - times[-2] if total > 1 else
                                           1 / video.fps if video.fps else 0))
-            jpegs = tuple(_encode(image, job.settings)
-                          for start in range(0, len(frames), MAX_HELD)
-                          for image in video.get_frames(frames[start:start + MAX_HELD]))
     except VideoError as error:
         return JobResult(error.reason, again=is_machines(error))
-    return Packed(size=sum(map(len, jpegs)), seconds=time.monotonic() - begin, total_frames=total,
-                  frames=tuple(frames), jpegs=jpegs, times=tuple(times[frames].tolist()),
-                  duration=duration)
+    return Packed(size=sum(map(len, jpegs.values())), seconds=time.monotonic() - begin,
+                  total_frames=total, frames=tuple(jpegs), jpegs=tuple(jpegs.values()),
+                  times=tuple(times[[*jpegs]].tolist()), duration=duration)
+
+
+def _read(video: VideoReader, frames: list[int],
+          without_damaged: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames with their numbers; if asked, without those that do not decode."""
+    for at in range(0, len(frames), MAX_HELD):
+        part = frames[at:at + MAX_HELD]
+        try:
+            yield from zip(part, video.get_frames(part), strict=True)
+        except VideoError as error:
+            if not without_damaged or is_machines(error):
+                raise
+            warn_once('damaged frames are left out', video.path)
+            for frame in part if len(part) > 1 else ():
+                yield from _read(video, [frame], without_damaged)
 
 
 def _encode(image: np.ndarray, settings: PackSettings) -> bytes:

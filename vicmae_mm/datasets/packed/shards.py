@@ -6,13 +6,13 @@ object with ``classes`` (list of names) and ``videos``, a list of objects with `
 of the stored ones, ascending), ``times`` (seconds since the first frame of each of these) and
 ``duration`` (seconds to the end of the last frame), or ``problem`` (why none is stored).
 """
-import io
 import json
 import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -68,15 +68,16 @@ def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[Store
         images: JPEG files of each video's stored frames.
     """
     described = dict(classes=list(classes), videos=[asdict(video) for video in videos])
-    buffer = io.BytesIO()
-    # Stored, not deflated: JPEG does not shrink further, and a frame is then a plain byte range.
-    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_STORED) as archive:
-        for number, (video, jpegs) in enumerate(zip(videos, images, strict=True)):
-            for frame, jpeg in zip(video.frames, jpegs, strict=True):
-                # A ZipInfo of our own is dated 1980; a name alone would be stamped with the time.
-                archive.writestr(zipfile.ZipInfo(_member(number, frame)), jpeg)
-        archive.writestr(zipfile.ZipInfo(VIDEOS_FILE), json.dumps(described))
-    atomic_write_bytes(path, [buffer.getbuffer()])
+    with TemporaryFile(dir=Path(path).parent) as file:
+        # Stored, not deflated: JPEG does not shrink, and a frame is then a plain byte range.
+        with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
+            for number, (video, jpegs) in enumerate(zip(videos, images, strict=True)):
+                for frame, jpeg in zip(video.frames, jpegs, strict=True):
+                    # A ZipInfo of our own is dated 1980; a name alone would be stamped with now.
+                    archive.writestr(zipfile.ZipInfo(_member(number, frame)), jpeg)
+            archive.writestr(zipfile.ZipInfo(VIDEOS_FILE), json.dumps(described))
+        file.seek(0)
+        atomic_write_bytes(path, iter(lambda: file.read(2**20), b''))
 
 
 def read_shard(path: str | Path) -> Shard:

@@ -43,6 +43,8 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
     pictures, kinds, disposable, kept, begins, at = 0, set(), avc, [], False, 0
     while at + size < len(data):
         end = at + size + int.from_bytes(data[at:at + size], 'big')
+        if end == at + size:
+            break
         unit, at = data[at + size:end], end
         kind, begin = (unit[0] & 31, unit[1]) if avc else (unit[0] >> 1, unit[2])
         if not avc and (unit[0] & 1 or unit[1] & 0xf8):
@@ -56,8 +58,8 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
                 or (not avc and kind in REFRESHES[codec] and begin & 0x40)  # drops earlier ones
                 or (avc and kind == 6 and header[1] == HIGH_444 and re.search(OLD_X264, unit))):
             kept.append(bytes(unit))
-    if at != len(data):  # damaged, which the decoder must report
-        return PacketContent(1, kept=tuple(kept))
+    if at != len(data):  # damaged, which the decoder must report; it takes nothing from it
+        return PacketContent(1)
     refreshes = not kinds.isdisjoint(REFRESHES[codec])
     return PacketContent(pictures, refreshes or (not avc and OPEN_GOP in kinds), refreshes,
                          disposable, tuple(kept),
@@ -65,6 +67,8 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
 
 
 def _read_vp9(data: memoryview, codec: str, header: bytes) -> PacketContent:
+    if data[0] >> 6 != 2:  # damaged, which the decoder must report
+        return PacketContent(1)
     bits = data[0] << 1 if data[0] & 0x30 == 0x30 else data[0]  # profile 3 has one more
     key = not bits & 0b1100  # show_existing_frame, frame_type
     # Of several frames in a packet (Annex B), the last is shown; a single one may be hidden.

@@ -62,7 +62,8 @@ class PacketIndex:
                 index.disposable.add(i)
             if packet.pts is None:
                 problem = 'time stamps are missing'
-            elif content.pictures != 1:
+            # The decoder of H.264 must report a packet without a picture, as if it was damaged.
+            elif content.pictures > 1 or not (content.pictures or codec == 'h264'):
                 problem = 'not every packet holds one frame'
             elif (i and content.joined) or any(
                     data.data_type in ('new_extradata', 'param_change')

@@ -26,11 +26,18 @@ if TYPE_CHECKING:
 # Of a larger file, only the index is held, and the packets are read again to decode.
 HELD_BYTES = 300 * 2**20
 TS_DISCONT = 0x200  # libavformat's AVFMT_TS_DISCONT: the clock of the format may jump
+# Damage is concealed as in a decode from the start, for requests that need at most so many packets
+# from there; further on, it is an error.
+MOST_CONCEALED = 10_000
 STRICT = {'err_detect': 'explode'}  # of libavcodec: errors, rather than concealed damage
 
 
 class NotAsIndexed(Exception):
     """The decoder returned other frames than the index promises."""
+
+
+class DamagedFrames(NotAsIndexed):
+    """It lacks some of them, or they are damaged: no others."""
 
 
 class PyAVReader(VideoReader):
@@ -44,10 +51,14 @@ class PyAVReader(VideoReader):
         index: The packets and the frames they hold.
         stream: The container's description of the video.
         decoder: libavcodec's decoder, with the settings of the container.
+        contradiction: How the decoder contradicted the index; '' if it did not.
+        most_concealed: ``MOST_CONCEALED``, or 0 if all damage is to be an error.
     """
+    contradiction = ''
 
     def __init__(self, path: str) -> None:
         super().__init__(path, 0, 0.0)
+        self.most_concealed = MOST_CONCEALED
         self._stack = ExitStack()
         self._counted: Iterator[tuple[int, VideoFrame]] = iter(())
         self._next = 0  # the frame that ``_counted`` comes to next; 0: start again
@@ -79,7 +90,7 @@ class PyAVReader(VideoReader):
             self.index.unreliable_reason = 'packets are damaged or lack their parameter sets'
         self._counts = bool(self.index.unreliable_reason)
         if self._counts:
-            self._warn_that_frames_are_counted()
+            self._warn_that_frames_are_counted(self.index.unreliable_reason)
             self.num_frames = count_frames(self.path, *file_state(self.path))
         if not self.num_frames:
             raise VideoError(self.path, 'none of its frames decodes')
@@ -118,8 +129,7 @@ class PyAVReader(VideoReader):
                  np.array(self.index.pts, float)[self.index.shown])
         return seconds_from_ticks(ticks, self._time_base, self.fps, self._restarts)
 
-    def _warn_that_frames_are_counted(self) -> None:
-        reason = self.index.unreliable_reason
+    def _warn_that_frames_are_counted(self, reason: str) -> None:
         warn_once(f'{reason}, so frames are counted from the start', self.path)
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
@@ -130,8 +140,14 @@ class PyAVReader(VideoReader):
             except (NotAsIndexed, FFmpegError) as error:
                 if is_machines(error):
                     raise
-                self.index.unreliable_reason = f'the decoder contradicts the time stamps ({error})'
-                self._warn_that_frames_are_counted()
+                self.contradiction = f'the decoder contradicts the time stamps ({error})'
+                if not isinstance(error, (DamagedFrames, FFmpegError)):
+                    self.index.unreliable_reason = self.contradiction
+                elif self.index.shown[wanted[-1]] >= self.most_concealed:
+                    text = getattr(error, 'strerror', error)
+                    raise VideoError(self.path, f'frames {wanted[0]} to {wanted[-1]} do not all '
+                                     f'decode ({text})') from error
+                self._warn_that_frames_are_counted(self.contradiction)
         return self._decode_counting(wanted)
 
     def _decode_counting(self, wanted: list[int]) -> dict[int, np.ndarray]:
@@ -164,12 +180,14 @@ class PyAVReader(VideoReader):
             for frame in self._decode_span(packets):
                 # How damage is concealed depends on the frames decoded before.
                 if frame.is_corrupt:
-                    raise NotAsIndexed('frames come out damaged')
+                    raise DamagedFrames('frames come out damaged')
                 if frame.pts in number_of and frame.pts >= times[0]:
                     numbers.append(number_of[frame.pts])
                     if numbers[-1] in wanted:
                         frames[numbers[-1]] = upright(frame)
             # Decoders return frames in presentation order: other time stamps cannot be true.
+            if numbers != expected and numbers == sorted(set(numbers).intersection(expected)):
+                raise DamagedFrames('frames are missing')
             if numbers != expected:
                 raise NotAsIndexed('other frames come out, or in a different order')
         return frames

@@ -90,7 +90,7 @@ class IndexedReader(PyAVReader):
         self.num_frames, self.fps = kept.num_frames, kept.fps
         self.index = PacketIndex(unreliable_reason=kept.unreliable_reason)
         if kept.unreliable_reason:
-            self._warn_that_frames_are_counted()
+            self._warn_that_frames_are_counted(kept.unreliable_reason)
         elif kept.decoder is not None:
             self.decoder = kept.decoder.open()
             self._use_block(0)
@@ -173,7 +173,7 @@ class IndexedReader(PyAVReader):
             # The container knew better: the locations are not used when the video is opened again.
             # Otherwise the file is damaged there, or has changed, which its next opening notices.
             if (contradicted and self._store is not None
-                    and not self._fallback.index.unreliable_reason
+                    and not self._fallback.contradiction
                     and video_state(self.path) == self._state):
                 self._store.save(self.path, KeptIndex(self.num_frames, self.fps), self._state)
             return frames
