@@ -3,6 +3,7 @@ import json
 import os
 from functools import partial
 
+import numpy as np
 import pytest
 
 from tests.helpers.video_cases import CASES
@@ -148,6 +149,21 @@ def test_damage_in_the_middle(damaged_recording, seconds, every_frame, expected)
         assert result is None or isinstance(result, str)
     else:
         assert list(result) == expected and all('decode' in text for text in result.values())
+
+
+def test_damage_between_keyframes_is_found_without_decoding_every_frame(damaged_recording):
+    """The first, middle and last frame of 0 to 5 s do not depend on the damage."""
+    segments = [(0, 5), (5, 7)]
+    assert list(check._damaged_segments(damaged_recording, segments, False)) == segments[:1]
+
+
+def test_damaged_frames_are_not_packed(damaged_recording):
+    settings = PackSettings(every_seconds=.5)
+    packed = pack_video(PackJob(0, damaged_recording, settings))
+    wanted = settings.choose(250, np.arange(250) / 25)
+    assert packed.frames == tuple(i for i in wanted if i not in (75, 87, 187))
+    assert not packed.problem and len(packed.times) == len(packed.jpegs) == 17
+    assert 'decode' in pack_video(PackJob(0, damaged_recording, PackSettings(every=20))).problem
 
 
 def test_damaged_segments_are_excluded_remembered_and_reported_once(damaged_recording, tmp_path,

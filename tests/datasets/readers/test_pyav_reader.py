@@ -131,6 +131,39 @@ def test_damaged_file_gives_its_undamaged_part_and_says_how_much_that_is(tmp_pat
     assert 15 <= int(caught.value.reason.split('only ')[1].split()[0]) <= 20
 
 
+@pytest.mark.parametrize(('name', 'content'), [
+    ('a.mp4', 'zeros'), ('a.mp4', 'noise'), ('a.mkv', 'zeros'), ('frag.mp4', 'noise'),
+    ('vp9.webm', 'zeros')])
+def test_damage_far_from_the_start_costs_its_group_alone(tmp_path, opened, monkeypatch, name,
+                                                         content):
+    """Without a decode from the start; a frame that depends on damage is never returned."""
+    codec = 'libvpx-vp9' if 'vp9' in name else 'libx264'
+    muxer = dict(movflags='frag_keyframe+empty_moov') if 'frag' in name else {}
+    path = make_video(tmp_path / name, 80, gop=10, codec=codec, muxer_options=muxer)
+    truth = [upright(frame) for frame in decode_all(str(path))]
+    with PyAVReader(str(path)) as reader:
+        first, last = reader.index.start_of(reader.index.shown[42]), reader.index.shown[52]
+    data, noise = bytearray(path.read_bytes()), np.random.default_rng(0)
+    with av.open(str(path)) as container:
+        for packet in [p for p in container.demux(video=0) if p.size][first + 3:last]:
+            begin = data.index(bytes(packet))
+            data[begin:begin + packet.size] = bytes(packet.size) if content == 'zeros' else (
+                b'\x11' + noise.bytes(packet.size - 1))
+    path.write_bytes(data)
+    monkeypatch.setattr(pyav_reader, 'MOST_CONCEALED', 20)
+    monkeypatch.setattr(PyAVReader, '_decode_counting', lambda *args: pytest.fail('counts'))
+    lost = []
+    for i in range(36, 64):
+        with opened(str(path)) as reader:
+            assert reader.num_frames == 80
+            try:
+                assert np.array_equal(reader.get_frames([i])[0], truth[i])
+            except VideoError as error:
+                assert error.reason.startswith(f'frames {i} to {i} do not all decode (')
+                lost.append(i)
+    assert {*range(44, 53)} <= {*lost} <= {*range(40, 60)}
+
+
 @pytest.mark.parametrize('seed', [2, 3, 6, 9])
 def test_flipped_bits_do_not_change_which_frame_is_which(tmp_path, opened, seed):
     """A decoder conceals damage; the result is at least that of a decode from the start."""
