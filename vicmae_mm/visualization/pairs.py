@@ -121,7 +121,9 @@ def _fit(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _caption(sample: TracedSample, pair: range) -> str:
-    """Path, frame numbers and times of a pair."""
+    """Path, frame numbers and times of a pair; the path of an image."""
+    if sample.total == 1:
+        return sample.path
     spans = []
     for view in pair:
         ends = sorted({sample.frames[view, 0], sample.frames[view, -1]})
