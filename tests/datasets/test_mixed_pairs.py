@@ -86,7 +86,7 @@ def test_every_part_of_an_epoch_has_the_shares(counts, shuffle):
 
 
 @pytest.mark.parametrize('weights', WEIGHTS)
-@pytest.mark.parametrize('epoch_length', [None, 27, 60])
+@pytest.mark.parametrize('epoch_length', [None, 60])
 def test_shares_for_any_processes_batches_and_epochs(weights, epoch_length):
     dataset = mix(weights=weights, epoch_length=epoch_length)
     size, counts = len(dataset), dataset.counts
@@ -128,7 +128,7 @@ def test_surplus_is_repeated_or_left_out(round_up):
 
 
 @pytest.mark.parametrize('weights', WEIGHTS)
-@pytest.mark.parametrize('epoch_length', [None, 27, 60])
+@pytest.mark.parametrize('epoch_length', [None, 27])
 def test_samples_of_a_source_are_used_equally_often(weights, epoch_length):
     dataset = mix(weights=weights, epoch_length=epoch_length)
     used: Counter = Counter({(number, i): 0 for number, each in enumerate(dataset.datasets)
@@ -157,17 +157,16 @@ def test_without_shuffling():
     assert ranks(mix((4, 2)), shuffle=False) == [[0, 4, 1, 2, 5, 3]]
 
 
-@pytest.mark.parametrize('weights', [None, (1, 3, 20)])
-def test_any_workers_draw_the_same(weights):
+def test_any_workers_draw_the_same():
     def samples(workers: int) -> list:
-        dataset = mix(weights=weights)
+        dataset = mix(weights=(1, 3, 20))
         sampler = EpochSampler(dataset, seed=1)
         sampler.set_epoch(2)
         return [(sample['data_samples'].source, *sample['inputs']) for batch in DataLoader(
             dataset, 4, sampler=sampler, num_workers=workers, collate_fn=list) for sample in batch]
 
-    assert samples(0) == samples(1) == samples(3)
-    assert {source for source, *_ in samples(0)} == {*'abc'}
+    alone = samples(0)
+    assert alone == samples(3) and {source for source, *_ in alone} == {*'abc'}
 
 
 def test_plain_indices():

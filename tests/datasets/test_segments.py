@@ -106,12 +106,12 @@ def test_samples_are_drawn_within_their_segment(recordings, tmp_path):
     assert Counter(record['filename'][-5:] for record in records) == {
         'a.mp4': 3, 'b.mkv': 6, 'c.mp4': 1}
     seen: dict[int, set] = {i: set() for i in range(len(dataset))}
-    for epoch in range(40):
+    for epoch in range(15):
         for i in seen:
             seen[i].update(frames_of(dataset[SampleIndex(i, 0, epoch)]))
     a = [range(24), range(20, 44), range(40, 64)]  # 2.4 s, so that nothing is left over
     for i, frames in enumerate(a):
-        assert min(seen[i]) in frames and max(seen[i]) in frames and len(seen[i]) > 15
+        assert min(seen[i]) in frames and max(seen[i]) in frames and len(seen[i]) > 8
     b = [seen[i] for i in range(3, 9)]
     assert all(frames <= {*range(20 * k, 20 * k + 20)} for k, frames in enumerate(b))
     assert 'segment' not in records[9] and max(seen[9]) == 11
@@ -131,8 +131,7 @@ def test_a_few_samples_per_video_use_all_of_it_over_time(recordings, tmp_path):
 
 
 def test_samples_do_not_depend_on_workers_and_resume_in_an_epoch(recordings, tmp_path):
-    settings = config(recordings, str(tmp_path), segment_seconds=1, max_samples_per_video=4,
-                      decode_timeout=60)
+    settings = config(recordings, str(tmp_path), segment_seconds=1, max_samples_per_video=4)
     alone, workers = loader(settings), loader(settings, 2)
     for epoch in range(2):
         assert epoch_of(alone, epoch) == epoch_of(workers, epoch)
@@ -214,7 +213,7 @@ def test_a_damaged_part_costs_its_segment_and_one_warning(recordings, tmp_path, 
     dataset = build(settings)
     ledger = tmp_path / 'bad_videos.jsonl'
     dataset.share_bad_videos(str(ledger))
-    for epoch in range(3):
+    for epoch in range(2):
         for i in range(len(dataset)):
             dataset[SampleIndex(i, 0, epoch)]
     entries = ledger_lines(ledger)

@@ -23,17 +23,14 @@ class MixedPairs:
     """Several datasets of pairs, the sources, as one; samples name theirs in ``data_samples``.
 
     An epoch has every sample of every source once; or, with ``weights`` or ``epoch_length``, a
-    number of samples of each source that is proportional to its weight (by largest remainders). A
-    source then goes through one random permutation of its samples after another, from epoch to
-    epoch, so that all are used equally often.
+    number in proportion to the weight (by largest remainders): a source then goes through one
+    random permutation after another, from epoch to epoch, so that all are used equally often.
 
     With ``vicmae_mm.EpochSampler``, the first N samples of an epoch, for any N, have the share of
-    each of S sources to within S - 1 samples, and all is a function of (seed, epoch, index). A bad
-    file is replaced by another one of its source.
+    each of S sources to within S - 1 samples. A bad file is replaced by another one of its source.
 
     Args:
         datasets (dict): Sources by name, datasets or their configs, with pipelines of their own.
-            One that does not skip bad files is wrapped in :class:`SeededSamples`.
         weights (dict, optional): Weight of each source, > 0; only ratios count. Defaults to None,
             the number of its samples.
         epoch_length (int, optional): Samples per epoch over all sources and processes. Defaults to
@@ -62,10 +59,9 @@ class MixedPairs:
         self.counts = largest_remainders(
             [weights[name] for name in self.names] if weights else self._sizes, length)
         if 0 in (*self._sizes, *self.counts):
-            pairs = zip(self.names, self._sizes, self.counts, strict=True)
             raise InputError('MixedPairs: every source needs a sample, and one in an epoch: ' + (
-                ', '.join(f'{name} has {size:,}, an epoch {count:,}'
-                          for name, size, count in pairs)) + '.')
+                ', '.join(f'{name} has {size:,}, an epoch {count:,}' for name, size, count in zip(
+                    self.names, self._sizes, self.counts, strict=True))) + '.')
         self.starts = np.cumsum([0, *self.counts[:-1]]).tolist()  # the first index of each source
         self._drawn: tuple[tuple[int, int] | None, np.ndarray] = None, np.empty(0)
 
@@ -97,10 +93,8 @@ class MixedPairs:
                 inner = int(self._draw(index.seed, index.epoch)[int(index)])
             return number, SampleIndex(inner, index.seed, index.epoch, index.origin)
         if self._is_weighted:
-            raise InputError(
-                'MixedPairs: with weights or epoch_length, the samples of an epoch depend on its '
-                "number: set train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler'), whose "
-                'indices contain it.')
+            raise InputError('MixedPairs: with weights or epoch_length, epochs differ in samples: '
+                             "set train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler').")
         return number, inner
 
     def epoch_order(self, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:

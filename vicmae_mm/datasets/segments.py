@@ -13,28 +13,27 @@ from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
 from vicmae_mm.utils.errors import InputError
 
 from .samplers import SampleIndex
+from .transforms.frame_pair import at_least
 
 
 class SegmentedDataset(SkippingDataset):
-    """Base class of :class:`VideoPairDataset` and :class:`PackedFrameDataset`, which describe it.
+    """Base class of :class:`VideoPairDataset`, which describes it, and :class:`PackedFrameDataset`.
 
-    The record of a sample has ``segment``, begin and end in seconds since the first frame, the end
-    not included; it is missing for a whole video.
+    The record of a segment has ``segment``, begin and end in seconds, the end not included.
     """
 
     def __init__(self, *, segment_seconds: float | None = None,
                  segment_stride: float | None = None, max_samples_per_video: int | None = None,
                  **kwargs: Any) -> None:
-        for name, value in dict(segment_seconds=segment_seconds, segment_stride=segment_stride,
-                                max_samples_per_video=max_samples_per_video).items():
-            whole = name == 'max_samples_per_video'
-            if value is not None and segment_seconds is None:
-                raise InputError(f'{name}={value!r} has no meaning without segment_seconds, the '
-                                 'length of the segments that videos are cut into: set it as well.')
-            if value is not None and (type(value) not in ([int] if whole else [int, float])
-                                      or not 0 < value < math.inf):
-                raise InputError(f'{name}={value!r} should be ' + (
-                    'an integer of at least 1.' if whole else 'a number of seconds above 0.'))
+        if segment_seconds is None and not segment_stride is max_samples_per_video is None:
+            raise InputError('segment_stride and max_samples_per_video have no meaning without '
+                             'segment_seconds, the length of a segment: set it as well.')
+        for name, value in dict(segment_seconds=segment_seconds,
+                                segment_stride=segment_stride).items():
+            if value is not None and not (type(value) in (int, float) and 0 < value < math.inf):
+                raise InputError(f'{name}={value!r} should be a number of seconds above 0.')
+        if max_samples_per_video is not None:
+            at_least(type(self).__name__, 1, max_samples_per_video=max_samples_per_video)
         self.segment_seconds, self.max_samples = segment_seconds, max_samples_per_video
         self.segment_stride = segment_stride or segment_seconds
         self._excluded: dict[str, list[Segment]] = {}
@@ -43,7 +42,7 @@ class SegmentedDataset(SkippingDataset):
     def _samples(self, records: list[dict], durations: Sequence[float | None],
                  remedy: str = REMEDY) -> list[dict]:
         """A record per sample, of a record per video."""
-        seconds, stride, most = self.segment_seconds, self.segment_stride, self.max_samples
+        seconds, stride = self.segment_seconds, self.segment_stride
         self.bad_videos = BadVideos(self.source, self.max_bad_share, remedy)
         if seconds is None or stride is None:
             return records
@@ -57,11 +56,9 @@ class SegmentedDataset(SkippingDataset):
                 samples += [record] * len(left)
                 continue
             self.bad_videos.segments[record['filename']] = segments
-            if most is None or len(left) <= most:
-                samples += [dict(record, segment=segment) for segment in left]
-            else:
-                cuts = [k * len(left) // most for k in range(most + 1)]
-                samples += [dict(record, segments=left[a:b]) for a, b in pairwise(cuts)]
+            count = min(len(left), self.max_samples or len(left))
+            cuts = [k * len(left) // count for k in range(count + 1)] if count else []
+            samples += [dict(record, segments=left[a:b]) for a, b in pairwise(cuts)]
         print_log(f'{self.source}: {len(samples):,} samples of {len(records):,} videos, cut into '
                   f'segments of {seconds:g} s', 'current')
         return samples

@@ -34,8 +34,7 @@ class VideoPairDataset(SegmentedDataset):
     reason. It is not opened again while it is unchanged, except by the next run if the machine may
     have caused it (a timeout, a crash, a disk that fails). Any other exception is raised.
 
-    **Long videos.** With ``segment_seconds``, a video is one sample per segment: the record has
-    ``segment`` (begin and end in seconds), to which ``VideoInit`` restricts frames. A segment that
+    **Long videos.** With ``segment_seconds``, a video is one sample per segment, and a segment that
     does not decode is bad on its own. Durations are kept in ``index_dir`` of ``VideoInit``.
 
     **Randomness.** Given a :class:`SampleIndex` (``vicmae_mm.EpochSampler``), frames, augmentations
@@ -52,7 +51,8 @@ class VideoPairDataset(SegmentedDataset):
         labels_from_folders (bool): Without ``ann_file``: label videos by their top-level folder;
             ``metainfo['classes']`` is set to the folders' names.
         exclude_file (str): A ``bad_videos.jsonl`` of ``tools/data/check_videos.py`` or of an
-            earlier run, relative to the current folder. Its videos are left out while unchanged.
+            earlier run, relative to the current folder. Its videos, and segments that overlap those
+            it names, are left out while the files are unchanged.
         allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and
             ``data_prefix``.
         segment_seconds (float, optional): Length of a segment, > 0. A video of D seconds has
@@ -63,7 +63,8 @@ class VideoPairDataset(SegmentedDataset):
         max_samples_per_video (int, optional): At most so many samples, >= 1: each draws one of an
             equal share of the segments in every epoch. Defaults to None, a sample per segment.
         max_bad_share (float, optional): Share of bad videos, or segments, in [0, 1] above which
-            training stops. Defaults to None: 0.05, and in small folders up to three, as long as
+            training stops. A video that cannot be opened at the start is one sample, later as many
+            as its segments. Defaults to None: 0.05, and in small folders up to three, as long as
             most are good.
         decode_timeout (float, optional): Seconds per video for the pipeline in training, at most a
             day. None: no limit and no subprocess. Defaults to 60.
@@ -120,12 +121,17 @@ class VideoPairDataset(SegmentedDataset):
         else:
             raise InputError('VideoPairDataset has nothing to read: set ann_file to a list of '
                              "videos, or data_prefix=dict(video=...) to a folder of them.")
+        listed = videos
         if self.exclude_file:
             videos = self._without_excluded(videos)
         durations = [] if self.segment_seconds is None else video_durations(
             [path for path, _ in videos], self._index_dir())
-        return self._samples([dict(filename=path, label=label) for path, label in videos],
-                             durations)
+        samples = self._samples([dict(filename=path, label=label) for path, label in videos],
+                                durations)
+        if not samples:
+            raise InputError(f'{self.exclude_file} names all {len(listed):,} videos of '
+                             f'{self.source} as bad: none is left to read.')
+        return samples
 
     def _index_dir(self) -> str | None:
         steps = self.pipeline.transforms
@@ -147,11 +153,10 @@ class VideoPairDataset(SegmentedDataset):
         # A video that is not cut would be read where it is damaged, too.
         whole = known.keys() if self.segment_seconds else known.keys() | self._excluded.keys()
         kept = [(path, label) for path, label in videos if path not in whole]
-        if not kept:
-            raise InputError(f'{self.exclude_file} names all {len(videos):,} videos of '
-                             f'{self.source} as bad: none is left to read.')
-        print_log(f'{len(videos) - len(kept):,} of the {len(videos):,} videos of {self.source} '
-                  f'are left out: {self.exclude_file} names them as bad.', 'current')
+        parts = f' and segments of {len(self._excluded):,} others' * bool(
+            self._excluded and self.segment_seconds)
+        print_log(f'{len(videos) - len(kept):,} of the {len(videos):,} videos of {self.source}'
+                  f'{parts} are left out: {self.exclude_file} names them as bad.', 'current')
         return kept
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:

@@ -29,10 +29,8 @@ def test_pairs_are_drawn_from_the_stored_frames_of_the_segment(packed):
     dataset = PackedFrameDataset(packed, READ, segment_seconds=3)
     assert len(dataset) == 5
     for i in range(4):
-        seen = {number for epoch in range(60)
-                for number in frames_of(dataset[SampleIndex(i, 0, epoch)])}
-        assert seen == {*range(30 * i, 30 * i + 30, 3)}
         pairs = [frames_of(dataset[SampleIndex(i, 0, epoch)]) for epoch in range(30)]
+        assert {frame for pair in pairs for frame in pair} == {*range(30 * i, 30 * i + 30, 3)}
         assert all(a < 30 * i + 15 <= b + 3 for a, b in pairs)  # of two halves
     assert {*frames_of(dataset[4])} <= {0, 3, 6, 9}
     few = PackedFrameDataset(packed, READ, segment_seconds=1, max_samples_per_video=3)
@@ -43,7 +41,7 @@ def test_pairs_are_drawn_from_the_stored_frames_of_the_segment(packed):
 def test_gaps_in_seconds(packed):
     pair = dict(type='vicmae_mm.SampleFramePair', mode='continuous', delta_seconds=.65)
     dataset = PackedFrameDataset(packed, [pair, READ[1]], segment_seconds=3)
-    gaps = {int(np.diff(frames_of(dataset[SampleIndex(1, 0, epoch)]))[0]) for epoch in range(60)}
+    gaps = {int(np.diff(frames_of(dataset[SampleIndex(1, 0, epoch)]))[0]) for epoch in range(20)}
     assert gaps == {3, 6}
 
 

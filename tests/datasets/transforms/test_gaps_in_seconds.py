@@ -28,11 +28,10 @@ def draws(transform, number=300, **record) -> list[list[int]]:
     return [transform(dict(record))['frame_inds'].tolist() for _ in range(number)]
 
 
-@pytest.mark.parametrize('total', [1, 2, 40, 41])
-@pytest.mark.parametrize('rate', [25, 30000 / 1001])
-@pytest.mark.parametrize('digits', [9, 3])  # matroska's times are whole milliseconds
-@pytest.mark.parametrize('gap', [0, 1, 4.5, 39, 60])
-@pytest.mark.parametrize('kind', [SampleFramePair, SampleClipPair])
+@pytest.mark.parametrize(('total', 'gap'), [
+    (1, 1), (2, 4.5), (40, 0), (40, 39), (41, 4.5), (41, 60)])
+@pytest.mark.parametrize(('kind', 'rate', 'digits'), [  # matroska's times are whole milliseconds
+    (SampleFramePair, 25, 9), (SampleFramePair, 30 / 1.001, 3), (SampleClipPair, 30 / 1.001, 3)])
 def test_constant_rate_draws_as_in_frames(total, rate, digits, gap, kind):
     clip = {} if kind is SampleFramePair else dict(clip_len=2)
     reader = Timed(np.round(np.arange(total) / rate, digits))

@@ -68,7 +68,7 @@ class BadVideoLedger:
                 fcntl.flock(file, fcntl.LOCK_EX)
             entries = self._read_new(file)
             if any(other['path'] == video and (other['size'], other['mtime_ns']) == (size, mtime)
-                   and segment_of(other) == segment for other in entries):
+                   and other.get('segment') == entry.get('segment') for other in entries):
                 return entries, False
             # A single write in append mode: readers, which take no lock, see all of it or nothing.
             # It begins with a line break if a killed process left a partial line.
@@ -93,19 +93,19 @@ def _parse(line: bytes) -> dict | None:
     try:
         entry = json.loads(line.decode('utf-8', 'surrogateescape'))
         if {'path', 'reason', 'size', 'mtime_ns', 'dataset'} <= entry.keys():
-            segment_of(entry)
+            part_of(entry)
             return entry if isinstance(entry['path'], str) else None
     except (ValueError, AttributeError, TypeError):
         pass
     return None  # a partial line of a killed process, or a manual edit
 
 
-def segment_of(entry: dict) -> Segment | None:
-    """The bad segment that an entry is about; None for the whole file."""
+def part_of(entry: dict) -> Part:
+    """What an entry is about: a file, or a segment of it."""
     if entry.get('segment') is None:
-        return None
+        return entry['path']
     begin, end = entry['segment']
-    return float(begin), math.inf if end is None else float(end)
+    return entry['path'], (float(begin), math.inf if end is None else float(end))
 
 
 def read_bad_videos(path: str, videos: Iterable[str]) -> dict[Part, dict]:
@@ -137,13 +137,11 @@ def read_bad_videos(path: str, videos: Iterable[str]) -> dict[Part, dict]:
 
 def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[Part, dict]:
     """The last of these entries for each video, or segment, whose file is unchanged."""
-    last: dict[str, dict[Segment | None, dict]] = {}
+    last: dict[str, dict[str, dict]] = {}
     for entry in entries:
         # The machine's faults are no reason to leave a file out of a later run.
         if not entry.get('machine'):
-            last.setdefault(os.path.abspath(entry['path']), {})[segment_of(entry)] = entry
-    if not last:
-        return {}
-    return {video if segment is None else (video, segment): entry
-            for video in videos for segment, entry in last.get(os.path.abspath(video), {}).items()
-            if file_state(video) == (entry['size'], entry['mtime_ns'])}
+            last.setdefault(os.path.abspath(entry['path']), {})[str(entry.get('segment'))] = entry
+    return {part_of(dict(entry, path=video)): entry
+            for video in videos for entry in last.get(os.path.abspath(video), {}).values()
+            if file_state(video) == (entry['size'], entry['mtime_ns'])} if last else {}

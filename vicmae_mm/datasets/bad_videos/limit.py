@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import RunError
 
-from .ledger import BadVideoLedger, Part, Segment, match_entries, segment_of
+from .ledger import BadVideoLedger, Part, Segment, match_entries, part_of
 
 REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
           'bad files (tools/data/check_videos.py)')
@@ -73,28 +73,26 @@ class BadVideos:
         """
         self.ledger = BadVideoLedger(ledger_path)
         if entries := self.ledger.read_new():
-            self._reasons.update((part, entry['reason'])
-                                 for part, entry in match_entries(entries, filenames()).items()
-                                 if not entry.get('try_again') and (isinstance(
-                                     part, str) or part[1] in self.segments.get(part[0], ())))
+            for part, entry in match_entries(entries, filenames()).items():
+                if not entry.get('try_again') and (
+                        isinstance(part, str) or part[1] in self.segments.get(part[0], ())):
+                    self._reasons[part] = entry['reason']
 
     def refresh(self) -> None:
         """Learn what other processes have found since the last call."""
         if self.ledger is not None:
             self._learn(self.ledger.read_new())
 
-    def add(self, path: str, reason: str, try_again: bool = False, machine: bool = False,
-            segment: Segment | None = None) -> None:
+    def add(self, part: Part, reason: str, try_again: bool = False, machine: bool = False) -> None:
         """Remember a bad video, or a segment; log it and write it to the ledger once in all.
 
         With ``try_again``, the next run tries the video again though its file is unchanged. With
         ``machine``, for one that the machine failed to read, this run does so, too. Of the bad
         segments of a video, only the first is logged.
         """
-        part: Part = path if segment is None else (path, segment)
         if machine and part in self._reasons:
             return
-        known = segment is not None and any(_file(each) == path for each in self._reasons)
+        path, segment = (part, None) if isinstance(part, str) else part
         self._note(part, reason, machine)
         is_new = True
         if self.ledger is not None:
@@ -102,17 +100,14 @@ class BadVideos:
                 entries, is_new = self.ledger.add(
                     path, reason, self.dataset, try_again or machine, machine, segment)
                 self._learn(entries)
-                known |= segment is not None and sum(
-                    entry['path'] == path for entry in entries) > is_new
             except OSError as error:
                 # Not worth ending a training of days for: only the count becomes inexact.
                 print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
                           'only the bad videos that it finds itself.', 'current', logging.WARNING)
-        if is_new and not known:
+        if is_new and (segment is None or [*map(_file, self._reasons)].count(path) == 1):
             what = 'The machine failed to read a file' if machine else (
                 f'Skipped a bad {"segment" if segment else self.noun}')
-            more = '' if segment is None else (
-                '. Its other segments are used; further bad ones are counted, without a warning')
+            more = '. Further ones of this video are counted, without a warning' * bool(segment)
             print_log(f'{what} and drew another one: {_named(part)}: {reason}{more}', 'current',
                       logging.WARNING)
 
@@ -144,8 +139,7 @@ class BadVideos:
 
     def _learn(self, entries: list[dict]) -> None:
         for entry in entries:
-            segment = segment_of(entry)
-            part: Part = entry['path'] if segment is None else (entry['path'], segment)
+            part = part_of(entry)
             if entry['dataset'] == self.dataset and part not in self._reasons:
                 self._note(part, entry['reason'], entry.get('machine', False))
 

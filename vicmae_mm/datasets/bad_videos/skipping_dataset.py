@@ -67,21 +67,20 @@ class BadFileSkipping:
     def _read(self, candidate: int, index: SampleIndex, stream: int) -> Any:
         """The sample of this file; None if it is bad or the pipeline rejects it."""
         info = self.get_data_info(SampleIndex(candidate, index.seed, index.epoch, index.origin))
-        path, segment, part = info[self.path_key], info.get('segment'), self.part_of(info)
+        path, part = info[self.path_key], self.part_of(info)
         if part in self.bad_videos:
             return None
         try:
             sample = self._run_pipeline(info, index, stream)
         except VideoError as error:
-            self.bad_videos.add(path, error.reason, self.retries_bad_videos,
-                                isinstance(error, MachineError),
-                                None if error.whole_file else segment)
+            self.bad_videos.add(path if error.whole_file else part, error.reason,
+                                self.retries_bad_videos, isinstance(error, MachineError))
         else:
             if not isinstance(sample, FailedCall):
                 self.bad_videos.forget(path, part)
                 return sample
             # A crash or a timeout can be the machine's fault, so the next run tries it again.
-            self.bad_videos.add(path, sample.reason, try_again=True, segment=segment)
+            self.bad_videos.add(part, sample.reason, try_again=True)
         self.bad_videos.check(len(self))
         return None
 
