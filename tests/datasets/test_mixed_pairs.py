@@ -321,4 +321,7 @@ def test_resumed_within_an_epoch(tmp_path, data):
     assert all(torch.equal(same[name], value) for name, value in weights.items())
     with patch('vicmae_mm.engine.loops.resumable_train_loop.print_log') as log:
         again, _ = train(tmp_path / 'again', data, checkpoint, photos=1)
-    assert 'from [9, 9] samples' in log.call_args.args[0] and len(again) == 4
+        assert 'from [9, 9] samples' in log.call_args.args[0] and len(again) == 4
+        fewer = dict(data, photos=dict(data['photos'], indices=5))
+        assert len(train(tmp_path / 'fewer', fewer, checkpoint)[0]) == 4
+        assert 'starts again' in log.call_args.args[0]

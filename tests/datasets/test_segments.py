@@ -226,9 +226,12 @@ def test_a_damaged_part_costs_its_segment_and_one_warning(recordings, tmp_path, 
     assert len(again.bad_videos) == len(entries)
     excluding = build(settings, exclude_file=str(ledger))
     assert len(excluding) == len(dataset) - len(entries)
+    only = dict(data_prefix=dict(video=''), ann_file=write(tmp_path, folder / 'b.mkv'))
     with pytest.raises(ValueError, match='names all 1 videos'):
-        build(settings, exclude_file=str(ledger), segment_seconds=None,
-              data_prefix=dict(video=''), ann_file=write(tmp_path, folder / 'b.mkv'))
+        build(settings, exclude_file=str(ledger), **dict(only, segment_seconds=None))
+    ledger.write_text(json.dumps(dict(entries[0], segment=[0, None])) + '\n')
+    with pytest.raises(ValueError, match='names all 1 videos'):
+        build(settings, exclude_file=str(ledger), **only)
 
 
 def write(folder, *paths) -> str:

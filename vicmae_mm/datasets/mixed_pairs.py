@@ -52,16 +52,16 @@ class MixedPairs:
             _check_weights(weights, [*datasets])
         self.names = tuple(datasets)
         self.datasets = [_build(name, each) for name, each in datasets.items()]
-        self._sizes = [len(each) for each in self.datasets]
+        self.sizes = [len(each) for each in self.datasets]
         self._is_weighted = weights is not None or epoch_length is not None
-        length = sum(self._sizes) if epoch_length is None else at_least(
+        length = sum(self.sizes) if epoch_length is None else at_least(
             'MixedPairs', 1, epoch_length=epoch_length)
         self.counts = largest_remainders(
-            [weights[name] for name in self.names] if weights else self._sizes, length)
-        if 0 in (*self._sizes, *self.counts):
+            [weights[name] for name in self.names] if weights else self.sizes, length)
+        if 0 in (*self.sizes, *self.counts):
             raise InputError('MixedPairs: every source needs a sample, and one in an epoch: ' + (
                 ', '.join(f'{name} has {size:,}, an epoch {count:,}' for name, size, count in zip(
-                    self.names, self._sizes, self.counts, strict=True))) + '.')
+                    self.names, self.sizes, self.counts, strict=True))) + '.')
         self.starts = np.cumsum([0, *self.counts[:-1]]).tolist()  # the first index of each source
         self._drawn: tuple[tuple[int, int] | None, np.ndarray] = None, np.empty(0)
 
@@ -114,7 +114,7 @@ class MixedPairs:
         """Which samples of its source an epoch has, for weighted sources."""
         if self._drawn[0] != (seed, epoch):
             parts = []
-            for number, (size, count) in enumerate(zip(self._sizes, self.counts, strict=True)):
+            for number, (size, count) in enumerate(zip(self.sizes, self.counts, strict=True)):
                 first, last = epoch * count, (epoch + 1) * count - 1
                 passes = [np.random.default_rng((seed, number, each)).permutation(size)
                           for each in range(first // size, last // size + 1)]

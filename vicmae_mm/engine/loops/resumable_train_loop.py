@@ -21,7 +21,8 @@ def epoch_batches(dataloader: DataLoader) -> dict[str, Any]:
     batch_size = getattr(dataloader.batch_sampler, 'batch_size', None) or 0
     dataset = cast(Sized, dataloader.dataset)
     return dict(global_batch=batch_size * get_world_size(), num_batches=len(dataloader),
-                num_samples=getattr(dataset, 'counts', len(dataset)))  # of each source of a mix
+                num_samples=getattr(dataset, 'counts', len(dataset)),  # of each source of a mix
+                source_sizes=getattr(dataset, 'sizes', None))
 
 
 @LOOPS.register_module()
