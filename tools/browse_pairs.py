@@ -80,9 +80,9 @@ def main() -> None:
                 source = next(iter(innermost_datasets(dataset.datasets[number])))
             samples.append(trace_sample(source, index, args.videos))
         except VideoError as error:
-            print(f'Left out a bad video: {error}', file=sys.stderr)
+            print(f'Left out: {error}', file=sys.stderr)
     if not samples:
-        raise InputError('None of these videos can be read.')
+        raise InputError('None of these samples can be read.')
     Image.fromarray(draw_samples(samples)).save(args.out)
     print(f'Wrote {args.out}: {len(samples)} samples of {len(dataset):,}')
 

@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source(parser, 'FOLDER_OR_LIST')
     parser.add_argument('--full', action='store_true', help='decode every frame')
-    parser.add_argument('--segment-seconds', type=float, default=0., metavar='S',
+    parser.add_argument('--segment-seconds', type=float, metavar='S',
                         help='check each segment of S seconds, for training on segments')
     parser.add_argument('--work-dir', metavar='FOLDER', help='output folder (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
@@ -63,8 +63,9 @@ def parse_args() -> argparse.Namespace:
                         help='time limit per file (default: 60, with --full or '
                         '--segment-seconds 600)')
     args = parser.parse_args()
-    if not 0 <= args.segment_seconds < math.inf:
+    if args.segment_seconds is not None and not 0 < args.segment_seconds < math.inf:
         parser.error('--segment-seconds must be positive')
+    args.segment_seconds = args.segment_seconds or 0.
     if args.workers < 1 or (args.timeout is not None and args.timeout <= 0):
         parser.error('--workers and --timeout must be positive')
     args.timeout = args.timeout or (600. if args.full or args.segment_seconds else 60.)

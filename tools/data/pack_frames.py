@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
                         help='evenly spread frames per video (default: %(default)s)')
     parser.add_argument('--every', type=int, default=0, metavar='N',
                         help='store every N-th frame instead, for pairs of close frames')
-    parser.add_argument('--every-seconds', type=float, default=0., metavar='S',
+    parser.add_argument('--every-seconds', type=float, metavar='S',
                         help='store the frame that is shown at each multiple of S seconds instead, '
                         'for long videos')
     parser.add_argument('--quality', type=int, default=90,
@@ -62,7 +62,8 @@ def parse_args() -> argparse.Namespace:
     if min(args.frames, args.videos_per_shard, args.workers, args.timeout, args.short_side) <= 0:
         parser.error('--frames, --videos-per-shard, --workers, --timeout and --short-side must be '
                      'positive')
-    if not 0 <= args.every_seconds < math.inf or (args.every and args.every_seconds):
+    if args.every_seconds is not None and (
+            args.every or not 0 < args.every_seconds < math.inf):
         parser.error('--every-seconds must be positive, and cannot be used with --every')
     if args.every < 0 or not 1 <= args.quality <= 100:
         parser.error('--every must not be negative, --quality must be 1 to 100')
@@ -96,7 +97,7 @@ def main() -> int:
     folder, videos, classes = read_source(
         args.source, args.prefix, args.allow_outside_root, args.labels_from_folders)
     settings = PackSettings(args.frames, args.every, args.short_side, args.quality,
-                            args.every_seconds)
+                            args.every_seconds or 0.)
     plan = Plan(args.target, folder, videos, classes, settings, args.videos_per_shard)
     with plan.check():
         unread: dict[str, str] = {}

@@ -122,6 +122,7 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     (['empty', 'new'], "No video found in 'empty'"),
     (['source', 'new', '--quality', '101'], '--quality must be 1 to 100'),
     (['source', 'new', '--frames', '0'], 'must be positive'),
+    (['source', 'new', '--every-seconds', '0'], '--every-seconds must be positive'),
     (['source', 'new', '--every-seconds', '-1'], '--every-seconds must be positive'),
     (['source', 'new', '--every-seconds', 'nan'], '--every-seconds must be positive'),
     (['source', 'new', '--every-seconds', '2', '--every', '2'], 'cannot be used with --every'),
