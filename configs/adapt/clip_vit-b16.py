@@ -1,6 +1,6 @@
 # From the image encoder of OpenAI's CLIP, ViT-B/16, in timm's format
-# (vit_base_patch16_clip_quickgelu_224.openai). CLIPs of other authors may have act_cfg
-# dict(type='GELU'): the file does not show which.
+# (vit_base_patch16_clip_quickgelu_224.openai). CLIPs of other authors may need
+# act_cfg=dict(type='GELU'): the file does not show which.
 _base_ = './mae_vit-b16.py'
 
 data_preprocessor = dict(  # CLIP's own

@@ -1,5 +1,5 @@
-# ViC-MAE on your own videos, from ViT-B/16 of MAE, MAE-ST, ViC-MAE, DINO, or another with
-# ImageNet's mean and std: --cfg-options load_from=FILE and the folder below
+# ViC-MAE on your own videos, from ViT-B/16 of MAE, ViC-MAE, DINO, or another with ImageNet's
+# mean and std: set load_from=FILE, and data_prefix below
 _base_ = [
     '../_base_/datasets/k400_frame_pairs.py',
     '../_base_/models/vicmae_vit-b16.py',

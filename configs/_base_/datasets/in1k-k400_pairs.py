@@ -1,8 +1,8 @@
-# Images of ImageNet-1K and videos of Kinetics-400 in one batch, every image and every video once
-# an epoch: 1.28 M pairs of views, 0.24 M pairs of frames.
+# Images of ImageNet-1K and videos of Kinetics-400 in one batch, each once per epoch: 1.28 M pairs
+# of views, 0.24 M pairs of frames
 _base_ = './k400_frame_pairs.py'
 
-# Each half of a window of 64 frames (a clip of 16 x 4): 32 apart on average, 1.07 s at 30 a second
+# One frame of each half of a window of 64 (a clip of 16 x 4): on average 32 apart, 1.07 s at 30 fps
 sample_pair = dict(_base_.sample_pair, max_gap=63)
 video_pipeline = [
     *_base_.open_video, sample_pair, _base_.decode, _base_.crop_and_flip, _base_.pack

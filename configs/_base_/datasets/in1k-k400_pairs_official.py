@@ -1,4 +1,4 @@
-# The authors' code: the crops and colours of images for videos as well
+# As in the authors' code, videos have the crops and colours of images
 _base_ = './in1k-k400_pairs.py'
 
 video_pipeline = [

@@ -1,4 +1,4 @@
-# ImageNet-1K, the training videos of Kinetics-400, 600 and 700 without repetitions, and Moments in
+# ImageNet-1K, the training videos of Kinetics-400, 600 and 700 without duplicates, and Moments in
 # Time: 1.28 M pairs of views, 0.65 M and 0.80 M pairs of frames.
 _base_ = './in1k-k400_pairs.py'
 

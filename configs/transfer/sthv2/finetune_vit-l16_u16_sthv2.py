@@ -1,5 +1,5 @@
 # ViT-L/16: 75.0 reported after in1k-k400, 75.9 after in1k-k710-mit. The recipe is VideoMAE's for
-# ViT-B, because it has none for ViT-L here. Short of memory: model.backbone.with_cp=True
+# ViT-B; it has none for ViT-L. To save memory: model.backbone.with_cp=True
 _base_ = './finetune_vit-b16_u16_sthv2.py'
 
 model = dict(
