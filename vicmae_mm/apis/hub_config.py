@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vicmae_mm.checkpoints.weight_folders import file_of_weights
+from vicmae_mm.checkpoints.weight_folders import files_of_weights
 from vicmae_mm.utils.errors import InputError
 
 # Networks of transformers whose names are converted, and the defaults of all of them.
@@ -93,7 +93,7 @@ class HubConfig:
 
 def hub_files(checkpoint: str | Path) -> tuple[Path, Path]:
     """Where ``config.json`` and ``preprocessor_config.json`` of a checkpoint are expected."""
-    folder = file_of_weights(checkpoint).parent
+    folder = files_of_weights(checkpoint)[0].parent
     return folder / 'config.json', folder / 'preprocessor_config.json'
 
 

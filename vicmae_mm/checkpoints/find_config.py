@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from vicmae_mm.utils.errors import InputError
 
-from .weight_folders import file_of_weights
+from .weight_folders import files_of_weights
 
 CONFIG_CALLS = {'dict', 'float', 'list', 'set', 'tuple'}
 
@@ -23,7 +23,7 @@ def find_config(checkpoint: str | Path) -> Path:
     """
     # The config text inside the checkpoint is never used: a config names what to call, and a
     # checkpoint may come from anybody.
-    folder = file_of_weights(checkpoint).parent
+    folder = files_of_weights(checkpoint)[0].parent
     for place in (folder, folder.parent):
         configs = sorted(path for path in place.glob('*.py') if _is_dumped_config(path))
         if len(configs) == 1:

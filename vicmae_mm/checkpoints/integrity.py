@@ -13,7 +13,7 @@ import torch
 from vicmae_mm.utils.errors import InputError
 
 from .file_kinds import foreign_kind
-from .weight_folders import file_of_weights
+from .weight_folders import files_of_weights
 
 _LEGACY_PICKLE = b'\x80'  # first byte of what torch before 1.6 wrote: a bare pickle, no checksums
 # A URL or a prefix of mmengine's loaders, such as open-mmlab:// or petrel:s3://. pathlib makes one
@@ -39,7 +39,7 @@ def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> 
         if not allow_url:
             raise InputError(f'{path} is a URL: download it, and pass the local file.')
     elif os.path.exists(local):
-        file_of_weights(local)
+        files_of_weights(local)
     else:
         if os.path.islink(local):
             target = os.readlink(local)

@@ -8,32 +8,22 @@ _NAMES = ('model.safetensors', 'pytorch_model.bin')  # in the order of transform
 PICKLED, SAFE = ('.pth', '.pt', '.bin', '.ckpt'), '.safetensors'
 
 
-def file_of_weights(path: str | Path) -> Path:
-    """The file of weights in a folder of the Hub, or the index of several; else the path, resolved.
-
-    Raises:
-        ValueError: If a folder has no such file.
-    """
-    path = Path(path).expanduser().resolve()
-    if path.is_dir():
-        found = [path / name for name in _NAMES if (path / name).is_file()]
-        found += sorted(path.glob('*.index.json'), reverse=True)  # safetensors first
-        if found:
-            return found[0]
-    if path.is_dir():
-        names = sorted(file.name for file in path.iterdir() if file.suffix in (*PICKLED, SAFE))
-        raise InputError(f'{path} is a folder without {" or ".join(_NAMES)}: ' + (
-            f'name the file, for example {names[-1]}.' if names else 'it has no weights.'))
-    return path
-
-
 def files_of_weights(path: str | Path) -> list[Path]:
-    """As :func:`file_of_weights`, with the files that an index lists in its place.
+    """The files of weights in a folder of the Hub or an index; else the path alone. All resolved.
 
     Raises:
-        ValueError: If the index is damaged, or one of its files is missing or in another folder.
+        ValueError: If a folder has no such file; or the index is damaged, or one of its files is
+            missing or in another folder.
     """
-    index = file_of_weights(path)
+    index = Path(path).expanduser().resolve()
+    if index.is_dir():
+        found = [index / name for name in _NAMES if (index / name).is_file()]
+        found += sorted(index.glob('*.index.json'), reverse=True)  # safetensors first
+        if not found:
+            names = sorted(file.name for file in index.iterdir() if file.suffix in (*PICKLED, SAFE))
+            raise InputError(f'{index} is a folder without {" or ".join(_NAMES)}: ' + (
+                f'name the file, for example {names[-1]}.' if names else 'it has no weights.'))
+        index = found[0]
     if not index.name.endswith('.index.json'):
         return [index]
     try:

@@ -38,38 +38,33 @@ def set_image_size(cfg: Config) -> None:
                          'or height and width that are, as in 128x256.') from None
     old, new = check_patch_grid(before, 1), (grid[0] * patch, grid[1] * patch)
     is_square = len({*new}) == 1
-    backbone.img_size = new[0] if is_square else new
+    size = backbone.img_size = new[0] if is_square else new
     for part in (model.get('decoder'), model.get('neck')):
         if isinstance(part, dict) and part.get('num_patches') in (
                 old[0] * old[1] // patch**2, tuple(side // patch for side in old)):
             part['num_patches'] = grid[0]**2 if is_square else grid
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(name) and is_square and len({*old}) == 1:
-            cfg[name] = _resized(cfg[name], new[0] / old[0])
-        elif cfg.get(name) and old != new:
-            cfg[name] = _reshaped(cfg[name], new[0] if is_square else new)
+        if cfg.get(name) and old != new:
+            factor = new[0] / old[0] if is_square and len({*old}) == 1 else 0
+            cfg[name] = _resized(cfg[name], factor, size)
 
 
-def _resized(node: Any, factor: float, key: str = '') -> Any:
-    if isinstance(node, dict):
-        return type(node)({name: _resized(value, factor, name) for name, value in node.items()})
-    if isinstance(node, (list, tuple)):
-        return type(node)(_resized(value, factor, key) for value in node)
-    is_size = key in _SIZES and type(node) is int and node > 1  # mmaction2 writes -1 for any
-    return round(node * factor) if is_size else node
+def _resized(node: Any, factor: float, size: Any, key: str = '', kind: str = '') -> Any:
+    """Multiply sizes by ``factor``; if it is 0, for rectangles, set those of random crops.
 
-
-def _reshaped(node: Any, size: Any, key: str = '', kind: str = '') -> Any:
-    """Replace the sizes of random crops; other transforms measure a square, or the width first."""
+    Other transforms measure a square, or the width first.
+    """
     if isinstance(node, dict):
         kind = str(node.get('type'))
-        return type(node)({name: _reshaped(value, size, name, kind)
+        return type(node)({name: _resized(value, factor, size, name, kind)
                            for name, value in node.items()})
     numbers = node if isinstance(node, (list, tuple)) else [node]
-    if key not in _SIZES or not all(type(number) is int for number in numbers):
-        return node if numbers is not node else type(node)(
-            _reshaped(value, size, key, kind) for value in node)
-    if key == 'scale' and kind.rpartition('.')[2] == 'RandomResizedCrop':
-        return size
-    raise InputError(f'image_size={size} is a rectangle (or replaces one), but {kind} has '
-                     f'{key}={node}: set the sizes in the pipelines and in model.backbone.')
+    is_size = key in _SIZES and all(type(number) is int for number in numbers)
+    if is_size and not factor:
+        if key == 'scale' and kind.rpartition('.')[2] == 'RandomResizedCrop':
+            return size
+        raise InputError(f'image_size={size} is a rectangle (or replaces one), but {kind} has '
+                         f'{key}={node}: set the sizes in the pipelines and in model.backbone.')
+    if numbers is node:
+        return type(node)(_resized(value, factor, size, key, kind) for value in node)
+    return round(node * factor) if is_size and node > 1 else node  # mmaction2 writes -1 for any

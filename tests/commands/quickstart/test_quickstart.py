@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from tests.helpers.distributed import unformatted_configs
 from vicmae_mm.commands.quickstart import measuring
 from vicmae_mm.commands.quickstart.measuring import Accuracy
 from vicmae_mm.engine.starting import work_dir_lock
@@ -53,6 +54,7 @@ def test_every_step_is_shown_and_the_report_holds_what_was_printed(finished):
     assert table == table_of(report)
     assert set(table) == {'ViC-MAE', 'MAE, equal budget', 'untrained', 'majority class'}
     assert '16 H.264 clips' in report and '2 epochs, 4 steps of 8 pairs' in report
+    assert 'hides 50% of the patches' in report and 'hides 75% of the patches' in report
     assert 'mmengine - INFO' not in result.stdout + result.stderr, 'logs belong in files'
 
 
@@ -83,7 +85,8 @@ def in_this_process(repo, monkeypatch):
 
     def run(work_dir, *args):
         monkeypatch.setattr(sys, 'argv', ['quickstart.py', '--work-dir', str(work_dir), *args])
-        runpy.run_path(str(repo / 'tools/quickstart.py'), run_name='__main__')
+        with unformatted_configs():
+            runpy.run_path(str(repo / 'tools/quickstart.py'), run_name='__main__')
 
     yield run
     torch.set_num_threads(threads)

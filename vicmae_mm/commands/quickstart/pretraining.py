@@ -81,11 +81,7 @@ class Trained:
     """What a recipe has made."""
 
     title: str
-    about: str  # the config's
-    num_epochs: int
-    num_steps: int  # of the optimizer
-    batch_size: int  # pairs of views per step
-    mask_ratio: float  # share of patches hidden from the encoder
+    about: str
     work_dir: Path
     initial: ViCMAE  # before the first step
     model: ViCMAE
@@ -105,7 +101,7 @@ def pretrain(runner: Runner) -> Trained:
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise RunError(f'Training in {runner.work_dir} diverged: its weights are not finite. '
                        'Lower optim_wrapper.optimizer.lr.')
-    return Trained(
-        runner.cfg.title, runner.cfg.about, runner.max_epochs, runner.max_iters,
-        runner.train_dataloader.batch_size, model.backbone.mask_ratio, Path(runner.work_dir),
-        start.model, model)
+    about = (f'{runner.cfg.about} {runner.max_epochs} epochs, {runner.max_iters} steps of '
+             f'{runner.train_dataloader.batch_size} pairs. It hides '
+             f'{model.backbone.mask_ratio:.0%} of the patches.')
+    return Trained(runner.cfg.title, about, Path(runner.work_dir), start.model, model)

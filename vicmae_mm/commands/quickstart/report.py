@@ -59,9 +59,7 @@ def write_report(path: Path, table: list[str], trained: Sequence[Trained], setti
         'the photograph behind it moves independently.',
         f'- {setting.num_images} images, each of one digit in another pose.',
         '- Pre-training without labels:',
-        *(f'  - {each.title}: {each.about} {each.num_epochs} epochs, {each.num_steps} steps of '
-          f'{each.batch_size} pairs. It hides {each.mask_ratio:.0%} of the patches.'
-          for each in trained),
+        *(f'  - {each.title}: {each.about}' for each in trained),
         f'- Untrained: {trained[0].title} with its initial weights. Majority class: always that '
         'answer.',
         '- Features, computed alike for all networks from the unmasked image: the mean of the last '
