@@ -34,9 +34,6 @@ class BadVideos:
         remedy (str): What to do about bad videos, for the message at the limit.
         noun (str): What the files are, for messages: 'video' or 'image'.
         owner (str): What has the setting ``max_bad_share``, for messages.
-
-    Attributes:
-        segments: The segments of each video that is cut.
     """
 
     def __init__(self, dataset: str, max_share: float | None, remedy: str = REMEDY,
@@ -46,7 +43,7 @@ class BadVideos:
         self.remedy = remedy
         self.noun = noun
         self.owner = owner
-        self.segments: dict[str, list[Segment]] = {}
+        self.segments: dict[str, list[Segment]] = {}  # of each video that is cut
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[Part, str] = {}
         self._machine: set[Part] = set()  # those among them that the machine failed to read

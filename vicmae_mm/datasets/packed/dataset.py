@@ -104,15 +104,12 @@ class PackedFrameDataset(SegmentedDataset):
         """The record of one video."""
         info = super().get_data_info(idx)
         frames = self._frames.rows(info.pop('first'), info.pop('count'))
-        total, segment = info['total_frames'], info.get('segment')
-        if segment is not None:
-            first, last = (int(np.searchsorted(frames['time'], time)) for time in segment)
-            frames = frames[first:last]
-        info['stored_frames'] = frames['number']
-        if segment is not None and len(frames):
-            info['start_index'] = int(frames['number'][0])
-            info['stored_frames'] = frames['number'] - info['start_index']
-            info['total_frames'] = int(info['stored_frames'][-1]) + 1
+        total, info['stored_frames'] = info['total_frames'], frames['number']
+        if 'segment' in info:
+            frames = frames[slice(*np.searchsorted(frames['time'], info['segment']))]
+            numbers = frames['number'].tolist() or [0]
+            info.update(start_index=numbers[0], total_frames=numbers[-1] - numbers[0] + 1,
+                        stored_frames=frames['number'] - numbers[0])
         if 'time' in (frames.dtype.names or ()) and not np.isnan(frames['time']).any():
             info['stored_times'] = frames['time']
         info['video_reader'] = PackedVideo(info['filename'], total, frames,
