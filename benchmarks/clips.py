@@ -35,10 +35,13 @@ def add_clips(parser: argparse.ArgumentParser, count: int, gop: Any) -> None:
     add_number(parser, '--rounds', 3, 'how often everything is measured')
 
 
-def cut_pieces(paths: Sequence[str], folder: str, count: int, seconds: float) -> list[str]:
+def cut_pieces(paths: Sequence[str], folder: str, count: int, seconds: float,
+               same_container: bool = False) -> list[str]:
     """Copy up to ``count`` random pieces out of videos and folders of videos, without encoding.
 
-    Each video gives one piece, more only if there are too few; it has 0.9 of ``seconds`` at least.
+    They are mkv, or with ``same_container`` mp4 or mov if the video is, fragmented if it is, and
+    have whole groups of pictures. Each video gives one piece, more only if there are too few; it
+    has 0.9 of ``seconds`` at least.
     """
     videos: list[str] = []
     for path in paths:
@@ -50,7 +53,8 @@ def cut_pieces(paths: Sequence[str], folder: str, count: int, seconds: float) ->
         if len(per_video) == count:
             break
         try:
-            per_video.append(_cut(videos[number], f'{folder}/{number}', count, seconds))
+            per_video.append(_cut(
+                videos[number], f'{folder}/{number}', count, seconds, same_container))
         except VideoError as error:
             reasons.append(str(error))
     pieces = [path for paths in zip_longest(*per_video) for path in paths if path][:count]
@@ -76,7 +80,7 @@ def encode(pieces: Sequence[str], folder: str, gop: int) -> list[str]:
     return clips
 
 
-def _cut(video: str, target: str, count: int, seconds: float) -> list[str]:
+def _cut(video: str, target: str, count: int, seconds: float, same_container: bool) -> list[str]:
     """Copy the first ``count`` pieces of a video, each from a keyframe on."""
     with open_container(video) as container:
         stream = video_stream(container, video)
@@ -93,7 +97,8 @@ def _cut(video: str, target: str, count: int, seconds: float) -> list[str]:
                     break
                 begin = time
                 pieces.append([])
-            if pieces and begin <= time < begin + seconds:
+            # to be read as they are, pieces end before a keyframe: B-frames need what follows them
+            if pieces and begin <= time and (same_container or time < begin + seconds):
                 pieces[-1].append(packet)
         times = [[packet.pts * packet.time_base for packet in piece] for piece in pieces]
         # the last piece may be shorter
@@ -101,13 +106,17 @@ def _cut(video: str, target: str, count: int, seconds: float) -> list[str]:
                   if max(shown) - min(shown) >= 0.9 * seconds]
         if not pieces:
             raise VideoError(video, f'is shorter than {seconds:g} s')
-        return [_write(piece, stream, f'{target}_{i}.mkv') for i, piece in enumerate(pieces)]
+        is_mp4 = same_container and container.format.name.startswith('mov')
+        return [_write(piece, stream, f'{target}_{i}.{"mp4" if is_mp4 else "mkv"}')
+                for i, piece in enumerate(pieces)]
 
 
 def _write(piece: list[Any], stream: Any, path: str) -> str:
     begin = piece[0].dts
+    # the header of a fragmented mp4 lists no packets
+    fragments = {} if stream.frames else dict(movflags='frag_keyframe+empty_moov+default_base_moof')
     try:
-        with av.open(path, 'w') as out:
+        with av.open(path, 'w', options=fragments if path.endswith('mp4') else {}) as out:
             copy = out.add_stream_from_template(stream)
             for packet in piece:
                 packet.pts, packet.dts = packet.pts - begin, packet.dts - begin

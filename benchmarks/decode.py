@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> None:
 def _open_long(video: str, args: argparse.Namespace) -> tuple[str, ...]:
     """Time opening a video at a segment by its kept index, and a pair, next to a piece of it."""
     with TemporaryDirectory() as scratch:
-        piece, = cut_pieces([video], scratch, 1, args.seconds)
+        piece, = cut_pieces([video], scratch, 1, args.seconds, same_container=True)
         store, times = IndexStore(os.path.join(scratch, 'indexes')), {}
         start = time.process_time()
         open_video(video, store=store).close()

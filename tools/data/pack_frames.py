@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--quality', type=int, default=90,
                         help='JPEG quality, 1 to 100 (default: %(default)s)')
     parser.add_argument('--videos-per-shard', type=int, default=1000, metavar='VIDEOS',
-                        help='videos per shard; a shard is built in memory '
+                        help='videos per shard, whose frames are held in memory '
                         '(default: %(default)s)')
     add_convert_options(parser, timeout=600.)
     args = parser.parse_args()

@@ -119,7 +119,7 @@ class FrameTable:
         self.root, self.num_frames = root, num_frames
         url = join(root, FRAMES_FILE)
         try:
-            # Mapped, so that 76 MB for Kinetics-400 are ready at once and shared by all workers; as
+            # Mapped, so that 107 MB of Kinetics-400 are there at once and shared by all workers; as
             # a plain array, because np.memmap runs Python code for every slice.
             self._frames = (np.load(io.BytesIO(read_file(url))) if is_remote(root)
                             else np.load(url, mmap_mode='r').view(np.ndarray))
