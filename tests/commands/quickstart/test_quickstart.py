@@ -105,14 +105,15 @@ def test_recipes_on_images_and_clips_and_from_another(in_this_process, tmp_path,
     half = Accuracy(linear=0.5, knn=0.25)  # measuring takes longer than training
     monkeypatch.setattr(measuring, 'measure', lambda *_: dict.fromkeys(measuring.LEVELS, half))
     recipes = ('joint', 'start', 'adapt')
-    in_this_process(tmp_path / 'q', '--clips', '16', '--recipes', *recipes, '--cfg-options', *SMALL)
+    in_this_process(tmp_path / 'q', '--clips', '16', '--recipes', *recipes, '--cfg-options', *SMALL,
+                    'epochs=1', 'default_hooks.checkpoint.interval=1', 'default_hooks.curves=None')
     assert list(table_of(capsys.readouterr().out)) == [
         'ViC-MAE, images and clips', 'MAE on images', 'adapted', 'untrained', 'majority class']
     report = (tmp_path / 'q/report.md').read_text()
-    assert report.count('2 epochs, 4 steps of 8 pairs') == len(recipes), 'an equal budget'
+    assert report.count('1 epochs, 2 steps of 8 pairs') == len(recipes), 'an equal budget'
     assert '16 H.264 clips' in report and '16 images' in report
     log, = (tmp_path / 'q/adapt').glob('*/*.log')
-    assert f'The encoder comes from {tmp_path}/q/start/epoch_2.pth' in log.read_text()
+    assert f'The encoder comes from {tmp_path}/q/start/epoch_1.pth' in log.read_text()
 
 
 def test_a_recipe_without_its_start_is_refused(in_this_process, tmp_path):
