@@ -133,11 +133,10 @@ def test_a_few_samples_per_video_use_all_of_it_over_time(recordings, tmp_path):
 def test_samples_do_not_depend_on_workers_and_resume_in_an_epoch(recordings, tmp_path):
     settings = config(recordings, str(tmp_path), segment_seconds=1, max_samples_per_video=4)
     alone, workers = loader(settings), loader(settings, 2)
-    for epoch in range(2):
-        assert epoch_of(alone, epoch) == epoch_of(workers, epoch)
-    assert epoch_of(alone, 0) != epoch_of(alone, 1)
+    first = epoch_of(alone, 0)
+    assert epoch_of(workers, 0) == first
     alone.sampler.start_at(4)
-    assert epoch_of(alone, 1) == epoch_of(workers, 1)[4:]
+    assert epoch_of(workers, 1)[4:] == epoch_of(alone, 1) != first[4:]
 
 
 @pytest.mark.parametrize('index', [False, True])

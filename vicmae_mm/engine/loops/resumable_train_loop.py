@@ -1,7 +1,6 @@
 """The epoch-based loop that resumes in the middle of an epoch."""
 import logging
-from collections.abc import Sized
-from typing import Any, cast
+from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
@@ -19,10 +18,11 @@ def epoch_batches(dataloader: DataLoader) -> dict[str, Any]:
     """What has to be the same for the epochs of two runs to consist of the same batches."""
     # A sampler of batches has no size if its batches differ.
     batch_size = getattr(dataloader.batch_sampler, 'batch_size', None) or 0
-    dataset = cast(Sized, dataloader.dataset)
+    dataset: Any = dataloader.dataset
+    is_mix = isinstance(dataset, MixedPairs)
     return dict(global_batch=batch_size * get_world_size(), num_batches=len(dataloader),
-                num_samples=getattr(dataset, 'counts', len(dataset)),  # of each source of a mix
-                source_sizes=getattr(dataset, 'sizes', None))
+                num_samples=dataset.counts if is_mix else len(dataset),  # of each source
+                source_sizes=dataset.sizes if is_mix else None)
 
 
 @LOOPS.register_module()
