@@ -77,7 +77,7 @@ def test_differing_normalisation():
     module = PairDataPreprocessor(**half)
     assert differing_normalisation(module, half) == ''
     assert differing_normalisation(module, {}) == (
-        'data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])')
+        'mean=[123.675, 116.28, 103.53] and std=[58.395, 57.12, 57.375]')
     clip = usual_normalisation('timm', ['backbone.pre_norm.weight'])
     assert '122.771' in differing_normalisation(module, clip)
     assert usual_normalisation('timm', ['backbone.layers.0.attn.gamma1.weight']) == {}

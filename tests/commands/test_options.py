@@ -36,7 +36,8 @@ def test_quotes_of_its_own_make_a_text(path, quote, present):
     ('"[1]"', [2], [1]), ("['a b', 'c,d']", None, ['a b', 'c,d']), ('[a.txt]', 'b.txt', ['a.txt']),
     ('3', 1, 3), ('"3"', 1, 3), ('1e-3', 0.1, 1e-3), ('.5', None, 0.5), ('-1', None, -1),
     ('false', True, False), ('None', 'a', None), ('None', dict(a=1), None), ('True', 'auto', True),
-    ('a b', None, 'a b'), ('[a', None, '[a'), ('2024_01', None, '2024_01'), ('007', 1, '007')])
+    ('a b', None, 'a b'), ('[a', None, '[a'), ('dict(a=[1, 2])', None, 'dict(a=[1, 2])'),
+    ('2024_01', None, '2024_01'), ('007', 1, '007')])
 def test_other_values_are_numbers_and_lists(text, present, value):
     parsed = parse_setting(text, present)
     assert parsed == value and type(parsed) is type(value)

@@ -40,7 +40,7 @@ def differing_normalisation(preprocessor: Any, source: dict[str, Any]) -> str:
             torch.stack(ours).flatten(1).cpu(), theirs, rtol=0, atol=0.5):
         return ''  # without a mean, it is the pipeline that normalises
     mean, std = ([round(value, 3) for value in values] for values in theirs.tolist())
-    return f'data_preprocessor=dict(mean={mean}, std={std})'
+    return f'mean={mean} and std={std}'
 
 
 def normalisation_of(cfg: Config, family: dict[str, Any], name: str) -> dict[str, Any]:

@@ -108,8 +108,8 @@ def parse_setting(text: str, present: Any, key: str = '') -> Any:
         with suppress(SyntaxError, ValueError):
             return ast.literal_eval(bare)
     if is_list or ',' in bare:
-        # mmengine refuses brackets that do not match.
-        with suppress(AssertionError):
+        # mmengine refuses brackets that do not match, and never ends with a call: dict(a=[1, 2]).
+        with suppress(AssertionError, RecursionError):
             return DictAction._parse_iterable(bare)
     # Python reads 2024_01 as 202401, and 007 as 7.
     return bare if _NO_NUMBER.match(bare) else DictAction._parse_int_float_bool(bare)

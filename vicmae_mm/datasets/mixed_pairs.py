@@ -135,7 +135,7 @@ def _check_weights(weights: Any, names: list[str]) -> None:
     if not isinstance(weights, Mapping) or {*weights} != {*names} or not all(
             isinstance(each, (int, float)) and 0 < each < math.inf for each in weights.values()):
         raise InputError(f'MixedPairs: weights={weights} should have a number above 0 for each of '
-                         f'{", ".join(names)}. Leave a dataset without weight out of both.')
+                         f'{", ".join(names)}. Remove a dataset that should not be used.')
 
 
 def largest_remainders(shares: Sequence[float], total: int) -> list[int]:

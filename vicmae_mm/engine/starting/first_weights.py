@@ -114,8 +114,8 @@ def _convert(weights: _Tensors, name: str, model: Any) -> tuple[_Tensors, list[s
         if advice := differing_normalisation(
                 getattr(model, 'data_preprocessor', None),
                 hub.normalisation or usual_normalisation(result.source, result.state)):
-            print_log(f'{name} was {"" if hub.normalisation else "probably "}trained with other '
-                      f'mean and std than those of this config: set model.{advice}.', 'current',
+            print_log(f'{name} was {"" if hub.normalisation else "probably "}trained with another '
+                      f'data_preprocessor than that of this config: set its {advice}.', 'current',
                       logging.WARNING)
     return result.state, result.left_out
 
