@@ -20,7 +20,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from mmengine.config import Config
 
 from vicmae_mm.commands.options import KeepText
-from vicmae_mm.commands.quickstart.clips import render_clips, render_images
+from vicmae_mm.commands.quickstart.clips import render_clips
 from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
 from vicmae_mm.commands.quickstart.measuring import draw_images, majority_share, measure
 from vicmae_mm.commands.quickstart.pictures import draw_pictures
@@ -68,11 +68,12 @@ def main() -> None:
 
     counts = {}
     with steps.step():
-        for name, render in dict(clips=render_clips, stills=render_images).items():
+        for name in ('clips', 'stills'):
             # by the names of their folders in the configs
             used = any(f"'{name}'" in str(cfg.train_dataloader) for cfg in configs.values())
             counts[name] = args.clips if used else 0
-            if used and not render(args.work_dir / name, train_world, args.clips, args.seed):
+            if used and not render_clips(args.work_dir / name, train_world, args.clips, args.seed,
+                                         stills=name == 'stills'):
                 say(f'      {args.work_dir / name} already contains them')
 
     options = dict(args.cfg_options or {})

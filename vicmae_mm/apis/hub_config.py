@@ -20,30 +20,17 @@ ACTIVATIONS = {'gelu': 'GELU', 'quick_gelu': 'mmpretrain.QuickGELU'}
 
 @dataclass(frozen=True)
 class HubConfig:
-    """Settings that cannot be inferred from tensors; None for those that the files lack.
+    """Settings that cannot be inferred from tensors; None for those that the files lack."""
 
-    Args:
-        source: The file, for messages.
-        sizes: Those that tensors show as well: ``hidden_size``, ``num_hidden_layers``,
-            ``patch_size``.
-        heads: Attention heads.
-        is_timm: Whether it is a network of timm, with the heads of mmpretrain's zoo.
-        activation: A name in :data:`ACTIVATIONS`.
-        norm_eps: Of the layer norms.
-        image: Height and width of the images in pixels.
-        frames: Frames per clip.
-        normalisation: Arguments of :class:`Encoder`; empty if unknown.
-    """
-
-    source: str = ''
-    sizes: dict[str, int] = field(default_factory=dict)
+    source: str = ''  # the file, for messages
+    sizes: dict[str, int] = field(default_factory=dict)  # those of _SIZES, which tensors show, too
     heads: int | None = None
-    is_timm: bool = False
-    activation: str | None = None
+    is_timm: bool = False  # with the heads of mmpretrain's zoo
+    activation: str | None = None  # a name in ACTIVATIONS
     norm_eps: float | None = None
-    image: tuple[int, int] | None = None
-    frames: int | None = None
-    normalisation: dict[str, Any] = field(default_factory=dict)
+    image: tuple[int, int] | None = None  # height and width in pixels
+    frames: int | None = None  # per clip
+    normalisation: dict[str, Any] = field(default_factory=dict)  # of Encoder; empty if unknown
 
     @classmethod
     def next_to(cls, checkpoint: str | Path) -> HubConfig:

@@ -15,19 +15,12 @@ from vicmae_mm.utils.errors import InputError
 
 @dataclass(frozen=True)
 class CheckpointFit:
-    """How the state dict of a checkpoint differs from a model's.
+    """How the state dict of a checkpoint differs from a model's."""
 
-    Args:
-        total: Number of the model's parameters and buffers that were compared.
-        missing: Names that the file lacks.
-        unknown: Names that the model lacks.
-        reshaped: Descriptions of those whose shapes differ.
-    """
-
-    total: int
-    missing: tuple[str, ...]
-    unknown: tuple[str, ...]
-    reshaped: tuple[str, ...]
+    total: int  # number of the model's parameters and buffers that were compared
+    missing: tuple[str, ...]  # names that the file lacks
+    unknown: tuple[str, ...]  # names that the model lacks
+    reshaped: tuple[str, ...]  # descriptions of those whose shapes differ
 
     @classmethod
     def of(cls,

@@ -24,23 +24,14 @@ NO_PAIRS = ('does not draw pairs of frames: browse_pairs.py needs a pre-training
 
 @dataclass(frozen=True)
 class TracedSample:
-    """A sample, and the frames that it was made of.
-
-    Attributes:
-        path: The video.
-        total: Its number of frames.
-        fps: Its average frames per second, 0 if not known.
-        frames: Frame numbers of each view, (V, T): V = 2 for a pair, T = 1 without clips.
-        whole: The decoded frames, uint8 (H, W, 3) RGB, V * T of them.
-        views: What the model gets, uint8 (V, T, h, w, 3).
-    """
+    """A sample, and the frames that it was made of."""
 
     path: str
-    total: int
-    fps: float
-    frames: np.ndarray
-    whole: list[np.ndarray]
-    views: np.ndarray
+    total: int  # number of frames of the video
+    fps: float  # on average, 0 if not known
+    frames: np.ndarray  # numbers of each view, (V, T): V = 2 for a pair, T = 1 without clips
+    whole: list[np.ndarray]  # the decoded frames, uint8 (H, W, 3) RGB, V * T of them
+    views: np.ndarray  # what the model gets, uint8 (V, T, h, w, 3)
 
 
 def trace_sample(dataset: Any, index: int, videos: str = '') -> TracedSample:

@@ -5,13 +5,7 @@ import pytest
 from PIL import Image
 
 from vicmae_mm.commands.quickstart import clips as clips_module
-from vicmae_mm.commands.quickstart.clips import (
-    FPS,
-    NUM_FRAMES,
-    render_clips,
-    render_images,
-    write_clip,
-)
+from vicmae_mm.commands.quickstart.clips import FPS, NUM_FRAMES, render_clips, write_clip
 from vicmae_mm.commands.quickstart.digit_scenes import SIDE, load_worlds
 from vicmae_mm.datasets.readers import open_video
 from vicmae_mm.utils import progress
@@ -42,8 +36,8 @@ def test_clips_are_h264_of_the_promised_number_and_length(world, tmp_path, monke
 
 def test_images_are_single_scenes_in_other_poses_than_the_clips(world, tmp_path):
     for name, seed in (('a', 0), ('b', 0), ('c', 1)):
-        assert render_images(tmp_path / name, world, 3, seed)
-        assert not render_images(tmp_path / name, world, 3, seed)
+        assert render_clips(tmp_path / name, world, 3, seed, stills=True)
+        assert not render_clips(tmp_path / name, world, 3, seed, stills=True)
     a, b, c = (np.stack([np.array(Image.open(path)) for path in sorted((tmp_path / name).glob(
         '*.png'))]) for name in 'abc')
     assert a.shape == (3, SIDE, SIDE, 3)

@@ -22,23 +22,14 @@ _POSITIONS = f'{ENCODER}.pos_embed'
 
 @dataclass
 class Conversion:
-    """A converted state dict and a report of what became of each tensor.
-
-    Args:
-        state: The converted tensors.
-        source: Family before.
-        target: Family after.
-        left_out: Names of source tensors that were not converted.
-        parts: Number of converted tensors per module of this package's models.
-        added: Descriptions of tensors that the source does not have.
-    """
+    """A converted state dict and a report of what became of each tensor."""
 
     state: dict[str, Tensor]
-    source: str
-    target: str
-    left_out: list[str] = field(default_factory=list)
-    parts: Counter[str] = field(default_factory=Counter)
-    added: list[str] = field(default_factory=list)
+    source: str  # family before
+    target: str  # family after
+    left_out: list[str] = field(default_factory=list)  # names of source tensors
+    parts: Counter[str] = field(default_factory=Counter)  # tensors per module of our models
+    added: list[str] = field(default_factory=list)  # what the source does not have, in words
 
 
 def convert(state_dict: Mapping[str, Tensor], source: str | None = None, target: str = OURS,

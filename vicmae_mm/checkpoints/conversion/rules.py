@@ -24,20 +24,14 @@ class Packing(Enum):
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a table.
+    """One line of a table."""
 
-    Args:
-        theirs: Names in the other family, several if they are parts of one tensor of ours;
-            None for a part that is not stored because it is zero.
-        ours: Our name; None if we have no such tensor.
-        packing: How the parts make up our tensor.
-        optional: Whether a complete network may lack it.
-    """
-
+    # Names in the other family, several if they are parts of one tensor of ours; None for a part
+    # that is not stored because it is zero.
     theirs: tuple[str | None, ...]
-    ours: str | None
-    packing: Packing
-    optional: bool
+    ours: str | None  # None if we have no such tensor
+    packing: Packing  # how the parts make up our tensor
+    optional: bool  # whether a complete network may lack it
 
     @property
     def part(self) -> str:
@@ -64,34 +58,21 @@ class Rule:
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of network.
+    """A kind of network."""
 
-    Args:
-        description: Its name in messages.
-        patterns: Regular expressions; each must match the name of some tensor.
-        name: Its name for ``--from`` and ``--to``; None for a kind that cannot be converted.
-        rules: Its names and ours; empty if they are the same.
-        dims: Axes of the patch embedding's weight: 4 for images, 5 for clips.
-        wrapper: Key of the state dict in a pickled file; None if the file is the state dict.
-        base_prefix: Replaces ``@`` in a file that has more than the base model.
-        fixed_positions: Whether positions are VideoMAE's sinusoid, which no file stores.
-        resizing: How its code resizes position tables: with antialiasing (``'timm'``), with the
-            offset of DINOv2 unless there are registers, or by default as mmpretrain does.
-        reason: Why it cannot be converted.
-        spellings: Regular expressions of other spellings, each with the one in the table.
-    """
-
-    description: str
-    patterns: tuple[str, ...]
-    name: str | None = None
-    rules: tuple[Rule, ...] = ()
-    dims: int = 4
-    wrapper: str | None = 'model'
-    base_prefix: str = ''
-    fixed_positions: bool = False
+    description: str  # its name in messages
+    patterns: tuple[str, ...]  # regular expressions; each must match the name of some tensor
+    name: str | None = None  # for --from and --to; None for a kind that cannot be converted
+    rules: tuple[Rule, ...] = ()  # its names and ours; empty if they are the same
+    dims: int = 4  # axes of the patch embedding's weight: 4 for images, 5 for clips
+    wrapper: str | None = 'model'  # key of the state dict in a pickled file, if it is not the file
+    base_prefix: str = ''  # replaces @ in a file that has more than the base model
+    fixed_positions: bool = False  # positions are VideoMAE's sinusoid, which no file stores
+    # How its code resizes position tables: with antialiasing ('timm'), with the offset of DINOv2
+    # unless there are registers, or by default as mmpretrain does.
     resizing: str = ''
-    reason: str = ''
-    spellings: tuple[tuple[str, str], ...] = ()
+    reason: str = ''  # why it cannot be converted
+    spellings: tuple[tuple[str, str], ...] = ()  # regular expressions, and what the table has
 
 
 def rules(table: str) -> tuple[Rule, ...]:
