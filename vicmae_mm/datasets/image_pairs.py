@@ -1,10 +1,9 @@
 """A dataset of images for training on pairs of views, which tolerates bad files."""
-import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS
-from vicmae_mm.datasets.annotations.video_lists import listed_files, scan_folder
+from vicmae_mm.datasets.annotations.video_lists import find_files
 from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
@@ -59,13 +58,9 @@ class ImagePairDataset(SkippingImages):
         if self._other is not None:
             other, self._other = self._other, None  # keeps images in memory once
             return self._records(other)
-        folder = self.data_prefix['img_path']
-        if self.ann_file:
-            images = listed_files(self.ann_file, folder, self.data_root, self.allow_outside_root,
-                                  self.test_mode, 'image')
-        else:
-            found, _ = scan_folder(folder, noun='image', extensions=EXTENSIONS)
-            images = [(osp.join(folder, path), label) for path, label in found]
+        images, _ = find_files(self.ann_file, self.data_prefix['img_path'], self.data_root,
+                               self.allow_outside_root, self.test_mode, noun='image',
+                               extensions=EXTENSIONS)
         return [dict(img_path=path, gt_label=label) for path, label in images]
 
     def _records(self, other: Any) -> list[dict]:

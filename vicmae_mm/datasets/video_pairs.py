@@ -1,13 +1,12 @@
 """A dataset of videos for training on pairs of frames, which tolerates bad files."""
 import logging
-import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from mmengine.logging import print_log
 
-from vicmae_mm.datasets.annotations.video_lists import Video, listed_files, scan_folder
+from vicmae_mm.datasets.annotations.video_lists import Video, find_files
 from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import run_seeded
 from vicmae_mm.datasets.transforms.decoding import VideoInit
@@ -110,20 +109,14 @@ class VideoPairDataset(SegmentedDataset):
     def load_data_list(self) -> list[dict]:
         """Read the list or scan the folder, and check that files exist."""
         folder = self.data_prefix['video']
-        if self.ann_file:
-            videos = listed_files(self.ann_file, folder, self.data_root, self.allow_outside_root,
-                                  self.test_mode)
-        elif folder:
-            found, classes = scan_folder(folder, self.labels_from_folders)
-            videos = [(osp.join(folder, path), label) for path, label in found]
-            if classes:
-                self._metainfo['classes'] = classes
-        else:
+        if not self.ann_file and not folder:
             raise InputError('VideoPairDataset has nothing to read: set ann_file to a list of '
                              "videos, or data_prefix=dict(video=...) to a folder of them.")
-        listed = videos
-        if self.exclude_file:
-            videos = self._without_excluded(videos)
+        listed, classes = find_files(self.ann_file, folder, self.data_root, self.allow_outside_root,
+                                     self.test_mode, self.labels_from_folders)
+        if classes:
+            self._metainfo['classes'] = classes
+        videos = self._without_excluded(listed) if self.exclude_file else listed
         durations = [] if self.segment_seconds is None else video_durations(
             [path for path, _ in videos], self._index_dir())
         samples = self._samples([dict(filename=path, label=label) for path, label in videos],

@@ -218,14 +218,19 @@ def find_missing(paths: list[str], max_checks: int = 1000) -> tuple[list[str], i
     return [paths[i] for i in chosen if not os.path.isfile(paths[i])], len(chosen)
 
 
-def listed_files(ann_file: str, folder: str, data_root: str, allow_outside_root: bool,
-                 test_mode: bool, noun: str = 'video') -> list[Video]:
-    """Paths and labels of a list for a dataset with these settings; logs how many are missing.
+def find_files(ann_file: str, folder: str, data_root: str, allow_outside_root: bool,
+               test_mode: bool, labels_from_folders: bool = False, noun: str = 'video',
+               extensions: Sequence[str] = VIDEO_EXTENSIONS) -> tuple[list[Video], list[str]]:
+    """Paths and labels for a dataset, of a list or a folder, and names of the folder's labels.
 
     Raises:
-        FileNotFoundError: The list does not exist, or all files that were checked are missing.
-        ValueError: As :func:`read_annotations`, or a path is outside of the data.
+        FileNotFoundError: The list or folder does not exist, or all files that were checked are
+            missing.
+        ValueError: As the functions above, or a path is outside of the data.
     """
+    if not ann_file:
+        found, classes = scan_folder(folder, labels_from_folders, noun, extensions)
+        return [(os.path.join(folder, path), label) for path, label in found], classes
     listed = read_annotations(ann_file, folder)
     if not allow_outside_root:
         refuse_outside((path for path, _ in listed), folder, ann_file, ALLOW, [data_root])
@@ -243,4 +248,4 @@ def listed_files(ann_file: str, folder: str, data_root: str, allow_outside_root:
                   'they will be skipped and counted as bad')
         print_log(f'{len(missing):,} of the {total} {noun}s listed in {ann_file} do not exist, for '
                   f'example {missing[0]!r}: {effect}.', 'current', logging.WARNING)
-    return listed
+    return listed, []
