@@ -109,6 +109,14 @@ def test_settings_that_the_container_changes(kind):
                         side_data={1: 'a53_cc'}).unreliable_reason
 
 
+def test_a_packet_without_a_picture_is_an_error_of_the_decoder_of_h264():
+    damaged = index_of([0, 1, 2], {0, 1}, codec='h264', reorders=False, depth=0,
+                       header=b'\1\0\0\0\1', data={
+                           0: b'\0\2\x65\x88', 1: bytes(9), 2: b'\0\2\x0c\xff'})
+    assert damaged.unreliable_reason == '' and damaged.keyframes == [0]
+    assert not damaged.disposable  # or the damage would go unnoticed
+
+
 def test_a_packet_without_a_picture():
     assert 'one frame' in index_of([0, 2, 1], {0}, data={0: HIDDEN_KEY}).unreliable_reason
 

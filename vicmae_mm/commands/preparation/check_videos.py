@@ -163,10 +163,8 @@ def summarize(reasons: Iterable[str]) -> str:
 
 def _describe_damage(path: str, segments: dict[Segment, str]) -> str:
     """One line, in which neighbouring segments are one part."""
-    parts: list[Segment] = []
-    for begin, end in sorted(segments):
-        parts[-1:] = [(parts[-1][0], end)] if parts and begin <= parts[-1][1] else [
-            *parts[-1:], (begin, end)]
+    begins, ends = map(set, zip(*segments, strict=True))
+    parts = zip(sorted(begins - ends), sorted(ends - begins), strict=True)
     where = ', '.join(f'{begin:g} s to {"the end" if end == math.inf else f"{end:g} s"}'
                       for begin, end in parts)
     return f'{path} is damaged from {where}: {next(iter(segments.values()))}'

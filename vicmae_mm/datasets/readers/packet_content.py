@@ -62,7 +62,7 @@ def _read_nal_units(data: memoryview, codec: str, header: bytes) -> PacketConten
         return PacketContent(1)
     refreshes = not kinds.isdisjoint(REFRESHES[codec])
     return PacketContent(pictures, refreshes or (not avc and OPEN_GOP in kinds), refreshes,
-                         disposable, tuple(kept),
+                         disposable and pictures > 0, tuple(kept),
                          begins and not {unit[0] & 31 for unit in kept} >= {7, 8})
 
 
