@@ -18,6 +18,7 @@ optim_wrapper = dict(
         flat_decay_mult=0.0,
         custom_keys={
             '.cls_token': dict(decay_mult=0.0),
+            '.register_tokens': dict(decay_mult=0.0),
             '.pos_embed': dict(decay_mult=0.0),
             '.temporal_embed': dict(decay_mult=0.0),
         }))

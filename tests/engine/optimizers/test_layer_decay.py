@@ -2,8 +2,10 @@
 import re
 
 import pytest
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
+from tests.conftest import REPO
 from tests.helpers.models import TINY_ARCH
 from vicmae_mm.registry import MODELS
 
@@ -84,6 +86,15 @@ def test_weight_decay_of_the_recipes():
         if re.search(r'(bias|ln\d\.weight|temporal_embed)$', name)}
     assert {group['weight_decay'] for name, group in groups.items()
             if name not in undecayed} == {0.1}
+
+
+@pytest.mark.parametrize('schedule', ['clips_adamw_75e', 'imagenet_adamw_100e'])
+def test_registers_do_not_decay(schedule):
+    cfg = Config.fromfile(REPO / f'configs/_base_/schedules/{schedule}.py')
+    groups = groups_of(recognizer('clips', num_registers=2),
+                       'vicmae_mm.LayerDecayOptimWrapperConstructor',
+                       **cfg.optim_wrapper.paramwise_cfg)
+    assert groups['backbone.register_tokens']['weight_decay'] == 0
 
 
 def test_frozen_parameters_are_left_out():
