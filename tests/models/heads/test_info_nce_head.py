@@ -106,6 +106,7 @@ def test_compiles_in_one_graph() -> None:
 @pytest.mark.parametrize('options, message', [
     (dict(negatives='all'), r"one of \('both', 'target'\), got 'all'"),
     (dict(temperature=0.), 'above 0, got 0.0'),
+    (dict(across_sources='no'), r"across_sources must be one of \(True, False\), got 'no'"),
 ])
 def test_refuses_wrong_options(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -63,10 +63,11 @@ class InfoNCEHead(BaseModule):
         super().__init__()
         if not temperature > 0:
             raise InputError(f'temperature must be above 0, got {temperature}.')
-        if negatives not in NEGATIVES:
-            raise InputError(f'negatives must be one of {NEGATIVES}, got {negatives!r}.')
-        if same_video not in SAME_VIDEO:
-            raise InputError(f'same_video must be one of {SAME_VIDEO}, got {same_video!r}.')
+        for name, value, known in (('negatives', negatives, NEGATIVES),
+                                   ('same_video', same_video, SAME_VIDEO),
+                                   ('across_sources', across_sources, (True, False))):
+            if value not in known:
+                raise InputError(f'{name} must be one of {known}, got {value!r}.')
         self.temperature = temperature
         self.symmetric = symmetric
         self.negatives = negatives
@@ -99,9 +100,6 @@ class InfoNCEHead(BaseModule):
                 several pairs (repeated augmentation). Other pairs of the same video are not
                 negatives. None: every pair is from a different video. If ``needs_identities``,
                 what :meth:`identify` returns, for each pair.
-
-        Returns:
-            A scalar.
 
         Raises:
             ValueError: If the shapes do not match, or ``videos`` are not as the options need them.
@@ -158,12 +156,8 @@ class InfoNCEHead(BaseModule):
                        first: int) -> Tensor:
         """Classify which of the candidates is each anchor's pair.
 
-        Args:
-            anchors: (N, D), rows ``first`` to ``first + N`` of ``own``.
-            own: (M, D), all embeddings of the anchors' branch.
-            other: (M, D), all embeddings of the other branch.
-            left_out: (N, M), bool.
-            first: Row n's pair is row ``first + n`` of ``other``.
+        Row n of ``anchors`` (N, D) is row ``first + n`` of ``own`` (M, D), which has all embeddings
+        of their branch, and the pair of that row of ``other``, which has those of the other branch.
         """
         pair = torch.arange(first, first + len(anchors), device=anchors.device)
         is_pair = pair[:, None] == torch.arange(len(other), device=anchors.device)
