@@ -241,10 +241,6 @@ def _build(cfg: dict | None) -> nn.Module | None:
 
 
 def _stack_pairs(views: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Stack all first frames before all second ones, for one encoder pass.
-
-    Returns:
-        Frames (2N, 3, H, W), or clips, and the index of each pair's video (N,).
-    """
+    """All first frames (or clips) before all second ones, and the video of each pair (N,)."""
     videos = torch.arange(len(views[0]), device=views[0].device)
     return torch.cat((*views[0::2], *views[1::2])), videos.repeat(max(len(views) // 2, 1))
