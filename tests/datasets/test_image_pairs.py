@@ -209,8 +209,8 @@ def test_streams_of_seed_epoch_and_index(photos):
 
 
 @pytest.mark.parametrize('settings, message', [
-    (dict(), 'set data_root, ann_file, data_prefix'),
-    (dict(data_root='x', dataset=dict(STOCK, data_root='x')), 'or only dataset'),
+    (dict(), 'set either dataset, or data_root'),
+    (dict(data_root='x', dataset=dict(STOCK, data_root='x')), 'set either dataset'),
     (dict(data_prefix=dict(video='x')), 'img_path=folder'),
     (dict(data_root='none'), "folder of images 'none/' does not exist"),
     (dict(data_root='.', ann_file='none.txt'), 'none.txt. does not exist'),

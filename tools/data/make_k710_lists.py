@@ -3,8 +3,8 @@
     python tools/data/make_k710_lists.py data/kinetics400 data/kinetics600 data/kinetics700
 
 The training videos of the three, each once, without those of any validation or test set. Videos
-are told apart by the YouTube ids in their names (YOUTUBEID_SSSSSS_EEEEEE.mp4, or the id alone if
-a csv file has it). Searches for folders and for the official csv files as make_kinetics_lists.py.
+are identified by the YouTube ids in their names (YOUTUBEID_SSSSSS_EEEEEE.mp4, or the id alone if
+a csv file has it). Searches for folders and official csv files like make_kinetics_lists.py.
 
 Writes kinetics710_train_list_videos.txt (one "path -1" per line, paths relative to the folder that
 the three have in common).

@@ -64,8 +64,8 @@ def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) ->
     scaled, is_clip = 'backbone.layers.0.attn.gamma1.weight' in weights, (
         'backbone.pre_norm.weight' in weights)
     if is_clip and hub.activation is None:
-        raise _unknown(checkpoint, 'a CLIP has "gelu" or, if it is OpenAI\'s, "quick_gelu": '
-                       'which, its tensors do not show', 'hidden_act')
+        raise _unknown(checkpoint, 'its tensors do not show whether a CLIP has "gelu" or, like '
+                       'OpenAI\'s, "quick_gelu"', 'hidden_act')
     registers = weights.get('backbone.register_tokens')
     return dict(
         {} if registers is None else dict(num_registers=registers.shape[1]),

@@ -40,8 +40,8 @@ class ImagePairDataset(SkippingImages):
                  **kwargs: Any) -> None:
         folder = data_prefix if isinstance(data_prefix, str) else data_prefix.get('img_path')
         if folder is None or (dataset is None) != bool(ann_file or data_root or folder):
-            raise InputError('ImagePairDataset: set data_root, ann_file, data_prefix (a folder or '
-                             'dict(img_path=folder)), or only dataset, for another one.')
+            raise InputError('ImagePairDataset: set either dataset, or data_root, ann_file and '
+                             'data_prefix (a folder or dict(img_path=folder)).')
         self.allow_outside_root = allow_outside_root
         self.dataset_name = str(dataset) if isinstance(dataset, Mapping) else type(dataset).__name__
         self._other = build_inner('dataset of ImagePairDataset', dataset)

@@ -219,7 +219,7 @@ def test_deit_iii_is_told_from_a_dinov2_that_is_not_square():
 def test_incomplete_files_are_refused():
     state = timm_network('vit_small_patch16_224').state_dict()
     del state['patch_embed.proj.bias']
-    with pytest.raises(ValueError, match=r'Either patch_embed\.proj\.bias or norm_pre'):
+    with pytest.raises(ValueError, match=r'either patch_embed\.proj\.bias or norm_pre'):
         convert(state)
 
 

@@ -54,7 +54,7 @@ def test_pictures_of_a_rectangle():
 
 
 @pytest.mark.parametrize('decoder, message', [
-    (dict(num_patches=6), r'num_patches=6 is no square number: .* set it to \(rows, columns\)'),
+    (dict(num_patches=6), r'num_patches=6 is not a square number: .* set it to \(rows, columns\)'),
     (dict(num_patches=(3, 2)), r'num_patches=\(3, 2\) does not fit the backbone \(16 x 24 px'),
     (dict(num_patches=4), r'num_patches=4 does not fit .*: set it to \(2, 3\)')])
 def test_other_grids_are_refused(decoder, message):

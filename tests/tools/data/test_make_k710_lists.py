@@ -1,4 +1,4 @@
-"""The list of Kinetics-710 from copies of the three: no repetitions, nothing that is held out."""
+"""The list of Kinetics-710 from copies of the three: no duplicates, nothing that is held out."""
 from pathlib import Path
 
 import pytest
@@ -44,11 +44,11 @@ def test_each_training_video_is_listed_once_and_no_held_out_one(tool, roots, cap
         f'kinetics400/train/{video("c")}.mp4', f'kinetics600/videos_train/some class/{clip("d")}',
         f'kinetics700/train/{clip("e")}')]
     out = capsys.readouterr().out
-    assert 'kinetics400: 3 of 4; 1 are validation or test videos, 0 are repetitions' in out
+    assert 'kinetics400: 3 of 4; 1 are validation or test videos, 0 are duplicates' in out
     assert 'no test.csv, so its test videos are the 0 on disk' in out
-    assert 'kinetics600: 1 of 4; 2 are validation or test videos, 1 are repetitions' in out
+    assert 'kinetics600: 1 of 4; 2 are validation or test videos, 1 are duplicates' in out
     assert 'no val.csv, so its val videos are the 1 on disk' in out
-    assert 'kinetics700: 1 of 5; 1 are validation or test videos, 3 are repetitions' in out
+    assert 'kinetics700: 1 of 5; 1 are validation or test videos, 3 are duplicates' in out
     assert "1 others have no YouTube id ('trailer.mp4')" in out
     assert '5 videos in' in out and '1 paths contain spaces' in out
 
@@ -99,4 +99,4 @@ def test_one_of_the_three_is_missing(tool, roots, capsys):
     assert tool('make_k710_lists', *roots[:2]) == 2
     assert 'required: kinetics700' in capsys.readouterr().err
     assert tool('make_k710_lists', roots[0], roots[1], roots[1]) == 1
-    assert 'The same folder twice' in capsys.readouterr().err
+    assert 'A folder is given twice' in capsys.readouterr().err

@@ -150,7 +150,7 @@ def _no_place(target: str, unplaced: list[str]) -> InputError:
         any(rule.match_ours(key) is not None for rule in family.rules) for key in encoder)]
     return InputError(f'{target} has no place for {len(unplaced)} of the tensors: '
                       f'{shorten(unplaced)}. ' + (
-                          f'Of the encoder, {", ".join(able)} have all.' if able else
+                          f'A whole encoder fits into: {", ".join(able)}.' if able else
                           'Name those to leave out (--drop, drop=[...]), or keep only the encoder '
                           '(--encoder-only, encoder_only=True).'))
 

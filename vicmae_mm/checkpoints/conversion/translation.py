@@ -92,7 +92,7 @@ def _check_layers(ours: Mapping[str, Tensor]) -> None:
     if len(ours[f'{layer}0.0.weight']) != ours[f'{layer}1.weight'].shape[1]:
         raise InputError('Its layers are gated (SwiGLU), and those of ViCMAEViT are not.')
     if pre_norm == (f'{ENCODER}.patch_embed.projection.bias' in ours):
-        raise InputError('Either patch_embed.proj.bias or norm_pre must be in the file.')
+        raise InputError('The file should have either patch_embed.proj.bias or norm_pre.')
     if pre_norm and not {f'{ENCODER}.ln1.weight', f'{ENCODER}.ln2.weight'} & ours.keys():
         raise InputError('It is a Perception Encoder: ViCMAEViT has no rotary positions.')
 

@@ -1,4 +1,4 @@
-"""Kinetics-710: the training videos of Kinetics-400, 600 and 700 without repetitions."""
+"""Kinetics-710: the training videos of Kinetics-400, 600 and 700 without duplicates."""
 import os.path as osp
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ def build_kinetics710_list(roots: Sequence[str], given: Mapping[str, str | None]
         ValueError: A root is given twice, or its training or validation videos are not known.
     """
     if len({osp.realpath(root) for root in roots}) < len(roots):
-        raise InputError(f'The same folder twice among {quoted(roots)}.')
+        raise InputError(f'A folder is given twice: {quoted(roots)}.')
     base = osp.commonpath([osp.abspath(root) for root in roots])
     datasets = [_read_splits(root, given) for root in roots]
     held_out = {video for _, ids, _ in datasets for video in ids}
@@ -40,7 +40,7 @@ def build_kinetics710_list(roots: Sequence[str], given: Mapping[str, str | None]
         held = sum(video in held_out for video, _ in training)
         result.remarks.append(
             f'{root}: {len(kept):,} of {len(training):,}; {held:,} are validation or test videos, '
-            f'{len(training) - held - len(kept):,} are repetitions{remark}')
+            f'{len(training) - held - len(kept):,} are duplicates{remark}')
         result.videos += [(osp.relpath(path, base), NO_LABEL) for path in kept.values()]
         listed |= kept.keys()
     result.videos.sort()

@@ -23,14 +23,14 @@ class MAEDecoder(MAEPretrainDecoder):
         **kwargs: Passed to ``mmpretrain.MAEPretrainDecoder``.
 
     Raises:
-        ValueError: For ``decoder_depth=0``, or if ``num_patches`` is no square number.
+        ValueError: For ``decoder_depth=0``, or if ``num_patches`` is not a square number.
     """
 
     def __init__(self, num_patches: int | tuple[int, int] = 196, **kwargs: Any) -> None:
         side = math.isqrt(num_patches) if isinstance(num_patches, int) else 0
         self.grid = (side, side) if isinstance(num_patches, int) else (*num_patches, )
         if side and side**2 != num_patches:
-            raise InputError(f'decoder.num_patches={num_patches} is no square number: of '
+            raise InputError(f'decoder.num_patches={num_patches} is not a square number: for '
                              'rectangular images, set it to (rows, columns).')
         super().__init__(num_patches=math.prod(self.grid), **kwargs)
         if not self.decoder_blocks:
