@@ -40,7 +40,8 @@ def test_cosine_and_constant():
 
 
 def test_a_run_without_epochs_is_refused():
-    runner = SimpleNamespace(train_loop=IterBasedTrainLoop.__new__(IterBasedTrainLoop))
+    runner = SimpleNamespace(
+        model=None, train_loop=IterBasedTrainLoop.__new__(IterBasedTrainLoop))
     with pytest.raises(ValueError, match='counts epochs'):
         ContrastWeightHook().before_train(runner)
     ContrastWeightHook(schedule='constant').before_train(runner)
