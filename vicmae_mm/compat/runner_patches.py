@@ -37,12 +37,9 @@ def _hooks_switched_off(module: Any) -> None:
 
 @hooks.on_import('mmengine.runner.runner')
 def _missing_keys(module: Any) -> None:
-    """What ``load_from`` misses is printed: neither the log file nor a filter gets it.
-
-    No report known. Remove when ``Runner.load_checkpoint`` hands on its logger.
-    """
-    module._load_checkpoint_to_model = functools.partial(
-        module._load_checkpoint_to_model, logger='current')
+    """``load_checkpoint`` prints what it misses. No report known. Remove when it logs this."""
+    stock = module._load_checkpoint_to_model
+    module._load_checkpoint_to_model = functools.partial(stock, logger='current')
 
 
 @hooks.on_import('mmengine.runner.runner')
