@@ -46,9 +46,11 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     weights, whole = unwrap(content, name)[0], model.state_dict()
     encoder = [key for key in whole if key.startswith(_BACKBONE)]
     expected = whole if prefix is None else {key: whole[key] for key in encoder}
-    says = ('contains none of the parameters. It' if prefix is None else
-            "has nothing under 'backbone.'. The file")
-    prefix = _BACKBONE if prefix is None else prefix
+    says = f"{name} has nothing under 'backbone.'. The file looks like {describe_family(weights)}."
+    subject = f'{says} It'
+    if prefix is None:
+        prefix, subject, says = _BACKBONE, name, says.replace(
+            "has nothing under 'backbone.'. The file", 'contains none of the parameters. It')
     found = {_BACKBONE + key[len(prefix):] if key.startswith(prefix) else key: value
              for key, value in weights.items()}
     # Not a copy, which would lack the versions of modules that torch has saved with it.
@@ -59,7 +61,7 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     # By most names: those of class token and position table are the same in many families.
     if encoder and 2 * len(found.keys() & expected.keys()) <= len(encoder) and any(
             network.name or network.reason for network in networks):
-        converted, left_out = _convert(weights, name, model)
+        converted, left_out = _convert(weights, name, model, subject)
         if converted.keys() & expected.keys():
             found, unused = converted, {key: weights[key] for key in left_out}
             unused |= _take_other_parts(found, expected, name)
@@ -67,8 +69,7 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
             result = {re.sub(f'^{_BACKBONE}', prefix, key): value for key, value in found.items()}
     if not any(key in expected and expected[key].shape == value.shape
                for key, value in found.items()):
-        raise InputError(f'{name} {says} looks like {describe_family(weights)}. '
-                         f'{CheckpointFit.of(found, expected)}. Use files with the names of '
+        raise InputError(f'{says} {CheckpointFit.of(found, expected)}. Use files with the names of '
                          'mmpretrain, or of a family that tools/convert_checkpoint.py knows.')
     backbone, table = getattr(model, 'backbone', None), found.get(_TABLE)
     if not is_converted and table is not None and isinstance(backbone, VisionTransformer) and (
@@ -87,7 +88,8 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     return result
 
 
-def _convert(weights: _Tensors, name: str, model: Any) -> tuple[_Tensors, list[str]]:
+def _convert(weights: _Tensors, name: str, model: Any,
+             subject: str) -> tuple[_Tensors, list[str]]:
     """The tensors under our names, and the names of those without a place."""
     backbone, layers = model.backbone, getattr(model.backbone, 'layers', None)
     frames = getattr(backbone, 'num_frames', None)
@@ -97,7 +99,8 @@ def _convert(weights: _Tensors, name: str, model: Any) -> tuple[_Tensors, list[s
         result = convert_with_report(
             weights, leave_out=True, grid=getattr(backbone, 'patch_resolution', None), **clip)
     except ValueError as error:
-        raise InputError(f'{name} cannot be converted: {error}') from None
+        raise InputError(f'{subject} cannot be converted: {error} See '
+                         'tools/convert_checkpoint.py.') from None
     if frames is None and result.state[_PATCHES].ndim == 5:
         raise InputError(
             f'{name} is of a network for clips, but a {type(backbone).__name__} takes images: '
