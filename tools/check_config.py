@@ -19,6 +19,7 @@ from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches
 from vicmae_mm.commands.launcher import count_processes
 from vicmae_mm.commands.preflight import check_config
 from vicmae_mm.commands.train_options import add_train_options, read_train_config
+from vicmae_mm.utils.errors import RunError
 
 
 def main() -> None:
@@ -39,6 +40,8 @@ def main() -> None:
     for line in findings.notes:
         print(f'  {line}')
     findings.report()
+    if not findings.complete:
+        raise RunError('The config is not checked to the end; the warning above says why.')
     print('This config can be trained.')
 
 

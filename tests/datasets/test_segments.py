@@ -78,8 +78,8 @@ def test_number_and_length(duration, stride, count, length):
 @pytest.mark.parametrize(('settings', 'words'), [
     (dict(segment_stride=5), 'no meaning without segment_seconds'),
     (dict(max_samples_per_video=5), 'no meaning without segment_seconds'),
-    (dict(segment_seconds=0), 'above 0'), (dict(segment_seconds='10'), 'above 0'),
-    (dict(segment_seconds=math.nan), 'above 0'), (dict(segment_seconds=True), 'above 0'),
+    (dict(segment_seconds=0), '0.1 or more'), (dict(segment_seconds='10'), '0.1 or more'),
+    (dict(segment_seconds=math.nan), '0.1 or more'), (dict(segment_seconds=True), '0.1 or more'),
     (dict(segment_seconds=1, segment_stride=-1), 'segment_stride=-1'),
     (dict(segment_seconds=1, max_samples_per_video=0), 'at least 1'),
     (dict(segment_seconds=1, max_samples_per_video=2.5), 'at least 1')])

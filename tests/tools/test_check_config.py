@@ -1,4 +1,5 @@
 """tools/check_config.py: its output, and that it accepts configs that train."""
+import os
 import runpy
 import sys
 
@@ -47,6 +48,14 @@ def test_output(tool, tmp_path):
     assert [line[:7] for line in status.splitlines()] == ['error: '] * 3
     assert 'randomnes is not a setting; did you mean randomness?' in status
     assert 'can be trained' not in out
+
+
+def test_a_check_that_dies_does_not_say_that_the_config_is_good(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr('vicmae_mm.commands.preflight.config_check._check_run',
+                        lambda *args: os._exit(9))
+    status, out, err = tool(write_mae(tmp_path))
+    assert status == 'error: The config is not checked to the end; the warning above says why.'
+    assert 'died with exit code 9' in err and 'can be trained' not in out
 
 
 def errors(cfg: Config) -> list[str]:

@@ -30,8 +30,8 @@ class SegmentedDataset(SkippingDataset):
                              'segment_seconds, the length of a segment: set it as well.')
         for name, value in dict(segment_seconds=segment_seconds,
                                 segment_stride=segment_stride).items():
-            if value is not None and not (type(value) in (int, float) and 0 < value < math.inf):
-                raise InputError(f'{name}={value!r} should be a number of seconds above 0.')
+            if value is not None and not (type(value) in (int, float) and .1 <= value < math.inf):
+                raise InputError(f'{name}={value!r} should be a number of seconds, 0.1 or more.')
         if max_samples_per_video is not None:
             at_least(type(self).__name__, 1, max_samples_per_video=max_samples_per_video)
         self.segment_seconds, self.max_samples = segment_seconds, max_samples_per_video

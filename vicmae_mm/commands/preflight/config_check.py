@@ -47,9 +47,9 @@ def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = (),
         raise
     process.join()
     if findings is None:
-        findings = Findings()
+        findings = Findings(complete=False)
         findings.warn(f'the config check died with exit code {process.exitcode}, most likely out '
-                      'of memory: training starts without it')
+                      'of memory')
     return findings
 
 
@@ -66,6 +66,7 @@ def _check(cfg: Config, processes: int, options: list[str], task: str,
         _check_run(cfg, options, task, findings)
         name_types(cfg, findings)
     except Exception as error:
+        findings.complete = False
         findings.warn(f'the config check could not be completed: {describe(error)}')
     sender.send(findings)
 

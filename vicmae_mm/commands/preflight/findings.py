@@ -19,11 +19,12 @@ _NO_TYPE = re.compile(r'^.*?((\S+) is not in the (?:\S+::)?([\w ]+) registry)\. 
 
 @dataclass
 class Findings:
-    """Errors, warnings and notes, one line each and each listed once."""
+    """Errors, warnings and notes, one line each, each once; and whether all was checked."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    complete: bool = True
 
     def error(self, message: str) -> None:
         """Add a fault that would stop training."""

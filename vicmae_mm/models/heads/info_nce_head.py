@@ -85,9 +85,9 @@ class InfoNCEHead(BaseModule):
                     for row, sample in enumerate(samples, get_rank() * number)]
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(
-                f'same_video={self.same_video!r} and across_sources={self.across_sources} need the '
-                f'video_id of vicmae_mm.PackFrames or the source of vicmae_mm.MixedPairs: {error}.'
-            ) from error
+                f'same_video={self.same_video!r} and across_sources={self.across_sources} need '
+                'data_samples with the video_id of vicmae_mm.PackFrames or the source of '
+                'vicmae_mm.MixedPairs.') from error
 
     def loss(self, online: Tensor, target: Tensor,
              videos: Tensor | list[tuple[int, int]] | None = None) -> Tensor:
