@@ -80,7 +80,7 @@ class ContrastPart:
 
     def __call__(self) -> None:
         with self._step.optim_wrapper.optim_context(self._step.model):
-            losses = self.model._contrast_loss(self._tokens, self._videos, 1.)
+            losses = self.model._contrast_loss(self._tokens, self._videos, 1., {})
         losses['loss_contrast'].backward()
         self.model.zero_grad()
         self._tokens.grad = None

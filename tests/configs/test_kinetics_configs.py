@@ -229,7 +229,7 @@ def test_what_the_two_recipes_of_fine_tuning_share_and_what_not(name):
     no_decay, dropout = cfg.optim_wrapper.paramwise_cfg.custom_keys, cfg.model.cls_head.get(
         'dropout_ratio', 0)
     if name.startswith('finetune-videomae'):
-        assert len(no_decay) == 3 and dropout == 0 and 'clip_grad' not in cfg.optim_wrapper
+        assert len(no_decay) == 4 and dropout == 0 and 'clip_grad' not in cfg.optim_wrapper
     else:  # PySlowFast's
         assert no_decay == {} and dropout == 0.3
         assert cfg.optim_wrapper.clip_grad.max_norm == 5.0

@@ -197,7 +197,8 @@ def test_plain_indices():
     (dict(datasets=dict(a=mix())), 'a is or contains a mix'),
     (dict(datasets=dict(a=dict(type='RepeatDataset', times=2, dataset=dict(
         type='vicmae_mm.MixedPairs', datasets=dict(x=Numbers(2)))))), 'a is or contains a mix'),
-    (dict(datasets=dict(a=dict(type='vicmae_mm.ImagePairDataset'))), 'a of MixedPairs: .*set data'),
+    (dict(datasets=dict(a=dict(type='vicmae_mm.ImagePairDataset'))),
+     'a of MixedPairs: .*set either dataset'),
 ])
 def test_what_cannot_work_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
