@@ -38,16 +38,11 @@ def convert(state_dict: Mapping[str, Tensor], source: str | None = None, target:
     return convert_with_report(state_dict, source, target, **options).state
 
 
-def convert_with_report(state_dict: Mapping[str, Tensor],
-                        source: str | None = None,
-                        target: str = OURS,
-                        *,
-                        drop: Sequence[str] = (),
-                        encoder_only: bool = False,
-                        leave_out: bool = False,
-                        num_frames: int = 16,
-                        img_size: int | tuple[int, int] = 224,
-                        grid: tuple[int, int] | None = None) -> Conversion:
+def convert_with_report(
+        state_dict: Mapping[str, Tensor], source: str | None = None, target: str = OURS, *,
+        drop: Sequence[str] = (), encoder_only: bool = False, leave_out: bool = False,
+        num_frames: int = 16, img_size: int | tuple[int, int] = 224,
+        grid: tuple[int, int] | None = None) -> Conversion:
     """Give a state dict the names and shapes of another family.
 
     Args:

@@ -71,17 +71,13 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
                for key, value in found.items()):
         raise InputError(f'{says} {CheckpointFit.of(found, expected)}. Use files with the names of '
                          'mmpretrain, or of a family that tools/convert_checkpoint.py knows.')
-    backbone, table = getattr(model, 'backbone', None), found.get(_TABLE)
-    if not is_converted and table is not None and isinstance(backbone, VisionTransformer) and (
-            not hasattr(backbone, 'num_frames')):
-        check_table(table, tuple(backbone.patch_resolution), name, backbone.num_extra_tokens, True)
+    if not is_converted:
+        _check_positions(found, name, model)
     loaded = {key: value for key, value in found.items() if key in expected and (
         key in encoder or value.shape == expected[key].shape)}
     unused |= {key: value for key, value in found.items() if key not in loaded}
-    with suppress(RuntimeError):  # in the check before training, there are no values
-        # PretrainedFitHook looks at the encoder.
-        if broken := not_finite({key: loaded[key] for key in loaded.keys() - {*encoder}}):
-            raise InputError(f'{name}: {broken[0]} is not finite (NaN or infinity).')
+    # PretrainedFitHook looks at the encoder.
+    _check_finite({key: loaded[key] for key in loaded.keys() - {*encoder}}, name)
     new = {key: value for key, value in whole.items() if key not in loaded}
     print_log(f'{name} is {describe_family(weights)}. Loaded parameters: {_count(loaded)}; new: '
               f'{_count(new)}; left out: {_count(unused)}.', 'current')
@@ -121,6 +117,20 @@ def _convert(weights: _Tensors, name: str, model: Any,
                       f'data_preprocessor than that of this config: set its {advice}.', 'current',
                       logging.WARNING)
     return result.state, result.left_out
+
+
+def _check_positions(found: _Tensors, name: str, model: Any) -> None:
+    """Refuse a table of an image encoder that may be of another grid with as many patches."""
+    backbone, table = getattr(model, 'backbone', None), found.get(_TABLE)
+    if table is not None and isinstance(backbone, VisionTransformer) and (
+            not hasattr(backbone, 'num_frames')):
+        check_table(table, tuple(backbone.patch_resolution), name, backbone.num_extra_tokens, True)
+
+
+def _check_finite(state: _Tensors, name: str) -> None:
+    with suppress(RuntimeError):  # in the check before training, there are no values
+        if broken := not_finite(state):
+            raise InputError(f'{name}: {broken[0]} is not finite (NaN or infinity).')
 
 
 def _take_other_parts(found: _Tensors, expected: _Tensors, name: str) -> _Tensors:
