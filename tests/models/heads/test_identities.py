@@ -136,19 +136,20 @@ def test_pairs_without_negatives_add_nothing(monkeypatch) -> None:
     torch.testing.assert_close(head.loss(online[:2], target[:2], [(1, 0), (2, 0)]) / 2, rest)
 
 
-IDS, SOURCES = 'the video_id of vicmae_mm.PackFrames', 'the source of vicmae_mm.MixedPairs'
+NO_ID, NO_SOURCE = (
+    'the video_id of vicmae_mm.PackFrames', 'the source of vicmae_mm.MixedPairs')
 
 
 @pytest.mark.parametrize('options, samples, message', [
-    (dict(same_video='left_out'), [DataSample(), DataSample()], IDS),
-    (dict(same_video='left_out'), [sample(1), ActionDataSample()], IDS),
+    (dict(same_video='left_out'), [DataSample(), DataSample()], NO_ID),
+    (dict(same_video='left_out'), [sample(1), ActionDataSample()], NO_ID),
     # as mmaction2's AVADataset names videos
-    (dict(same_video='left_out'), [ActionDataSample(metainfo=dict(video_id='-5KQ66BBWC4'))], IDS),
-    (dict(same_video='left_out'), None, IDS),
-    (dict(same_video='left_out'), torch.arange(2), IDS),
-    (dict(across_sources=False), [sample(1), sample(2)], SOURCES),
-    (dict(across_sources=False), [sample(1, 'k400'), sample(2)], SOURCES),
-    (dict(across_sources=False), [SimpleNamespace(source='x', sources=('y', ))], SOURCES)])
+    (dict(same_video='left_out'), [ActionDataSample(metainfo=dict(video_id='-5KQ66BBWC4'))], NO_ID),
+    (dict(same_video='left_out'), None, NO_ID),
+    (dict(same_video='left_out'), torch.arange(2), NO_ID),
+    (dict(across_sources=False), [sample(1), sample(2)], NO_SOURCE),
+    (dict(across_sources=False), [sample(1, 'k400'), sample(2)], NO_SOURCE),
+    (dict(across_sources=False), [SimpleNamespace(source='x', sources=('y', ))], NO_SOURCE)])
 def test_samples_that_do_not_say_it_are_refused(options: dict, samples, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InfoNCEHead(**options).identify(samples, 2)
