@@ -1,21 +1,12 @@
 # ViC-MAE on images alone: two views of an image instead of two frames of a clip
-_base_ = './vicmae.py'
+_base_ = ['./vicmae.py', '../_base_/datasets/colors.py']
 
 title = 'ViC-MAE, images only'
 about = 'as many images instead of clips; the two views of an image have other crops and colours.'
 
 # The later recipe's colours, on images only. Blur and solarisation are left out: they would
 # remove strokes that are two pixels wide.
-colors = [
-    dict(
-        type='mmengine.RandomApply',
-        transforms=[
-            dict(
-                type='vicmae_mm.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
-        ],
-        prob=0.8),
-    dict(type='mmengine.RandomApply', transforms=[dict(type='vicmae_mm.Grayscale')], prob=0.2),
-]
+colors = [_base_.color_jitter, _base_.grayscale]
 load = dict(type='vicmae_mm.LoadImagePair')
 images = dict(
     type='vicmae_mm.ImagePairDataset',

@@ -1,6 +1,6 @@
 # Images of ImageNet-1K and videos of Kinetics-400 in one batch, each once per epoch: 1.28 M pairs
 # of views, 0.24 M pairs of frames
-_base_ = './k400_frame_pairs.py'
+_base_ = ['./k400_frame_pairs.py', './colors.py']
 
 # One frame of each half of a window of 64 (a clip of 16 x 4): on average 32 apart, 1.07 s at 30 fps
 sample_pair = dict(_base_.sample_pair, max_gap=63)
@@ -12,25 +12,8 @@ image_crop = dict(_base_.random_crop, crop_ratio_range=(0.08, 1.0))
 image_crop_and_flip = dict(
     type='vicmae_mm.PerFrame', transforms=[image_crop, _base_.random_flip])
 colors = [
-    dict(  # both views
-        type='vicmae_mm.PerFrame',
-        transforms=[
-            dict(
-                type='mmengine.RandomApply',
-                transforms=[
-                    dict(
-                        type='vicmae_mm.ColorJitter',
-                        brightness=0.4,
-                        contrast=0.4,
-                        saturation=0.2,
-                        hue=0.1)
-                ],
-                prob=0.8),
-            dict(
-                type='mmengine.RandomApply',
-                transforms=[dict(type='vicmae_mm.Grayscale')],
-                prob=0.2),
-        ]),
+    # both views
+    dict(type='vicmae_mm.PerFrame', transforms=[_base_.color_jitter, _base_.grayscale]),
     dict(
         type='vicmae_mm.PerFrame',
         frames=[0],
