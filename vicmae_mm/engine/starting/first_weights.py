@@ -46,7 +46,8 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     weights, whole = unwrap(content, name)[0], model.state_dict()
     encoder = [key for key in whole if key.startswith(_BACKBONE)]
     expected = whole if prefix is None else {key: whole[key] for key in encoder}
-    says = f"{name} has nothing under 'backbone.'. The file looks like {describe_family(weights)}."
+    family = describe_family(weights)
+    says = f"{name} has nothing under 'backbone.'. The file looks like {family}."
     subject = f'{says} It'
     if prefix is None:
         prefix, subject, says = _BACKBONE, name, says.replace(
@@ -79,8 +80,8 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     # PretrainedFitHook looks at the encoder.
     _check_finite({key: loaded[key] for key in loaded.keys() - {*encoder}}, name)
     new = {key: value for key, value in whole.items() if key not in loaded}
-    print_log(f'{name} is {describe_family(weights)}. Loaded parameters: {_count(loaded)}; new: '
-              f'{_count(new)}; left out: {_count(unused)}.', 'current')
+    print_log(f'{name} is {family}. Loaded parameters: {_count(loaded)}; new: {_count(new)}; '
+              f'left out: {_count(unused)}.', 'current')
     return result
 
 
