@@ -48,6 +48,14 @@ def open_loggers():
 
 
 @pytest.fixture(autouse=True, scope='session')
+def own_cache_folder(tmp_path_factory):
+    """Keep the cache of the user, and tests apart from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('VICMAE_MM_CACHE', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
 def plain_config_texts():
     """Spare every run the time of laying out its config's text."""
     with unformatted_configs():
