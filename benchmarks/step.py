@@ -147,16 +147,25 @@ def time_parts(step: TrainingStep, rounds: int, clock: Clock) -> dict[str, float
             for name in names}
 
 
-def top_operations(step: TrainingStep, count: int = 15, rounds: int = 2) -> list[tuple]:
+def top_operations(step: TrainingStep, rounds: int = 2) -> list[tuple]:
     """Find the kernels of a GPU, or operations of a CPU, that take the most time of their own."""
-    on_gpu = step.device.type == 'cuda'
-    activities = [ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
-    with warnings.catch_warnings():
-        # about cycles, which only matter to a profiler with a schedule
-        warnings.simplefilter('ignore')
-        with profile(activities=activities) as profiler:
-            for _ in range(rounds):
-                step()
+    with profiler_of(step.device) as profiler:
+        for _ in range(rounds):
+            step()
+    return operations(profiler, step.device, rounds)
+
+
+def profiler_of(device: torch.device) -> profile:
+    """Return a profiler of a GPU's kernels, or of a CPU's operations."""
+    on_gpu = device.type == 'cuda'
+    # about cycles, which only matter to a profiler with a schedule
+    warnings.filterwarnings('ignore', '.*Profiler clears events')
+    return profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU])
+
+
+def operations(profiler: profile, device: torch.device, rounds: int) -> list[tuple]:
+    """List name, calls, milliseconds of each operation per step, and its share of the total."""
+    on_gpu = device.type == 'cuda'
     events = profiler.key_averages()
     attribute = 'self_cpu_time_total'
     if on_gpu:  # renamed in torch 2.4
@@ -166,9 +175,14 @@ def top_operations(step: TrainingStep, count: int = 15, rounds: int = 2) -> list
     spans = [(event.key, event.count / rounds, getattr(event, attribute) / 1000 / rounds)
              for event in events if not (on_gpu and getattr(event, 'is_user_annotation', False))]
     total = sum(milliseconds for _, _, milliseconds in spans)
-    spans.sort(key=lambda span: -span[2])
-    # name, calls per step, milliseconds per step, share of the total
-    return [(*span, span[2] / total) for span in spans[:count]]
+    return [(*span, span[2] / total) for span in sorted(spans, key=lambda span: -span[2])]
+
+
+def print_operations(found: list[tuple], device: torch.device, count: int = 15) -> None:
+    """Print the first of the operations."""
+    print_table(['kernel' if device.type == 'cuda' else 'operation', 'calls/step', 'ms', 'share'],
+                [[name[:90], f'{calls:g}', f'{ms:.2f}', f'{share:.1%}']
+                 for name, calls, ms, share in found[:count]])
 
 
 def _print_profile(cfg: Config, device: torch.device, batch: int, rounds: int,
@@ -177,12 +191,10 @@ def _print_profile(cfg: Config, device: torch.device, batch: int, rounds: int,
     if step is None or or_none(lambda: [step() for _ in range(3)]) is None:
         print(f'profile, {batch} pairs: out of memory')
         return
-    operations = top_operations(step)
+    found = top_operations(step)
     parts = time_parts(step, rounds, clock)
     total = sum(parts.values())
     print(f'\nwhere a step of {batch} pairs spends its time ({OURS}):')
     print_table(['part', 'ms', 'share'],
                 [[name, f'{ms:.2f}', f'{ms / total:.1%}'] for name, ms in parts.items()])
-    print_table(['kernel' if device.type == 'cuda' else 'operation', 'calls/step', 'ms', 'share'],
-                [[name[:90], f'{calls:g}', f'{ms:.2f}', f'{share:.1%}']
-                 for name, calls, ms, share in operations])
+    print_operations(found, device)

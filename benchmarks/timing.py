@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 CPU = torch.device('cpu')
 # Other programs hardly change the CPU time of this process, in which child processes are not
 # included; wall time is what a user waits for.
-CLOCKS: dict[str, Callable[[], float]] = {'cpu': time.process_time, 'wall': time.perf_counter}
+CLOCKS: dict[str, Callable[[], float]] = {
+    'cpu': time.process_time, 'wall': time.perf_counter, 'thread': time.thread_time}
 REST = 'everything else'
 
 
