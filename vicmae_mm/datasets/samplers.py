@@ -1,13 +1,18 @@
 """A sampler whose indices carry the random stream of the sample."""
 from collections.abc import Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
+from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dataset import DefaultSampler
 
 from vicmae_mm.registry import DATA_SAMPLERS
 from vicmae_mm.utils.seeding import seeded
+
+from .epoch_orders import MAX_STORED, ComputedPermutation
+
+_AT_ONCE = 2**16  # places of an epoch, over all processes, whose indices are computed together
 
 
 class SampleIndex(int):
@@ -58,7 +63,8 @@ def random_stream(index: int) -> AbstractContextManager[None]:
 class EpochSampler(DefaultSampler):
     """mmengine's ``DefaultSampler``, yielding :class:`SampleIndex`.
 
-    The order is that of DefaultSampler; a :class:`MixedPairs` has one of its own. A dataset that
+    The order is that of DefaultSampler up to 4,194,304 samples, and computed instead of stored
+    (:class:`ComputedPermutation`) above; a :class:`MixedPairs` has one of its own. A dataset that
     uses the streams (:class:`VideoPairDataset`, :class:`PackedFrameDataset`,
     :class:`SeededSamples`) draws frames and augmentations from (seed, epoch, index) alone: a sample
     is the same for any number of workers and processes, and different in every epoch. Other
@@ -95,11 +101,23 @@ class EpochSampler(DefaultSampler):
         self._start = position
 
     def __iter__(self) -> Iterator[int]:
-        epoch = self.epoch
-        arrange = getattr(self.dataset, 'epoch_order', None)
-        indices = super().__iter__()
-        if arrange is not None:
-            order = arrange(self.seed, epoch, self.shuffle)
-            indices = iter(np.resize(order, self.total_size)[self.rank::self.world_size].tolist())
-        for index in islice(indices, self._start, None):
-            yield SampleIndex(index, self.seed, epoch)
+        epoch, size = self.epoch, len(self.dataset)
+        order = self._order(epoch, size)
+        step = max(_AT_ONCE // self.world_size, 1)
+        for start in range(self._start, self.num_samples, step):
+            own = np.arange(start, min(start + step, self.num_samples))
+            places = (self.rank + own * self.world_size) % size
+            for index in (places if order is None else order[places]).tolist():
+                yield SampleIndex(index, self.seed, epoch)
+
+    def _order(self, epoch: int, size: int) -> Any:
+        """What gives the indices at some places of an epoch; None for the places themselves."""
+        if arrange := getattr(self.dataset, 'epoch_order', None):
+            return arrange(self.seed, epoch, self.shuffle)
+        if not self.shuffle:
+            return None
+        if size > MAX_STORED:
+            return ComputedPermutation(size, self.seed, epoch)
+        generator = torch.Generator()
+        generator.manual_seed(self.seed + epoch)
+        return torch.randperm(size, generator=generator).numpy()
