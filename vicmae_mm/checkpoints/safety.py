@@ -30,7 +30,6 @@ from .weight_folders import files_of_weights
 
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')
-_STATE = ('max_length', '_log_history', '_count_history')
 # What torch raises for files that are truncated, empty or something else.
 _UNREADABLE = (pickle.UnpicklingError, EOFError, LookupError, struct.error, RuntimeError, OSError)
 _REFUSED = re.compile(r"GLOBAL (\S+)(?: of (.+))?|(?:but got|function) <?(?:class )?'?([\w.]+)")
@@ -87,24 +86,6 @@ def _statistic_of_history_buffer(owner: object, name: str) -> Callable:
     if owner is HistoryBuffer and name in _STATISTICS:
         return getattr(HistoryBuffer, name)
     raise pickle.UnpicklingError(f'GLOBAL getattr({name!r}) of {owner!r}')
-
-
-def slim_history_buffer(history_buffer: type) -> None:
-    """Save the numbers of a ``HistoryBuffer``, not its methods.
-
-    New checkpoints then need no ``getattr`` (any mmengine reads them), and loading
-    one cannot replace methods.
-    """
-
-    def get_state(self: Any) -> dict:
-        return {name: getattr(self, name) for name in _STATE}
-
-    def set_state(self: Any, state: dict) -> None:
-        self._set_default_statistics()  # in a new process, no buffer may have been made yet
-        self.__dict__.update({name: state[name] for name in _STATE})
-
-    setattr(history_buffer, '__getstate__', get_state)  # noqa: B010
-    setattr(history_buffer, '__setstate__', set_state)  # noqa: B010
 
 
 def guard_loader(loader: Any) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from vicmae_mm.checkpoints import safety
 
+from .growing_history import GrowingHistory
 from .import_hooks import hooks, rebind
 
 
@@ -16,10 +17,39 @@ def _history_buffer(module: Any) -> None:
     """Checkpoints contain ``builtins.getattr``, which torch 2.6 correctly refuses to load.
 
     open-mmlab/mmengine#1655, #1650 (#1670 answers with ``weights_only=False``, which is no fix).
-    Remove when mmengine saves log histories as plain data.
+    Each logged value copies all before it: no report known. Remove when mmengine saves log
+    histories as plain data, and appends to them.
     """
     safety.allow_training_state(module.HistoryBuffer)
-    safety.slim_history_buffer(module.HistoryBuffer)
+    GrowingHistory.replace_in(module.HistoryBuffer)
+
+
+@hooks.on_import('mmengine.logging.message_hub')
+def _scalars_of_a_step(module: Any) -> None:
+    """The GPU waits between two steps until each logged tensor has been read by itself.
+
+    While a run collects ``step_numbers``, all are read at once, one step later. The norm of
+    clipped gradients is one of them. No report known. Remove when mmengine reads them late.
+    """
+    stock = module.MessageHub.update_scalar
+
+    @functools.wraps(stock)
+    def update_scalar(self: Any, key: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        numbers = getattr(self, 'step_numbers', None)
+        # The first value of a history decides its place in the log, so it must not be late.
+        if numbers is not None and key in self._log_scalars and torch.is_tensor(value) and (
+                key.startswith('train/') and not args and not kwargs):
+            self._log_scalars[key].update(numbers.later(value))
+        else:
+            stock(self, key, value, *args, **kwargs)
+
+    module.MessageHub.update_scalar = update_scalar
+
+
+@hooks.on_import('mmengine.optim.optimizer.optimizer_wrapper')
+def _norm_of_gradients(module: Any) -> None:
+    """Clipping waits for the GPU to log the norm. Report and removal: as above."""
+    module.float = lambda norm: norm  # read by ``update_scalar``
 
 
 @hooks.on_import('mmengine.logging.logger')

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import EpochBasedTrainLoop, LogProcessor, Runner
 
 from vicmae_mm.models import InfoNCEHead
@@ -32,13 +31,12 @@ class GlobalLogProcessor(LogProcessor):
     All arguments are those of ``LogProcessor``.
     """
 
-    _logged: dict[str, Any] = {}
+    _logged: dict[str, int] = {}
     _stale: set[str] = set()
 
-    def skip(self, scalars: dict[str, HistoryBuffer]) -> None:
+    def skip(self, scalars: dict[str, Any]) -> None:
         """Leave out what gets no newer value than those of ``scalars``, in a message hub."""
-        # Every new value makes a new array.
-        self._logged = {name: scalar.data[0] for name, scalar in scalars.items()}
+        self._logged = {name: scalar.updates for name, scalar in scalars.items()}
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         """As mmengine's; the record also has the length of an epoch, and what chance gives."""
@@ -75,7 +73,7 @@ class GlobalLogProcessor(LogProcessor):
         if not reserve_prefix:  # mmengine calls it again, with the prefix, for the same line
             scalars = runner.message_hub.log_scalars
             self._stale = {name for name, scalar in scalars.items()
-                           if scalar.data[0] is self._logged.get(name)}
+                           if scalar.updates == self._logged.get(name)}
             self.skip(scalars)
         source = {cfg.get('log_name'): cfg['data_src'] for cfg in custom_cfg}
         fresh = {name: value for name, value in tag.items() if 'train/' + source.get(
