@@ -38,4 +38,5 @@ def rewrite(store: IndexStore, header: dict | None = None, **arrays: np.ndarray)
         old['places'].update(header.pop('places', {}))
         content['header'] = np.frombuffer(json.dumps(old | header).encode(), np.uint8)
     content |= arrays
-    path.write_bytes(save(content | {'checksum': kept_index._checksum(content)}))
+    checksum = {'checksum': np.array(kept_index._checksums(content), np.uint32)}
+    path.write_bytes(save(content | checksum))

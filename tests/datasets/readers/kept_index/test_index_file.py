@@ -59,9 +59,11 @@ FORGED = [
 @pytest.mark.parametrize('forged', FORGED)
 def test_a_forged_index_is_not_used(video, store, forged):
     open_video(video, store=store).close()
+    good = kept_file(store).read_bytes()
     rewrite(store, **{**forged, 'header': dict(forged['header'])} if 'header' in forged else forged)
-    assert store.load(video, video_state(video)) is None
-    assert numbers(video, store) == WANTED
+    for _ in range(2):
+        assert numbers(video, store) == WANTED
+    assert kept_file(store).read_bytes() == good, 'made again'
 
 
 @pytest.mark.parametrize(('name', 'value'), [
@@ -78,7 +80,8 @@ def test_forged_settings_are_not_used(video, store, name, value):
 def test_deeply_nested_header(video, store):
     open_video(video, store=store).close()
     content = dict(header=np.frombuffer(b'[' * 10**6, np.uint8))
-    kept_file(store).write_bytes(save(content | {'checksum': kept_index._checksum(content)}))
+    content['checksum'] = np.array(kept_index._checksums(content), np.uint32)
+    kept_file(store).write_bytes(save(content))
     assert store.load(video, video_state(video)) is None
 
 

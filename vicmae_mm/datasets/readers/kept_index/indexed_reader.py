@@ -14,12 +14,12 @@ from vicmae_mm.datasets.readers.packet_index import PacketIndex
 from vicmae_mm.datasets.readers.pyav_reader import NotAsIndexed, PyAVReader
 from vicmae_mm.utils.errors import InputError
 
-from .index_file import ArraysInMemory, KeptIndex, PacketBlock, arrays_to_keep
+from .index_file import KeptIndex, PacketBlock, arrays_to_keep
 from .index_store import IndexStore, video_state
 from .packet_locations import StreamDecoder, find_packet_locations, is_same
 
 if TYPE_CHECKING:
-    from av.packet import Packet
+    from av import Packet, VideoFrame
 
 READ_AHEAD = 2**16  # bytes; packets that are decoded together are mostly next to each other
 
@@ -50,7 +50,7 @@ def _index_to_keep(reader: PyAVReader, state: str) -> KeptIndex | None:
     plain = KeptIndex(reader.num_frames, reader.fps, reader.index.unreliable_reason)
     try:
         if plain.unreliable_reason:
-            return replace(plain, arrays=ArraysInMemory(times=reader.frame_times))
+            return replace(plain, arrays=dict(times=reader.frame_times))
         locations = find_packet_locations(reader)
         if locations is None:
             return plain
@@ -83,6 +83,7 @@ class IndexedReader(PyAVReader):
         self._store = store
         self._file: BufferedReader | None = None
         self._fallback: PyAVReader | None = None
+        self._block: PacketBlock | None = None  # of the frames last read
         super().__init__(path)
 
     def _open(self) -> None:
@@ -93,12 +94,15 @@ class IndexedReader(PyAVReader):
             self._warn_that_frames_are_counted(kept.unreliable_reason)
         elif kept.decoder is not None:
             self.decoder = kept.decoder.open()
-            self._use_block(0)
+
+    def first_frame(self) -> VideoFrame | None:
+        self._use_block(0)
+        return super().first_frame()
 
     def _use_block(self, frame: int) -> PacketBlock:
-        self._block = self._kept.block_with(frame)
-        self.index = self._block.index
-        return self._block
+        self._block = block = self._kept.block_with(frame)
+        self.index = block.index
+        return block
 
     def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
         frames: dict[int, np.ndarray] = {}
@@ -113,19 +117,22 @@ class IndexedReader(PyAVReader):
     def read_packets(self, numbers: Sequence[int] | None = None) -> Iterator[Packet]:
         """Those of the block of :attr:`index`, which is that of the frames last read."""
         from av import Packet
-        block = self._block
+        block = self._block or self._use_block(0)
         pts, keyframes = block.index.pts, {*block.index.keyframes}
+        numbers = list(range(len(pts)) if numbers is None else numbers)
+        places = zip(numbers, block.positions[numbers].tolist(), block.sizes[numbers].tolist(),
+                     strict=True)
         try:
             if self._file is None:
                 self._file = BufferedReader(FileIO(self.path), READ_AHEAD)
                 # State of the open file: the path may name a different one by now.
                 if video_state(self._file.fileno()) != self._state:
                     raise NotAsIndexed('the file has changed')
-            for i in range(len(pts)) if numbers is None else numbers:
+            for i, position, size in places:
                 # The packet allocates the padding after the data that decoders read into.
-                packet = Packet(block.sizes[i])
-                self._file.seek(block.positions[i])
-                if self._file.readinto(packet) < packet.size:
+                packet = Packet(size)
+                self._file.seek(position)
+                if self._file.readinto(packet) < size:
                     raise NotAsIndexed('the file has become shorter')
                 packet.pts = pts[i]
                 packet.is_keyframe = i in keyframes
