@@ -152,7 +152,7 @@ def train_pipeline(folder: Any, share: bool = False, frames: int = 2, **sampling
     cfg = shrink(Config.fromfile(REPO / 'configs' / name), folder / 'videos', folder / 'run')
     steps = {step.type.split('.')[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
     assert steps['SampleFramePair'].get('num_frames', 2) == frames
-    steps['PerFrame'].share_random_params = share
+    steps['RandomCropFlip'].share_random_params = share
     steps['SampleFramePair'].update(sampling)
     cfg.experiment_name = str(folder).replace('/', '_')
     runner = Runner.from_cfg(cfg)

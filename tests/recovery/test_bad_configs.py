@@ -78,7 +78,7 @@ BAD = [
      ('param_scheduler.0.type', 'LinearLRR'): "param_scheduler.0.type='LinearLRR' is not a"},
     {(f'{DATA}.data_prefix.video', '/none'): '/none',
      ('model.type', 'vicmae_mm.ViCMEA'): 'vicmae_mm.ViCMEA is not in the'},
-    {(f'{DATA}.pipeline.3.transforms.0.scale', 24):
+    {(f'{DATA}.pipeline.3.scale', 24):
      'built for 32 x 32 px but got 24 x 24: set backbone.img_size and the crop size',
      (BATCH, 100): 'lower train_dataloader.batch_size to 8 or less',
      ('train_dataloader.sampler.type', 'NoSampler'): 'NoSampler is not in the',

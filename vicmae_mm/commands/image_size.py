@@ -15,7 +15,7 @@ def set_image_size(cfg: Config) -> None:
 
     Crops get this size, other sizes in the pipelines (of the short side before) their share of it.
     Rectangles are (height, width) or ``'HxW'``, for pipelines like those of pre-training, whose
-    only size is the ``scale`` of mmpretrain's ``RandomResizedCrop``.
+    only size is the ``scale`` of ``RandomCropFlip`` or mmpretrain's ``RandomResizedCrop``.
 
     Raises:
         ValueError: It is no multiple of the patch size, the backbone has no ``img_size``, or the
@@ -61,7 +61,7 @@ def _resized(node: Any, factor: float, size: Any, key: str = '', kind: str = '')
     numbers = node if isinstance(node, (list, tuple)) else [node]
     is_size = key in _SIZES and all(type(number) is int for number in numbers)
     if is_size and not factor:
-        if key == 'scale' and kind.rpartition('.')[2] == 'RandomResizedCrop':
+        if key == 'scale' and kind.rpartition('.')[2] in ('RandomCropFlip', 'RandomResizedCrop'):
             return size
         raise InputError(f'image_size={size} is a rectangle (or replaces one), but {kind} has '
                          f'{key}={node}: set the sizes in the pipelines and in model.backbone.')

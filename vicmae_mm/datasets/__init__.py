@@ -17,6 +17,7 @@ from .transforms import (
     PackViews,
     PerClip,
     PerFrame,
+    RandomCropFlip,
     RepeatAug,
     SampleClipPair,
     SampleFramePair,
@@ -29,7 +30,7 @@ from .video_pairs import VideoPairDataset
 __all__ = [
     'Birdsnap', 'ColorJitter', 'EpochSampler', 'GaussianBlur', 'Grayscale', 'ImagePairDataset',
     'LabelledImages', 'LoadImagePair', 'MixedPairs', 'PackFrames', 'PackViews',
-    'PackedFrameDataset', 'PerClip', 'PerFrame', 'RepeatAug', 'SampleClipPair', 'SampleFramePair',
-    'SampleIndex', 'SeededSamples', 'Solarize', 'TooManyBadVideosError', 'VideoDecode',
-    'VideoInit', 'VideoPairDataset'
+    'PackedFrameDataset', 'PerClip', 'PerFrame', 'RandomCropFlip', 'RepeatAug', 'SampleClipPair',
+    'SampleFramePair', 'SampleIndex', 'SeededSamples', 'Solarize', 'TooManyBadVideosError',
+    'VideoDecode', 'VideoInit', 'VideoPairDataset'
 ]

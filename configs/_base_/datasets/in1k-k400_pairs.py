@@ -8,9 +8,7 @@ video_pipeline = [
     *_base_.open_video, sample_pair, _base_.decode, _base_.crop_and_flip, _base_.pack
 ]
 
-image_crop = dict(_base_.random_crop, crop_ratio_range=(0.08, 1.0))
-image_crop_and_flip = dict(
-    type='vicmae_mm.PerFrame', transforms=[image_crop, _base_.random_flip])
+image_crop_and_flip = dict(_base_.crop_and_flip, crop_ratio_range=(0.08, 1.0))
 colors = [
     # both views
     dict(type='vicmae_mm.PerFrame', transforms=[_base_.color_jitter, _base_.grayscale]),

@@ -10,14 +10,13 @@ data_preprocessor = dict(
 open_video = [dict(type='vicmae_mm.VideoInit')]
 sample_pair = dict(type='vicmae_mm.SampleFramePair', mode='distant', num_sections=2)
 decode = dict(type='vicmae_mm.VideoDecode')
-random_crop = dict(
-    type='mmpretrain.RandomResizedCrop',
+crop_and_flip = dict(
+    type='vicmae_mm.RandomCropFlip',
     scale=224,
     crop_ratio_range=(0.5, 1.0),
-    backend='pillow',
-    interpolation='bicubic')
-random_flip = dict(type='mmpretrain.RandomFlip', prob=0.5)
-crop_and_flip = dict(type='vicmae_mm.PerFrame', transforms=[random_crop, random_flip])
+    backend='torch',  # 'pillow' has the same filter, and is slower
+    interpolation='bicubic',
+    flip_prob=0.5)
 pack = dict(type='vicmae_mm.PackFrames', meta_keys=('filename', ))
 train_pipeline = [*open_video, sample_pair, decode, crop_and_flip, pack]
 

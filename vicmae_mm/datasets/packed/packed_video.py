@@ -9,6 +9,8 @@ from vicmae_mm.utils.errors import InputError
 
 from .storage import RangeReader
 
+_RGB = getattr(cv2, 'IMREAD_COLOR_RGB', 0)  # of newer versions of OpenCV
+
 
 class PackedVideo(VideoReader):
     """Reads the stored frames of a video by their numbers in the original video.
@@ -52,10 +54,10 @@ class PackedVideo(VideoReader):
         # libjpeg decodes damaged data to a picture without an error, so the checksum of the ZIP
         # directory is compared first. That costs 1 % of decoding.
         image = None if zlib.crc32(jpeg) != crc else cv2.imdecode(
-            np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            np.frombuffer(jpeg, np.uint8), _RGB or cv2.IMREAD_COLOR)
         if image is None:
             raise VideoError(self.path, f'frame {number} is damaged in shard {self._shard}')
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        return image if _RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
     def close(self) -> None:
         """Nothing to release: the shards stay open for other videos."""

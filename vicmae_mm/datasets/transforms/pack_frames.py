@@ -36,7 +36,8 @@ class PackFrames(PackInputs):
         """Pack a sample."""
         packed = super().transform(results)
         if filename := results.get('filename'):
-            packed['data_samples'].set_metainfo(dict(video_id=video_id(filename)))
+            packed['data_samples'].set_field(
+                video_id(filename), 'video_id', field_type='metainfo')
         return packed
 
     @staticmethod
@@ -59,7 +60,10 @@ def video_id(filename: str) -> int:
 
 def _planes(image: np.ndarray) -> np.ndarray:
     """(H, W, C) to (C, H, W), faster than by copying the transposed array."""
-    height, width, channels = image.shape
+    planes = image.transpose(2, 0, 1)
+    if planes.flags.c_contiguous:  # as RandomCropFlip makes them
+        return planes
+    channels, height, width = planes.shape
     planes = np.empty((channels, height, width), image.dtype)
     # mmcv flips an image by a view with negative strides, which is slow to copy. OpenCV copies the
     # unflipped image and flips the planes faster.

@@ -1,0 +1,106 @@
+"""RandomCropFlip draws what mmpretrain's transforms draw, and torch's pixels are Pillow's."""
+import random
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+from vicmae_mm.datasets.transforms import ColorJitter, PackFrames, PerFrame, RandomCropFlip
+from vicmae_mm.utils.seeding import get_rng_states
+
+SIZES = [(32, 40), (60, 34), (1, 1), (1, 50), (50, 1), (24, 24), (20, 16)]
+
+
+def frames(size: tuple[int, int] = (32, 40), count: int = 2) -> list[np.ndarray]:
+    """Smooth frames, as of a video."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, *size, 3), np.uint8)
+    return [cv2.GaussianBlur(each, (0, 0), 1) for each in noise]
+
+
+def stock(flip_prob: float = 0.5, share_random_params: bool = False, **crop: Any) -> PerFrame:
+    """The same with the transforms of mmpretrain."""
+    return PerFrame([dict(crop, type='mmpretrain.RandomResizedCrop'),
+                     dict(type='mmpretrain.RandomFlip', prob=flip_prob)], share_random_params)
+
+
+def run(transform: Any, imgs: list[np.ndarray]) -> tuple[dict, tuple]:
+    """Transform copies of frames with the generators' seed 7; the result, and their new states."""
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(7)
+    results = transform(dict(imgs=[img.copy() for img in imgs]))
+    return results, get_rng_states()
+
+
+def same_states(one: tuple, other: tuple) -> bool:
+    """Whether all generators have the same states."""
+    return one[0] == other[0] and str(one[1]) == str(other[1]) and torch.equal(one[2], other[2])
+
+
+@pytest.mark.parametrize('share', [False, True])
+@pytest.mark.parametrize('settings', [
+    dict(scale=24, backend='cv2', interpolation='bicubic'),
+    dict(scale=(16, 24), backend='cv2', interpolation='area', flip_prob=0.3),
+    dict(scale=24, backend='pillow', interpolation='bicubic', crop_ratio_range=(0.5, 1.0)),
+    dict(scale=24, backend='pillow', interpolation='lanczos', flip_prob=1.0)], ids=str)
+def test_draws_and_pixels_are_those_of_mmpretrain(settings, share):
+    settings = dict(settings, share_random_params=share)
+    for size in SIZES:
+        imgs = frames(size, 4)
+        imgs[2] = imgs[2][:max(size[0] // 2, 1)]  # another size within a clip draws again
+        (ours, mine), (theirs, other) = (
+            run(kind(**settings), imgs) for kind in (RandomCropFlip, stock))
+        assert same_states(mine, other) and ours['img_shape'] == theirs['img_shape']
+        for one, two in zip(ours['imgs'], theirs['imgs'], strict=True):
+            assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize('scale', [24, (30, 17), (90, 100)])
+@pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
+def test_pixels_of_torch_are_pillows(interpolation, scale):
+    for size in (*SIZES, (200, 150)):
+        settings = dict(scale=scale, interpolation=interpolation)
+        (ours, mine), (pillows, other) = (run(each, frames(size, 4)) for each in (
+            RandomCropFlip(**settings), stock(**settings, backend='pillow')))
+        assert same_states(mine, other) and ours['img_shape'] == pillows['img_shape']
+        for one, two in zip(ours['imgs'], pillows['imgs'], strict=True):
+            difference = np.abs(one.astype(int) - two)
+            assert np.quantile(difference, 0.97) <= 1 and difference.mean() < 0.3
+
+
+def test_planes_are_packed_without_a_copy():
+    results, _ = run(RandomCropFlip(24, flip_prob=1.0), frames())
+    imgs = results['imgs']
+    packed = PackFrames(meta_keys=())(results)
+    for img, tensor in zip(imgs, packed['inputs'], strict=True):
+        assert tensor.is_contiguous() and tensor.data_ptr() == img.__array_interface__['data'][0]
+        assert np.array_equal(tensor.numpy(), img.transpose(2, 0, 1))
+    assert isinstance(packed['data_samples'], DataSample)
+
+
+def test_colours_may_follow():
+    colours = PerFrame([ColorJitter(0.4, 0.4, 0.2, 0.1)])
+    ours, copied = (run(lambda results, order=order: colours(dict(imgs=[
+        np.array(img, order=order) for img in RandomCropFlip(24)(results)['imgs']])), frames())
+        for order in 'KC')
+    for one, two in zip(ours[0]['imgs'], copied[0]['imgs'], strict=True):
+        assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize('wrong, message', [
+    (dict(backend='opencv'), "should be 'torch', 'cv2' or 'pillow'"),
+    (dict(interpolation='area'), "has no interpolation='area'"),
+    (dict(flip_prob=1.5), r'flip_prob=1.5 should be in \[0, 1\]')])
+def test_wrong_arguments_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        RandomCropFlip(24, **wrong)
+
+
+@pytest.mark.parametrize('imgs', [
+    None, [], np.zeros((2, 8, 8, 3), np.uint8), [np.zeros((8, 8, 3), np.float32)],
+    [np.zeros((8, 8), np.uint8)], [torch.zeros(3, 8, 8, dtype=torch.uint8)]])
+def test_anything_but_frames_is_refused(imgs):
+    with pytest.raises(ValueError, match='a list of uint8 frames: put it after VideoDecode'):
+        RandomCropFlip(24)(dict(imgs=imgs))
