@@ -3,6 +3,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS
+from vicmae_mm.datasets.annotations.list_index import ListIndex
 from vicmae_mm.datasets.annotations.video_lists import find_files
 from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.registry import DATASETS
@@ -53,7 +54,7 @@ class ImagePairDataset(SkippingImages):
         """The list, the folder, or the config of the other dataset."""
         return super().source or self.dataset_name
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> Sequence[dict]:
         """Read the other dataset or the list, or scan the folder."""
         if self._other is not None:
             other, self._other = self._other, None  # keeps images in memory once
@@ -61,7 +62,7 @@ class ImagePairDataset(SkippingImages):
         images, _ = find_files(self.ann_file, self.data_prefix['img_path'], self.data_root,
                                self.allow_outside_root, self.test_mode, noun='image',
                                extensions=EXTENSIONS)
-        return [dict(img_path=path, gt_label=label) for path, label in images]
+        return ListIndex(images.source, images.folder, (self.path_key, 'gt_label'))
 
     def _records(self, other: Any) -> list[dict]:
         """The records of another dataset; ``img_path`` is '' for an image in memory."""

@@ -39,8 +39,8 @@ class SegmentedDataset(SkippingDataset):
         self._excluded: dict[str, list[Segment]] = {}
         super().__init__(**kwargs)
 
-    def _samples(self, records: list[dict], durations: Sequence[float | None],
-                 remedy: str = REMEDY) -> list[dict]:
+    def _samples(self, records: Sequence[dict], durations: Sequence[float | None],
+                 remedy: str = REMEDY) -> Any:
         """A record per sample, of a record per video."""
         seconds, stride = self.segment_seconds, self.segment_stride
         self.bad_videos = BadVideos(self.source, self.max_bad_share, remedy)

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from vicmae_mm.datasets.annotations.video_lists import Video, find_files
+from vicmae_mm.datasets.annotations.list_index import ListIndex
+from vicmae_mm.datasets.annotations.video_lists import find_files
 from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import run_seeded
 from vicmae_mm.datasets.transforms.decoding import VideoInit
@@ -106,7 +107,7 @@ class VideoPairDataset(SegmentedDataset):
         """The list, or without one the folder."""
         return self.ann_file or self.data_prefix['video']
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> Sequence[dict]:
         """Read the list or scan the folder, and check that files exist."""
         folder = self.data_prefix['video']
         if not self.ann_file and not folder:
@@ -116,11 +117,11 @@ class VideoPairDataset(SegmentedDataset):
                                      self.test_mode, self.labels_from_folders)
         if classes:
             self._metainfo['classes'] = classes
-        videos = self._without_excluded(listed) if self.exclude_file else listed
+        excluded = self._places_excluded(listed) if self.exclude_file else []
+        videos = ListIndex(listed.source, listed.folder, ('filename', 'label'), excluded)
         durations = [] if self.segment_seconds is None else video_durations(
-            [path for path, _ in videos], self._index_dir())
-        samples = self._samples([dict(filename=path, label=label) for path, label in videos],
-                                durations)
+            [video['filename'] for video in videos], self._index_dir())
+        samples = self._samples(videos, durations)
         if not samples:
             raise InputError(f'{self.exclude_file} names all {len(listed):,} videos of '
                              f'{self.source} as bad: none is left to read.')
@@ -138,19 +139,19 @@ class VideoPairDataset(SegmentedDataset):
                       'files are indexed once.', 'current', logging.WARNING)
         return folders[0] if folders else None
 
-    def _without_excluded(self, videos: list[Video]) -> list[Video]:
+    def _places_excluded(self, videos: ListIndex) -> list[int]:
         known = read_bad_videos(self.exclude_file, (path for path, _ in videos))
         for part in known:
             if not isinstance(part, str):
                 self._excluded.setdefault(part[0], []).append(part[1])
         # A video that is not cut would be read where it is damaged, too.
         whole = known.keys() if self.segment_seconds else known.keys() | self._excluded.keys()
-        kept = [(path, label) for path, label in videos if path not in whole]
+        places = [place for place, (path, _) in enumerate(videos) if path in whole]
         parts = f' and segments of {len(self._excluded):,} others' * bool(
             self._excluded and self.segment_seconds)
-        print_log(f'{len(videos) - len(kept):,} of the {len(videos):,} videos of {self.source}'
-                  f'{parts} are left out: {self.exclude_file} names them as bad.', 'current')
-        return kept
+        print_log(f'{len(places):,} of the {len(videos):,} videos of {self.source}{parts} are left '
+                  f'out: {self.exclude_file} names them as bad.', 'current')
+        return places
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         if self.decode_timeout is None:

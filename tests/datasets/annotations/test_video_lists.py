@@ -12,7 +12,7 @@ def read(tmp_path):
     """Write a file and read it."""
     def read(text: str, name: str = 'videos.txt', encoding: str = 'utf-8'):
         (tmp_path / name).write_bytes(text.encode(encoding))
-        return read_annotations(str(tmp_path / name))
+        return [*read_annotations(str(tmp_path / name))]
     return read
 
 
@@ -147,8 +147,9 @@ def test_other_encodings(tmp_path, name):
 def test_missing_files_are_sampled_evenly(tmp_path):
     paths = [str(tmp_path / f'{i}.mp4') for i in range(100)]
     (tmp_path / '0.mp4').touch()
-    assert find_missing(paths) == (paths[1:], 100)
-    missing, checked = find_missing(paths, max_checks=12)
+    videos = [(path, 0) for path in paths]
+    assert find_missing(videos) == (paths[1:], 100)
+    missing, checked = find_missing(videos, max_checks=12)
     assert checked == 12 and missing == [paths[i] for i in range(9, 100, 9)]
 
 
@@ -257,7 +258,7 @@ def test_two_links_to_one_folder_are_two_classes(tmp_path):
 def test_names_that_are_not_utf_8_are_those_of_files(tmp_path, read):
     (tmp_path / 'caf\udce9.mp4').touch()
     (tmp_path / 'list.csv').write_bytes(b'path,label\na.mp4,1\ncaf\xe9.mp4,2\n')
-    assert read_annotations(str(tmp_path / 'list.csv'), str(tmp_path)) == [
+    assert [*read_annotations(str(tmp_path / 'list.csv'), str(tmp_path))] == [
         ('a.mp4', 1), ('caf\udce9.mp4', 2)]
     with pytest.raises(ValueError, match='no file whose name has the byte 0xe9 exists'):
         read_annotations(str(tmp_path / 'list.csv'), str(tmp_path / 'elsewhere'))

@@ -136,7 +136,7 @@ def write_labelled(path: str, files: Iterable[Video]) -> list[str]:
     for file in files:
         line = f'{file[0]} {file[1]}'
         with suppress(InputError):
-            if parse_videos(f'{line}\n'.encode('utf-8', 'surrogateescape'), '') == [file]:
+            if [*parse_videos(f'{line}\n'.encode('utf-8', 'surrogateescape'), '')] == [file]:
                 lines.append(line)
                 continue
         left_out.append(file[0])

@@ -38,7 +38,7 @@ def read_source(source: str, prefix: str, allow_outside_root: bool,
     """
     if osp.isdir(source):
         return source, *scan_folder(source, labels_from_folders)
-    videos = read_annotations(source, prefix)
+    videos = [*read_annotations(source, prefix)]
     if labels_from_folders:
         raise InputError(f'--labels-from-folders labels the videos of a folder, but {source} is a '
                          'list, which has its own labels: remove the option.')
@@ -46,8 +46,7 @@ def read_source(source: str, prefix: str, allow_outside_root: bool,
         refuse_outside((path for path, _ in videos), prefix, source,
                        'if you trust the list, add --allow-outside-root')
     # Some missing files are reported as bad videos later; if all are missing, it is the prefix.
-    paths = [osp.join(prefix, path) for path, _ in videos]
-    missing, checked = find_missing(paths)
+    missing, checked = find_missing([(osp.join(prefix, path), label) for path, label in videos])
     if len(missing) == checked:
         raise FileNotFoundError(f'None of the videos listed in {source} exists, for example '
                                 f'{missing[0]!r}: set --prefix to the folder their paths are '

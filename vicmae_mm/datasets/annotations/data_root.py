@@ -25,8 +25,9 @@ def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, alternative
     allowed = [os.path.abspath(root) for root in (folder, *roots) if root]
     if not allowed:
         return
+    inside = tuple(os.path.join(root, '') for root in allowed)
     for path in paths:
-        if not os.path.isabs(path) and '..' not in path:
+        if '..' not in path and (not os.path.isabs(path) or path.startswith(inside)):
             continue
         # Compared as written, without following links: people spread data over disks by links, and
         # a list cannot create one.

@@ -17,6 +17,7 @@ from vicmae_mm.utils.errors import InputError
 from .data_root import ALLOW, refuse_outside
 from .files_below import files_below, report_scan
 from .image_lists import EXTENSIONS
+from .list_index import ListIndex, kept_index, make_index
 
 VIDEO_EXTENSIONS = (
     '.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.m2t', '.m2ts', '.m2v', '.m4v',
@@ -36,7 +37,7 @@ _FILE_THEN_MORE = re.compile(
 Video = tuple[str, int]
 
 
-def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
+def read_annotations(ann_file: str, folder: str = '') -> ListIndex:
     """Read the videos of a text list or csv file, both in UTF-8.
 
     A text list has one ``path label`` or ``path`` per line; empty lines are skipped. The last word
@@ -50,7 +51,7 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
         folder (str): What paths are relative to. A name that is not UTF-8 must exist there.
 
     Returns:
-        list[tuple[str, int]]: Path as written, and label or -1.
+        ListIndex: Path as written, and label or -1, of each video.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -68,21 +69,25 @@ def read_annotations(ann_file: str, folder: str = '') -> list[Video]:
         raise InputError(f'The list {ann_file!r} is empty: it should have one `path label` or '
                          '`path` per line.')
     # Names on a disk need not be UTF-8. If no such file exists, the list has another encoding.
-    foreign = {path: byte for path, _ in videos for byte in _OTHER_BYTE.findall(path)}
+    foreign = {path: byte for path, _ in videos if not path.isascii()
+               for byte in _OTHER_BYTE.findall(path)}
     if foreign and not any(os.path.exists(os.path.join(folder, path)) for path in foreign):
         byte = ord(min(foreign.values())) - 0xdc00
         raise _not_utf_8(ann_file, f'no file whose name has the byte {byte:#x} exists')
     return videos
 
 
-def parse_videos(content: bytes, ann_file: str) -> list[Video]:
+def parse_videos(content: bytes, ann_file: str) -> ListIndex:
     """Parse the content of a list as :func:`read_annotations` does; the name is for messages."""
     if b'\0' in content:
         raise _not_utf_8(ann_file, 'it has zero bytes, as UTF-16 does')
-    text = content.decode('utf-8-sig', 'surrogateescape')
-    if ann_file.lower().endswith(('.csv', '.tsv')) and text.strip():
-        return _read_csv(list(io.StringIO(text, newline='')), ann_file)
-    return list(_read_list(io.StringIO(text, newline=''), ann_file))
+    if ann_file.lower().endswith(('.csv', '.tsv')):
+        return _read_csv(content, ann_file)
+    return make_index(_read_list(_lines(content), ann_file))
+
+
+def _lines(content: bytes) -> Iterable[str]:
+    return io.TextIOWrapper(io.BytesIO(content), 'utf-8-sig', 'surrogateescape', newline='')
 
 
 def _not_utf_8(ann_file: str, reason: str) -> InputError:
@@ -108,20 +113,20 @@ def _read_list(lines: Iterable[str], ann_file: str) -> Iterator[Video]:
         yield path, label
 
 
-def _read_csv(lines: list[str], ann_file: str) -> list[Video]:
+def _read_csv(content: bytes, ann_file: str) -> ListIndex:
     """Read a table, or a text list, in the only way that fits all its lines."""
     ways, problems = [], []
     # Names contain commas and quotes, too; pandas separates by any of these, Excel by ';' or tabs.
-    for mark in [mark for mark in ',;\t| ' if any(mark in line for line in lines)] or ',':
+    for mark in [mark for mark in ',;\t| ' if mark.encode() in content] or ',':
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
-            reader = csv.reader(lines, delimiter=mark, strict=True, quoting=quoting)
+            reader = csv.reader(_lines(content), delimiter=mark, strict=True, quoting=quoting)
             try:
-                ways.append(list(_read_table(reader)))
+                ways.append(make_index(_read_table(reader)))
                 break
             except (InputError, csv.Error) as error:
                 problems.append((reader.line_num, error))
     with suppress(InputError):
-        listed = list(_read_list(lines, ann_file))
+        listed = make_index(_read_list(_lines(content), ann_file))
         if all(path.lower().endswith(_EXTENSIONS) for path, _ in listed):
             ways.append(listed)
     if not ways:
@@ -207,35 +212,40 @@ def scan_folder(root: str, labels_from_folders: bool = False, noun: str = 'video
     return [(path, numbers[top]) for path, top in zip(paths, tops, strict=True)], classes
 
 
-def find_missing(paths: list[str], max_checks: int = 1000) -> tuple[list[str], int]:
+def find_missing(videos: Sequence[Video], max_checks: int = 1000) -> tuple[list[str], int]:
     """Find missing files among at most ``max_checks`` evenly spaced ones of a list.
 
     Returns:
         tuple[list[str], int]: The missing ones, and how many were checked.
     """
     # Not all: 240,000 look-ups take minutes on a network disk.
-    chosen = np.linspace(0, len(paths) - 1, min(len(paths), max_checks)).round().astype(int)
-    return [paths[i] for i in chosen if not os.path.isfile(paths[i])], len(chosen)
+    chosen = np.linspace(0, len(videos) - 1, min(len(videos), max_checks)).round().astype(int)
+    paths = (videos[i][0] for i in chosen.tolist())
+    return [path for path in paths if not os.path.isfile(path)], len(chosen)
 
 
 def find_files(ann_file: str, folder: str, data_root: str, allow_outside_root: bool,
                test_mode: bool, labels_from_folders: bool = False, noun: str = 'video',
-               extensions: Sequence[str] = VIDEO_EXTENSIONS) -> tuple[list[Video], list[str]]:
+               extensions: Sequence[str] = VIDEO_EXTENSIONS) -> tuple[ListIndex, list[str]]:
     """Paths and labels for a dataset, of a list or a folder, and names of the folder's labels.
 
-    Raises:
-        FileNotFoundError: The list or folder does not exist, or all files that were checked are
-            missing.
-        ValueError: As the functions above, or a path is outside of the data.
+    Raises FileNotFoundError if all files that were checked are missing, ValueError if a path is
+    outside of the data, and what the functions above raise.
     """
     if not ann_file:
         found, classes = scan_folder(folder, labels_from_folders, noun, extensions)
-        return [(os.path.join(folder, path), label) for path, label in found], classes
-    listed = read_annotations(ann_file, folder)
-    if not allow_outside_root:
-        refuse_outside((path for path, _ in listed), folder, ann_file, ALLOW, [data_root])
-    listed = [(os.path.join(folder, path), label) for path, label in listed]
-    missing, checked = find_missing([path for path, _ in listed])
+        return make_index(found, folder), classes
+
+    def read() -> ListIndex:
+        listed = read_annotations(ann_file, folder)
+        if not allow_outside_root:
+            refuse_outside((path for path, _ in listed), folder, ann_file, ALLOW, [data_root])
+        return listed
+
+    listed = kept_index(ann_file, (os.path.splitext(ann_file)[1].lower(), allow_outside_root, *(
+        each and os.path.abspath(each) for each in (folder, data_root))), read)
+    listed.folder = folder
+    missing, checked = find_missing(listed)
     total = f'{checked:,}' if checked == len(listed) else (
         f'{checked:,} checked (of {len(listed):,})')
     if len(missing) == checked:

@@ -142,6 +142,9 @@ def match_entries(entries: list[dict], videos: Iterable[str]) -> dict[Part, dict
         # The machine's faults are no reason to leave a file out of a later run.
         if not entry.get('machine'):
             last.setdefault(os.path.abspath(entry['path']), {})[str(entry.get('segment'))] = entry
+    # Of millions of videos, few are made absolute.
+    names = {path.rpartition(os.sep)[2] for path in last}
+    videos = (video for video in videos if video.rpartition(os.sep)[2] in names)
     return {part_of(dict(entry, path=video)): entry
             for video in videos for entry in last.get(os.path.abspath(video), {}).values()
             if file_state(video) == (entry['size'], entry['mtime_ns'])} if last else {}

@@ -1,6 +1,7 @@
 """The bad videos of a dataset, and the limit of their number."""
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from mmengine.logging import print_log
 
@@ -46,6 +47,8 @@ class BadVideos:
         self.segments: dict[str, list[Segment]] = {}  # of each video that is cut
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[Part, str] = {}
+        self._parts: dict[str, set[Part]] = {}  # of each file, those that have a reason
+        self._count = 0
         self._machine: set[Part] = set()  # those among them that the machine failed to read
 
     def __contains__(self, part: Part) -> bool:
@@ -53,14 +56,17 @@ class BadVideos:
                    for each in {part, _file(part)})
 
     def __len__(self) -> int:
-        return sum(len(self.segments.get(part, ' ')) if isinstance(part, str) else
-                   part[0] not in self._reasons for part in self._reasons)
+        return self._count
 
     def total(self, num_samples: int) -> int:
         """The number that bad ones are a share of: samples, or segments if these are more."""
-        return max(num_samples, sum(map(len, self.segments.values())))
+        return max(num_samples, self._num_segments)
 
-    def share(self, ledger_path: str, filenames: Callable[[], set[str]]) -> None:
+    @cached_property
+    def _num_segments(self) -> int:
+        return sum(map(len, self.segments.values()))
+
+    def share(self, ledger_path: str, filenames: Callable[[], Iterable[str]]) -> None:
         """Use the ledger ``ledger_path``, and take over the entries of an earlier run.
 
         An entry counts if it names a video of this dataset, or a segment, whose file still has the
@@ -73,7 +79,7 @@ class BadVideos:
             for part, entry in match_entries(entries, filenames()).items():
                 if not entry.get('try_again') and (
                         isinstance(part, str) or part[1] in self.segments.get(part[0], ())):
-                    self._reasons[part] = entry['reason']
+                    self._note(part, entry['reason'])
 
     def refresh(self) -> None:
         """Learn what other processes have found since the last call."""
@@ -101,7 +107,7 @@ class BadVideos:
                 # Not worth ending a training of days for: only the count becomes inexact.
                 print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
                           'only the bad videos that it finds itself.', 'current', logging.WARNING)
-        if is_new and (segment is None or [*map(_file, self._reasons)].count(path) == 1):
+        if is_new and (segment is None or len(self._parts[path]) == 1):
             what = 'The machine failed to read a file' if machine else (
                 f'Skipped a bad {"segment" if segment else self.noun}')
             more = '. Further ones of this video are counted, without a warning' * bool(segment)
@@ -111,8 +117,7 @@ class BadVideos:
     def forget(self, *parts: Part) -> None:
         """Stop counting these files, by default all, that the machine failed to read."""
         for part in self._machine.intersection(parts or self._machine):
-            self._machine.remove(part)
-            del self._reasons[part]
+            self._note(part, None)
 
     def check(self, num_videos: int) -> None:
         """Raise TooManyBadVideosError if so many of ``num_videos`` exceed the limit."""
@@ -140,9 +145,21 @@ class BadVideos:
             if entry['dataset'] == self.dataset and part not in self._reasons:
                 self._note(part, entry['reason'], entry.get('machine', False))
 
-    def _note(self, part: Part, reason: str, machine: bool) -> None:
-        self._reasons[part] = reason
+    def _note(self, part: Part, reason: str | None, machine: bool = False) -> None:
+        """Set the reason of a part, or remove it, in constant time."""
+        parts, before = self._parts.setdefault(_file(part), set()), self._weight(_file(part))
+        if reason is None:
+            del self._reasons[part]
+            parts.remove(part)
+        else:
+            self._reasons[part] = reason
+            parts.add(part)
+        self._count += self._weight(_file(part)) - before
         (self._machine.add if machine else self._machine.discard)(part)
+
+    def _weight(self, file: str) -> int:
+        parts = self._parts[file]
+        return len(self.segments.get(file, ' ')) if file in parts else len(parts)
 
 
 def _file(part: Part) -> str:

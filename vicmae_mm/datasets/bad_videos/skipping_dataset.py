@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from vicmae_mm.datasets.annotations.list_index import ListIndex
 from vicmae_mm.datasets.readers import MachineError, VideoError
 from vicmae_mm.datasets.samplers import SampleIndex, random_stream
 from vicmae_mm.utils.errors import InputError, RunError
@@ -95,9 +96,9 @@ class BadFileSkipping:
             TooManyBadVideosError: The entries of an earlier run alone exceed the limit.
         """
         total = len(self)  # loads the records
-        # A function, because collecting the names deserializes every record.
-        self.bad_videos.share(ledger_path, lambda: {
-            self.get_data_info(index)[self.path_key] for index in range(total)})
+        # A function, because it reads every record.
+        self.bad_videos.share(ledger_path, lambda: (record[self.path_key] for record in (
+            vars(self).get('data_list') or map(self.get_data_info, range(total)))))
         self.bad_videos.check(total)
 
 
@@ -119,6 +120,12 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
             raise InputError(f'max_bad_share={max_bad_share!r} should be in [0, 1].')
         self.max_bad_share = max_bad_share
         super().__init__(test_mode=test_mode, **expand_home(kwargs))
+
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(self.data_list, ListIndex):  # they are shared already
+            self.serialize_data = False
+            return np.empty(0), np.empty(0)
+        return super()._serialize_data()
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""

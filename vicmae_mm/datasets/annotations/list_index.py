@@ -1,0 +1,145 @@
+"""An index of a list of files: made at the first start, then shared by all processes."""
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from copy import copy
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
+from vicmae_mm.utils.cache_folder import cache_folder, mark_used, trim_folder
+from vicmae_mm.utils.errors import RunError
+from vicmae_mm.version import __version__
+
+MIN_BYTES, MAX_BYTES = 2**20, 2**32  # of a list that gets an index file; of all these files
+_BLOCK = 64  # files: to read one, a block is decoded
+
+
+class ListIndex(Sequence):
+    """A sequence of ``(path, label)``, or of records, in compressed blocks with checksums.
+
+    A process keeps a table of the blocks, and reads one by ``pread`` from the page cache, which all
+    processes share (a mapped file would kill it where the disk fails). Pickling copies no file.
+
+    Args:
+        source (bytes | str): What :func:`make_index` makes, or a file of that.
+        folder (str): What relative paths are relative to.
+        keys (tuple[str, str], optional): Names of path and label, for records.
+        left_out (Sequence[int]): Places of files that are left out, ascending.
+    """
+
+    def __init__(self, source: Any, folder: str = '', keys: tuple[str, str] | None = None,
+                 left_out: Sequence[int] = ()) -> None:
+        self.source, self.folder, self._keys, self._left_out = source, folder, keys, left_out
+        self._file = open(source, 'rb', buffering=0) if isinstance(source, str) else None
+        end = (os.fstat(self._file.fileno()).st_size if self._file else len(source)) - 8
+        length = int.from_bytes(self._read(end, end + 8), 'little')
+        table = self._read(max(end - length, 0), end)
+        self._ends = array('Q', zlib.decompress(table))  # of each block; the number of files
+        self._numbers = range(self._ends.pop() - len(left_out))
+        self._gaps = np.array(left_out, int) - np.arange(len(left_out))
+        self._last: tuple[int, list] = -1, []  # the block that was read last
+
+    def __reduce__(self) -> tuple:
+        arguments = self.source, self.folder, self._keys, self._left_out
+        return ListIndex, arguments, dict(_numbers=self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            part = copy(self)
+            part._numbers = self._numbers[item]
+            return part
+        number = self._numbers[item]
+        number += int(np.searchsorted(self._gaps, number, side='right'))
+        if self._last[0] != number // _BLOCK:
+            self._last = number // _BLOCK, self._block(number // _BLOCK)
+        file = self._last[1][number % _BLOCK]
+        return dict(zip(self._keys, file, strict=True)) if self._keys else file
+
+    def __iter__(self) -> Iterator[Any]:
+        files: Iterable = chain.from_iterable(map(self._block, range(len(self._ends))))
+        if left_out := {*self._left_out}:
+            files = (file for place, file in enumerate(files) if place not in left_out)
+        files = islice(files, self._numbers.start, self._numbers.stop, self._numbers.step)
+        keys = self._keys
+        return (dict(zip(keys, file, strict=True)) for file in files) if keys else iter(files)
+
+    def _block(self, number: int) -> list[tuple[str, int]]:
+        begin = self._ends[number - 1] if number else 0
+        try:
+            paths, labels = json.loads(zlib.decompress(self._read(begin, self._ends[number])))
+        except (OSError, zlib.error) as error:
+            with suppress(OSError):
+                os.remove(self.source)
+            raise RunError(f'The index {self.source!r} of a list is damaged ({error}). It has been '
+                           'removed: start again (--resume), and it is made again.') from error
+        if prefix := os.path.join(self.folder, ''):
+            paths = [path if path.startswith(os.sep) else prefix + path for path in paths]
+        return [*zip(paths, labels, strict=True)]
+
+    def _read(self, begin: int, end: int) -> bytes:
+        return os.pread(self._file.fileno(), end - begin, begin) if self._file else (
+            self.source[begin:end])
+
+
+def make_index(files: Iterable[tuple[str, int]], folder: str = '') -> ListIndex:
+    """Index files in memory, in 3 to 21 bytes each; ``folder`` is that of relative paths."""
+    files, content, ends, count = iter(files), bytearray(), array('Q'), 0
+    while block := [*islice(files, _BLOCK)]:
+        content += zlib.compress(json.dumps([*zip(*block, strict=True)]).encode(), 1)
+        ends.append(len(content))
+        count += len(block)
+    table = zlib.compress(ends.tobytes() + count.to_bytes(8, 'little'), 1)
+    return ListIndex(content + table + len(table).to_bytes(8, 'little'), folder)
+
+
+def kept_index(path: str, settings: Sequence[object], read: Callable[[], ListIndex]) -> ListIndex:
+    """What ``read`` returns for a list; from its second call on of a file in the cache folder.
+
+    A hash of the list's content and of ``settings``, all else that decides the result, finds the
+    file: it is never out of date. One process makes it, the others of the machine wait. Small lists
+    have none.
+    """
+    if not os.path.isfile(path) or os.path.getsize(path) < MIN_BYTES:
+        return read()
+    name = _digest(path, settings)
+    file = os.path.join(cache_folder('lists'), name)
+    with ExitStack() as locked:
+        with suppress(OSError):  # read-only or without locks: each process makes one
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            fcntl.flock(locked.enter_context(open(f'{file}.lock', 'ab')), fcntl.LOCK_EX)
+        with suppress(OSError, ValueError, zlib.error):  # missing or damaged
+            index = ListIndex(file)
+            mark_used(file, os.path.getmtime(file))
+            return index
+        index = read()
+        try:
+            if _digest(path, settings) == name:  # else it has just been changed
+                atomic_write_bytes(file, [index.source])
+                trim_folder(os.path.dirname(file), MAX_BYTES)
+                return ListIndex(file)
+        except OSError as error:
+            print_log(f'{path} will be read again at the next start, because {file} cannot be '
+                      f'written ({error.strerror}). VICMAE_MM_CACHE sets another folder.',
+                      'current', logging.WARNING)
+        return index
+
+
+def _digest(path: str, settings: Sequence[object]) -> str:
+    content = hashlib.blake2b(repr((__version__, *settings)).encode(), digest_size=16)
+    with open(path, 'rb') as file:
+        while piece := file.read(2**20):
+            content.update(piece)
+    return content.hexdigest()
