@@ -142,12 +142,14 @@ class KeptIndex:
             try:
                 self._block = self._read_block(
                     int(blocks[:, 1].searchsorted(frame, 'right')) - 1, blocks)
+                _require(self._block.first <= frame < self._block.end)
             except DAMAGE as error:
                 raise InputError('not a valid index of a video') from error
         return self._block
 
     def _read_block(self, number: int, blocks: np.ndarray) -> PacketBlock:
         (begin, first), (stop, end) = blocks[number:number + 2].tolist()
+        _require(0 <= begin < stop)
         arrays = {name: self.arrays[name][begin:stop] for name in OF_PACKETS}
         _require(all(arrays[name].dtype == kind and arrays[name].shape == (stop - begin, )
                      for name, kind in OF_PACKETS.items()))
@@ -226,8 +228,7 @@ def _checksums(arrays: Mapping[str, np.ndarray]) -> list[int]:
 
 def _check_blocks(blocks: np.ndarray, num_packets: int, num_frames: int) -> None:
     _require(blocks.dtype == np.int64 and blocks.shape[1:] == (2, ) and len(blocks) > 1
-             and not blocks[0].any() and blocks[-1].tolist() == [num_packets, num_frames]
-             and (blocks[1:] - blocks[:-1] >= (1, 0)).all())
+             and blocks[0].tolist() == [0, 0] and blocks[-1].tolist() == [num_packets, num_frames])
 
 
 def _read_decoder(extradata: bytes, header: dict[str, Any]) -> StreamDecoder:
