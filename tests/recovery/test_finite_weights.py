@@ -156,8 +156,8 @@ def step_alone() -> tuple[float, list[int] | None]:
     guard = GradientGuard(optimizer)
     (weight * (NAN if get_rank() else 1.)).sum().backward()
     optimizer.step()
-    broken = guard.pop_broken()
-    return weight.item(), broken and [each == id(weight) for each in broken]
+    stopped = guard.pop()
+    return weight.item(), [each == id(weight) for each in stopped.broken()]
 
 
 def test_ranks_stay_together(tmp_path):

@@ -11,64 +11,61 @@ from torch import Tensor
 class StepNumbers:
     """Tensors of one element that a step leaves on its device.
 
-    :meth:`send` copies them to the host without waiting, :meth:`read` waits for the copy. Between
-    the two, the host launches the next step, so that the device always has work. As the attribute
-    ``step_numbers`` of a message hub, it also takes the tensors that are logged.
+    :meth:`send` starts their copy; the functions that read them wait for it. In between, the host
+    launches the next step, so that the device always has work. As ``step_numbers`` of a message
+    hub, it also takes the tensors that are logged.
     """
 
     def __init__(self) -> None:
-        self.skipped: list[int] = []  # of numbers that, if not 0, say that the step was skipped
-        self._tensors: list[Tensor] = []
-        self._copies: list[tuple[list[int], Tensor]] = []
-        self._numbers: dict[int, Any] = {}
+        self.skipped: Callable[[], Any] = bool  # reads whether the step was skipped
+        self._numbers: list[Any] = []
+        self._new: dict[int, Tensor] = {}
+        self._copies: dict[tuple[int, ...], Tensor] = {}
         self._arrival: Any = None
 
-    def add(self, number: Tensor) -> int:
-        """Take a tensor; return its place in what :meth:`read` returns."""
-        self._tensors.append(number.detach().reshape(()))
-        return len(self._tensors) - 1
+    def add(self, number: Tensor) -> Callable[[], Any]:
+        """Take a tensor; return a function that reads it."""
+        self._new[len(self._numbers)] = number.detach().reshape(())
+        self._numbers.append(None)
+        return partial(self._read, len(self._numbers) - 1)
 
     def later(self, number: Tensor) -> Callable[[], Any]:
-        """Take a tensor; return a function that reads it, or None if the step was skipped."""
-        return partial(self._unless_skipped, self.add(number))
-
-    def _unless_skipped(self, place: int) -> Any:
-        numbers = self.read()
-        return None if any(numbers[each] for each in self.skipped) else numbers[place]
+        """As :meth:`add`; the function returns None if the step was skipped."""
+        read = self.add(number)
+        return lambda: None if self.skipped() else read()
 
     def send(self) -> None:
         """Start copying what was added since the last call."""
-        groups: dict[Any, list[int]] = {}
-        known = sum(len(places) for places, _ in self._copies) + len(self._numbers)
-        for place, tensor in enumerate(self._tensors[known:], start=known):
-            groups.setdefault((tensor.device, tensor.dtype), []).append(place)
-        for places in groups.values():  # usually one
-            values = torch.stack([self._tensors[place] for place in places])
-            if values.is_cuda:
-                values = values.to('cpu', non_blocking=True)  # pinned
+        kinds = {(each.device, each.dtype): None for each in self._new.values()}  # usually one
+        for kind in kinds:
+            same = {place: each for place, each in self._new.items()
+                    if (each.device, each.dtype) == kind}
+            copy = torch.stack([*same.values()])
+            if copy.is_cuda:
+                copy = copy.to('cpu', non_blocking=True)  # pinned
                 self._arrival = torch.cuda.Event()
-            self._copies.append((places, values))
-        if groups and self._arrival is not None:
-            self._arrival.record()
+                self._arrival.record()
+            self._copies[tuple(same)] = copy
+        self._new = {}
 
-    def read(self) -> dict[int, Any]:
-        """All numbers, by place; waits for them."""
+    def _read(self, place: int) -> Any:
         self.send()
         if self._copies and self._arrival is not None:
             self._arrival.synchronize()
-        for places, values in self._copies:
-            self._numbers.update(zip(places, values.tolist(), strict=True))
-        self._copies = []
-        return self._numbers
+        for places, copy in self._copies.items():
+            for each, number in zip(places, copy.tolist(), strict=True):
+                self._numbers[each] = number
+        self._copies = {}
+        return self._numbers[place]
 
 
 def settle(runner: Runner) -> None:
-    """Have the hooks judge all steps taken so far, such as whether the last loss was finite.
+    """Have the hooks judge all steps so far, such as whether the last loss was finite.
 
-    Call it on every process, before what a step has left is saved or tested.
+    To be called on every process, before what a step has left is saved or tested.
 
     Raises:
-        RunError: A step must not have been taken, and has not been: the run stops.
+        RunError: A step was not taken, and the run must stop.
     """
     for hook in runner.hooks:
         if hasattr(hook, 'settle'):

@@ -25,6 +25,8 @@ def sample(kind: type, **metainfo: object) -> object:
 def test_samples_are_named_by_what_they_carry(samples, text, tmp_path):
     hook = FiniteLossHook()
     runner = tiny_runner(tmp_path, [], dataset=FixedPairs())
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    hook.before_train(runner)
     hook.before_train_iter(runner, 0, dict(data_samples=samples))
     with pytest.raises(NonFiniteLossError, match=f'rank 0: loss_a is -inf{text}. No step'):
         hook._keep_losses(dict(

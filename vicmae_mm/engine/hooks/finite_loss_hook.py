@@ -1,30 +1,33 @@
 """Stopping before a step on a loss or gradient that is NaN or infinite."""
-import json
 import math
-import os.path as osp
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, all_reduce, master_only
-from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
+from mmengine.dist import all_reduce
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
-from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard
+from vicmae_mm.engine.buffer_copy import BufferCopy
+from vicmae_mm.engine.late_values import StepNumbers
+from vicmae_mm.engine.not_finite_report import (
+    FILENAME,
+    UnreadStep,
+    describe_gradient,
+    describe_loss,
+)
+from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard, GuardedStep, skips_by_flag
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.step_size import accumulated_batches, each_wrapper
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError, RunError, some_of
 
-# Keys under which mmpretrain, this package and mmaction2 name the file of a sample; else its index.
-_NAMES = ('img_path', 'filename', 'sample_idx')
 _LEAST_SCALE = 2.**-24  # the smallest number in float16: 40 skipped steps below the initial scale
 
 
@@ -42,6 +45,10 @@ class FiniteLossHook(Hook):
     stay as they were before the step. Overflowing gradients are left to the loss scaler.
     Training starts neither from a checkpoint nor from weights that are not finite.
 
+    torch's fused Adam and AdamW skip such steps on the device, if gradients are not accumulated.
+    The host then reads about a step after it has launched the next one, so that the device does not
+    wait; or at once, before a log line, a checkpoint or the end of an epoch.
+
     Args:
         max_skipped: Number of such batches that a run may skip (at least 0); the next one stops
             it. A skipped batch is excluded from the logged losses and counted, as
@@ -56,14 +63,16 @@ class FiniteLossHook(Hook):
 
     # Before the hooks that log the losses, which must not see those of a skipped batch.
     priority = 'HIGHEST'
-    FILENAME = 'not_finite.jsonl'
+    FILENAME = FILENAME
 
     def __init__(self, max_skipped: int = 0) -> None:
         if max_skipped < 0:
             raise InputError(f'max_skipped={max_skipped} must be a number of batches, 0 or more.')
         self.max_skipped = max_skipped
         self._losses: dict[str, Any] = {}
-        self._skip = False
+        self._means: list[tuple[str, Tensor]] = []
+        self._skip = self._late = False
+        self._pending: tuple[Callable[[], Any], UnreadStep] | None = None  # reads the verdict on it
         self._forward: RemovableHandle | None = None
         self._guards: list[GradientGuard] = []
         self._samples: deque[Any] = deque(maxlen=1)  # data samples of the batches of a step
@@ -91,10 +100,18 @@ class FiniteLossHook(Hook):
             runner.logger.warning('FiniteLossHook does not see the losses of a model with several '
                                   'optimizers: it checks their gradients only.')
         self._samples = deque(maxlen=accumulated_batches(runner.optim_wrapper))
-        self._guards = [GradientGuard(wrapper.optimizer) for wrapper
-                        in each_wrapper(runner.optim_wrapper) if not _has_scaler(wrapper)]
+        self._buffers = BufferCopy(model)
+        wrappers = [each for each in each_wrapper(runner.optim_wrapper) if not _has_scaler(each)]
+        self._fused = wrappers == [runner.optim_wrapper] and self._samples.maxlen == 1 and (
+            skips_by_flag(wrappers[0].optimizer) and {device for device, _ in (
+                self._buffers.by_kind())} <= {each.device for each in model.parameters()})
+        # Until the host has read about the last step of a run, the device takes no other.
+        allowed = self.max_skipped - runner.message_hub.get_info('skipped_batches', 0)
+        self._guards = [GradientGuard(each.optimizer, allowed if self._fused else math.inf)
+                        for each in wrappers]
+        self._first = runner.iter
         # A lambda, not a bound method: with the latter, copying the model would copy this hook.
-        self._forward = unwrapped_model(runner).register_forward_hook(
+        self._forward = model.register_forward_hook(
             lambda module, args, losses: self._keep_losses(losses))
         # Replacing the method catches the summed loss also within gradient accumulation.
         self._update_params = runner.optim_wrapper.update_params
@@ -104,27 +121,40 @@ class FiniteLossHook(Hook):
         """Remove the checks."""
         for guard in self._guards:
             guard.remove()
-        self._guards = []
+        self._guards, self._pending = [], None
         if self._forward is not None:
             self._forward.remove()
         vars(runner.optim_wrapper).pop('update_params', None)
+        vars(runner.message_hub).pop('step_numbers', None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the data samples for the message, and a copy of the buffers."""
         self._skip = False
+        # The first step puts what is logged in its order, which nothing late can change.
+        self._late = self._fused and runner.iter > self._first and not torch.is_anomaly_enabled()
+        if hasattr(runner.message_hub, 'step_numbers'):
+            runner.message_hub.step_numbers.send()
+        self._numbers = vars(runner.message_hub)['step_numbers'] = StepNumbers()
         # Their names are read only where a message needs them: a batch may have hundreds.
         self._samples.append(
             data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None)
         # The forward pass updates BatchNorm's statistics before the loss is known.
-        self._buffers = [(b, b.clone()) for b in unwrapped_model(runner).buffers()]
+        self._buffers.take()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Stop if the gradient was not finite; exclude the losses of a skipped batch."""
-        broken = [ids for guard in self._guards if (ids := guard.pop_broken()) is not None]
-        if broken:
-            message = self._describe_gradient(runner, {each for ids in broken for each in ids})
-            self._skip_or_stop(runner, message, 'lower the learning rate')
+        """Stop if a loss or gradient was not finite; exclude the losses of a skipped batch."""
+        self.settle(runner)  # the step before this one
+        if guarded := [step for guard in self._guards if (step := guard.pop()) is not None]:
+            read = self._numbers.add(torch.stack([step.verdict for step in guarded]).max())
+            self._pending = read, self._step(runner, self._means, guarded)
+            if self._late:
+                self._numbers.skipped = read
+                self._buffers.restore(guarded[0].held)
+        if not self._late or self._must_settle(runner, batch_idx, outputs or {}):
+            self._skip |= self.settle(runner)
+            # What is logged from here on is not of a skipped batch.
+            self._numbers = vars(runner.message_hub)['step_numbers'] = StepNumbers()
         for wrapper in each_wrapper(runner.optim_wrapper):
             if _has_scaler(wrapper) and (scale := wrapper.loss_scaler.get_scale()) < _LEAST_SCALE:
                 raise NonFiniteLossError(
@@ -134,68 +164,67 @@ class FiniteLossHook(Hook):
         if self._skip and outputs:
             outputs.clear()
 
+    def _must_settle(self, runner: Runner, batch_idx: int, outputs: dict) -> bool:
+        """Whether the next hooks need to know if this step was skipped."""
+        if self.end_of_epoch(runner.train_dataloader, batch_idx) or self.is_last_train_iter(runner):
+            return True
+        if any(f'train/{name}' not in runner.message_hub.log_scalars for name in outputs):
+            return True
+        return any(
+            self.every_n_inner_iters(batch_idx, hook.interval) if isinstance(hook, LoggerHook) else
+            isinstance(hook, CheckpointHook) and not hook.by_epoch
+            and self.every_n_train_iters(runner, hook.interval) for hook in runner.hooks)
+
+    def before_val(self, runner: Runner) -> None:
+        """Validation within an epoch is of weights that are known to be finite."""
+        self.settle(runner)
+
+    def settle(self, runner: Runner) -> bool:
+        """Read about the last step; stop, or say whether it was skipped."""
+        pending, self._pending = self._pending, None
+        return pending is not None and self._judge(runner, pending[0](), pending[1])
+
     def _keep_losses(self, losses: Any) -> None:
         self._losses = losses if isinstance(losses, dict) else {}
 
     def _update_if_finite(self, runner: Runner, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         losses, self._losses = self._losses, {}
+        finite = loss.detach().isfinite().all()
+        means = [('their sum', loss.detach()), *_means(losses)]
+        # A second step within an iteration has to know about the first.
+        if self._late and not self._means:
+            self._means, self._guards[0].finite_loss = means, finite
+            return self._update_params(loss, *args, **kwargs)
         # All ranks must skip the same step, or the others would wait in the backward pass.
-        broken = (~loss.detach().isfinite().all()).float()
-        all_reduce(broken, 'max')
-        if not broken:
+        verdict = 2 * (~finite).float()
+        all_reduce(verdict, 'max')
+        self._skip = self._judge(runner, float(verdict), self._step(runner, means, []))
+        if not self._skip:
             self._update_params(loss, *args, **kwargs)
-            return
-        self._skip_or_stop(runner, self._describe(runner, loss.detach(), losses),
-                           'lower the learning rate or clip gradients (optim_wrapper.clip_grad)')
 
-    def _skip_or_stop(self, runner: Runner, message: str, remedy: str) -> None:
-        with torch.no_grad():
-            for buffer, before in self._buffers:
-                buffer.copy_(before)
+    def _step(self, runner: Runner, means: list[tuple[str, Tensor]],
+              guarded: list[GuardedStep]) -> UnreadStep:
+        self._means = []
+        return UnreadStep(dict(iter=runner.iter + 1, epoch=runner.epoch + 1), [*self._samples],
+                     means, guarded)
+
+    def _judge(self, runner: Runner, verdict: float, step: UnreadStep) -> bool:
+        """Whether the step was skipped; stop if it must not be."""
+        if not verdict:
+            return False
+        if not self._late:
+            self._buffers.restore()
+        message = (describe_loss if verdict == 2 else describe_gradient)(runner, step)
         skipped = runner.message_hub.get_info('skipped_batches', 0)
         if skipped >= self.max_skipped:
+            remedy = 'lower the learning rate' + (
+                ' or clip gradients (optim_wrapper.clip_grad)' if verdict == 2 else '')
             raise NonFiniteLossError(f'{message} {self._advice(skipped, remedy)}')
         runner.message_hub.update_info('skipped_batches', skipped + 1)
         runner.message_hub.update_scalar('train/skipped_batches', skipped + 1)
         runner.logger.warning(
             f'{message} The batch was skipped: {skipped + 1} of at most {self.max_skipped}.')
-        self._skip = True
-
-    def _describe(self, runner: Runner, loss: Tensor, losses: dict) -> str:
-        """Describe and record what happened; returns the same text on every rank."""
-        own = None
-        if not loss.isfinite().all():
-            own = dict(terms=_broken_terms(losses) or {'their sum': str(loss.item())},
-                       samples=_sample_names(self._samples[-1]))
-        place, reports, path = self._record(runner, own)
-        ranks = '; '.join(_summarize(**report) for report in reports)
-        return (f'The loss is not finite in {place}: {ranks}. No step was taken; {path} lists the '
-                'complete batch.')
-
-    def _describe_gradient(self, runner: Runner, broken: set[int]) -> str:
-        """As :meth:`_describe`; ``broken`` are the ids of this rank's parameters."""
-        names = [name for name, parameter in unwrapped_model(runner).named_parameters()
-                 if id(parameter) in broken]
-        own = dict(parameters=names, samples=[
-            name for samples in self._samples for name in _sample_names(samples)])
-        place, reports, path = self._record(runner, own)
-        names = list(dict.fromkeys(name for report in reports for name in report['parameters']))
-        samples = [name for report in reports for name in report['samples']]
-        # The losses of several optimizers are not known.
-        loss = ('' if isinstance(runner.optim_wrapper, OptimWrapperDict) else
-                ', although the loss is')
-        return (f'The gradient is not finite in {place}{loss}: {some_of(names)}'
-                + (f', with samples {some_of(samples)}' if samples else '')
-                + f'. No step was taken; {path} lists the complete batch.')
-
-    def _record(self, runner: Runner, own: dict | None) -> tuple[str, list[dict], str]:
-        """Write the reports of all ranks to the file; return them, and where they are from."""
-        reports = [dict(rank=rank, **report)
-                   for rank, report in enumerate(all_gather_object(own)) if report]
-        place = dict(iter=runner.iter + 1, epoch=runner.epoch + 1)
-        path = osp.join(runner.work_dir, self.FILENAME)
-        _append(path, [dict(place, **report) for report in reports], runner.logger)
-        return 'iteration {iter} (epoch {epoch})'.format(**place), reports, path
+        return True
 
     def _advice(self, skipped: int, remedy: str) -> str:
         before = f'Batches skipped before: {skipped}. ' if skipped else ''
@@ -209,35 +238,7 @@ def _has_scaler(optim_wrapper: Any) -> bool:
     return scaler is not None and scaler.is_enabled()
 
 
-def _broken_terms(losses: dict) -> dict[str, str]:
-    """Names and values of the model's losses that are not finite."""
-    terms = {}
-    for name, value in losses.items():
-        parts = value if isinstance(value, (list, tuple)) else [value]
-        for mean in (float(part.detach().mean()) for part in parts if 'loss' in name):
-            if not math.isfinite(mean):
-                terms[name] = str(mean)
-    return terms
-
-
-def _sample_names(samples: Any) -> list[str]:
-    """Files (or indices) of the data samples of a batch."""
-    infos = [getattr(sample, 'metainfo', {})
-             for sample in (samples if isinstance(samples, (list, tuple)) else [])]
-    names = (next((info[key] for key in _NAMES if info.get(key) is not None), None)
-             for info in infos)
-    return [str(name) for name in names if name is not None]
-
-
-def _summarize(rank: int, terms: dict[str, str], samples: list[str]) -> str:
-    values = ', '.join(f'{name} is {value}' for name, value in terms.items())
-    return f'rank {rank}: {values}' + (f', with samples {some_of(samples)}' if samples else '')
-
-
-@master_only
-def _append(path: str, reports: list[dict], logger: MMLogger) -> None:
-    try:
-        with open(path, 'a') as file:
-            file.writelines(json.dumps(report) + '\n' for report in reports)
-    except OSError as error:
-        logger.warning(f'{path} cannot be written ({error}).')
+def _means(losses: dict) -> list[tuple[str, Tensor]]:
+    """Names and means of the model's losses, of which some may be lists."""
+    return [(name, part.detach().mean()) for name, value in losses.items() if 'loss' in name
+            for part in (value if isinstance(value, (list, tuple)) else [value])]

@@ -1,10 +1,26 @@
 """No step of an optimizer on gradients that are NaN or infinite."""
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
+
+
+class GuardedStep(NamedTuple):
+    """What was found before a step; tensors are on the device."""
+
+    parameters: list[Tensor]
+    norms: Tensor  # of their gradients
+    verdict: Tensor  # on all processes: 2 if a loss is not finite, 1 if a gradient is not, else 0
+    held: Tensor  # 1 if the step was not taken, else 0
+
+    def broken(self) -> list[int]:
+        """Ids of this process's parameters whose gradients are not finite."""
+        finite = self.norms.isfinite().tolist()
+        return [id(parameter) for parameter, is_finite in zip(
+            self.parameters, finite, strict=False) if not is_finite]
 
 
 class GradientGuard:
@@ -15,11 +31,14 @@ class GradientGuard:
 
     Args:
         optimizer: Any optimizer of torch; gradients of an enabled ``GradScaler`` need no guard.
+        allowed: Number of such steps that may be followed by another step. The host, which reads
+            about them later, has to stop after the next one.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self._parameters: list[Tensor] = []
-        self._norms = self._tripped = torch.zeros(1)
+    def __init__(self, optimizer: Optimizer, allowed: float = math.inf) -> None:
+        self.finite_loss: Tensor | None = None  # of this process
+        self._allowed, self._held = allowed, torch.zeros(())
+        self._last: GuardedStep | None = None
         self._hooks = [optimizer.register_step_pre_hook(self._before),
                        optimizer.register_step_post_hook(self._after)]
 
@@ -28,29 +47,29 @@ class GradientGuard:
         for hook in self._hooks:
             hook.remove()
 
-    def pop_broken(self) -> list[int] | None:
-        """Ids of the parameters whose gradients stopped the last step; None if nothing did.
-
-        The list is empty if only other processes have such gradients.
-        """
-        tripped, self._tripped = self._tripped, torch.zeros(1)
-        if not tripped:
-            return None
-        broken = (~self._norms.isfinite()).tolist()
-        return [id(parameter) for parameter, is_broken in zip(
-            self._parameters, broken, strict=False) if is_broken]
+    def pop(self) -> GuardedStep | None:
+        """What was found before the last step; None if there was none since the last call."""
+        last, self._last = self._last, None
+        return last
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._parameters = [parameter for group in optimizer.param_groups
-                            for parameter in group['params'] if parameter.grad is not None]
-        self._norms = _norms([parameter.grad for parameter in self._parameters])
-        self._tripped = (~self._norms.isfinite().all()).float()
-        all_reduce(self._tripped, 'max')
-        if _skips_by_flag(optimizer):
+        parameters = [parameter for group in optimizer.param_groups
+                      for parameter in group['params'] if parameter.grad is not None]
+        norms = _norms([parameter.grad for parameter in parameters])
+        verdict = (~norms.isfinite().all()).float()
+        if self.finite_loss is not None:
+            verdict = torch.where(self.finite_loss, verdict, 2.)
+            self.finite_loss = None
+        all_reduce(verdict, 'max')
+        count = self._held.to(verdict, non_blocking=True)
+        held = ((verdict > 0) | (count > self._allowed)).float()
+        self._held = count + held
+        self._last = GuardedStep(parameters, norms, verdict, held)
+        if skips_by_flag(optimizer):
             # Read on the device: the host goes on without waiting for the gradients.
-            vars(optimizer)['found_inf'] = self._tripped
-        elif self._tripped:
-            for parameter in self._parameters:
+            vars(optimizer)['found_inf'] = held
+        elif held:
+            for parameter in parameters:
                 parameter.grad = None  # every optimizer leaves such a parameter alone
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -68,7 +87,8 @@ def _norms(grads: list[Any]) -> Tensor:
     return torch.stack([norm.to(norms[0]) for norm in norms])
 
 
-def _skips_by_flag(optimizer: Optimizer) -> bool:
+def skips_by_flag(optimizer: Optimizer) -> bool:
+    """Whether a step is skipped on the device, without the host."""
     # torch's fused SGD understands the flag, too, but keeps uninitialised memory as its momentum
     # if the first step is skipped.
     return isinstance(optimizer, (Adam, AdamW)) and all(

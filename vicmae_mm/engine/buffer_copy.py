@@ -1,0 +1,42 @@
+"""Undoing what a step has done to the buffers of a model, such as BatchNorm's statistics."""
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class BufferCopy:
+    """A copy of all dense buffers, in one tensor per device and type."""
+
+    def __init__(self, model: nn.Module) -> None:
+        # By name, because a module may replace a buffer.
+        self._places = [(module._buffers, name)
+                        for module in model.modules() for name in module._buffers]
+        self._copies: dict[Any, Tensor] = {}
+
+    def take(self) -> None:
+        """Copy the buffers."""
+        self._copies = {kind: _flat(buffers) for kind, buffers in self.by_kind().items()}
+
+    def restore(self, held: Tensor | None = None) -> None:
+        """Write the copies back; with ``held``, a scalar on the device, only if it is not 0."""
+        for kind, buffers in self.by_kind().items():
+            values = self._copies[kind]
+            if held is not None:
+                values = torch.where(held > 0, values, _flat(buffers))
+            parts = values.split([buffer.numel() for buffer in buffers])
+            torch._foreach_copy_(buffers, [part.view(buffer.shape) for part, buffer in zip(
+                parts, buffers, strict=True)])
+
+    def by_kind(self) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
+        """The buffers that a step may write to: not those expanded from fewer elements."""
+        kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for buffers, name in self._places:
+            buffer = buffers.get(name)
+            if buffer is not None and not buffer.is_sparse and 0 not in buffer.stride():
+                kinds.setdefault((buffer.device, buffer.dtype), []).append(buffer.detach())
+        return kinds
+
+
+def _flat(buffers: list[Tensor]) -> Tensor:
+    return torch.cat([buffer.reshape(-1) for buffer in buffers])
