@@ -1,10 +1,14 @@
 """Packing videos in this process, without the command."""
+import json
 from pathlib import Path
+
+import numpy as np
 
 from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
-from vicmae_mm.datasets.packed.index import build_index
+from vicmae_mm.datasets.packed.index import PackIndex, build_index
+from vicmae_mm.datasets.packed.storage import RangeReader
 
 
 def pack(videos: Path, target: Path, per_shard: int = 3, **settings: int) -> str:
@@ -17,3 +21,21 @@ def pack(videos: Path, target: Path, per_shard: int = 3, **settings: int) -> str
         plan.add(job, pack_video(job))
     build_index(target, plan.names)
     return str(target)
+
+
+def make_older(folder: Path, times: bool = True) -> None:
+    """Give a pack the index of earlier versions, or the first ones, which stored no times."""
+    index = PackIndex(RangeReader(str(folder)))
+    columns = {name: index.videos[name].tolist()
+               for name in ('label', 'total_frames', 'shard', 'first', 'count', 'duration')}
+    if not times:
+        del columns['duration']
+        frames = index.frames
+        np.save(folder / 'frames.npy', np.array([row[:4] for row in frames.tolist()],
+                                                np.dtype(frames.dtype.descr[:-1])))
+    videos = dict(path=[record['filename'] for record in index], **columns)
+    (folder / 'index.json').write_text(json.dumps(dict(
+        classes=index.classes, shards=index.shards, videos=videos,
+        num_frames=len(index.frames))))
+    for name in ('videos.npy', 'paths.npy'):
+        (folder / name).unlink()

@@ -107,8 +107,8 @@ def main() -> int:
         if finished and not unread:
             print('Building the index.')
             index = build_index(args.target, plan.names)
-            print(f'{len(index.videos):,} of {len(videos):,} videos are in {args.target}: '
-                  f'{index.num_frames:,} frames, '
+            print(f'{len(index):,} of {len(videos):,} videos are in {args.target}: '
+                  f'{len(index.frames):,} frames, '
                   f'{decimal(sum(size for _, size in index.shards))}')
     status = report_videos(len(videos), plan.bad, bad_file, unread, not finished)
     if unread:

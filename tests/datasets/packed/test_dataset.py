@@ -136,7 +136,8 @@ def test_damage_is_skipped_and_recorded(packed, tmp_path, where):
             build(packed, max_bad_share=0)[3]
 
 
-def test_object_storage(packed):
+def test_object_storage(packed, monkeypatch):
+    monkeypatch.setattr(base, 'RETRY_WAITS', (0, 0))
     memory = fsspec.filesystem('memory')
     memory.put(str(packed), '/bucket/packed', recursive=True)
     try:

@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.packing import pack
+from tests.helpers.packing import make_older, pack
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets import PackedFrameDataset
-from vicmae_mm.datasets.packed.index import FrameTable, build_index, load_index
+from vicmae_mm.datasets.packed.index import ARRAYS, INDEX_FILE, PackIndex, build_index
 from vicmae_mm.datasets.packed.shards import (
-    FRAME,
     ShardError,
     StoredVideo,
     read_shard,
     write_shard,
 )
+from vicmae_mm.datasets.packed.storage import RangeReader
 
 from .conftest import LENGTHS, STORED
 
@@ -28,10 +28,11 @@ SHARDS = ['shard-00000.zip', 'shard-00001.zip', 'shard-00002.zip']
 
 
 def test_rebuilding_from_the_shards_gives_the_same_files(packed):
-    before = {name: (packed / name).read_bytes() for name in ('frames.npy', 'index.json')}
+    before = {name: (packed / name).read_bytes() for name in (*ARRAYS, INDEX_FILE)}
     for name in before:
         (packed / name).unlink()
-    assert build_index(packed, SHARDS) == load_index(str(packed))
+    built, loaded = build_index(packed, SHARDS), PackIndex(RangeReader(str(packed)))
+    assert [*built] == [*loaded] and built.shards == loaded.shards
     assert {name: (packed / name).read_bytes() for name in before} == before
 
 
@@ -46,24 +47,55 @@ def test_any_program_can_open_a_shard(packed):
 
 
 def test_memory_is_mapped_not_read(packed):
-    index = load_index(str(packed))
-    assert index.num_frames == sum(min(length, STORED) for length in LENGTHS)
-    table = FrameTable(str(packed), index.num_frames)
-    assert len(pickle.dumps(table)) < 300  # where it is, not what is in it
-    rows = pickle.loads(pickle.dumps(table)).rows(0, 3)
-    while rows.base is not None and not isinstance(rows, np.memmap):
-        rows = rows.base
-    assert isinstance(rows, np.memmap)
+    index = PackIndex(RangeReader(str(packed)))
+    assert len(index.frames) == sum(min(length, STORED) for length in LENGTHS)
+    assert len(pickle.dumps(index)) < 300  # where it is, not what is in it
+    for name in ('frames', 'videos', '_paths'):
+        array = getattr(pickle.loads(pickle.dumps(index)), name)[:3]
+        while array.base is not None and not isinstance(array, np.memmap):
+            array = array.base
+        assert isinstance(array, np.memmap)
 
 
+def test_records_are_made_when_they_are_read(packed):
+    records = PackIndex(RangeReader(str(packed)))
+    part = records[4:][::-1]
+    assert [*part] == [*records][:3:-1] and part[0]['filename'] == 'b/6.mp4'
+    with pytest.raises(IndexError):
+        records[7]
+    small, large = (len(pickle.dumps(PackedFrameDataset(str(packed), repeat))) for repeat in (
+        [], [dict(type='vicmae_mm.VideoDecode')]))
+    assert small < large < 5000  # with a list of dicts, 10^6 videos were 100 MB
+
+
+def test_packs_of_earlier_versions(packed):
+    want = [*PackIndex(RangeReader(str(packed)))]
+    make_older(packed)
+    index = pickle.loads(pickle.dumps(PackIndex(RangeReader(str(packed)))))
+    assert [*index] == want and index.videos['duration'].all()
+    build_index(packed, SHARDS)  # as running pack_frames.py again does
+    assert (packed / 'videos.npy').exists() and [*PackedFrameDataset(str(packed)).data_list] == want
+
+
+@pytest.mark.parametrize('name', ARRAYS)
 @pytest.mark.parametrize('change', [
-    lambda array, data: as_npy(array[:-1]), lambda array, data: as_npy(array['number']),
+    lambda array, data: as_npy(array[:-1]), lambda array, data: as_npy(array.view(np.int8)),
     lambda array, data: data[:-1], lambda array, data: data[:50], lambda array, data: b''])
-def test_index_and_frames_must_be_undamaged_and_match(packed, change):
-    path = packed / 'frames.npy'
+def test_the_files_of_an_index_must_be_undamaged_and_match(packed, name, change):
+    path = packed / name
     path.write_bytes(change(np.load(path), path.read_bytes()))
-    with pytest.raises(ValueError, match=r'frames\.npy is damaged.*pack_frames\.py again'):
-        FrameTable(str(packed), load_index(str(packed)).num_frames)
+    with pytest.raises(ValueError, match=r'frames\.npy.*are damaged.*pack_frames\.py again'):
+        PackIndex(RangeReader(str(packed)))
+
+
+@pytest.mark.parametrize('field, value', [('shard', 3), ('shard', -1), ('path_end', 0), (
+    'first', 1), ('count', 0), ('count', 99)])
+def test_videos_of_another_pack_are_refused(packed, field, value):
+    videos = np.load(packed / 'videos.npy')
+    videos[field][2] = value
+    np.save(packed / 'videos.npy', videos)
+    with pytest.raises(ValueError, match='are damaged, or do not match'):
+        PackIndex(RangeReader(str(packed)))
 
 
 def as_npy(array) -> bytes:
@@ -77,14 +109,14 @@ def test_an_interrupted_index_does_not_exist(packed):
             pytest.raises(KeyboardInterrupt):
         build_index(packed, SHARDS)  # frames.npy is new by now
     with pytest.raises(FileNotFoundError, match='must have finished'):
-        load_index(str(packed))
+        PackIndex(RangeReader(str(packed)))
 
 
 def test_shards_are_in_the_folder_of_their_index(packed):
     path = packed / 'index.json'
     path.write_text(path.read_text().replace('shard-00001.zip', '../shard-00001.zip'))
     with pytest.raises(ValueError, match=r"'\.\./shard-00001\.zip' is not in the same folder"):
-        load_index(str(packed))
+        PackIndex(RangeReader(str(packed)))
 
 
 def test_names_of_any_kind(tmp_path):
@@ -95,9 +127,9 @@ def test_names_of_any_kind(tmp_path):
     shard = read_shard(tmp_path / 'a.zip')
     assert (shard.classes, shard.videos) == ([], [bad, video])
     index = build_index(tmp_path, ['a.zip'])
-    assert [video.path for video in load_index(str(tmp_path)).videos] == [path]
+    assert [video['filename'] for video in index] == [path]
     data = (tmp_path / 'a.zip').read_bytes()
-    rows = FrameTable(str(tmp_path), index.num_frames).rows(0, 2).tolist()
+    rows = index.frames.tolist()
     assert [data[at:at + size] for at, size, *_ in rows] == [b'one', b'three']
 
 
@@ -144,17 +176,12 @@ def test_times_of_stored_frames_and_packs_of_older_versions(tmp_path):
     make_video(videos / 'a.mp4', 40)
     root = pack(videos, tmp_path / 'packed', frames=4)
     assert np.allclose(PackedFrameDataset(root)[0]['stored_times'], [.2, .6, 1, 1.4])
-    assert load_index(root).videos[0].duration == pytest.approx(1.6)
+    assert PackIndex(RangeReader(root)).videos['duration'] == pytest.approx(1.6)
     # Older versions have no times: those that were built then, and those built again.
-    table = np.load(tmp_path / 'packed/frames.npy')
-    np.save(tmp_path / 'packed/frames.npy', np.array(
-        [row[:4] for row in table.tolist()], np.dtype(FRAME.descr[:-1])))
-    index = json.loads((tmp_path / 'packed/index.json').read_text())
-    del index['videos']['duration']
-    (tmp_path / 'packed/index.json').write_text(json.dumps(index))
+    make_older(tmp_path / 'packed', times=False)
     record = PackedFrameDataset(root)[0]
     assert 'stored_times' not in record and len(record['video_reader'].get_frames([5, 35])) == 2
-    assert load_index(root).videos[0].duration == 0
+    assert PackIndex(RangeReader(root)).videos['duration'] == 0
     shard = tmp_path / 'packed/shard-00000.zip'
     old = [replace(video, times=(), duration=0.) for video in read_shard(shard).videos]
     write_shard(shard, [], old, [[b'jpeg'] * 4])

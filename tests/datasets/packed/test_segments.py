@@ -1,13 +1,12 @@
 """Segments and gaps in seconds of packed frames."""
-import json
+import shutil
 
 import numpy as np
 import pytest
 
-from tests.helpers.packing import pack
+from tests.helpers.packing import make_older, pack
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets import PackedFrameDataset, SampleIndex
-from vicmae_mm.datasets.packed.index import FRAMES_FILE, INDEX_FILE
 
 READ = [dict(type='vicmae_mm.SampleFramePair'), dict(type='vicmae_mm.VideoDecode')]
 
@@ -52,17 +51,8 @@ def test_segments_with_fewer_than_two_stored_frames_are_bad(packed):
 
 
 def test_packs_of_older_versions_have_no_times(packed, tmp_path):
-    table = np.load(f'{packed}/{FRAMES_FILE}')
-    old = np.empty(len(table), table.dtype.descr[:-1])
-    for name in old.dtype.names:
-        old[name] = table[name]
-    np.save(tmp_path / FRAMES_FILE, old)
-    with open(f'{packed}/{INDEX_FILE}') as file:
-        index = json.load(file)
-    del index['videos']['duration']
-    (tmp_path / INDEX_FILE).write_text(json.dumps(index))
-    for name, _ in index['shards']:
-        (tmp_path / name).symlink_to(f'{packed}/{name}')
+    shutil.copytree(packed, tmp_path, dirs_exist_ok=True)
+    make_older(tmp_path, times=False)
     assert len(frames_of(PackedFrameDataset(str(tmp_path), READ)[0])) == 2
     with pytest.raises(ValueError, match='without the times'):
         PackedFrameDataset(str(tmp_path), READ, segment_seconds=3)

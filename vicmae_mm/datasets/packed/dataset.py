@@ -11,9 +11,9 @@ from vicmae_mm.datasets.segments import SegmentedDataset
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
-from .index import FrameTable, PackIndex, load_index
+from .index import PackIndex
 from .packed_video import PackedVideo
-from .storage import RangeReader, file_sizes
+from .remote import open_folder
 
 REMEDY = 'Copy the shards again, or run tools/data/pack_frames.py again, which rebuilds them'
 
@@ -41,12 +41,15 @@ class PackedFrameDataset(SegmentedDataset):
     Args:
         data_root (str): Folder of the shards, or a URL that fsspec supports, for example
             ``s3://bucket/folder`` (which needs the package s3fs).
+        cache_gb (float): Limit in GB (10^9 bytes) of the copies of remote shards that this machine
+            keeps in ``VICMAE_MM_CACHE``, >= 0; 0 for none. Defaults to 100.
         pipeline, segment_seconds, max_bad_share, test_mode, ...: As in :class:`VideoPairDataset`.
             ``metainfo['classes']`` is set to the names of the labels if these were packed.
 
     Raises:
         FileNotFoundError: There are no packed frames, or all of their shards are missing.
         ValueError: The index is damaged, or an argument is out of range.
+        RunError: The storage cannot be reached, or refuses access.
         ImportError: The package for this kind of URL is not installed.
         TooManyBadVideosError: While reading samples.
         RuntimeError: ``max_refetch`` draws gave no usable video.
@@ -56,7 +59,10 @@ class PackedFrameDataset(SegmentedDataset):
     retries_bad_videos = True
 
     def __init__(self, data_root: str, pipeline: Sequence[dict | Callable] = (),
-                 **kwargs: Any) -> None:
+                 cache_gb: float = 100., **kwargs: Any) -> None:
+        if not (type(cache_gb) in (int, float) and cache_gb >= 0):
+            raise InputError(f'cache_gb={cache_gb!r} should be a number of gigabytes, 0 or more.')
+        self.cache_gb = cache_gb
         super().__init__(data_root=data_root, data_prefix={}, pipeline=list(pipeline), **kwargs)
 
     @property
@@ -64,29 +70,27 @@ class PackedFrameDataset(SegmentedDataset):
         """The folder of the shards."""
         return self.data_root
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> Any:
         """Read the index and check that the shards exist."""
-        index = load_index(self.data_root)
-        if not index.videos:
+        self._shards = open_folder(self.data_root, self.cache_gb * 1e9)
+        index = self._index = PackIndex(self._shards)
+        if not index:
             raise InputError(f'{self.data_root} contains no video: none could be read when packing '
                              '(see bad_videos.jsonl in that folder).')
         self._check_shards(index)
         if index.classes:
             self._metainfo['classes'] = index.classes
-        if self.segment_seconds and not all(video.duration or video.total_frames == 1
-                                            for video in index.videos):
+        durations = index.videos['duration']
+        if self.segment_seconds and not durations[index.videos['total_frames'] > 1].all():
             raise InputError(f'{self.data_root} was packed without the times of frames, which '
                              'segment_seconds needs: pack the videos again, into another folder.')
-        self._shards = RangeReader(self.data_root)
-        self._frames = FrameTable(self.data_root, index.num_frames)
-        records = [dict(filename=video.path, label=video.label, total_frames=video.total_frames,
-                        shard=index.shards[video.shard][0], first=video.first, count=video.count)
-                   for video in index.videos]
-        return self._samples(records, [video.duration for video in index.videos], REMEDY)
+        # Processes share the index as it is; segments are a list of records.
+        self.serialize_data &= self.segment_seconds is not None
+        return self._samples(index, durations.tolist(), REMEDY)
 
     def _check_shards(self, index: PackIndex) -> None:
         # Sizes alone: reading 60 GB at every start would take minutes. Frames have checksums.
-        sizes = file_sizes(self.data_root)
+        sizes = self._shards.sizes()
         wrong = [name for name, size in index.shards if sizes.get(name) != size]
         if not wrong:
             return
@@ -103,7 +107,8 @@ class PackedFrameDataset(SegmentedDataset):
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
         info = super().get_data_info(idx)
-        frames = self._frames.rows(info.pop('first'), info.pop('count'))
+        first = info.pop('first')
+        frames = self._index.frames[first:first + info.pop('count')]
         total, info['stored_frames'] = info['total_frames'], frames['number']
         if 'segment' in info:
             frames = frames[slice(*np.searchsorted(frames['time'], info['segment']))]

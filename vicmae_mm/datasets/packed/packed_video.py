@@ -42,7 +42,8 @@ class PackedVideo(VideoReader):
                 f'its {self.num_frames} frames are packed. Choose frames with '
                 "vicmae_mm.SampleFramePair, which only draws from results['stored_frames'].")
         try:
-            jpegs = self._shards.read(self._shard, [(row[0], row[0] + row[1]) for row in rows])
+            jpegs = self._shards.read(self._shard, [(row[0], row[0] + row[1]) for row in rows],
+                                      [row[2] for row in rows])
         except OSError as error:
             # Errors of remote storage have no number; most are due to the connection.
             kind = VideoError if isinstance(error, FileNotFoundError) else MachineError
