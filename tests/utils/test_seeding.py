@@ -63,3 +63,11 @@ def test_normal_deviates_do_not_leak():
     with seeded((0, 0, 0)):
         np.random.randn()
     assert np.random.randn() == expected
+
+
+def test_blocks_may_be_nested():
+    expected = draw_in((1, 2, 3))
+    with seeded((1, 2, 3)):
+        other = draw_in((4, 5, 6))
+        assert draw() == expected
+    assert draw_in((4, 5, 6)) == other != expected
