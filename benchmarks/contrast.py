@@ -6,12 +6,14 @@ step, and what it gathers and keeps; times both on this device, as in one of the
 random embeddings in place of the others'.
 
   python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py --gather
+  python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py --pairs 524288 --processes 1024
 """
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from mmengine.config import Config
@@ -20,8 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from vicmae_mm.models import InfoNCEHead
+from vicmae_mm.models import InfoNCEHead, monitors
 from vicmae_mm.models.distributed import gather_with_grad
+from vicmae_mm.models.heads.info_nce_head import AT_ONCE
 from vicmae_mm.utils.errors import InputError
 
 from .options import add_config, add_number, read_config, select_device
@@ -33,6 +36,7 @@ from .training_step import TrainingStep, count_flops, fake_tensors, without_cont
 STEP_PAIRS = {'cuda': 256, 'cpu': 4}  # of the timed step, then scaled: all pairs may not fit
 # of torch.set_float32_matmul_precision; 'high' is TF32 on a GPU and has no effect on a CPU
 PRECISIONS = {'cuda': ('highest', 'high'), 'cpu': ('highest', )}
+MOST_PAIRS = 2**14  # of one process
 CPU_BYTES = 2 * 2**30  # on a CPU, what needs more is not measured
 
 
@@ -41,18 +45,36 @@ class OneOfMany(InfoNCEHead):
 
     def __init__(self, processes: int, head: InfoNCEHead) -> None:
         super().__init__(head.temperature, head.symmetric, head.negatives, head.gather)
-        self._processes = processes if head.gather else 1
-        self._others: Tensor | None = None
+        self.processes = processes if head.gather else 1
+        self._every: Tensor | None = None
         self.width = 0  # channels of the embeddings
 
-    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
+    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, int]:
+        pairs = torch.stack([online, target], dim=1)
         # drawn only once, so that drawing them is not timed
-        if self._others is None:
-            self.width = online.shape[1]
-            shape = (2, len(online) * (self._processes - 1), self.width)
-            self._others = F.normalize(torch.randn(shape, device=online.device), dim=2)
-        first, second = self._others
-        return torch.cat((online, first)), torch.cat((target, second)), 0
+        if self._every is None:
+            self.width = pairs.shape[2]
+            shape = (len(pairs) * self.processes, *pairs.shape[1:])
+            self._every = F.normalize(torch.randn(shape, device=pairs.device), dim=2)
+        every = _OwnRows.apply(pairs, self._every.detach())
+        # for the monitors, as many as in a gathered batch
+        self.gathered = every.detach().unbind(dim=1)
+        return every, 0
+
+
+class _OwnRows(torch.autograd.Function):
+    """Writes the first rows, as if the others had come from other processes."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, every: Tensor) -> Tensor:
+        every[:len(own)] = own
+        ctx.number = len(own)
+        ctx.mark_dirty(every)
+        return every
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad[:ctx.number].clone(), None
 
 
 class ContrastPart:
@@ -79,7 +101,9 @@ class ContrastPart:
         self._videos = torch.arange(pairs, device=device)
 
     def __call__(self) -> None:
-        with self._step.optim_wrapper.optim_context(self._step.model):
+        # the monitors are of all pairs, which only a process among others gathers
+        with (self._step.optim_wrapper.optim_context(self._step.model),
+              patch.object(monitors, 'get_world_size', lambda: self.head.processes)):
             losses = self.model._contrast_loss(self._tokens, self._videos, 1., {})
         losses['loss_contrast'].backward()
         self.model.zero_grad()
@@ -123,13 +147,14 @@ def run(args: argparse.Namespace) -> None:
     device = select_device(args.device)
     batch = args.pairs // args.processes
     print_machine('mmengine', 'mmpretrain')
-    counts = {pairs: count_contrast(cfg, pairs, args.processes) for pairs in (batch, args.pairs)}
+    counts = {pairs: count_contrast(cfg, pairs, args.processes)
+              for pairs in (batch, args.pairs) if pairs in (batch, min(args.pairs, MOST_PAIRS))}
     rest_flops = count_flops(without_contrast(cfg))
     print(f'the rest of the step: {rest_flops / 1e9:.4g} GFLOP per pair')
-    print_table(
-        ['pairs x processes', 'projector, GFLOP', 'similarities, GFLOP', 'of all operations',
-         'gathered, MiB', 'similarities, MiB', 'at a time, MiB', 'float32 products', 'ms       ',
-         'rest of the step, ms', 'of all time'], _rows(cfg, args, counts, rest_flops, device))
+    header = ['pairs x processes', 'projector, GFLOP', 'similarities, GFLOP', 'of all operations',
+              'gathered, MiB', 'similarities, MiB in chunks', 'at a time, MiB', 'float32 products',
+              'ms       ', 'rest of the step, ms', 'of all time']
+    print_table(header, _rows(cfg, args, counts, rest_flops, device))
     if args.gather:
         width = counts[batch].width
         gpus = torch.cuda.device_count() >= args.processes
@@ -145,7 +170,9 @@ def _rows(cfg: Config, args: argparse.Namespace, counts: dict[int, ContrastCount
         flops, all_pairs = count.projector + count.similarities, pairs * args.processes
         counted = [f'{count.projector / 1e9:.1f}', f'{count.similarities / 1e9:.1f}',
                    f'{flops / (flops + rest_flops * pairs):.2%}',
-                   *map(mib, (8 * all_pairs * count.width, 8 * all_pairs * pairs, count.peak))]
+                   mib(8 * all_pairs * count.width),
+                   f'{mib(8 * all_pairs * pairs)} in {-(-2 * all_pairs * pairs // AT_ONCE)}',
+                   mib(count.peak)]
         for precision in PRECISIONS[device.type]:
             torch.set_float32_matmul_precision(precision)
             measured = ['not measured', '', '']

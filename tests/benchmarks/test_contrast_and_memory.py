@@ -38,7 +38,7 @@ def test_contrast_of_a_batch_and_of_as_much_on_each(tmp_path, capsys):
     batch, each = rows(capsys.readouterr().out)
     assert (batch[0], each[0]) == ('64 x 2', '128 x 2')
     assert float(each[2]) > 3 * float(batch[2])  # grows with the square
-    assert each[4:6] == ['0.125', '0.25']  # 2 x 128 x 2 x 64 and 128 x 512 numbers of 4 bytes
+    assert each[4:6] == ['0.125', '0.25 in 1']  # 2 x 128 x 2 x 64 and 128 x 512 numbers of 4 bytes
     assert float(batch[8]) > 0 and batch[10].endswith('%')
 
 

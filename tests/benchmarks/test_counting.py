@@ -91,12 +91,13 @@ def test_checkpointing_saves_bytes():
 
 
 def test_operations_of_the_contrast():
-    """Each of two views with both views of all, and the monitors with one's own."""
+    """Each of two views with both views of all, and the monitors."""
     pairs, processes, width = 8, 4, 2 * WIDTH
     count = count_contrast(tiny_step_config(), pairs, processes)
     layers = WIDTH * width + 2 * width**2
     similarities = 3 * 4 * 2 * pairs * (processes * pairs) * width
-    accuracy, rank = 2 * pairs**2 * width, 2 * (2 * pairs)**2 * width
+    every = processes * pairs
+    accuracy, rank = 2 * pairs * every * width, 2 * (2 * every) * width**2
     assert count.projector == 3 * 2 * 2 * pairs * layers
     assert count.similarities == similarities + accuracy + rank
     assert count.width == width
@@ -115,10 +116,9 @@ def test_one_of_many_has_all_as_candidates():
     online, target = torch.randn(2, 2, 16)
     head = OneOfMany(3, InfoNCEHead())
     loss = head.loss(online, target)
-    assert head._others is not None and head._others.shape == (2, 4, 16)
-    onlines, targets = (torch.nn.functional.normalize(torch.cat((own, others)), dim=1)
-                        for own, others in zip((online, target), head._others, strict=True))
-    everything = torch.cat((onlines, targets))
+    assert head._every is not None and head._every.shape == (6, 2, 16)
+    assert torch.equal(head._every[:2, 0], torch.nn.functional.normalize(online, dim=1))
+    everything = torch.cat(head._every.unbind(dim=1))
     similarity = (everything @ everything.T / 0.1).fill_diagonal_(-torch.inf)
     pair = torch.arange(12).roll(6)
     each = torch.nn.functional.cross_entropy(similarity, pair, reduction='none')

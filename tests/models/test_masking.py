@@ -3,7 +3,9 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from mmengine.utils import digit_version
 
+from benchmarks.training_step import LiveBytes
 from vicmae_mm.datasets import EpochSampler
 from vicmae_mm.models import ViCMAEViT, masking
 
@@ -44,6 +46,36 @@ def test_without_further_dimensions():
         rows = masking.rand_rows(3, device=torch.device('cpu'))
     torch.manual_seed(0)
     assert torch.equal(rows, torch.rand(6)[1::2])
+
+
+@pytest.mark.parametrize('at_once', [1, 20, 2**24])
+@pytest.mark.parametrize('world_size', [1, 3])
+def test_blocks_continue_the_numbers(monkeypatch, at_once, world_size):
+    """Also with blocks of fewer rows than there are processes."""
+    monkeypatch.setattr(masking, 'AT_ONCE', at_once)
+    monkeypatch.setattr(masking, 'get_world_size', lambda: world_size)
+    torch.manual_seed(0)
+    every = torch.rand(8 * world_size, 9)
+    for rank in range(world_size):
+        monkeypatch.setattr(masking, 'get_rank', lambda rank=rank: rank)
+        torch.manual_seed(0)
+        rows = masking.rand_rows(8, 9, device=torch.device('cpu'))
+        assert torch.equal(rows, every[rank::world_size])
+
+
+@pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.4'),
+                    reason='freed memory is not reported')
+def test_a_process_does_not_hold_the_numbers_of_all(monkeypatch):
+    monkeypatch.setattr(masking, 'AT_ONCE', 1000)
+    monkeypatch.setattr(masking, 'get_world_size', lambda: 1000)
+    with LiveBytes() as live:
+        masking.rand_rows(50, 10, device=torch.device('cpu'))
+    assert live.peak <= 4 * (2 * 50 * 10 + 1000)
+
+
+def test_the_inverse_of_an_order_is_its_argsort():
+    ids = torch.rand(5, 40).argsort(dim=1)
+    assert torch.equal(masking.invert_order(ids), ids.argsort(dim=1))
 
 
 def test_patches_are_numbered_row_by_row():

@@ -4,7 +4,20 @@ import math
 import pytest
 import torch
 
-from vicmae_mm.models.monitors import embedding_rank, embedding_std, pair_accuracy
+from vicmae_mm.models import monitors
+from vicmae_mm.models.monitors import embedding_spread, global_monitors, pair_hits
+
+
+def embedding_std(z):
+    return embedding_spread(z)[0]
+
+
+def embedding_rank(z):
+    return embedding_spread(z)[1]
+
+
+def pair_accuracy(a, b):
+    return pair_hits(a, b).mean()
 
 
 def test_isotropic_embeddings_have_std_one() -> None:
@@ -69,3 +82,18 @@ def test_no_gradient_and_half_precision() -> None:
     for value in values:
         assert not value.requires_grad and value.dtype == torch.float32
     assert values[1].item() == 1
+
+
+@pytest.mark.parametrize('at_once', [1, 10, 77, 200])
+def test_large_batches_have_the_same_values_in_chunks(monkeypatch, at_once) -> None:
+    online = torch.randn(7, 5, dtype=torch.float64)
+    gathered = torch.randn(21, 5, dtype=torch.float64), torch.randn(21, 5, dtype=torch.float64)
+    gathered[1][9:12] = online[2:5]  # found
+    gathered[1][15] = online[2]  # as similar as an earlier one
+    monkeypatch.setattr(monitors, 'get_world_size', lambda: 3)
+    monkeypatch.setattr(monitors, 'get_rank', lambda: 1)
+    whole = global_monitors(online, gathered[1][7:14], gathered)
+    assert whole['pair_accuracy'] >= 3 / 7
+    monkeypatch.setattr(monitors, 'AT_ONCE', at_once)
+    for name, value in global_monitors(online, gathered[1][7:14], gathered).items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-12, atol=0)

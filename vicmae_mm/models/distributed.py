@@ -2,8 +2,8 @@
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
-from torch import Tensor
+from mmengine.dist import all_gather, all_reduce, get_backend, get_rank, get_world_size
+from torch import Tensor, distributed
 
 from vicmae_mm.utils.errors import InputError
 
@@ -51,6 +51,10 @@ class _AllGather(torch.autograd.Function):
         # The loss of every process depends on the rows of this one, so their gradients are added.
         # DistributedDataParallel then divides by W, which gives the gradient of the mean loss;
         # without the sum (mmpretrain's SimCLR.GatherLayer) it would be 1/W of that.
+        if get_backend() == 'nccl':  # gloo has no reduce-scatter, or sends as much for it
+            own = grad.new_empty(len(grad) // get_world_size(), *grad.shape[1:])
+            distributed.reduce_scatter_tensor(own, grad.contiguous())
+            return own
         # A clone, because all_reduce works in place and autograd may pass an expanded tensor.
         total = grad.clone(memory_format=torch.contiguous_format)
         all_reduce(total, op='sum')

@@ -1,7 +1,11 @@
 """Masking: the random numbers that choose the hidden patches, and patches cut out by index."""
+import math
+
 import torch
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
+
+AT_ONCE = 2**24  # numbers drawn in a call, 64 MiB; another value changes larger batches on a GPU
 
 
 def rand_rows(rows: int, *size: int, device: torch.device) -> Tensor:
@@ -20,9 +24,20 @@ def rand_rows(rows: int, *size: int, device: torch.device) -> Tensor:
         Shape (rows, *size), in [0, 1).
     """
     # Samplers (mmengine's and ours) deal samples out in turn: row n of process r of W is
-    # sample n * W + r. So each process draws for the global batch and keeps every W-th row.
-    world_size = get_world_size()
-    return torch.rand(rows * world_size, *size, device=device)[get_rank()::world_size]
+    # sample n * W + r. So each process draws for the global batch and keeps every W-th row, of
+    # one block of rows after the other; the blocks are the same for any W.
+    rank, world_size = get_rank(), get_world_size()
+    number, at_once = rows * world_size, max(1, AT_ONCE // math.prod(size))
+    return torch.cat([  # copies, or the blocks would be kept
+        torch.rand(min(at_once, number - start), *size, device=device)[
+            (rank - start) % world_size::world_size].clone()
+        for start in range(0, number, at_once)])
+
+
+def invert_order(ids: Tensor) -> Tensor:
+    """Where each index is in rows of permutations (B, L), as ``ids.argsort(dim=1)`` says."""
+    places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    return torch.empty_like(ids).scatter_(1, ids, places)  # a copy costs less than a sort
 
 
 def take_patches(images: Tensor, ids: Tensor, patch_size: int) -> Tensor:

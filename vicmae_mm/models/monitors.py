@@ -3,6 +3,7 @@
 They take embeddings (N, D), normalised or not, and return fp32 scalars without gradient.
 """
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -11,6 +12,9 @@ from torch.nn import functional as F
 
 from .distributed import gather_with_grad
 from .precision import at_least_fp32
+
+# Numbers, 256 MiB in fp32: larger batches are taken in chunks, with the same values to rounding.
+AT_ONCE = 2**26
 
 
 @torch.no_grad()
@@ -34,65 +38,68 @@ def global_monitors(online: Tensor, target: Tensor,
     onlines, targets = online, target
     if get_world_size() > 1:
         onlines, targets = gathered or gather_with_grad(torch.stack([online, target], 1)).unbind(1)
-    embeddings = torch.cat((onlines, targets))
-    hits = _pair_hits(online, targets, get_rank() * len(online))
+    hits = pair_hits(online, targets, get_rank() * len(online))
+    std, rank = embedding_spread(onlines, targets)
     return dict(
-        embedding_std=embedding_std(embeddings),
-        embedding_rank=embedding_rank(embeddings),
+        embedding_std=std,
+        embedding_rank=rank,
         pair_accuracy=hits.mean(),
         **sums_by_source('pair_accuracy', [hits], rows or {}))
 
 
 @torch.no_grad()
-def embedding_std(z: Tensor) -> Tensor:
-    """Spread of the l2-normalised embeddings over the batch: 0 is collapsed, 1 isotropic.
+def embedding_spread(*views: Tensor) -> tuple[Tensor, Tensor]:
+    r"""How much the l2-normalised embeddings of all views vary, and in how many directions.
 
-    SimSiam's figure 2 (Chen and He, arXiv 2011.10566) shows the standard deviation of each channel
-    of z/||z||, averaged over channels. Multiplied by sqrt(D), it does not depend on the width.
-    """
-    z = F.normalize(at_least_fp32(z), dim=1)
-    return z.std(dim=0, correction=0).mean() * z.shape[1]**0.5
+    First, their standard deviation: 0 is collapsed, 1 isotropic. SimSiam's figure 2 (Chen and He,
+    arXiv 2011.10566) shows that of each channel of z/||z||, averaged over channels. Multiplied by
+    sqrt(D), it does not depend on the width.
 
-
-@torch.no_grad()
-def embedding_rank(z: Tensor) -> Tensor:
-    r"""Effective number of directions in which the l2-normalised embeddings vary.
-
-    The participation ratio of the eigenvalues of their covariance,
+    Second, the participation ratio of the eigenvalues of their covariance,
 
     .. math:: (\sum_i \lambda_i)^2 / \sum_i \lambda_i^2 = (\mathrm{tr}\, C)^2 / \|C\|_F^2
 
     (Gao et al., A theory of multineuronal dimensionality, dynamics and measurement, bioRxiv
     214262), which needs no decomposition. Embeddings on one line have rank 1, however far apart
-    they are: the dimensional collapse (Jing et al., arXiv 2110.09348) that
-    :func:`embedding_std` cannot detect. The range is 1 to min(N - 1, D); for equal embeddings the
-    result is 0, or 1 by rounding.
+    they are: the dimensional collapse (Jing et al., arXiv 2110.09348) that the first cannot detect.
+    The range is 1 to min(N - 1, D); for equal embeddings the result is 0, or 1 by rounding.
     """
-    with torch.autocast(z.device.type, enabled=False):
-        z = F.normalize(at_least_fp32(z), dim=1)
-        z = z - z.mean(dim=0)
+    number, width = sum(map(len, views)), views[0].shape[1]
+    few = number * width <= AT_ONCE
+    chunks = [torch.cat(views)] if few else [
+        rows for view in views for rows in view.split(max(1, AT_ONCE // width))]
+    with torch.autocast(views[0].device.type, enabled=False):
+        # normalised each time: all of them would take as much memory as the embeddings
+        mean = torch.stack([_unit(rows).sum(dim=0) for rows in chunks]).sum(dim=0) / number
+        centred = (_unit(rows) - mean for rows in chunks)
         # The covariance and the matrix of inner products have the same nonzero eigenvalues.
-        gram = z @ z.T if len(z) < z.shape[1] else z.T @ z
-        tiny = torch.finfo(gram.dtype).tiny
-        return gram.trace().square() / gram.square().sum().clamp_min(tiny)
+        grams = (z @ z.T if few and number < width else z.T @ z for z in centred)
+        gram = reduce(torch.add, grams)
+    std = _unit(chunks[0]).std(dim=0, correction=0) if few else (gram.diagonal() / number).sqrt()
+    tiny = torch.finfo(gram.dtype).tiny
+    rank = gram.trace().square() / gram.square().sum().clamp_min(tiny)
+    return std.mean() * width**0.5, rank
 
 
 @torch.no_grad()
-def pair_accuracy(a: Tensor, b: Tensor, first: int = 0) -> Tensor:
-    """Share of rows of ``a`` whose most similar row of ``b`` (cosine) is their own pair.
+def pair_hits(a: Tensor, b: Tensor, first: int = 0) -> Tensor:
+    """Whether the most similar row of ``b`` (cosine) of each row of ``a`` is its own pair, 1 or 0.
 
-    M-way top-1 retrieval among the M rows of ``b``, from 0 to 1; chance is 1/M. Row n of ``a`` and
-    row ``first + n`` of ``b`` are a pair.
+    Their mean is the M-way top-1 accuracy of retrieval among the M rows of ``b``; chance is 1/M.
+    Row n of ``a`` and row ``first + n`` of ``b`` are a pair.
     """
-    return _pair_hits(a, b, first).mean()
-
-
-def _pair_hits(a: Tensor, b: Tensor, first: int) -> Tensor:
     # Only b is normalised: the scale of a row of a does not change its best match.
+    a, at_once = at_least_fp32(a), max(1, AT_ONCE // max(a.shape))
     with torch.autocast(a.device.type, enabled=False):
-        similarity = at_least_fp32(a) @ F.normalize(at_least_fp32(b), dim=1).T
-    own = torch.arange(first, first + len(a), device=a.device)
-    return (similarity.argmax(dim=1) == own).float()
+        best = [(a @ _unit(rows).T).max(dim=1) for rows in b.split(at_once)]
+    values, rows = map(torch.stack, zip(*best, strict=True))
+    chunk = values.argmax(dim=0, keepdim=True)  # the first of equal ones, as within a chunk
+    match = rows.gather(0, chunk)[0] + at_once * chunk[0]
+    return (match == torch.arange(first, first + len(a), device=a.device)).float()
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(at_least_fp32(rows), dim=1)
 
 
 def sums_by_source(name: str, values: Sequence[Tensor] | None,

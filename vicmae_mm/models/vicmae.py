@@ -15,7 +15,7 @@ from vicmae_mm.models.composition import (
     check_widths,
     masked_output,
 )
-from vicmae_mm.models.masking import rand_rows, take_patches
+from vicmae_mm.models.masking import invert_order, rand_rows, take_patches
 from vicmae_mm.models.monitors import global_monitors, sums_by_source
 from vicmae_mm.models.pooling import pool_features
 from vicmae_mm.models.view_layout import rows_by_source, split_views
@@ -189,7 +189,7 @@ class ViCMAE(BaseSelfSupervisor):
             by_frame: Whether to return those of the frames, too, (B,) without gradient.
         """
         prediction = self.neck(latent, ids_restore, hidden_only=True)
-        hidden = ids_restore.argsort(dim=1)[:, latent.shape[1] - 1:]
+        hidden = invert_order(ids_restore)[:, latent.shape[1] - 1:]
         patches = (take_patches(targets, hidden, self.head.patch_size)
                    if self.target_generator is None else
                    targets.take_along_dim(hidden[:, :, None], dim=1))

@@ -78,15 +78,20 @@ def by_loops(online: Tensor, target: Tensor, world: int, same_video: str, across
     return torch.stack(losses).mean()
 
 
-def all_options() -> list[dict[str, Tensor]]:
+def all_options(at_once: int) -> list[dict[str, Tensor]]:
+    info_nce_head.AT_ONCE = at_once
     # Without gathering, the two samples of a process may have no negatives.
     return [step(Loss(options), *batch()) for options in OPTIONS
             if get_world_size() < 4 or options['gather']]
 
 
-@pytest.mark.parametrize('world', [1, 2, 4])
-def test_equals_the_equation_with_its_gradient(world: int) -> None:
-    results = [all_options()] if world == 1 else run_distributed(all_options, world)
+# At once: all anchors, three of them, or one.
+@pytest.mark.parametrize('world, at_once', [
+    (1, 2**26), (1, 2 * 3 * 16), (1, 1), (2, 2**26), (2, 2 * 3 * 16), (4, 2**26), (4, 1)])
+def test_equals_the_equation_with_its_gradient(world: int, at_once: int, monkeypatch) -> None:
+    monkeypatch.setattr(info_nce_head, 'AT_ONCE', at_once)
+    results = [all_options(at_once)] if world == 1 else run_distributed(
+        all_options, world, at_once)
     options = [each for each in OPTIONS if world < 4 or each['gather']]
     for *ranks, each in zip(*results, options, strict=True):
         leaves = [x.requires_grad_() for x in batch()]
@@ -114,10 +119,12 @@ def test_the_default_gathers_no_identities_and_has_the_same_bits(monkeypatch) ->
     assert torch.equal(loss.detach(), (losses[0] + losses[1]) / 2)
 
 
-def test_losses_of_pairs_average_to_the_loss() -> None:
+@pytest.mark.parametrize('at_once, parts', [(2**26, [16, 16]), (2 * 16 * 6, [6, 6, 4] * 2)])
+def test_losses_of_pairs_average_to_the_loss(at_once, parts, monkeypatch) -> None:
+    monkeypatch.setattr(info_nce_head, 'AT_ONCE', at_once)
     head = InfoNCEHead()
     loss = head.loss(*(x.flatten(0, 1) for x in batch()))
-    assert [len(each) for each in head.pair_losses] == [16, 16]
+    assert [len(each) for each in head.pair_losses] == parts
     torch.testing.assert_close(torch.cat(head.pair_losses).mean(), loss, rtol=1e-12, atol=0)
 
 

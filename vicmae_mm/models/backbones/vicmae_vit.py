@@ -7,7 +7,7 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vicmae_mm.models.masking import rand_rows, take_patches
+from vicmae_mm.models.masking import invert_order, rand_rows, take_patches
 from vicmae_mm.models.positions import check_patch_grid, sincos_position_table
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
@@ -81,20 +81,6 @@ class ViCMAEViT(MAEViT, RegisterViT):
                 if isinstance(module, nn.Linear):
                     nn.init.zeros_(module.bias)
 
-    def shuffle(self, num_images: int, noise: Tensor | None = None) -> Tensor:
-        """Order the patches of each image at random, by increasing noise.
-
-        Args:
-            num_images: B.
-            noise: (B, L); None draws it by :func:`rand_rows`.
-
-        Returns:
-            Patch indices (B, L). The first ``num_visible`` of a row stay visible.
-        """
-        if noise is None:
-            noise = rand_rows(num_images, self.num_patches, device=self.pos_embed.device)
-        return noise.argsort(dim=1)
-
     @property
     def num_visible(self) -> int:
         """Number of visible patches per image."""
@@ -130,7 +116,7 @@ class ViCMAEViT(MAEViT, RegisterViT):
             x: Images (B, 3, H, W).
             mask: Whether to hide patches. If not, the output is that of
                 mmpretrain's ``VisionTransformer``: a tuple of features.
-            noise: Masking noise (B, L), for reproducible masks; None draws it.
+            noise: Masking noise (B, L), for reproducible masks; None draws it with `rand_rows`.
 
         Returns:
             Class token and visible patches after the final norm (B, 1 + keep, C),
@@ -143,7 +129,9 @@ class ViCMAEViT(MAEViT, RegisterViT):
                 f'The encoder was built for {self.img_size[0]} x {self.img_size[1]} px but got '
                 f'{x.shape[-2]} x {x.shape[-1]}: set backbone.img_size and the crop size of the '
                 'pipeline to the same value.')
-        ids_shuffle = self.shuffle(len(x), noise)
-        ids_restore = ids_shuffle.argsort(dim=1)
+        if noise is None:
+            noise = rand_rows(len(x), self.num_patches, device=self.pos_embed.device)
+        ids_shuffle = noise.argsort(dim=1)  # the first ones stay visible
+        ids_restore = invert_order(ids_shuffle)
         latent = self.encode_visible(x, ids_shuffle[:, :self.num_visible])
         return latent, (ids_restore >= self.num_visible).float(), ids_restore

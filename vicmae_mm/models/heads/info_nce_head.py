@@ -1,4 +1,6 @@
 """InfoNCE with the negatives of every process (paper, eq. 7)."""
+from collections.abc import Callable, Sequence
+from itertools import product
 from operator import index
 from typing import Any
 
@@ -18,6 +20,7 @@ from .checks import check_pairs
 
 NEGATIVES = ('both', 'target')
 SAME_VIDEO = ('negatives', 'left_out')
+AT_ONCE = 2**26  # similarities, 256 MiB in fp32
 
 
 @MODELS.register_module()
@@ -35,7 +38,8 @@ class InfoNCEHead(BaseModule):
     Each process uses its own rows as anchors and the rows of all processes as candidates. The
     mean of the losses over processes, and the gradients after DistributedDataParallel, equal
     those of one process with the global batch; processes must have equal batch sizes.
-    Computed in at least fp32.
+    Computed in at least fp32. Of more than :data:`AT_ONCE` similarities, some are computed at a
+    time, which only changes the rounding.
 
     Args:
         temperature: t above, > 0 (docs/decisions.md, row 9).
@@ -51,7 +55,7 @@ class InfoNCEHead(BaseModule):
 
     Attributes:
         gathered: Both branches of all processes, (M, D) each, of the last loss; for monitors.
-        pair_losses: The last losses of this process's pairs, (N,) for each direction.
+        pair_losses: The last losses of this process's pairs, (N,) together for each direction.
 
     Raises:
         ValueError: For an argument out of range.
@@ -118,54 +122,92 @@ class InfoNCEHead(BaseModule):
         with torch.autocast(online.device.type, enabled=False):
             online = F.normalize(at_least_fp32(online), dim=1)
             target = F.normalize(at_least_fp32(target), dim=1)
-            onlines, targets, first = self._candidates(online, target)
-            # (N, M), True where row and column are from the same video. The padding is False:
-            # no two processes share a video.
-            left_out = (
-                self._left_out(videos, online.device) if isinstance(videos, list) else
-                F.pad(videos[:, None] == videos, (first, len(onlines) - first - len(online))))
-            loss = self._cross_entropy(online, onlines, targets, left_out, first)
-            if self.symmetric:
-                mirrored = self._cross_entropy(target, targets, onlines, left_out, first)
-                loss = (loss + mirrored) / 2
-        return loss
+            pairs, first = self._candidates(online, target)
+            left_out = self._left_out(videos, first, len(pairs), online.device)
+            if 2 * len(online) * len(pairs) > AT_ONCE:
+                return _InChunks.apply(pairs, self, left_out, slice(first, first + len(online)))
+            onlines, targets = pairs.unbind(dim=1) if self.gather else (online, target)
+            branches = [(online, onlines, targets), (target, targets, onlines)]
+            excluded = left_out(slice(None))
+            losses = [self._cross_entropy(self._similarities(*each), excluded, first)
+                      for each in branches[:1 + self.symmetric]]
+            return sum(losses[1:], losses[0]) / len(losses)
 
     def num_negatives(self, videos: int, pairs: int, processes: int) -> int:
         """Most for an anchor, with ``pairs`` of each of ``videos`` samples on a process."""
         seen = videos * (processes if self.gather else 1)
         return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
 
-    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Both branches over all processes, (M, D) each, and the index of our first row there."""
-        if not self.gather:
-            return online, target, 0
+    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, int]:
+        """The pairs of all processes (M, 2, D), and the index of our first one there."""
         # Stacked, so that both branches need only one collective.
-        pairs = gather_with_grad(torch.stack([online, target], dim=1))
+        pairs = torch.stack([online, target], dim=1)
+        if not self.gather:
+            return pairs, 0
+        pairs = gather_with_grad(pairs)
         self.gathered = pairs.detach().unbind(dim=1)
-        onlines, targets = pairs.unbind(dim=1)
-        return onlines, targets, get_rank() * len(online)
+        return pairs, get_rank() * len(online)
 
-    def _left_out(self, identities: list[tuple[int, int]], device: torch.device) -> Tensor:
-        """(N, M), True where the column's pair cannot be a negative of the row's."""
-        own = torch.as_tensor(np.array(identities, np.int64)).to(device)
+    def _left_out(self, videos: Tensor | list[tuple[int, int]], first: int, number: int,
+                  device: torch.device) -> Callable[[slice], Tensor]:
+        """Gives (n, M) of some rows: True where the column's pair cannot be their negative."""
+        if isinstance(videos, Tensor):  # the padding is False: no two processes share a video
+            padding = first, number - first - len(videos)
+            return lambda rows: F.pad(videos[rows, None] == videos, padding)
+        own = torch.as_tensor(np.array(videos, np.int64)).to(device)
         every = gather_with_grad(own) if self.gather else own
-        left_out = own[:, None, 0] == every[:, 0]
-        return left_out if self.across_sources else left_out | (own[:, None, 1] != every[:, 1])
+        return lambda rows: (own[rows, None, 0] == every[:, 0]) | (
+            (not self.across_sources) & (own[rows, None, 1] != every[:, 1]))
 
-    def _cross_entropy(self, anchors: Tensor, own: Tensor, other: Tensor, left_out: Tensor,
+    def _similarities(self, anchors: Tensor, own: Tensor, other: Tensor) -> list[Tensor]:
+        """(n, M) of anchors (n, D) to their other branch and, as negatives, to their own."""
+        return [anchors @ branch.T for branch in (other, own)[:1 + (self.negatives == 'both')]]
+
+    def _cross_entropy(self, similarities: Sequence[Tensor], left_out: Tensor,
                        first: int) -> Tensor:
         """Classify which of the candidates is each anchor's pair.
 
-        Row n of ``anchors`` (N, D) is row ``first + n`` of ``own`` (M, D), which has all embeddings
-        of their branch, and the pair of that row of ``other``, which has those of the other branch.
+        Anchor n and candidate ``first + n`` of the other branch are a pair; in the anchor's own
+        branch, that candidate is the anchor itself.
         """
-        pair = torch.arange(first, first + len(anchors), device=anchors.device)
-        is_pair = pair[:, None] == torch.arange(len(other), device=anchors.device)
-        similarity = (anchors @ other.T).masked_fill(left_out & ~is_pair, -torch.inf)
-        if self.negatives == 'both':
+        to_other, *to_own = similarities
+        pair = torch.arange(first, first + len(to_other), device=to_other.device)
+        is_pair = pair[:, None] == torch.arange(to_other.shape[1], device=to_other.device)
+        similarity = to_other.masked_fill(left_out & ~is_pair, -torch.inf)
+        if to_own:
             # left_out includes the anchor itself: the indicator of eq. 7.
-            to_own = (anchors @ own.T).masked_fill(left_out, -torch.inf)
-            similarity = torch.cat([similarity, to_own], dim=1)
+            own = to_own[0].masked_fill(left_out, -torch.inf)
+            similarity = torch.cat([similarity, own], dim=1)
         log_shares = F.log_softmax(similarity / self.temperature, dim=1)
         self.pair_losses.append(-log_shares.detach().gather(1, pair[:, None])[:, 0])
         return F.nll_loss(log_shares, pair)
+
+
+class _InChunks(torch.autograd.Function):
+    """The loss of some anchors after the other, and its gradient, so that nothing is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, head: InfoNCEHead, left_out: Callable[[slice], Tensor],
+                own: slice) -> Tensor:
+        ctx.grad, total = torch.zeros_like(pairs), pairs.new_zeros(())
+        anchors, grads, directions = pairs[own], ctx.grad[own], 1 + head.symmetric
+        at_once = max(1, AT_ONCE // (2 * len(pairs)))
+        for branch, start in product(range(directions), range(0, len(anchors), at_once)):
+            rows = slice(start, start + at_once)
+            some, other = anchors[rows, branch], 1 - branch
+            similarities = head._similarities(some, pairs[:, branch], pairs[:, other])
+            with torch.enable_grad():
+                loss = head._cross_entropy([each.requires_grad_() for each in similarities],
+                                           left_out(rows), own.start + start)
+                loss = loss * (len(some) / len(anchors) / directions)
+            total += loss.detach()
+            for to, grad in zip((other, branch), torch.autograd.grad(loss, similarities),
+                                strict=False):
+                ctx.grad[:, to].addmm_(grad.T, some)
+                grads[rows, branch].addmm_(grad, pairs[:, to])  # our rows of the same tensor
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        kept, ctx.grad = ctx.grad, None  # scaled in place, so only once
+        return kept.mul_(grad), None, None, None

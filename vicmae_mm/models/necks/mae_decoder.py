@@ -7,6 +7,7 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from mmpretrain.models.necks import MAEPretrainDecoder
 from torch import Tensor, nn
 
+from vicmae_mm.models.masking import invert_order
 from vicmae_mm.models.positions import sincos_position_table
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
@@ -52,7 +53,7 @@ class MAEDecoder(MAEPretrainDecoder):
             (B, L - keep, patch_size**2 * 3) in the order ``ids_restore.argsort(dim=1)[:, keep:]``.
         """
         if hidden_only:
-            return self._predict_hidden(x, ids_restore.argsort(dim=1))
+            return self._predict_hidden(x, invert_order(ids_restore))
         return super().forward(x, ids_restore)
 
     def _predict_hidden(self, latent: Tensor, ids_shuffle: Tensor) -> Tensor:
