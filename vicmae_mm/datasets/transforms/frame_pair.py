@@ -1,4 +1,6 @@
 """Drawing pairs of frames from a video."""
+from bisect import bisect_left
+
 import numpy as np
 
 from vicmae_mm.datasets.readers import VideoError, VideoReader
@@ -130,6 +132,8 @@ class SampleFramePair(ShownTransform):
 
     def _windows(self, results: dict, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Where windows begin that hold a pair, and where one that begins with each frame ends."""
+        if not self._limits and self.gap_seconds is None:
+            return np.zeros(1, int), np.array([total - 1])
         frames = np.arange(total)
         if self.gap_seconds is None or total == 1:
             gap = min([total - 1, *self._limits])
@@ -191,22 +195,25 @@ class SampleFramePair(ShownTransform):
 
     def _distant_stored(self, stored: np.ndarray, starts: np.ndarray, last: np.ndarray
                         ) -> tuple[int, int] | None:
-        # Every position of the window at once, because only those that contain stored frames in
-        # two sections may be drawn, each with the same probability.
-        window = last[starts] - starts + 1
-        sections = min(self.num_sections, window.max(initial=1))
-        edges = starts[:, None] + np.arange(sections + 1) * window[:, None] // sections
-        before = np.searchsorted(stored, edges)  # number of stored frames before each edge
-        filled = before[:, 1:] > before[:, :-1]
-        positions = np.flatnonzero(filled.sum(1) >= 2)
-        if not len(positions):
+        sections = min(self.num_sections, max((last[starts] - starts).tolist(), default=0) + 1)
+        if len(starts) > 1:
+            # Every position of the window at once, because only those that contain stored frames in
+            # two sections may be drawn, each with the same probability.
+            window = last[starts, None] - starts[:, None] + 1
+            edges = starts[:, None] + np.arange(sections + 1) * window // sections
+            starts = starts[(np.diff(np.searchsorted(stored, edges)) > 0).sum(1) >= 2]
+        if not len(starts):
             return None
-        position = _draw_from(positions)
-        first, second = 0, 1
+        start = int(_draw_from(starts))
+        window = int(last[start]) - start + 1
+        # Few numbers: numpy would take twice as long. The number of stored frames before each edge:
+        before = [bisect_left(stored, start + k * window // sections) for k in range(sections + 1)]
+        filled = [k for k in range(sections) if before[k] < before[k + 1]]
+        if len(filled) < 2:
+            return None
         if sections > 2:
-            first, second = np.sort(np.random.choice(np.flatnonzero(filled[position]), 2, False))
-        i, j = (stored[np.random.randint(before[position, k], before[position, k + 1])]
-                for k in (first, second))
+            filled = np.sort(np.random.choice(filled, 2, False)).tolist()
+        i, j = (stored[np.random.randint(before[k], before[k + 1])] for k in filled)
         return i, j
 
     def _continuous_stored(self, stored: np.ndarray, last: np.ndarray) -> tuple[int, int] | None:
