@@ -29,4 +29,5 @@ auto_scale_lr = dict(base_batch_size=4096)
 default_hooks = dict(
     contrast_weight=dict(
         type='vicmae_mm.ContrastWeightHook', schedule='step', begin_ratio=200 / 800))
-find_unused_parameters = True  # the projector is not run while lambda is 0
+# The projector is not run while lambda is 0; after that, the hook turns this off.
+find_unused_parameters = True

@@ -1,4 +1,6 @@
 """Detecting collapsed embeddings while the run can still be corrected."""
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -38,6 +40,7 @@ class CollapseHook(Hook):
         self.bounds = dict(embedding_std=min_std, embedding_rank=min_rank)
         self.patience = patience
         self._below = 0
+        self._unread: tuple[int, dict[str, Callable[[], Any]]] = (0, {})
 
     def before_train(self, runner: Runner) -> None:
         """Check that batches are large enough to detect a collapse."""
@@ -51,15 +54,30 @@ class CollapseHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
+        """Keep the values of this iteration, and judge those of the one before."""
+        self.settle(runner)
+        numbers = getattr(runner.message_hub, 'step_numbers', None)
+        read = numbers.later if numbers else partial(partial, float)
+        if self._watching and outputs:
+            self._unread = runner.iter + 1, {
+                name: read(outputs[name]) for name in self.bounds if name in outputs}
+        if not numbers:
+            self.settle(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Judge the last iteration."""
+        self.settle(runner)
+
+    def settle(self, runner: Runner) -> None:
         """Count consecutive iterations below a bound, and warn."""
-        outputs = outputs or {}
-        values = {name: float(outputs[name]) for name in self.bounds if name in outputs}
-        if not self._watching or not values:
+        (iteration, unread), self._unread = self._unread, (0, {})
+        values = {name: read() for name, read in unread.items()}
+        if not values or None in values.values():  # the step was skipped
             return
         low = {name: value for name, value in values.items() if value < self.bounds[name]}
         self._below = self._below + 1 if low else 0
         if self._below and (self._below - self.patience) % (_REMIND_EVERY * self.patience) == 0:
-            runner.logger.warning(self._describe(low, runner.iter + 1))
+            runner.logger.warning(self._describe(low, iteration))
 
     def _describe(self, low: dict[str, float], iteration: int) -> str:
         # The iteration makes each text unique: mmengine does not log the same warning twice.

@@ -1,11 +1,16 @@
 """The schedule that introduces the contrastive loss (paper section 3.3, Table 7)."""
+import gc
 import math
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import IterBasedTrainLoop, Runner
+from mmpretrain.models.selfsup.mae import MAEViT
 
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.runner_access import unwrapped_model
+from vicmae_mm.models import ViCMAE
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
@@ -87,6 +92,27 @@ class ContrastWeightHook(Hook):
         if self.begin is not None:
             return self.begin
         return round(self.begin_ratio * runner.max_epochs)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Have unused parameters looked for only in epochs that do not run the projector.
+
+        Searching takes time and a warning in every other epoch. All parameters of a ``MAEViT``
+        have gradients then, which is not known of other backbones.
+        """
+        cfg, ddp, model = runner.cfg, runner.model, unwrapped_model(runner)
+        if not (isinstance(runner, Runner) and type(ddp) is MMDistributedDataParallel
+                and cfg.get('find_unused_parameters') and not cfg.get('model_wrapper_cfg')
+                and isinstance(model, ViCMAE) and isinstance(model.backbone, MAEViT)):
+            return
+        weight = model.contrast_weight * max(self._scale(runner), self.least)
+        search = model.contrast_head is not None and not weight
+        if ddp.find_unused_parameters != search:
+            # Only its constructor takes the setting; it keeps parameters and buffers as they are.
+            runner.model = ddp = model
+            gc.collect()  # frees the buckets of the old one
+            runner.cfg = Config(dict(find_unused_parameters=search))
+            runner.model = runner.wrap_model(None, model)
+            runner.cfg = cfg
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
