@@ -11,8 +11,11 @@ from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.mixed_pairs import MixedPairs
 from vicmae_mm.datasets.seeded_samples import SeededSamples
+from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
+
+from .batch_reader import BatchReader, copied_ahead
 
 
 def epoch_batches(dataloader: DataLoader) -> dict[str, Any]:
@@ -65,6 +68,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             # Processes would log other names, and wait for each other.
             raise InputError('train_dataloader.dataset has a MixedPairs next to another dataset: '
                              'name all datasets in one MixedPairs.')
+        self._reader = BatchReader(self.dataloader, lambda: self.max_epochs)
 
     def run_epoch(self) -> None:
         """Run one epoch, or the rest of it."""
@@ -73,7 +77,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         # Counted from the start of the epoch: hooks find its end and their intervals by batch_idx.
-        for idx, data_batch in enumerate(self.dataloader, start=first):
+        batches = copied_ahead(
+            self._reader.epoch(self._epoch, len(self.dataloader) - first),
+            getattr(unwrapped_model(self.runner), 'data_preprocessor', None))
+        for idx, data_batch in enumerate(batches, start=first):
             self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1

@@ -4,7 +4,6 @@ import io
 import mmap
 import pickle
 from collections import ChainMap
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -35,17 +34,25 @@ class SampleSender:
             OSError: The receiver is gone.
             Exception: Whatever pickling raised; in this case nothing was sent.
         """
-        data, buffers = _pickle(value)
-        sizes = [view.nbytes for view in buffers]
-        oversized = []
-        for view, offset in zip(buffers, self._offsets(sizes), strict=True):
-            if offset is None:
-                oversized.append(view)
-            else:
-                self._shared[offset:offset + view.nbytes] = view
-        pipe.send_bytes(pickle.dumps((data, sizes), protocol=5))
-        for view in oversized:
-            pipe.send_bytes(view)
+        places: list[slice] = []
+
+        def is_pickled(buffer: pickle.PickleBuffer) -> bool:
+            view = buffer.raw()
+            begin = -(-places[-1].stop // _ALIGNMENT) * _ALIGNMENT if places else 0
+            place = slice(begin, begin + view.nbytes)
+            if view.nbytes < _MIN_SHARED_BYTES or place.stop > _SHARED_BYTES:
+                return True
+            self._shared[place] = view
+            places.append(place)
+            return False
+
+        file = io.BytesIO()
+        pickler: Any = pickle.Pickler(file, protocol=5, buffer_callback=is_pickled)
+        # Tensors become numpy arrays, as torch would copy their bytes into the pickle.
+        pickler.dispatch_table = ChainMap({torch.Tensor: _reduce_tensor}, copyreg.dispatch_table)
+        pickler.dump(value)
+        bounds = [(place.start, place.stop) for place in places]
+        pipe.send_bytes(pickle.dumps((file.getvalue(), bounds), protocol=5))
 
     def receive(self, pipe: Connection) -> Any:
         """Receive what the other process sent, in writable memory of this process.
@@ -53,45 +60,10 @@ class SampleSender:
         Raises:
             EOFError: The sender is gone.
         """
-        data, sizes = pickle.loads(pipe.recv_bytes())
+        data, bounds = pickle.loads(pipe.recv_bytes())
         # Copies: the next value will overwrite the shared memory.
-        buffers = [np.empty(size, np.uint8) for size in sizes]
-        for buffer, offset in zip(buffers, self._offsets(sizes), strict=True):
-            if offset is None:
-                pipe.recv_bytes_into(buffer)
-            else:
-                buffer.data[:] = self._shared[offset:offset + buffer.nbytes]
-        return pickle.loads(data, buffers=buffers)
-
-    def _offsets(self, sizes: list[int]) -> Iterator[int | None]:
-        """Offsets of arrays in the shared memory; None for those that do not fit."""
-        # They follow from the sizes, so both sides compute the same.
-        offset = 0
-        for size in sizes:
-            if offset + size > len(self._shared):
-                yield None
-                continue
-            yield offset
-            offset += -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
-def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
-    """Pickle a value without its large arrays; also returns the memory of these."""
-    buffers = []
-
-    def is_small(buffer: pickle.PickleBuffer) -> bool:
-        view = buffer.raw()
-        if view.nbytes < _MIN_SHARED_BYTES:
-            return True
-        buffers.append(view)
-        return False
-
-    file = io.BytesIO()
-    pickler: Any = pickle.Pickler(file, protocol=5, buffer_callback=is_small)
-    # Tensors become numpy arrays, as torch would copy their bytes into the pickle.
-    pickler.dispatch_table = ChainMap({torch.Tensor: _reduce_tensor}, copyreg.dispatch_table)
-    pickler.dump(value)
-    return file.getvalue(), buffers
+        return pickle.loads(data, buffers=[
+            np.array(self._shared[begin:end]) for begin, end in bounds])
 
 
 def _reduce_tensor(tensor: torch.Tensor) -> Any:
