@@ -12,7 +12,6 @@ from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 
-from .epoch_orders import MAX_STORED, ComputedPermutation, MixedOrder
 from .innermost import build_inner, innermost_datasets
 from .samplers import SampleIndex
 from .seeded_samples import SeededSamples
@@ -64,7 +63,6 @@ class MixedPairs:
                 ', '.join(f'{name} has {size:,}, an epoch {count:,}' for name, size, count in zip(
                     self.names, self.sizes, self.counts, strict=True))) + '.')
         self.starts = np.cumsum([0, *self.counts[:-1]]).tolist()  # the first index of each source
-        self._is_stored = max(length, sum(self.sizes)) <= MAX_STORED
         self._drawn: tuple[tuple[int, int] | None, np.ndarray] = None, np.empty(0)
 
     def __len__(self) -> int:
@@ -91,26 +89,16 @@ class MixedPairs:
         number = bisect_right(self.starts, int(index)) - 1
         inner = int(index) - self.starts[number]
         if isinstance(index, SampleIndex):
-            if self._is_weighted and self._is_stored:
+            if self._is_weighted:
                 inner = int(self._draw(index.seed, index.epoch)[int(index)])
-            elif self._is_weighted:
-                size = self.sizes[number]
-                each, place = divmod(index.epoch * self.counts[number] + inner, size)
-                permutation = ComputedPermutation(size, index.seed, each, number, 1)
-                inner = permutation[np.array([place])].item()
             return number, SampleIndex(inner, index.seed, index.epoch, index.origin)
         if self._is_weighted:
             raise InputError('MixedPairs: with weights or epoch_length, epochs differ in samples: '
                              "set train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler').")
         return number, inner
 
-    def epoch_order(self, seed: int, epoch: int, shuffle: bool = True) -> Any:
-        """Indices of an epoch, evenly mixed, for :class:`EpochSampler`.
-
-        They are computed instead of stored if an epoch or the sources have over 4,194,304 samples.
-        """
-        if not self._is_stored:
-            return MixedOrder(self.counts, seed, epoch, shuffle=shuffle)
+    def epoch_order(self, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
+        """Indices of an epoch, evenly mixed, for :class:`EpochSampler`."""
         generator = np.random.default_rng((seed, epoch))
         # Sorted by key, the k-th of n samples of a source lies anywhere in [k/n, (k+1)/n]. At a key
         # t, a source with share p has had p t total + e samples, |e| <= 1, and all N. Subtracting p
@@ -120,7 +108,7 @@ class MixedPairs:
         own = [generator.permutation(count) if shuffle else np.arange(count)
                for count in self.counts]
         indices = np.concatenate(own) + np.repeat(self.starts, self.counts)
-        return indices[np.argsort(np.concatenate(keys), kind='stable')]
+        return indices[np.argsort(np.concatenate(keys), kind='stable')].astype(np.int32)
 
     def _draw(self, seed: int, epoch: int) -> np.ndarray:
         """Which samples of its source an epoch has, for weighted sources."""

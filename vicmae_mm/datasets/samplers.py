@@ -1,4 +1,5 @@
 """A sampler whose indices carry the random stream of the sample."""
+import math
 from collections.abc import Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -10,8 +11,7 @@ from mmengine.dataset import DefaultSampler
 from vicmae_mm.registry import DATA_SAMPLERS
 from vicmae_mm.utils.seeding import seeded
 
-from .epoch_orders import MAX_STORED, ComputedPermutation
-
+MAX_STORED = 2**22  # samples of an epoch whose order is stored, which takes 32 MiB
 _AT_ONCE = 2**16  # places of an epoch, over all processes, whose indices are computed together
 
 
@@ -59,17 +59,50 @@ def random_stream(index: int) -> AbstractContextManager[None]:
     return index.random_stream() if isinstance(index, SampleIndex) else nullcontext()
 
 
+class ComputedPermutation:
+    """A random permutation of ``range(size)`` in constant memory; two numbers >= 0 are its key.
+
+    A Feistel network permutes the cells of a table hardly larger than ``size``; what gets outside
+    is permuted again, until it is inside (cycle walking).
+    """
+
+    def __init__(self, size: int, seed: int, epoch: int) -> None:
+        self._size, self._rows = size, math.isqrt(size - 1) + 1
+        self._columns = -(-size // self._rows)
+        self._keys = np.random.SeedSequence((seed, epoch)).generate_state(8, np.uint64)
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        """The numbers (N,) at some places (N,), int64."""
+        numbers, outside = places.astype(np.uint64), places >= 0
+        while outside.any():
+            row, column = numbers[outside] // self._columns, numbers[outside] % self._columns
+            for one, two in self._keys.reshape(4, 2):
+                # Halved: a sum that overflows would not be a bijection.
+                row = (row + _mix(column ^ one) // 2) % self._rows
+                column = (column + _mix(row ^ two) // 2) % self._columns
+            numbers[outside] = row * self._columns + column
+            outside = numbers >= self._size
+        return numbers.astype(np.int64)
+
+
+def _mix(numbers: np.ndarray) -> np.ndarray:
+    """Random 64-bit numbers of numbers: the finalizer of Vigna's splitmix64."""
+    for shift, factor in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb), (31, 1)):
+        numbers = (numbers ^ numbers >> np.uint64(shift)) * np.uint64(factor)
+    return numbers
+
+
 @DATA_SAMPLERS.register_module()
 class EpochSampler(DefaultSampler):
     """mmengine's ``DefaultSampler``, yielding :class:`SampleIndex`.
 
-    The order is that of DefaultSampler up to 4,194,304 samples, and computed instead of stored
-    (:class:`ComputedPermutation`) above; a :class:`MixedPairs` has one of its own. A dataset that
-    uses the streams (:class:`VideoPairDataset`, :class:`PackedFrameDataset`,
-    :class:`SeededSamples`) draws frames and augmentations from (seed, epoch, index) alone: a sample
-    is the same for any number of workers and processes, and different in every epoch. Other
-    datasets see plain integers, and so does any under mmengine's ``ClassBalancedDataset``, which
-    looks its index up in a list.
+    The order is that of DefaultSampler; above 4,194,304 samples, it is a
+    :class:`ComputedPermutation`; a :class:`MixedPairs` has an order of its own. A dataset that uses
+    the streams (:class:`VideoPairDataset`, :class:`PackedFrameDataset`, :class:`SeededSamples`)
+    draws frames and augmentations from (seed, epoch, index) alone: a sample is the same for any
+    number of workers and processes, and different in every epoch. Other datasets see plain
+    integers, and so does any under mmengine's ``ClassBalancedDataset``, which looks its index up in
+    a list.
 
     mmengine instead seeds a worker with ``num_workers * rank + worker_id + seed``, whatever the
     epoch. With ``persistent_workers=False`` every epoch then repeats the same frames and crops, a
@@ -101,8 +134,7 @@ class EpochSampler(DefaultSampler):
         self._start = position
 
     def __iter__(self) -> Iterator[int]:
-        epoch, size = self.epoch, len(self.dataset)
-        order = self._order(epoch, size)
+        epoch, size, order = self.epoch, len(self.dataset), self._order()
         step = max(_AT_ONCE // self.world_size, 1)
         for start in range(self._start, self.num_samples, step):
             own = np.arange(start, min(start + step, self.num_samples))
@@ -110,14 +142,13 @@ class EpochSampler(DefaultSampler):
             for index in (places if order is None else order[places]).tolist():
                 yield SampleIndex(index, self.seed, epoch)
 
-    def _order(self, epoch: int, size: int) -> Any:
-        """What gives the indices at some places of an epoch; None for the places themselves."""
+    def _order(self) -> Any:
+        """What has the indices at the places of an epoch; None if they are the places."""
         if arrange := getattr(self.dataset, 'epoch_order', None):
-            return arrange(self.seed, epoch, self.shuffle)
+            return arrange(self.seed, self.epoch, self.shuffle)
         if not self.shuffle:
             return None
-        if size > MAX_STORED:
-            return ComputedPermutation(size, self.seed, epoch)
-        generator = torch.Generator()
-        generator.manual_seed(self.seed + epoch)
-        return torch.randperm(size, generator=generator).numpy()
+        if len(self.dataset) > MAX_STORED:
+            return ComputedPermutation(len(self.dataset), self.seed, self.epoch)
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return torch.randperm(len(self.dataset), generator=generator).numpy()
