@@ -1,4 +1,5 @@
 """Random streams that belong to a sample, not to the process that draws from them."""
+import ctypes
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.device import get_device
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 RngStates = tuple[Any, dict[str, Any], torch.Tensor]
 _spares: list[np.random.MT19937] = []  # several where blocks of seeded() are nested
@@ -65,18 +67,36 @@ def seeded(entropy: Sequence[int], stream: int = 0) -> Iterator[None]:
         entropy: Non-negative integers that identify the stream, such as (seed, epoch, index).
         stream: Selects one of several independent streams of the same ``entropy``.
     """
-    before, outer = get_rng_states(), np.random.get_bit_generator()
+    outer, python_state = get_bit_generator(), random.getstate()
+    normal, torch_state = _kept_normal(outer), torch.random.default_generator.get_state()
     # Numpy restores a state word by word, which takes longer than putting back the generator.
     spare = _spares.pop() if _spares else np.random.MT19937(0)
-    np.random.set_bit_generator(spare)
+    set_bit_generator(spare)
     try:
         # Not torch.manual_seed, which would seed every GPU too: transforms run on the CPU.
         _seed(entropy, (stream,), torch.random.default_generator.manual_seed)
         yield
     finally:
         _spares.append(spare)
-        np.random.set_bit_generator(outer)
-        random.setstate(before[0])
-        torch.random.default_generator.set_state(before[2])
-        if before[1]['has_gauss']:
-            np.random.set_state(before[1])
+        set_bit_generator(outer)
+        random.setstate(python_state)
+        torch.random.default_generator.set_state(torch_state)
+        if normal is not None:
+            np.random.set_state(dict(
+                np.random.get_state(legacy=False), has_gauss=1, gauss=normal))
+
+
+def _kept_normal(generator: np.random.BitGenerator) -> float | None:
+    """The normal deviate that ``np.random`` keeps of a pair, which another generator makes it lose.
+
+    Drawing one changes the generator's 624 words and its position only if none is kept.
+    """
+    if not isinstance(generator, np.random.MT19937):
+        state = np.random.get_state(legacy=False)
+        return state['gauss'] if state['has_gauss'] else None
+    memory = (ctypes.c_char * 2500).from_address(generator.ctypes.state_address)
+    words, normal = memory.raw, np.random.standard_normal()
+    if memory.raw == words:
+        return normal
+    memory.raw = words
+    return None

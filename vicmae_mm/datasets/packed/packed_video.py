@@ -33,8 +33,8 @@ class PackedVideo(VideoReader):
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
         # searchsorted gives a position for any number, so the numbers found are compared next.
-        rows = self._frames[np.searchsorted(self._frames['number'], wanted).clip(
-            max=len(self._frames) - 1)].tolist()
+        found = np.searchsorted(self._frames['number'], wanted)
+        rows = self._frames[np.minimum(found, len(self._frames) - 1)].tolist()
         missing = [number for number, row in zip(wanted, rows, strict=True) if row[3] != number]
         if missing:
             raise InputError(
