@@ -63,6 +63,20 @@ def test_blocks_continue_the_numbers(monkeypatch, at_once, world_size):
         assert torch.equal(rows, every[rank::world_size])
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_blocks_do_not_depend_on_the_process_count(monkeypatch):
+    monkeypatch.setattr(masking, 'AT_ONCE', 20)
+    numbers = {}
+    for world_size, rank in ((1, 0), (3, 0), (3, 1), (3, 2)):
+        monkeypatch.setattr(masking, 'get_world_size', lambda world_size=world_size: world_size)
+        monkeypatch.setattr(masking, 'get_rank', lambda rank=rank: rank)
+        torch.manual_seed(0)
+        rows = masking.rand_rows(24 // world_size, 9, device=torch.device('cuda'))
+        numbers[world_size, rank] = rows
+    for rank in range(3):
+        assert torch.equal(numbers[3, rank], numbers[1, 0][rank::3])
+
+
 @pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.4'),
                     reason='freed memory is not reported')
 def test_a_process_does_not_hold_the_numbers_of_all(monkeypatch):
