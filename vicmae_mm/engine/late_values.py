@@ -20,7 +20,7 @@ class StepNumbers:
         self.skipped: Callable[[], Any] = bool  # reads whether the step was skipped
         self._numbers: list[Any] = []
         self._new: dict[int, Tensor] = {}
-        self._copies: dict[tuple[int, ...], Tensor] = {}
+        self._copies: list[tuple[list[int], Tensor]] = []
         self._arrival: Any = None
 
     def add(self, number: Tensor) -> Callable[[], Any]:
@@ -36,26 +36,26 @@ class StepNumbers:
 
     def send(self) -> None:
         """Start copying what was added since the last call."""
-        kinds = {(each.device, each.dtype): None for each in self._new.values()}  # usually one
-        for kind in kinds:
-            same = {place: each for place, each in self._new.items()
-                    if (each.device, each.dtype) == kind}
-            copy = torch.stack([*same.values()])
+        kinds: dict[Any, list[int]] = {}
+        for place, number in self._new.items():
+            kinds.setdefault((number.device, number.dtype), []).append(place)
+        for places in kinds.values():  # usually one kind
+            copy = torch.stack([self._new[place] for place in places])
             if copy.is_cuda:
                 copy = copy.to('cpu', non_blocking=True)  # pinned
                 self._arrival = torch.cuda.Event()
                 self._arrival.record()
-            self._copies[tuple(same)] = copy
+            self._copies.append((places, copy))
         self._new = {}
 
     def _read(self, place: int) -> Any:
         self.send()
         if self._copies and self._arrival is not None:
             self._arrival.synchronize()
-        for places, copy in self._copies.items():
+        for places, copy in self._copies:
             for each, number in zip(places, copy.tolist(), strict=True):
                 self._numbers[each] = number
-        self._copies = {}
+        self._copies = []
         return self._numbers[place]
 
 

@@ -110,6 +110,8 @@ class FiniteLossHook(Hook):
         self._guards = [GradientGuard(each.optimizer, allowed if self._fused else math.inf)
                         for each in wrappers]
         self._first = runner.iter
+        self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)
+                           or (isinstance(hook, CheckpointHook) and not hook.by_epoch)]
         # A lambda, not a bound method: with the latter, copying the model would copy this hook.
         self._forward = model.register_forward_hook(
             lambda module, args, losses: self._keep_losses(losses))
@@ -144,13 +146,15 @@ class FiniteLossHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
         """Stop if a loss or gradient was not finite; exclude the losses of a skipped batch."""
+        guarded = [step for guard in self._guards if (step := guard.pop()) is not None]
+        if self._late and guarded:
+            self._buffers.restore(guarded[0].held)
         self.settle(runner)  # the step before this one
-        if guarded := [step for guard in self._guards if (step := guard.pop()) is not None]:
+        if guarded:
             read = self._numbers.add(torch.stack([step.verdict for step in guarded]).max())
             self._pending = read, self._step(runner, self._means, guarded)
             if self._late:
                 self._numbers.skipped = read
-                self._buffers.restore(guarded[0].held)
         if not self._late or self._must_settle(runner, batch_idx, outputs or {}):
             self._skip |= self.settle(runner)
             # What is logged from here on is not of a skipped batch.
@@ -170,10 +174,8 @@ class FiniteLossHook(Hook):
             return True
         if any(f'train/{name}' not in runner.message_hub.log_scalars for name in outputs):
             return True
-        return any(
-            self.every_n_inner_iters(batch_idx, hook.interval) if isinstance(hook, LoggerHook) else
-            isinstance(hook, CheckpointHook) and not hook.by_epoch
-            and self.every_n_train_iters(runner, hook.interval) for hook in runner.hooks)
+        return any(self.every_n_inner_iters(batch_idx, n) or self.every_n_train_iters(runner, n)
+                   for n in self._intervals)
 
     def before_val(self, runner: Runner) -> None:
         """Validation within an epoch is of weights that are known to be finite."""

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from vicmae_mm.checkpoints.backend import AtomicFileBackend, CheckpointWriteError
 from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
+from vicmae_mm.engine.late_values import settle
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.start import checkpoint_folder, choose_start
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir, unlock_work_dir
@@ -122,6 +123,7 @@ class SafeCheckpointHook(CheckpointHook):
         step = runner.iter + 1
         if self.every_n_train_iters(runner, self.mid_epoch_interval) or (
                 step % self._look_interval == 0 and self._is_due(1)):
+            settle(runner)
             runner.logger.info(f'Saving checkpoint at {step} iterations')
             written = runner.message_hub.get_info('mid_epoch_ids')
             runner.message_hub.update_info('mid_epoch_ids', [*written, step])
