@@ -20,7 +20,7 @@ _VERSIONS = ('ETag', 'etag', 'md5Hash', 'Content-MD5', 'LastModified', 'last_mod
 _NEAR = ('file:', 'local:', 'memory:')  # need no copies
 _ACCESS = ('set credentials that may read it (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, '
            'or FSSPEC_S3_ANON=true for a public bucket)')
-_ADDRESS = 'check the network and the address (for s3 also AWS_ENDPOINT_URL)'
+_ADDRESS = 'check the network and the address (for s3 also AWS_ENDPOINT_URL), or start again later'
 
 
 @contextmanager
@@ -119,14 +119,13 @@ class RemoteReader(RangeReader):
     def _load(self, name: str) -> bytes:
         return self._filesystem.cat_file(f'{self._folder}/{name}')
 
-    @retried
     @_numbered_errors()
     def _download(self, name: str, path: str) -> None:
         self._filesystem.get_file(f'{self._folder}/{name}', path)
 
     def _in_words(self, call: Callable[..., Any], *args: str) -> Any:
         try:
-            return retried(call)(*args)
+            return call(*args)  # storage packages try a few times themselves
         except FileNotFoundError:
             raise
         except OSError as error:
