@@ -3,7 +3,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS
-from vicmae_mm.datasets.annotations.list_index import ListIndex
 from vicmae_mm.datasets.annotations.video_lists import find_files
 from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
 from vicmae_mm.registry import DATASETS
@@ -62,7 +61,8 @@ class ImagePairDataset(SkippingImages):
         images, _ = find_files(self.ann_file, self.data_prefix['img_path'], self.data_root,
                                self.allow_outside_root, self.test_mode, noun='image',
                                extensions=EXTENSIONS)
-        return ListIndex(images.source, images.folder, (self.path_key, 'gt_label'))
+        images.names = self.path_key, 'gt_label'
+        return images
 
     def _records(self, other: Any) -> list[dict]:
         """The records of another dataset; ``img_path`` is '' for an image in memory."""

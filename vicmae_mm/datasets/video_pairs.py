@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from vicmae_mm.datasets.annotations.list_index import ListIndex
+from vicmae_mm.datasets.annotations.list_index import ListIndex, kept_index, make_index
 from vicmae_mm.datasets.annotations.video_lists import find_files
 from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import run_seeded
@@ -117,8 +117,8 @@ class VideoPairDataset(SegmentedDataset):
                                      self.test_mode, self.labels_from_folders)
         if classes:
             self._metainfo['classes'] = classes
-        excluded = self._places_excluded(listed) if self.exclude_file else []
-        videos = ListIndex(listed.source, listed.folder, ('filename', 'label'), excluded)
+        videos = self._without_excluded(listed) if self.exclude_file else listed
+        videos.names = 'filename', 'label'
         durations = [] if self.segment_seconds is None else video_durations(
             [video['filename'] for video in videos], self._index_dir())
         samples = self._samples(videos, durations)
@@ -135,23 +135,25 @@ class VideoPairDataset(SegmentedDataset):
                              'transforms would read the whole video for each of its segments.')
         if None in folders:
             print_log(f'{self.source}: every pair reads the whole file that its segment is in. Set '
-                      "index_dir of VideoInit (with its backend 'pyav') to a folder, in which "
-                      'files are indexed once.', 'current', logging.WARNING)
+                      "index_dir of VideoInit (with its backend 'pyav') to True or a folder, in "
+                      'which files are indexed once.', 'current', logging.WARNING)
         return folders[0] if folders else None
 
-    def _places_excluded(self, videos: ListIndex) -> list[int]:
+    def _without_excluded(self, videos: ListIndex) -> ListIndex:
         known = read_bad_videos(self.exclude_file, (path for path, _ in videos))
         for part in known:
             if not isinstance(part, str):
                 self._excluded.setdefault(part[0], []).append(part[1])
         # A video that is not cut would be read where it is damaged, too.
-        whole = known.keys() if self.segment_seconds else known.keys() | self._excluded.keys()
-        places = [place for place, (path, _) in enumerate(videos) if path in whole]
+        whole = {part for part in known if isinstance(part, str)} | (
+            set() if self.segment_seconds else self._excluded.keys())
+        kept = kept_index(self.ann_file, (self.ann_file, videos.folder, *sorted(whole)), lambda:
+                          make_index(file for file in videos if file[0] not in whole))
         parts = f' and segments of {len(self._excluded):,} others' * bool(
             self._excluded and self.segment_seconds)
-        print_log(f'{len(places):,} of the {len(videos):,} videos of {self.source}{parts} are left '
-                  f'out: {self.exclude_file} names them as bad.', 'current')
-        return places
+        print_log(f'{len(videos) - len(kept):,} of the {len(videos):,} videos of {self.source}'
+                  f'{parts} are left out: {self.exclude_file} names them as bad.', 'current')
+        return kept
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         if self.decode_timeout is None:

@@ -12,7 +12,6 @@ from copy import copy
 from itertools import chain, islice
 from typing import Any
 
-import numpy as np
 from mmengine.logging import print_log
 
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
@@ -27,54 +26,47 @@ _BLOCK = 64  # files: to read one, a block is decoded
 class ListIndex(Sequence):
     """A sequence of ``(path, label)``, or of records, in compressed blocks with checksums.
 
-    A process keeps a table of the blocks, and reads one by ``pread`` from the page cache, which all
+    A process has a table of the blocks, and reads one by ``pread`` from the page cache, which all
     processes share (a mapped file would kill it where the disk fails). Pickling copies no file.
 
     Args:
         source (bytes | str): What :func:`make_index` makes, or a file of that.
         folder (str): What relative paths are relative to.
-        keys (tuple[str, str], optional): Names of path and label, for records.
-        left_out (Sequence[int]): Places of files that are left out, ascending.
+        names (Sequence[str]): Keys of path and label in a record.
     """
 
-    def __init__(self, source: Any, folder: str = '', keys: tuple[str, str] | None = None,
-                 left_out: Sequence[int] = ()) -> None:
-        self.source, self.folder, self._keys, self._left_out = source, folder, keys, left_out
+    def __init__(self, source: Any, folder: str = '', names: Sequence[str] = ()) -> None:
+        self.source, self.folder, self.names = source, folder, names
         self._file = open(source, 'rb', buffering=0) if isinstance(source, str) else None
         end = (os.fstat(self._file.fileno()).st_size if self._file else len(source)) - 8
         length = int.from_bytes(self._read(end, end + 8), 'little')
-        table = self._read(max(end - length, 0), end)
-        self._ends = array('Q', zlib.decompress(table))  # of each block; the number of files
-        self._numbers = range(self._ends.pop() - len(left_out))
-        self._gaps = np.array(left_out, int) - np.arange(len(left_out))
+        self._ends = array('Q', zlib.decompress(self._read(max(end - length, 0), end)))
+        self._places = range(self._ends.pop())
         self._last: tuple[int, list] = -1, []  # the block that was read last
 
     def __reduce__(self) -> tuple:
-        arguments = self.source, self.folder, self._keys, self._left_out
-        return ListIndex, arguments, dict(_numbers=self._numbers)
+        return ListIndex, (self.source, self.folder, self.names), dict(_places=self._places)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._places)
 
     def __getitem__(self, item: Any) -> Any:
         if isinstance(item, slice):
             part = copy(self)
-            part._numbers = self._numbers[item]
+            part._places = self._places[item]
             return part
-        number = self._numbers[item]
-        number += int(np.searchsorted(self._gaps, number, side='right'))
-        if self._last[0] != number // _BLOCK:
-            self._last = number // _BLOCK, self._block(number // _BLOCK)
-        file = self._last[1][number % _BLOCK]
-        return dict(zip(self._keys, file, strict=True)) if self._keys else file
+        number, place = divmod(self._places[item], _BLOCK)
+        if self._last[0] != number:
+            self._last = number, self._block(number)
+        return self._named(self._last[1][place])
 
     def __iter__(self) -> Iterator[Any]:
-        files: Iterable = chain.from_iterable(map(self._block, range(len(self._ends))))
-        if left_out := {*self._left_out}:
-            files = (file for place, file in enumerate(files) if place not in left_out)
-        files = islice(files, self._numbers.start, self._numbers.stop, self._numbers.step)
-        keys = self._keys
-        return (dict(zip(keys, file, strict=True)) for file in files) if keys else iter(files)
+        files = chain.from_iterable(map(self._block, range(len(self._ends))))
+        places = self._places
+        return map(self._named, islice(files, places.start, places.stop, places.step))
+
+    def _named(self, file: tuple[str, int]) -> Any:
+        return dict(zip(self.names, file, strict=True)) if self.names else file
 
     def _block(self, number: int) -> list[tuple[str, int]]:
         begin = self._ends[number - 1] if number else 0
@@ -106,11 +98,10 @@ def make_index(files: Iterable[tuple[str, int]], folder: str = '') -> ListIndex:
 
 
 def kept_index(path: str, settings: Sequence[object], read: Callable[[], ListIndex]) -> ListIndex:
-    """What ``read`` returns for a list; from its second call on of a file in the cache folder.
+    """What ``read`` returns for a list; after its first call from a file in the cache folder.
 
-    A hash of the list's content and of ``settings``, all else that decides the result, finds the
-    file: it is never out of date. One process makes it, the others of the machine wait. Small lists
-    have none.
+    A hash of the list and of ``settings``, all else that decides the result, names the file: it is
+    never out of date. One process of a machine makes it. Small lists have none.
     """
     if not os.path.isfile(path) or os.path.getsize(path) < MIN_BYTES:
         return read()
@@ -131,9 +122,9 @@ def kept_index(path: str, settings: Sequence[object], read: Callable[[], ListInd
                 trim_folder(os.path.dirname(file), MAX_BYTES)
                 return ListIndex(file)
         except OSError as error:
-            print_log(f'{path} will be read again at the next start, because {file} cannot be '
-                      f'written ({error.strerror}). VICMAE_MM_CACHE sets another folder.',
-                      'current', logging.WARNING)
+            print_log(f'{path} is parsed at every start, because {file} cannot be written '
+                      f'({error.strerror}): set another VICMAE_MM_CACHE.', 'current',
+                      logging.WARNING)
         return index
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from vicmae_mm.datasets.annotations.list_index import ListIndex
 from vicmae_mm.datasets.readers import MachineError, VideoError
 from vicmae_mm.datasets.samplers import SampleIndex, random_stream
 from vicmae_mm.utils.errors import InputError, RunError
@@ -122,7 +121,7 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
         super().__init__(test_mode=test_mode, **expand_home(kwargs))
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
-        if isinstance(self.data_list, ListIndex):  # they are shared already
+        if not isinstance(self.data_list, list):  # an index, which processes share as it is
             self.serialize_data = False
             return np.empty(0), np.empty(0)
         return super()._serialize_data()
