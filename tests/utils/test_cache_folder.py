@@ -33,6 +33,13 @@ def test_no_home_folder_is_not_a_folder_named_tilde(monkeypatch):
     assert cache_folder('lists') == '/.cache/vicmae_mm/lists'
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """A kind of cached files; what is beside it is not the cache's."""
+    monkeypatch.setenv('VICMAE_MM_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache/kind'
+
+
 def _file(path: Path, age: float, size: int = 5000) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size))
@@ -40,40 +47,49 @@ def _file(path: Path, age: float, size: int = 5000) -> Path:
     return path
 
 
-def test_least_recently_used_files_go_first(tmp_path):
+def test_least_recently_used_files_go_first(cache):
     """Until what is left fits, counted in blocks; a file that was touched stays."""
-    files = [_file(tmp_path / str(i % 2) / f'{i}', 3 * TOUCH_AFTER - i) for i in range(5)]
+    files = [_file(cache / str(i % 2) / f'{i}', 3 * TOUCH_AFTER - i) for i in range(5)]
     mark_used(files[0], files[0].stat().st_mtime)
-    assert trim_folder(tmp_path, 5 * 8192) == 5 * 8192
-    assert trim_folder(tmp_path, 3 * 8192 + 1) == 3 * 8192
+    assert trim_folder(cache, 5 * 8192) == 5 * 8192
+    assert trim_folder(cache, 3 * 8192 + 1) == 3 * 8192
     assert [file.exists() for file in files] == [True, False, False, True, True]
-    assert trim_folder(tmp_path / 'none', 0) == 0
+    assert trim_folder(cache / 'none', 0) == 0
 
 
-def test_files_in_use_locks_and_unfinished_files_stay(tmp_path):
+def test_files_in_use_locks_and_unfinished_files_stay(cache):
     """Then the folder stays too large, and the caller is told."""
-    old, new = _file(tmp_path / 'old', 100), _file(tmp_path / 'new', 0)
-    lock, part = _file(tmp_path / 'a.lock', 9999, 0), _file(tmp_path / 'a.1.part', 100)
-    leftover = _file(tmp_path / 'b.1.part', 9999)
-    assert trim_folder(tmp_path, 0, in_use=50) == 2 * 8192
+    old, new = _file(cache / 'old', 100), _file(cache / 'new', 0)
+    lock, part = _file(cache / 'a.lock', 9999, 0), _file(cache / 'a.1.part', 100)
+    leftover = _file(cache / 'b.1.part', 9999)
+    assert trim_folder(cache, 0, in_use=50) == 2 * 8192
     assert [file.exists() for file in (old, new, lock, part, leftover)] == [
         False, True, True, True, False]
 
 
-def test_a_recent_file_is_not_touched(tmp_path):
+def test_a_recent_file_is_not_touched(cache):
     """One write a day, not one a use; a file that is gone or another user's is no error."""
-    file = _file(tmp_path / 'a', 100)
+    file = _file(cache / 'a', 100)
     before = file.stat().st_mtime
     mark_used(file, before)
     assert file.stat().st_mtime == before
-    mark_used(tmp_path / 'none', 0)
+    mark_used(cache / 'none', 0)
 
 
-def test_a_file_that_may_not_be_removed_counts(tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_removed_counts(cache, monkeypatch):
     """A shared folder has other users' files."""
-    _file(tmp_path / 'a', 100)
+    _file(cache / 'a', 100)
 
     def remove(path: str) -> None:
         raise PermissionError(path)
     monkeypatch.setattr(os, 'remove', remove)
-    assert trim_folder(tmp_path, 0) == 8192
+    assert trim_folder(cache, 0) == 8192
+
+
+def test_nothing_outside_of_the_cache_folder_is_removed(cache, tmp_path):
+    """Whatever path a caller makes up: the folder above, one beside it, the root."""
+    beside, inside = _file(tmp_path / 'data' / 'a.mp4', 9999), _file(cache / 'a', 9999)
+    for folder in (tmp_path / 'data', cache / '../../data', cache.parent, tmp_path):
+        assert trim_folder(folder, 0) >= 8192
+    assert beside.exists() and inside.exists()
+    assert trim_folder(cache, 0) == 0 and not inside.exists()

@@ -13,11 +13,14 @@ from vicmae_mm.utils.file_state import file_state
 from vicmae_mm.utils.main_process import on_main_process
 from vicmae_mm.utils.progress import track
 
+MOST_OTHERS = 100_000  # about 15 MB
+
 
 def video_durations(paths: Sequence[str], folder: str | None) -> list[float | None]:
     """Durations in seconds, read by the main process; None for a file that cannot be opened.
 
-    A folder keeps them, each as long as its file keeps its size and modification time.
+    A folder keeps them, each as long as its file keeps its size and modification time, with those
+    of at most ``MOST_OTHERS`` videos that are not among the paths.
     """
     return on_main_process(lambda: _read_all([*map(os.path.abspath, paths)], folder))
 
@@ -41,7 +44,8 @@ def _read_all(paths: list[str], folder: str | None) -> list[float | None]:
     new = {path: entry for path, entry in found.items() if entry[2] is not None}
     if file and not new.items() <= kept.items():
         with suppress(OSError):  # read again at the next start
-            atomic_write_bytes(file, [json.dumps({**kept, **new}).encode()])
+            others = [item for item in kept.items() if item[0] not in found][-MOST_OTHERS:]
+            atomic_write_bytes(file, [json.dumps({**dict(others), **new}).encode()])
     return [found[path][2] for path in paths]
 
 

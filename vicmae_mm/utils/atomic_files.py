@@ -16,7 +16,7 @@ _PART = re.compile(r'(\.(\d+|[0-9a-f]{16}))?\.part$')  # digits or none: earlier
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Write a temporary file, and rename it to ``path`` once it is complete and on disk.
 
     If the block raises, the old file stays. Processes, threads and machines may write the same path
@@ -24,6 +24,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: The file; its folder is created.
+        sync: False for what can be made again and is checked when it is read: a power failure may
+            leave an empty or damaged file, and nothing waits for the disk.
 
     Yields:
         The temporary file to write, ``NAME.RANDOM.part`` in the same folder.
@@ -35,10 +37,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         yield part
         # A renaming may reach the disk before the data: a power failure would leave an empty file.
-        _sync(part)
+        if sync:
+            _sync(part)
         os.replace(part, path)
-        with suppress(OSError):  # not every file system can sync a folder
-            _sync(path.parent)
+        if sync:
+            with suppress(OSError):  # not every file system can sync a folder
+                _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -70,10 +74,11 @@ def check_writable(path: str | Path) -> None:
             pass
 
 
-def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview]) -> None:
+def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview],
+                       sync: bool = True) -> None:
     """Write bytes with :func:`atomic_write`; :func:`remove_leftovers` finds what a kill leaves."""
     # Closing the file unlocks it, so that comes after the renaming.
-    with ExitStack() as locked, atomic_write(path) as part:
+    with ExitStack() as locked, atomic_write(path, sync) as part:
         file = locked.enter_context(open(part, 'wb'))
         _lock(file.fileno())
         file.writelines(pieces)

@@ -37,10 +37,10 @@ def trim_folder(folder: str | Path, max_bytes: float, in_use: float = 0) -> int:
 
     Several processes may do this at once, and others may read, write and remove files meanwhile.
     Empty files (locks) and unfinished ones of :func:`~vicmae_mm.utils.atomic_files.atomic_write`
-    stay.
+    stay. So does everything outside of the cache folder: a wrong path must not cost a user's files.
 
     Args:
-        folder: May be missing.
+        folder: Below the cache folder; may be missing.
         max_bytes: What its files may take, in blocks of 4 kB.
         in_use: Files used in the last so many seconds stay as well. Use is known to a day.
 
@@ -48,6 +48,7 @@ def trim_folder(folder: str | Path, max_bytes: float, in_use: float = 0) -> int:
         Bytes that its files take now; more than ``max_bytes`` if those that stay take more.
     """
     now, total, files = time.time(), 0, []
+    is_ours = Path(cache_folder('')) in Path(os.path.abspath(folder)).parents
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
@@ -61,7 +62,7 @@ def trim_folder(folder: str | Path, max_bytes: float, in_use: float = 0) -> int:
                 if size and now - used >= stays:
                     files.append((used, size, path))
     for _, size, path in sorted(files):
-        if total <= max_bytes:
+        if total <= max_bytes or not is_ours:
             break
         with suppress(FileNotFoundError):  # another process was faster
             try:

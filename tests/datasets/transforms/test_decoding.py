@@ -73,6 +73,20 @@ def test_index_dir(video, tmp_path):
     assert np.array_equal(*frames)
     with pytest.raises(ValueError, match=r"index_dir=.* only works with backend='pyav'"):
         VideoInit('decord', index_dir=str(folder))
+    for wrong in (3, '', ['a']):
+        with pytest.raises(ValueError, match='should be the path of a folder, True'):
+            VideoInit(index_dir=wrong)
+
+
+@pytest.mark.parametrize(('settings', 'kept'), [
+    ({}, 1), (dict(index_dir=True), 1), (dict(index_dir=None), 0), (dict(index_dir=False), 0)])
+def test_indexes_are_kept_in_the_cache_folder_unless_switched_off(
+        video, tmp_path, monkeypatch, settings, kept):
+    monkeypatch.setenv('VICMAE_MM_CACHE', str(tmp_path / 'cache'))
+    init = VideoInit(**settings)
+    init(dict(filename=video))['video_reader'].close()
+    assert len(list((tmp_path / 'cache/video_indexes').rglob('*.safetensors'))) == kept
+    assert init.index_dir == (str(tmp_path / 'cache/video_indexes') if kept else None)
 
 
 def test_registered():

@@ -1,5 +1,6 @@
 """Opening a video and decoding frames that transforms in between have chosen; loading an image."""
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,16 @@ class VideoInit(ShownTransform):
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. Defaults to ``'pyav'``.
         index_dir: Folder in which to keep an index of each video, so that a video is analysed only
             when it is first opened: about 9 kB per 10 s of video, used while the video's size and
-            modification time stay the same. Only for ``'pyav'``. Defaults to None, keep nothing.
+            modification time stay the same. None or False: keep nothing. Only for ``'pyav'``.
+            Defaults to True: a folder of limited size in the user's cache folder
+            (:meth:`IndexStore.in_cache`).
         device: Where ``'torchcodec'`` decodes: ``'cuda'`` is the current GPU of the reading
             process. A forked process cannot use it, so training then needs ``num_workers=0`` and
             ``decode_timeout=None`` of the dataset. Defaults to ``'cpu'``.
 
     Raises:
-        ValueError: The backend is unknown, or does not support ``index_dir`` or ``device``.
+        ValueError: The backend is unknown, or does not support ``index_dir`` or ``device``;
+            ``index_dir`` is not a folder.
         ImportError: The backend's package is not installed.
         RuntimeError: The reading process cannot use the device (when transforming).
         VideoError: The file cannot be opened as a video, or has no frame in the segment (when
@@ -52,19 +56,27 @@ class VideoInit(ShownTransform):
     ``start_index`` is not 0, which would shift the frames of a video.
     """
 
-    def __init__(self, backend: str = 'pyav', index_dir: str | None = None,
+    def __init__(self, backend: str = 'pyav', index_dir: str | Path | bool | None = True,
                  device: str = 'cpu') -> None:
         check_backend(backend)
-        if index_dir is not None and backend != 'pyav':
+        is_folder = index_dir is not None and not isinstance(index_dir, bool)
+        if is_folder and not (isinstance(index_dir, (str, Path)) and str(index_dir)):
+            raise InputError(f'VideoInit: index_dir={index_dir!r} should be the path of a folder, '
+                             "True (the user's cache folder) or None (keep no indexes).")
+        if is_folder and backend != 'pyav':
             raise InputError(f"VideoInit: index_dir={index_dir!r} only works with backend='pyav', "
                              f'not with {backend!r}. Leave one out.')
         if device != 'cpu' and backend != 'torchcodec':
             raise InputError(f"VideoInit: device={device!r} only works with backend='torchcodec', "
                              f'not with {backend!r}. Leave one out.')
         self.backend = backend
-        self.index_dir = index_dir
         self.device = device
-        self._store = None if index_dir is None else IndexStore(index_dir)
+        self._store = None
+        if is_folder:
+            self._store = IndexStore(str(index_dir))
+        elif index_dir and backend == 'pyav':
+            self._store = IndexStore.in_cache()
+        self.index_dir = self._store and self._store.folder
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open ``results['filename']``."""

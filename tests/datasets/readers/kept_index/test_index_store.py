@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -127,10 +128,10 @@ def test_a_folder_that_cannot_be_written_to_is_reported_once(video, tmp_path, mo
 
 
 def test_a_full_disk_leaves_nothing_behind(video, store, monkeypatch):
-    def full(descriptor):
+    def full(*paths):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(os, 'fsync', full)
+    monkeypatch.setattr(os, 'replace', full)
     assert numbers(video, store) == WANTED
     assert [path for path in Path(store.folder).rglob('*') if path.is_file()] == []
 
@@ -191,3 +192,79 @@ def test_no_file_stays_open(video, store):
         reader.close()
         reader.close()
     assert len(os.listdir('/proc/self/fd')) == before
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """Warnings of this process."""
+    texts: list[str] = []
+    monkeypatch.setattr(messages, '_said', set())
+    monkeypatch.setattr(messages, 'print_log', lambda text, **kwargs: texts.append(text))
+    return texts
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch) -> IndexStore:
+    """A folder of one part, in which three indexes have room."""
+    monkeypatch.setenv('VICMAE_MM_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(index_store, 'PARTS', 1)
+    monkeypatch.setattr(index_store, 'CHECK_EVERY', 1)
+    store = IndexStore(str(tmp_path / 'cache' / 'indexes'), 3 * 4096)
+    monkeypatch.setattr(store, '_path', lambda video: os.path.join(
+        store.folder, 'a', 'b', f'{os.path.basename(video)}.safetensors'))
+    return store
+
+
+def num_files(store: IndexStore) -> int:
+    return len(list(Path(store.folder).rglob('*.safetensors')))
+
+
+def copies(video: str, folder: Path, count: int) -> list[str]:
+    return [str(shutil.copyfile(video, folder / f'{i}.mp4')) for i in range(count)]
+
+
+def test_a_full_folder_stays_as_it_is_and_says_so_once(video, small, tmp_path, said):
+    """Indexes in use would only replace each other, each written once an epoch and never read."""
+    paths = copies(video, tmp_path, 7)
+    for _ in range(2):
+        for path in paths:
+            assert numbers(path, small) == WANTED
+    assert num_files(small) == 4, 'one more than fit: a part is measured before it grows'
+    assert len(said) == 1 and 'VICMAE_MM_INDEX_GB' in said[0] and small.folder in said[0]
+    assert sum(is_indexed(path, small) for path in paths) == 4
+
+
+def test_indexes_not_used_for_longest_make_room(video, small, tmp_path, said):
+    """One that is read is marked as used, though not at every opening."""
+    paths = copies(video, tmp_path, 6)
+    for path in paths[:4]:
+        numbers(path, small)
+    for file in Path(small.folder).rglob('*.safetensors'):
+        os.utime(file, (1e9, 1e9))
+    assert is_indexed(paths[0], small)
+    for path in paths[4:]:
+        numbers(path, small)
+    assert is_indexed(paths[0], small) and all(is_indexed(path, small) for path in paths[4:])
+    assert num_files(small) == 4 and not said
+
+
+def test_a_disk_that_is_nearly_full_is_left_alone(video, small, said, monkeypatch):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=2**29))
+    assert numbers(video, small) == WANTED
+    assert not num_files(small) and 'must leave 1 GB' in said[0]
+
+
+def test_a_folder_that_the_user_names_has_no_limit(video, store, monkeypatch):
+    monkeypatch.setattr(index_store, 'trim_folder', lambda *args: pytest.fail('trimmed'))
+    assert numbers(video, store) == WANTED and is_indexed(video, store)
+
+
+def test_the_size_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv('VICMAE_MM_INDEX_GB', '')
+    assert IndexStore.in_cache().max_bytes == 5e9
+    monkeypatch.setenv('VICMAE_MM_INDEX_GB', '0.5')
+    assert IndexStore.in_cache().max_bytes == 5e8
+    for text in ('5 GB', '0', '-1', 'nan'):
+        monkeypatch.setenv('VICMAE_MM_INDEX_GB', text)
+        with pytest.raises(ValueError, match='number of gigabytes'):
+            IndexStore.in_cache()

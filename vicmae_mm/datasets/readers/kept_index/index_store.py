@@ -3,14 +3,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from collections import Counter
 from contextlib import suppress
 
 from vicmae_mm.datasets.readers.container import library
 from vicmae_mm.datasets.readers.messages import warn_once
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
+from vicmae_mm.utils.cache_folder import cache_folder, trim_folder
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.file_state import file_state
 
 from .index_file import FORMAT, KeptIndex
+
+# Of the cache folder. Kinetics-400 takes 2.9 GB, and an hour of a long video 3 MB.
+SIZE_VARIABLE, DEFAULT_GB = 'VICMAE_MM_INDEX_GB', 5.
+PARTS = 256  # folders that videos are spread over, each with an equal share of the size
+CHECK_EVERY = 64  # indexes that a process saves in a part
+IN_USE = 7 * 86_400  # seconds since the last use in which an index does not make room for others
+LEAVE_FREE = 2**30  # bytes of the disk
 
 
 class IndexStore:
@@ -19,11 +30,37 @@ class IndexStore:
     Any number of processes and machines may share the folder. A file that cannot be used, for
     whatever reason, counts as missing. The folder is created when the first index is written; if it
     cannot be written to (full, or read-only), a warning is logged once and no index is added.
+
+    Args:
+        folder: Where to keep them.
+        max_bytes: What they may take: those not used for longest are removed, but none that was
+            used in the last week. Defaults to None, no limit.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, max_bytes: float | None = None) -> None:
         self.folder = os.path.expanduser(folder)
+        self.max_bytes = max_bytes
         self._writable = True
+        self._saved = Counter[str]()  # indexes of each part
+        self._full: set[str] = set()  # parts
+
+    @classmethod
+    def in_cache(cls) -> IndexStore:
+        """The one in the user's cache folder, of the size that the environment says.
+
+        Raises:
+            ValueError: ``VICMAE_MM_INDEX_GB`` is not a number above 0.
+        """
+        text = os.environ.get(SIZE_VARIABLE) or str(DEFAULT_GB)
+        try:
+            size = float(text)
+        except ValueError:
+            size = 0
+        if not size > 0:
+            raise InputError(f'the environment variable {SIZE_VARIABLE} is {text!r}: it should be '
+                             'a number of gigabytes above 0. To keep no indexes, set '
+                             'index_dir=None in VideoInit.')
+        return cls(cache_folder('video_indexes'), size * 1e9)
 
     def load(self, video: str, state: str) -> KeptIndex | None:
         """The index of the video at a path, in the given :func:`video_state`; None if missing."""
@@ -33,10 +70,10 @@ class IndexStore:
 
     def save(self, video: str, kept: KeptIndex, state: str) -> None:
         """Keep the index of the video at a path, with its state from before it was scanned."""
-        if not self._writable:
-            return
+        path = self._path(video)
         try:
-            atomic_write_bytes(self._path(video), [kept.to_bytes(state)])
+            if self._writable and self._has_room(path, video):
+                atomic_write_bytes(path, [kept.to_bytes(state)], sync=False)
         except OSError as error:
             self._writable = False
             warn_once(f'its index cannot be saved in {self.folder} ({error.strerror}); this '
@@ -51,6 +88,25 @@ class IndexStore:
         # Two levels of folders, because many file systems are slow with 240,000 files in one.
         name = hashlib.sha1(os.fsencode(os.path.abspath(video))).hexdigest()
         return os.path.join(self.folder, name[:2], name[2:4], f'{name[4:]}.safetensors')
+
+    def _has_room(self, path: str, video: str) -> bool:
+        """Whether the part of the folder that the file is in may grow; trims it, now and then."""
+        if self.max_bytes is None:
+            return True
+        part, share = os.path.dirname(os.path.dirname(path)), self.max_bytes / PARTS
+        if part not in self._full and self._saved[part] % CHECK_EVERY == 0:
+            os.makedirs(part, exist_ok=True)
+            if (trim_folder(part, share, IN_USE) > share
+                    or shutil.disk_usage(part).free < LEAVE_FREE):
+                self._full.add(part)
+                warn_once(
+                    f'its index is not kept, because {self.folder} is full: all that it holds was '
+                    f'used in the last week, and it may take {self.max_bytes / 1e9:g} GB and must '
+                    'leave 1 GB of the disk free. Without an index, opening a video takes longer. '
+                    f'Set the environment variable {SIZE_VARIABLE} to more, or index_dir of '
+                    'VideoInit to a folder, which has no limit', video)
+        self._saved[part] += 1
+        return part not in self._full
 
 
 def video_state(file: str | int) -> str:
