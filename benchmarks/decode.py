@@ -3,8 +3,9 @@
 Cuts clips out of videos, encodes them like Kinetics (short side 256, x264, crf 23) with a keyframe
 every 250, 30 and 12 frames, and reads pairs of frames, cropped to 224 and flipped, from them: with
 mmaction2's DecordInit, SampleFrames and DecordDecode, and with this project's transforms instead.
-Both draw the same frames; the rest of the pipeline is mmaction2's in both. Packed frames come last,
-with the complete pipeline of their config. Clips are in memory, as the system caches files.
+Both draw the same frames; the rest of the pipeline is mmaction2's in both. Then come the complete
+pipelines of the configs, for videos and for packed frames, and these frames as JPEG files, read
+with mmaction2's pipeline. Clips are in memory, as the system caches files.
 
   python benchmarks/run.py decode data/kinetics400/videos_val
 
@@ -20,19 +21,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 from mmcv.transforms import Compose
-from mmengine.config import Config
 
-from vicmae_mm.commands.preparation.pack_plan import Plan
-from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
-from vicmae_mm.datasets import PackedFrameDataset, SampleIndex
-from vicmae_mm.datasets.annotations.video_lists import NO_LABEL
-from vicmae_mm.datasets.packed.index import build_index
 from vicmae_mm.datasets.readers import IndexStore, open_video
 from vicmae_mm.datasets.readers.container import decode_all, upright
 from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoInit
@@ -40,10 +34,11 @@ from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoIni
 from .clips import add_clips, cut_pieces, encode
 from .options import check_positive
 from .output import mib, print_machine, print_table
+from .stored_frames import IN_A_ROW, config_pipeline, read_packed, read_raw
 from .timing import Clock, interleave, speed_up
 
 STOCK = 'mmaction2, decord'
-MANY_PAIRS, IN_A_ROW = 4, 16
+MANY_PAIRS = 4
 SAMPLE_FRAMES = dict(type='mmaction.SampleFrames', clip_len=1, num_clips=2)
 REST = (
     dict(type='mmaction.RandomResizedCrop', area_range=(0.5, 1.0)),
@@ -66,43 +61,27 @@ def build_methods(clips: Sequence[str], scratch: str) -> dict[str, tuple[Callabl
         indexed(dict(filename=clip))['video_reader'].close()
     stock = dict(type='mmaction.DecordInit'), SAMPLE_FRAMES, dict(type='mmaction.DecordDecode')
     pairs, decode = SampleFramePair(num_pairs=MANY_PAIRS), VideoDecode()
+    packed, raw = (os.path.join(scratch, name) for name in ('packed', 'raw'))
     return {
         STOCK: (_reading(*stock), 1),
         'this project': (_reading(VideoInit(), SAMPLE_FRAMES, decode), 1),
         'with index_dir, first opening': (_reading(first_opening, SAMPLE_FRAMES, decode), 1),
         'with index_dir': (_reading(indexed, SAMPLE_FRAMES, decode), 1),
         f'with index_dir, {MANY_PAIRS} pairs': (_reading(indexed, pairs, decode), MANY_PAIRS),
-        'packed frames': (_reading_packed(clips, scratch), IN_A_ROW)}
+        'the config, with index_dir': (
+            _reading(indexed, *config_pipeline('k400_frame_pairs')[1:], rest=()), 1),
+        'the config, packed frames': (read_packed(clips, packed), IN_A_ROW),
+        'mmaction2, JPEG files': (read_raw(clips, packed, raw, REST), IN_A_ROW)}
 
 
-def _reading(*reading: dict | Callable[[dict], dict | None]) -> Callable[[str, int], dict]:
-    pipeline = Compose([*reading, *REST])
+def _reading(*reading: dict | Callable[[dict], dict | None], rest: Sequence[dict] = REST
+             ) -> Callable[[str, int], dict]:
+    pipeline = Compose([*reading, *rest])
 
     def read(path: str, seed: int) -> dict:
         random.seed(seed)
         np.random.seed(seed)
         return pipeline(dict(filename=path, start_index=0, modality='RGB'))
-    return read
-
-
-def _reading_packed(clips: Sequence[str], scratch: str) -> Callable[[str, int], None]:
-    """Pack the clips; read with all that the dataset's config does, randomness included."""
-    plan = Plan(os.path.join(scratch, 'packed'), '', [(clip, NO_LABEL) for clip in clips], (),
-                PackSettings(), len(clips))
-    plan.check()
-    for job in plan.jobs_left():
-        plan.add(job, pack_video(job))
-    build_index(plan.target, plan.names)
-    config = Path(__file__).parents[1] / 'configs/_base_/datasets/k400_packed_frames.py'
-    dataset = PackedFrameDataset(
-        plan.target, Config.fromfile(config).train_dataloader.dataset.pipeline)
-
-    def read(path: str, seed: int) -> None:
-        first = clips.index(path)
-        # Several videos in a row, as in a worker of a data loader: right after another method
-        # decoded a video, the first finds none of its data in the processor's caches.
-        for number in range(first, first + IN_A_ROW):
-            dataset[SampleIndex(number % len(clips), seed, number)]
     return read
 
 

@@ -3,11 +3,12 @@ import argparse
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
 
-from benchmarks import clips, decode
+from benchmarks import clips, decode, stored_frames
 from tests.helpers.videos import make_video
 
 
@@ -36,10 +37,25 @@ def times_and_keyframes(path):
 
 def test_packed_frames_are_read_as_their_config_says(videos, monkeypatch, tmp_path):
     read = []
-    monkeypatch.setattr(decode, 'PackedFrameDataset', lambda root, steps: read.append(steps))
-    decode._reading_packed([str(videos / 'long.mp4')], str(tmp_path))
+    monkeypatch.setattr(
+        stored_frames, 'PackedFrameDataset', lambda root, steps: read.append(steps))
+    stored_frames.read_packed([str(videos / 'long.mp4')], str(tmp_path))
     path = Path(__file__).parents[2] / 'configs/_base_/datasets/k400_packed_frames.py'
     assert read == [Config.fromfile(path).train_dataloader.dataset.pipeline]
+
+
+def test_jpeg_files_are_the_packed_frames(videos, tmp_path, monkeypatch):
+    folders, read = [str(tmp_path / name) for name in ('packed', 'raw')], []
+    clips = [str(videos / name) for name in ('long.mp4', 'short.mp4')]
+    stored_frames.read_packed(clips, folders[0])
+    monkeypatch.setattr(stored_frames, 'RawframeDataset', lambda *args, **kwargs: read.append(args))
+    stored_frames.read_raw(clips, *folders, ())
+    assert Path(*read[0]).read_text() == '0 16 0\n1 10 0\n'
+    packed = stored_frames.PackedFrameDataset(folders[0])
+    for number in range(2):
+        info = packed.get_data_info(number)
+        first, = info['video_reader'].get_frames(info['stored_frames'][:1])
+        assert np.array_equal(cv2.imread(f'{folders[1]}/{number}/img_00001.jpg')[..., ::-1], first)
 
 
 def test_pieces_and_clips(videos, tmp_path, capsys):
@@ -67,7 +83,8 @@ def test_every_method_reads_and_is_in_the_table(videos, capsys):
             for line in printed.splitlines() if line.startswith('| 6 ')]
     assert [row[1] for row in rows] == [
         decode.STOCK, 'this project', 'with index_dir, first opening', 'with index_dir',
-        'with index_dir, 4 pairs', 'packed frames']
+        'with index_dir, 4 pairs', 'the config, with index_dir', 'the config, packed frames',
+        'mmaction2, JPEG files']
     assert all(float(row[2]) > 0 for row in rows)
     assert rows[0][3] == '1.00 (1.00 to 1.00)'
     assert '16 frames compared' in printed
