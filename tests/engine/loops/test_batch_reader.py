@@ -117,6 +117,7 @@ def test_error_belongs_to_its_epoch():
     assert len(read(loader, reader.epoch, 0)) == 3
     with pytest.raises(ValueError, match='bad sample'):
         read(loader, reader.epoch, 1)
+    loader._iterator._shutdown_workers()  # not by the garbage collector, which takes 15 s
 
 
 def test_copies_run_beside_the_step_before(monkeypatch):

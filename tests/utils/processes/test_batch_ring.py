@@ -3,7 +3,7 @@ import os
 import pickle
 import signal
 from functools import partial
-from types import SimpleNamespace
+from unittest.mock import MagicMock, call
 
 import numpy as np
 import pytest
@@ -102,39 +102,31 @@ def test_nothing_that_is_held_is_overwritten():
     assert number not in batch_ring._rings
 
 
-def test_slot_is_free_when_the_gpu_has_passed(monkeypatch):
-    """Locked memory, which the GPU reads later. On a GPU it has not been run."""
-    passed, calls = [], []
-    event = SimpleNamespace(record=lambda: calls.append('event'), query=lambda: bool(passed))
-    cudart = SimpleNamespace(
-        cudaHostRegister=lambda address, size, flags: calls.append((address, size)) or 0,
-        cudaHostUnregister=lambda address: calls.append(address))
-    monkeypatch.setattr(torch.cuda, 'Event', lambda: event)
-    monkeypatch.setattr(torch.cuda, 'cudart', lambda: cudart)
-    ring = BatchRing(2, 2, pin=True)
+def test_locked_memory_is_free_when_it_has_been_copied(monkeypatch):
+    """The order of calls; on a GPU it has not been run."""
+    calls = MagicMock()
+    calls.cudaHostRegister.return_value = 0
+    monkeypatch.setattr(torch.cuda, 'cudart', lambda: calls)
+    monkeypatch.setattr(torch.cuda, 'Event', lambda: calls)
+    ring = BatchRing(2, 2, lock=True)
+    calls.synchronize.side_effect = lambda: calls.still_in_use(ring._in_use.sum())
     batch = through(ring, [sample(1), sample(2)])
-    first = batch['inputs'][0].data_ptr()
-    (address, size), = calls
-    assert address == first and size == 2 * ring._slot_size[0]
+    address, size, _ = calls.cudaHostRegister.call_args.args
+    assert address == batch['inputs'][0].data_ptr() and size == 2 * ring._slot_size[0]
+    calls.reset_mock()
     del batch
-    assert calls[1:] == ['event']
-    other = through(ring, [sample(3), sample(4)])
-    assert other['inputs'][0].data_ptr() != first  # still being copied
-    passed.append(True)
-    del other
-    through(ring, [sample(3), sample(4)])  # as torch sends it; finds that the others are free
-    assert through(ring, [sample(3), sample(4)])['inputs'][0].data_ptr() == first
-    del ring
-    assert calls[-1] == address
+    assert calls.mock_calls == [call.record(), call.synchronize(), call.still_in_use(1)]
+    assert not ring._in_use.any()
+    calls.synchronize.side_effect = ring = None
+    assert calls.mock_calls[-1] == call.cudaHostUnregister(address)
 
 
 def test_memory_that_cannot_be_locked(monkeypatch):
-    cudart = SimpleNamespace(cudaHostRegister=lambda *_: 1)
-    monkeypatch.setattr(torch.cuda, 'cudart', lambda: cudart)
+    monkeypatch.setattr(torch.cuda, 'cudart', MagicMock)  # returns no 0
     monkeypatch.setattr(torch, 'zeros', lambda *_, device: None)
-    ring = BatchRing(2, 2, pin=True)
+    ring = BatchRing(2, 2, lock=True)
     assert same(through(ring, [sample(1), sample(2)]), default_collate([sample(1), sample(2)]))
-    assert not ring._is_locked and ring._in_use.tolist() == [0, 0]
+    assert not ring._is_locked and not ring._in_use.any()
 
 
 class Pairs:

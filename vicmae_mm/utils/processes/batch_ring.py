@@ -1,11 +1,9 @@
 """Batches in shared memory that the workers of a dataloader use again and again."""
-import logging
 import math
 import mmap
 import multiprocessing
 import os
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -15,17 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import default_collate
-from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-_PAGE = mmap.PAGESIZE
+_ALIGNMENT = 64
 _numbers = count()
 _rings: weakref.WeakValueDictionary[int, 'BatchRing'] = weakref.WeakValueDictionary()
 
 
 def ring_collate(loader: DataLoader) -> Callable:
-    """The collate function for the next workers of a dataloader: with a ring, if it stacks.
+    """The collate function for a dataloader's next workers: with a ring, if it stacks.
 
     The ring is for forked, persistent workers: others would have to be given new memory.
     """
@@ -33,10 +30,10 @@ def ring_collate(loader: DataLoader) -> Callable:
     if isinstance(collate, partial) and collate.func is default_collate and (
             loader.persistent_workers and loader._iterator is None and loader.batch_size
             and (loader.multiprocessing_context or multiprocessing).get_start_method() == 'fork'):
-        # what workers have in hand or have sent, one batch in use, two that the GPU may still read
-        slots = loader.num_workers * (loader.prefetch_factor or 0) + 3
+        # what workers have in hand or have sent, one batch in use, and one being copied to a GPU
+        num_slots = loader.num_workers * (loader.prefetch_factor or 0) + 2
         with suppress(OSError, AttributeError):
-            return BatchRing(slots, loader.batch_size,
+            return BatchRing(num_slots, loader.batch_size,
                              loader.pin_memory and torch.cuda.is_available()).collate
     return collate
 
@@ -50,23 +47,21 @@ class BatchRing:
     Args:
         num_slots: Most batches at a time. Workers send others, and larger ones, as torch does.
         batch_size: Samples per batch.
-        pin: Lock the memory, so that torch need not copy batches to memory that is locked. A slot
-            is then free when the GPU reaches the point at which its last tensor was dropped:
-            copies may have been started on the current stream, or one that it waits for.
+        lock: Lock the memory, so that torch need not copy batches to memory that is locked.
+            Dropping the last tensor of a slot then waits for the current stream of the GPU.
 
     Raises:
         OSError, AttributeError: The system has no such memory.
     """
 
-    def __init__(self, num_slots: int, batch_size: int, pin: bool = False) -> None:
+    def __init__(self, num_slots: int, batch_size: int, lock: bool = False) -> None:
         # Not limited as /dev/shm is, and without a name by which it could be left over.
         self._file = os.fdopen(os.memfd_create('batches'), 'r+b', 0)
-        self._lock = multiprocessing.get_context('fork').Lock()
+        self._mutex = multiprocessing.get_context('fork').Lock()
         self._slot_size = np.frombuffer(mmap.mmap(-1, 8), np.int64)
         self._in_use = np.frombuffer(mmap.mmap(-1, num_slots), np.uint8)
         self._batch_size = batch_size
-        self._is_locked = None if pin else False  # None: not yet, because it has no size
-        self._dropped: deque[tuple[Any, int]] = deque()  # slots that the GPU may still read
+        self._is_locked = None if lock else False  # None: not yet, because it has no size
         self._number = next(_numbers)
         _rings[self._number] = self
 
@@ -78,14 +73,14 @@ class BatchRing:
         views = _views(samples)
         sent = self._send(views) if views else None
         if sent is None:
-            return _Sent(_receive_other, self._number, default_collate(samples))
+            return default_collate(samples)
         inputs = sent if isinstance(samples[0]['inputs'], list) else sent[0]
         # in this order, by which mmpretrain's preprocessor goes
         return {key: inputs if key == 'inputs' else default_collate([each[key] for each in samples])
                 for key in samples[0]}
 
     def _send(self, views: list[tuple[Tensor, ...]]) -> list['_Sent'] | None:
-        sizes = [-(-view[0].nbytes // 64) * 64 for view in views]  # aligned
+        sizes = [-(-view[0].nbytes // _ALIGNMENT) * _ALIGNMENT for view in views]
         slot = self._take(sum(sizes) * len(views[0]), sum(sizes) * self._batch_size)
         if slot is None:
             return None
@@ -100,9 +95,8 @@ class BatchRing:
 
     def _take(self, size: int, largest: int) -> int | None:
         """A free slot, marked as in use; None if there is none, or if slots are too small."""
-        with self._lock:
+        with self._mutex:
             if not self._slot_size[0]:
-                largest = -(-largest // _PAGE) * _PAGE
                 self._file.truncate(len(self._in_use) * largest)
                 self._slot_size[0] = largest
             free = np.flatnonzero(self._in_use == 0)
@@ -114,23 +108,28 @@ class BatchRing:
     def receive(self, slot: int) -> Tensor:
         """The bytes of a slot, which is free again when no tensor uses this one's memory."""
         if self._is_locked is None:
-            self._is_locked = self._lock_memory()
+            self._is_locked = self._lock()
         array = self._bytes(slot)
-        weakref.finalize(array, self._drop, slot).atexit = False
+        weakref.finalize(array, self._free, slot).atexit = False
         return torch.from_numpy(array)
 
-    def free_passed(self) -> None:
-        """Free the slots that the GPU has read."""
-        while self._dropped and self._dropped[0][0].query():
-            self._in_use[self._dropped.popleft()[1]] = 0
-
-    def _drop(self, slot: int) -> None:
-        if self._is_locked:
+    def _free(self, slot: int) -> None:
+        if self._is_locked:  # the GPU may still be reading
             event = torch.cuda.Event()
             event.record()
-            self._dropped.append((event, slot))
-        else:
-            self._in_use[slot] = 0
+            event.synchronize()
+        self._in_use[slot] = 0
+
+    def _lock(self) -> bool:
+        cuda, memory = torch.cuda.cudart(), self._memory
+        address = np.frombuffer(memory, np.uint8).ctypes.data
+        if int(cuda.cudaHostRegister(address, len(memory), 0)):
+            with suppress(RuntimeError):  # otherwise the next kernel would raise this error
+                torch.zeros(1, device='cuda')
+            return False
+        # The memory is an argument because it must not be unmapped before.
+        weakref.finalize(self, lambda memory: cuda.cudaHostUnregister(address), memory)
+        return True
 
     def _bytes(self, slot: int) -> np.ndarray:
         size = int(self._slot_size[0])
@@ -139,19 +138,6 @@ class BatchRing:
     @cached_property
     def _memory(self) -> mmap.mmap:
         return mmap.mmap(self._file.fileno(), len(self._in_use) * int(self._slot_size[0]))
-
-    def _lock_memory(self) -> bool:
-        cuda, memory = torch.cuda.cudart(), self._memory
-        address = np.frombuffer(memory, np.uint8).ctypes.data
-        if int(cuda.cudaHostRegister(address, len(memory), 0)):
-            print_log(f'{len(memory):,} bytes for batches cannot be locked: each batch is copied '
-                      'to memory that is.', 'current', logging.WARNING)
-            with suppress(RuntimeError):  # otherwise the next kernel would raise this error
-                torch.zeros(1, device='cuda')
-            return False
-        # The memory is an argument because it must not be unmapped before.
-        weakref.finalize(self, lambda memory: cuda.cudaHostUnregister(address), memory)
-        return True
 
 
 class _Sent:
@@ -165,13 +151,7 @@ class _Sent:
 
 
 def _receive(number: int, slot: int) -> Tensor:
-    _rings[number].free_passed()
     return _rings[number].receive(slot)
-
-
-def _receive_other(number: int, batch: Any) -> Any:
-    _rings[number].free_passed()
-    return batch
 
 
 def _part(memory: Tensor, begin: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
