@@ -27,7 +27,8 @@ def make_older(folder: Path, times: bool = True) -> None:
     """Give a pack the index of earlier versions, or the first ones, which stored no times."""
     index = PackIndex(RangeReader(str(folder)))
     columns = {name: index.videos[name].tolist()
-               for name in ('label', 'total_frames', 'shard', 'first', 'count', 'duration')}
+               for name in ('label', 'total_frames', 'shard', 'duration')}
+    columns |= {name: [video[name] for video in index] for name in ('first', 'count')}
     if not times:
         del columns['duration']
         frames = index.frames

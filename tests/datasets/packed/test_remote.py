@@ -127,10 +127,10 @@ def test_damage_in_the_storage_does_not_drop_the_copy(bucket, packed, tmp_path):
     fsspec.filesystem('s3').pipe('bucket/packed/shard-00001.zip', bytes(content))
     dataset = build(bucket, max_bad_share=1)
     read_until_copied(dataset, tmp_path)
-    with patch.object(shard_cache.ShardCache, 'drop') as drop:
+    with patch('os.remove') as remove:
         for epoch in range(8):
             frames(dataset, epoch)
-    assert [*dataset.bad_videos._reasons] == ['a class/3.mp4'] and not drop.called
+    assert [*dataset.bad_videos._reasons] == ['a class/3.mp4'] and not remove.called
 
 
 def test_a_changed_shard_is_copied_again(bucket, packed, tmp_path):
@@ -158,7 +158,7 @@ def test_copies_stay_within_the_limit(bucket, packed, tmp_path, server, room):
             assert all(map(np.array_equal, frames(shards), frames(build(packed))))
             shards._shards._cache._thread.ident and shards._shards._cache._thread.join(30)
     assert len(copies(tmp_path)) <= room
-    assert [call.args[0] for call in log.call_args_list if 'is full' not in call.args[0]] == []
+    assert [call.args[0] for call in log.call_args_list if 'it may have' not in call.args[0]] == []
     assert len(log.call_args_list) == (room > 0)
 
 
@@ -197,7 +197,7 @@ def test_cut_connections(bucket, server, packed, tmp_path):
         for _ in range(3):
             assert all(map(np.array_equal, frames(dataset), frames(build(packed))))
         dataset._shards._cache._thread.join(30)
-    assert 'could not be copied' in log.call_args[0][0] and copies(tmp_path) == []
+    assert 'no copy in' in log.call_args[0][0] and copies(tmp_path) == []
     assert not [*tmp_path.glob('cache/packed_shards/*/*.part')]
     server.fault = lambda *request: None
     read_until_copied(dataset, tmp_path)

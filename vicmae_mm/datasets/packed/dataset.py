@@ -13,7 +13,8 @@ from vicmae_mm.utils.errors import InputError
 
 from .index import PackIndex
 from .packed_video import PackedVideo
-from .remote import open_folder
+from .remote import RemoteReader
+from .storage import RangeReader
 
 REMEDY = 'Copy the shards again, or run tools/data/pack_frames.py again, which rebuilds them'
 
@@ -72,7 +73,8 @@ class PackedFrameDataset(SegmentedDataset):
 
     def load_data_list(self) -> Any:
         """Read the index and check that the shards exist."""
-        self._shards = open_folder(self.data_root, self.cache_gb * 1e9)
+        self._shards = RemoteReader(self.data_root, self.cache_gb * 1e9) if (
+            '://' in self.data_root) else RangeReader(self.data_root)
         index = self._index = PackIndex(self._shards)
         if not index:
             raise InputError(f'{self.data_root} contains no video: none could be read when packing '

@@ -20,21 +20,20 @@ from .storage import RangeReader
 
 INDEX_FILE = 'index.json'
 ARRAYS = ('frames.npy', 'videos.npy', 'paths.npy')
-# Of the videos with stored frames, in the order of the dataset. Little-endian and without padding.
+# A video with stored frames; those of all videos are in order. Little-endian, without padding.
 VIDEO = np.dtype([
-    ('path_end', '<i8'),  # in paths.npy
+    ('path_end', '<i8'),  # where its path ends in paths.npy, and that of the next begins
+    ('frame_end', '<i8'),  # the same of its rows in frames.npy
     ('label', '<i8'),  # -1 for none
     ('total_frames', '<i8'),  # of the original video
-    ('first', '<i8'),  # row in frames.npy
-    ('count', '<i4'),  # number of rows there
-    ('shard', '<i4'),  # number of the shard with the stored frames
+    ('shard', '<i8'),  # number of the shard with the stored frames
     ('duration', '<f8')])  # seconds; 0.0 if unknown, as in packs of older versions
 
 
 class PackIndex(Sequence[dict]):
-    """The index in a folder, as the records of its videos, each made when it is read.
+    """The index in a folder, as the records of its videos, which are made when they are read.
 
-    It is pickled by its folder. A part, which slicing gives, has the attributes of all.
+    It is pickled by its folder. A slice has the attributes of the whole.
 
     Args:
         folder (RangeReader): The folder.
@@ -42,9 +41,8 @@ class PackIndex(Sequence[dict]):
     Attributes:
         classes: Names of the labels; empty if unknown.
         shards: Name and size in bytes of each.
-        videos: (N,) of :data:`VIDEO`, all videos.
-        frames: (M,) of :data:`~vicmae_mm.datasets.packed.shards.FRAME`, their stored frames; in
-            packs of the first versions without the field ``time``.
+        videos: (N,) of :data:`VIDEO`.
+        frames: (M,) of FRAME, of all videos; without ``time`` in packs of the first versions.
 
     Raises:
         FileNotFoundError: There is no index.
@@ -55,45 +53,36 @@ class PackIndex(Sequence[dict]):
         self._folder = folder
         try:
             entries = json.loads(folder.load(INDEX_FILE))
-            self.classes: list[str] = entries['classes']
-            self.shards = [(name, size) for name, size in entries['shards']]
+            self.classes, self.shards = entries['classes'], [*map(tuple, entries['shards'])]
             # An index from elsewhere must not make this program read other files of the machine.
             outside = [name for name, _ in self.shards if os.path.basename(name) != name]
             if outside:
                 raise InputError(f'{outside[0]!r} is not in the same folder')
-            # In packs of older versions, it is in this file.
-            videos = [*_tabulate(**entries['videos'])] if 'videos' in entries else []
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f'There are no packed frames in {folder.root!r} ({INDEX_FILE}: {error}): set '
-                'data_root to a folder written by tools/data/pack_frames.py, which must have '
-                'finished.') from None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f'{INDEX_FILE} in {folder.root} is not an index of packed frames '
-                             f'({error}): run tools/data/pack_frames.py again to rebuild it.'
-                             ) from error
-        try:
-            arrays = [*map(folder.load_array, ARRAYS[:3 - len(videos)]), *videos]
+            # In packs of older versions, all but frames.npy is in index.json.
+            old = _join([_tabulate(**entries['videos'])]) if 'videos' in entries else ()
+            arrays = [*map(folder.load_array, ARRAYS[:3 - len(old)]), *old]
             self.frames, self.videos, self._paths = arrays
             self._check(entries['num_frames'])
-        except (ValueError, EOFError, FileNotFoundError, KeyError) as error:
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'There are no packed frames in {folder.root!r} ({error}): set data_root to a '
+                'folder written by tools/data/pack_frames.py, which must have finished.') from None
+        except (ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
             raise InputError(
-                f'{", ".join(ARRAYS)} in {folder.root} are damaged, or do not match {INDEX_FILE} '
-                f'({error}): copy all again, or run tools/data/pack_frames.py again to rebuild '
-                'them.') from error
+                f'{INDEX_FILE}, {", ".join(ARRAYS)} in {folder.root} are not an index of packed '
+                f'frames ({error}): copy them again, or run tools/data/pack_frames.py again to '
+                'rebuild them.') from error
         self._numbers = range(len(self.videos))
 
     def _check(self, num_frames: int) -> None:
         videos, frames = self.videos, self.frames
-        if (frames.dtype not in (FRAME, np.dtype(FRAME.descr[:-1])) or videos.dtype != VIDEO
-                or frames.shape != (num_frames, ) or self._paths.dtype != np.uint8):
-            raise InputError(f'it counts {num_frames:,} frames')
-        ends, counts = videos['path_end'], videos['count']
-        if not ((counts > 0).all() and counts.sum() == num_frames
-                and np.array_equal(np.cumsum(counts), videos['first'] + counts)
-                and (np.diff(ends, prepend=0) >= 0).all() and ends[-1:].sum() == len(self._paths)
-                and np.isin(videos['shard'], range(len(self.shards))).all()):
-            raise InputError('the videos are not those of the frames')
+        if not (frames.dtype in (FRAME, np.dtype(FRAME.descr[:-1])) and videos.dtype == VIDEO
+                and frames.shape == (num_frames, ) and self._paths.dtype == np.uint8
+                and np.isin(videos['shard'], range(len(self.shards))).all()
+                and all((np.diff(ends, prepend=0) >= 0).all() and ends[-1:].sum() == len(of) for
+                        ends, of in ((videos['path_end'], self._paths),
+                                     (videos['frame_end'], frames)))):
+            raise InputError(f'{INDEX_FILE} counts {num_frames:,} frames')
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -104,11 +93,11 @@ class PackIndex(Sequence[dict]):
             part = object.__new__(PackIndex)
             vars(part).update(vars(self), _numbers=number)
             return part
-        begin = self.videos[number - 1]['path_end'] if number else 0
-        end, label, total, first, count, shard, _ = self.videos[number].item()
-        return dict(
-            filename=self._paths[begin:end].tobytes().decode('utf-8', 'surrogatepass'), label=label,
-            total_frames=total, shard=self.shards[shard][0], first=first, count=count)
+        begin, first, *_ = self.videos[number - 1].item() if number else (0, 0)
+        end, last, label, total_frames, shard, _ = self.videos[number].item()
+        return dict(filename=self._paths[begin:end].tobytes().decode('utf-8', 'surrogatepass'),
+                    label=label, total_frames=total_frames, shard=self.shards[shard][0],
+                    first=first, count=last - first)
 
     def __reduce__(self) -> tuple:
         return PackIndex, (self._folder, ), dict(_numbers=self._numbers)
@@ -123,38 +112,42 @@ def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
     """
     folder = Path(folder)
     classes: list[str] = []
-    tables = [[np.zeros(0, kind)] for kind in (FRAME, VIDEO, np.uint8)]
-    first = end = 0
+    frames, tables = [np.zeros(0, FRAME)], [_tabulate((), ())]
     for number, name in enumerate(names):
         shard = read_shard(folder / name)
         classes = shard.classes
         good = [video for video in shard.videos if not video.problem]
-        count = [len(video.frames) for video in good]
-        videos, paths = _tabulate(
+        frames.append(shard.frames)
+        tables.append(_tabulate(
+            count=[len(video.frames) for video in good], shard=number,
             **{key: [getattr(video, key) for video in good]
-               for key in ('path', 'label', 'total_frames', 'duration')},
-            count=count, shard=number, first=first + np.cumsum([0, *count])[:-1])
-        videos['path_end'] += end
-        first, end = first + sum(count), end + len(paths)
-        for table, rows in zip(tables, (shard.frames, videos, paths), strict=True):
-            table.append(rows)
-    # The files are written atomically, but a kill between them would leave new arrays with an old
-    # index.json. Without index.json there is no index, which load_index reports.
-    (folder / INDEX_FILE).unlink(missing_ok=True)
-    for name, table in zip(ARRAYS, tables, strict=True):
-        with atomic_write(folder / name) as part, open(part, 'wb') as file:
-            np.save(file, np.concatenate(table))
-    index = dict(classes=classes, num_frames=first,
+               for key in ('path', 'label', 'total_frames', 'duration')}))
+    arrays = np.concatenate(frames), *_join(tables)
+    index = dict(classes=classes, num_frames=len(arrays[0]),
                  shards=[(name, (folder / name).stat().st_size) for name in names])
+    # The files are written atomically, but a kill between them would leave new arrays with an old
+    # index.json. Without index.json there is no index, which PackIndex reports.
+    (folder / INDEX_FILE).unlink(missing_ok=True)
+    for name, array in zip(ARRAYS, arrays, strict=True):
+        with atomic_write(folder / name) as part, open(part, 'wb') as file:
+            np.save(file, array)
     with atomic_write(folder / INDEX_FILE) as part, open(part, 'w', encoding='utf-8') as text:
         json.dump(index, text)
     return PackIndex(RangeReader(str(folder)))
 
 
-def _tabulate(path: Sequence[str], **columns: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of :data:`VIDEO`, and the bytes of all paths."""
+def _tabulate(path: Sequence[str], count: Any, first: Any = None,
+              **columns: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of :data:`VIDEO`, as yet with lengths for ends, and the bytes of their paths."""
     paths = [each.encode('utf-8', 'surrogatepass') for each in path]
     videos = np.zeros(len(paths), VIDEO)
-    for key, values in dict(columns, path_end=np.cumsum([*map(len, paths)])).items():
+    for key, values in dict(columns, frame_end=count, path_end=[*map(len, paths)]).items():
         videos[key] = values
     return videos, np.frombuffer(b''.join(paths), np.uint8)
+
+
+def _join(tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    videos, paths = map(np.concatenate, zip(*tables, strict=True))
+    for key in ('path_end', 'frame_end'):
+        videos[key] = videos[key].cumsum()
+    return videos, paths

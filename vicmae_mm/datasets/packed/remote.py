@@ -1,10 +1,9 @@
 """Reading files from any storage that fsspec supports, or copies of them on this machine."""
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import EIO
-from typing import Any
 
 from fsspec.core import url_to_fs
 
@@ -17,7 +16,6 @@ from .storage import RangeReader
 # What storages call a property of a file that changes with its content.
 _VERSIONS = ('ETag', 'etag', 'md5Hash', 'Content-MD5', 'LastModified', 'last_modified',
              'Last-Modified', 'updated', 'mtime')
-_NEAR = ('file:', 'local:', 'memory:')  # need no copies
 _ACCESS = ('set credentials that may read it (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, '
            'or FSSPEC_S3_ANON=true for a public bucket)')
 _ADDRESS = 'check the network and the address (for s3 also AWS_ENDPOINT_URL), or start again later'
@@ -43,89 +41,36 @@ class RemoteReader(RangeReader):
     Args:
         root (str): A URL that fsspec supports.
         cache_bytes (float): Limit of all copies on this machine; 0 for none.
-        files (dict[str, tuple[int, str]], optional): Size and version of each file, '' if the
-            storage does not tell. By default, they are listed before the first is read.
-
-    Raises:
-        RunError: The storage cannot be reached, or refuses access.
-        ImportError: The package for this kind of URL is not installed; the message names it.
+        files (dict[str, tuple[int, str]], optional): Size and version of each file. By default,
+            they are listed before the first is read.
     """
 
     def __init__(self, root: str, cache_bytes: float,
                  files: dict[str, tuple[int, str]] | None = None) -> None:
         super().__init__(root)
-        near = root.startswith(_NEAR) or '::' in root  # fsspec caches the latter
-        self.cache_bytes = 0 if near else cache_bytes
+        self.cache_bytes, self._files = cache_bytes, files or {}
         self._process: int | None = None
-        self._files = files or {}
 
     def sizes(self) -> dict[str, int]:
         """Size in bytes of each file, by name."""
         return {name: size for name, (size, _) in self._files.items()}
 
     def local_path(self, name: str) -> str:
-        """Path of the copy of a file, which is made if there is none; '' without one."""
-        return self._in_words(self._make, name)
-
-    def load(self, name: str) -> bytes:
-        """Read a complete file."""
-        return super().load(name) if self.local_path(name) else self._in_words(self._load, name)
-
-    @retried
-    @_numbered_errors()
-    def read(self, name: str, ranges: Sequence[tuple[int, int]],
-             checksums: Sequence[int]) -> list[bytes]:
-        """As of a local file. A copy without these checksums is dropped."""
-        self._connect()
-        found, copy = None, self._cache.find(name)
-        if copy:
-            with suppress(OSError):  # of the disk with the copies
-                found = self._read_from(copy, ranges)
-            if found and [*map(zlib.crc32, found)] == [*checksums]:
-                return found
-        begins, ends = zip(*ranges, strict=True)
-        # All ranges in one call, so that they are fetched concurrently: latency dominates.
-        fetched = self._filesystem.cat_ranges(
-            [f'{self._folder}/{name}'] * len(ranges), list(begins), list(ends), on_error='raise')
-        if found and found != fetched:
-            self._close(copy)
-            self._cache.drop(copy)
-        return fetched
-
-    def _connect(self) -> None:
-        # Connections do not survive a fork: fsspec serves them from a thread of the parent.
-        if self._process != os.getpid():
-            self._filesystem, self._folder = url_to_fs(self.root.rstrip('/'))
-            self._files = self._files or self._list()
-            self._cache = ShardCache(self.root, self._files, self.cache_bytes, self._download)
-            self._process = os.getpid()
-
-    def _list(self) -> dict[str, tuple[int, str]]:
-        self._filesystem.invalidate_cache()
-        # One request for all: one for each shard would delay the start of every process. The pages
-        # of web servers list names alone.
-        files = [entry if entry['size'] is not None else self._filesystem.info(entry['name'])
-                 for entry in self._filesystem.ls(self._folder, detail=True)
-                 if entry['type'] == 'file']
-        return {os.path.basename(file['name']): (file['size'], next(
-            (str(file[key]) for key in _VERSIONS if file.get(key)), '')) for file in files}
-
-    @_numbered_errors()
-    def _make(self, name: str) -> str:
+        """Path of the copy of a file, made if there is none; '' without one."""
         self._connect()
         return self._cache.make(name)
 
-    @_numbered_errors()
-    def _load(self, name: str) -> bytes:
-        return self._filesystem.cat_file(f'{self._folder}/{name}')
+    def load(self, name: str) -> bytes:
+        """Read a complete file.
 
-    @_numbered_errors()
-    def _download(self, name: str, path: str) -> None:
-        self._filesystem.get_file(f'{self._folder}/{name}', path)
-
-    def _in_words(self, call: Callable[..., Any], *args: str) -> Any:
+        Raises:
+            RunError: The storage cannot be reached, or refuses access.
+            ImportError: The package for this kind of URL is not installed; the message names it.
+        """
         try:
-            return call(*args)  # storage packages try a few times themselves
+            with _numbered_errors():
+                return super().load(name) if self.local_path(name) else (
+                    self._filesystem.cat_file(f'{self._folder}/{name}'))
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -133,10 +78,50 @@ class RemoteReader(RangeReader):
             raise RunError(f'{self.root} cannot be read ({error}): '
                            f'{_ACCESS if refused else _ADDRESS}.') from error
 
+    @retried
+    @_numbered_errors()
+    def read(self, name: str, ranges: Sequence[tuple[int, int]],
+             checksums: Sequence[int]) -> list[bytes]:
+        """As of a local file. A copy without these checksums is dropped."""
+        self._connect()
+        found: list[bytes] = []
+        if copy := self._cache.find(name):
+            with suppress(OSError):  # of the disk with the copies
+                found = self._read_from(copy, ranges)
+            if [*map(zlib.crc32, found)] == [*checksums]:
+                return found
+        else:
+            self._cache.make_later(name)
+        begins, ends = zip(*ranges, strict=True)
+        # All ranges in one call, so that they are fetched concurrently: latency dominates.
+        fetched = self._filesystem.cat_ranges(
+            [f'{self._folder}/{name}'] * len(ranges), list(begins), list(ends), on_error='raise')
+        if found and found != fetched:
+            self._close(copy)
+            with suppress(OSError):
+                os.remove(copy)
+        return fetched
+
+    def _connect(self) -> None:
+        # Connections do not survive a fork: fsspec serves them from a thread of the parent.
+        if self._process == os.getpid():
+            return
+        self._filesystem, self._folder = url_to_fs(self.root.rstrip('/'))
+        if not self._files:
+            self._filesystem.invalidate_cache()
+            # One request for all: one for each shard would delay the start of every process. The
+            # pages of web servers list names alone.
+            files = [file if file['size'] is not None else self._filesystem.info(file['name'])
+                     for file in self._filesystem.ls(self._folder, detail=True)
+                     if file['type'] == 'file']
+            self._files = {os.path.basename(file['name']): (file['size'], next(
+                (str(file[key]) for key in _VERSIONS if file.get(key)), '')) for file in files}
+        # What is in memory or on a disk needs no copies; URLs with '::' may have a cache.
+        near = self.root.startswith(('file:', 'local:', 'memory:')) or '::' in self.root
+        self._cache = ShardCache(
+            self.root, self._files, 0 if near else self.cache_bytes,
+            lambda name, path: self._filesystem.get_file(f'{self._folder}/{name}', path))
+        self._process = os.getpid()
+
     def __reduce__(self) -> tuple:
         return RemoteReader, (self.root, self.cache_bytes, self._files)
-
-
-def open_folder(root: str, cache_bytes: float) -> RangeReader:
-    """The reader of a folder, or of a URL such as ``s3://bucket/folder``."""
-    return RemoteReader(root, cache_bytes) if '://' in root else RangeReader(root)
