@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from vicmae_mm.commands.run_tool import run_tool
 
 # modules of this folder, each with add_arguments(parser) and run(args)
-COMMANDS = ('data', 'step', 'contrast', 'memory', 'decode', 'views', 'solver', 'loop')
+COMMANDS = ('data', 'step', 'contrast', 'memory', 'decode', 'views', 'scale', 'solver', 'loop')
 
 
 def main() -> None:
