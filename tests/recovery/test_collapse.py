@@ -2,6 +2,7 @@
 import re
 from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.utils.data import BatchSampler
 from tests.helpers.models import tiny_config
 from tests.helpers.runs import PREPROCESSOR, FixedPairs, tiny_runner
 from vicmae_mm.engine.hooks import CollapseHook
+from vicmae_mm.engine.late_values import StepNumbers
 
 
 def train(work_dir: Path, iters: int, *hooks: Hook, pairs: int = 8, schedule: str = 'constant',
@@ -133,3 +135,22 @@ def test_batches_of_a_batch_sampler(tmp_path):
 def test_patience():
     with pytest.raises(ValueError, match='patience=0 must be'):
         CollapseHook(patience=0)
+
+
+def test_values_that_are_read_late_name_their_iteration():
+    runner = SimpleNamespace(message_hub=SimpleNamespace())
+    hook = CollapseHook(patience=2)
+    hook._watching = True
+    low, high = (dict(embedding_std=torch.tensor(value)) for value in (0., 1.))
+    found = []
+    runner.logger = SimpleNamespace(warning=found.append)
+    for step, outputs in enumerate([low, low, high, low, {}, low, low]):
+        runner.iter = step
+        runner.message_hub.step_numbers = numbers = StepNumbers()
+        hook.after_train_iter(runner, 0, outputs=outputs)
+        if step == 5:
+            numbers.skipped = numbers.add(torch.tensor(1.))
+        if step in (1, 6):  # read with the next iteration
+            assert len(found) == (step == 6)
+    hook.after_train_epoch(runner)
+    assert [re.findall(r'for 2 iterations up to (\d)', text) for text in found] == [['2'], ['7']]
