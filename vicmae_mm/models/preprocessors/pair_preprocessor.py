@@ -2,6 +2,7 @@
 from typing import Any
 
 import torch
+from mmengine.structures import BaseDataElement
 from mmpretrain.models.utils.data_preprocessor import SelfSupDataPreprocessor
 from torch import Tensor
 
@@ -41,6 +42,12 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
             views = [view[:, [2, 1, 0]] for view in views]
         views = [self._normalised(view) for view in self.augment(views, training)]
         return dict(inputs=_as_before(views, inputs), data_samples=self.cast_data(samples))
+
+    def cast_data(self, data: Any) -> Any:
+        """Move data to the device; samples that have nothing to move are not copied."""
+        if isinstance(data, BaseDataElement) and not any(hasattr(v, 'to') for v in data.values()):
+            return data
+        return super().cast_data(data)
 
     def augment(self, views: list[Tensor], training: bool) -> list[Tensor]:
         """Augment views on the device: nothing here, for subclasses to override."""
