@@ -60,10 +60,7 @@ def video_id(filename: str) -> int:
 
 def _planes(image: np.ndarray) -> np.ndarray:
     """(H, W, C) to (C, H, W), faster than by copying the transposed array."""
-    planes = image.transpose(2, 0, 1)
-    if planes.flags.c_contiguous:  # as RandomCropFlip makes them
-        return planes
-    channels, height, width = planes.shape
+    height, width, channels = image.shape
     planes = np.empty((channels, height, width), image.dtype)
     # mmcv flips an image by a view with negative strides, which is slow to copy. OpenCV copies the
     # unflipped image and flips the planes faster.

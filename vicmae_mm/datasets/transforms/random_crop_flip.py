@@ -26,8 +26,8 @@ class RandomCropFlip(RandomResizedCrop):
 
     Required Keys: ``imgs`` (list of (H, W, 3) uint8 arrays).
 
-    Modified Keys: ``imgs`` (list of (height, width, 3) uint8 arrays; those of ``'torch'`` are views
-    of contiguous (3, height, width) arrays), ``img_shape`` ((height, width)).
+    Modified Keys: ``imgs`` (list of contiguous (height, width, 3) uint8 arrays), ``img_shape``
+    ((height, width)).
 
     Args:
         scale (int | tuple[int, int]): Side of the result, or height and width, in pixels.
@@ -77,26 +77,25 @@ class RandomCropFlip(RandomResizedCrop):
                     set_rng_states(start)
                 drawn, shape = self._draw(img), img.shape
             top, left, height, width, flip = drawn
-            views.append(self._resize(img[top:top + height, left:left + width], flip))
+            view = self._resize(img[top:top + height, left:left + width])
+            views.append(cv2.flip(view, 1) if flip else view)
         results['imgs'], results['img_shape'] = views, views[0].shape[:2]
         return results
 
     def _draw(self, img: np.ndarray) -> tuple[int, int, int, int, bool]:
         return *_DRAW_CROP(self, img), np.random.random() < self._flips_below
 
-    def _resize(self, crop: np.ndarray, flip: bool) -> np.ndarray:
+    def _resize(self, crop: np.ndarray) -> np.ndarray:
         if self.backend != 'torch':
             height, width = self.scale
-            view = mmcv.imresize(crop, (width, height), interpolation=self.interpolation,
+            return mmcv.imresize(crop, (width, height), interpolation=self.interpolation,
                                  backend=self.backend)
-            return cv2.flip(view, 1) if flip else view
-        # The copy is made by numpy: torch's may start threads, which a forked process cannot.
-        pixels = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1).unsqueeze(0)
-        planes = np.ascontiguousarray(interpolate(
-            pixels, self.scale, mode=self.interpolation, antialias=True)[0].numpy())
-        if flip:
-            planes = cv2.flip(planes.reshape(-1, planes.shape[2]), 1).reshape(planes.shape)
-        return planes.transpose(1, 2, 0)
+        # The copy is numpy's: torch's may start threads, for which a forked process waits forever.
+        # A batch before the permutation: only then does torch keep the channels last, in half the
+        # time.
+        batch = torch.from_numpy(np.ascontiguousarray(crop))[None].permute(0, 3, 1, 2)
+        view = interpolate(batch, self.scale, mode=self.interpolation, antialias=True)
+        return np.ascontiguousarray(view[0].permute(1, 2, 0).numpy())
 
     def __repr__(self) -> str:
         return (f'{super().__repr__()[:-1]}, flip_prob={self.flip_prob}, '
