@@ -59,6 +59,7 @@ class SegmentedDataset(SkippingDataset):
             count = min(len(left), self.max_samples or len(left))
             cuts = [k * len(left) // count for k in range(count + 1)] if count else []
             samples += [dict(record, segments=left[a:b]) for a, b in pairwise(cuts)]
+        self.bad_videos.num_segments = sum(map(len, self.bad_videos.segments.values()))
         print_log(f'{self.source}: {len(samples):,} samples of {len(records):,} videos, cut into '
                   f'segments of {seconds:g} s', 'current')
         return samples

@@ -126,3 +126,15 @@ def test_message_says_that_the_machine_fails():
     for part in ('2 of them because the machine fails, not the files', 'Check disks and mounts',
                  'Stale file handle', 'then use --resume'):
         assert part in str(caught.value)
+
+
+def test_count_of_segments_and_whole_files_is_kept_as_they_come_and_go(tmp_path):
+    bad = BadVideos('list.txt', 1)
+    bad.segments, bad.num_segments = {'long': [(0, 10), (10, 20), (20, float('inf'))]}, 3
+    steps = [(('long', (0, 10)), 1), (('long', (10, 20)), 2), ('long', 3), ('short', 4),
+             (('long', (20, float('inf'))), 4), ('short', 4)]
+    for part, expected in steps:
+        bad.add(part, 'bad', machine=part == 'long')
+        assert len(bad) == expected
+    bad.forget('long')  # its segments stay bad
+    assert len(bad) == 4 and bad.total(2) == 3 and bad.total(5) == 5

@@ -1,7 +1,7 @@
 """The bad videos of a dataset, and the limit of their number."""
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import cached_property
 
 from mmengine.logging import print_log
 
@@ -45,9 +45,10 @@ class BadVideos:
         self.noun = noun
         self.owner = owner
         self.segments: dict[str, list[Segment]] = {}  # of each video that is cut
+        self.num_segments = 0  # of all of them
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[Part, str] = {}
-        self._parts: dict[str, set[Part]] = {}  # of each file, those that have a reason
+        self._parts: dict[str, set[Part]] = defaultdict(set)  # of a file, those with a reason
         self._count = 0
         self._machine: set[Part] = set()  # those among them that the machine failed to read
 
@@ -60,11 +61,7 @@ class BadVideos:
 
     def total(self, num_samples: int) -> int:
         """The number that bad ones are a share of: samples, or segments if these are more."""
-        return max(num_samples, self._num_segments)
-
-    @cached_property
-    def _num_segments(self) -> int:
-        return sum(map(len, self.segments.values()))
+        return max(num_samples, self.num_segments)
 
     def share(self, ledger_path: str, filenames: Callable[[], Iterable[str]]) -> None:
         """Use the ledger ``ledger_path``, and take over the entries of an earlier run.
@@ -147,14 +144,15 @@ class BadVideos:
 
     def _note(self, part: Part, reason: str | None, machine: bool = False) -> None:
         """Set the reason of a part, or remove it, in constant time."""
-        parts, before = self._parts.setdefault(_file(part), set()), self._weight(_file(part))
+        file, parts = _file(part), self._parts[_file(part)]
+        before = self._weight(file)
         if reason is None:
             del self._reasons[part]
             parts.remove(part)
         else:
             self._reasons[part] = reason
             parts.add(part)
-        self._count += self._weight(_file(part)) - before
+        self._count += self._weight(file) - before
         (self._machine.add if machine else self._machine.discard)(part)
 
     def _weight(self, file: str) -> int:
