@@ -8,29 +8,35 @@ from mmengine.hooks import Hook
 from torch.utils.data import ConcatDataset
 
 from tests.helpers.runs import RandomPairs, tiny_runner
-from vicmae_mm.datasets import MixedPairs
+from vicmae_mm.datasets import MixedPairs, SeededSamples
 
 
 class Steps(Hook):
-    """Notes (epoch, batch_idx, samples) of every iteration."""
+    """Notes (epoch, batch_idx, samples, pixels) of every iteration."""
 
     def __init__(self) -> None:
         self.seen: list[tuple] = []
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
-        self.seen.append((runner.epoch, batch_idx, *data_batch['data_samples'].tolist()))
+        # pixels without random streams differ when resumed
+        seeded = isinstance(runner.train_dataloader.dataset, SeededSamples)
+        self.seen.append((runner.epoch, batch_idx, *data_batch['data_samples'].tolist(),
+                          data_batch['inputs'][1].sum().item() * seeded))
 
 
 def train(work_dir: Path, checkpoint: str | None = None, batch_size: int = 4, length: int = 18,
           sampler: str = 'vicmae_mm.EpochSampler', seed: int | None = 0,
-          loop: str = 'vicmae_mm.ResumableTrainLoop', by_epoch: bool = False) -> list[tuple]:
+          loop: str = 'vicmae_mm.ResumableTrainLoop', by_epoch: bool = False,
+          workers: int = 0) -> list[tuple]:
     """Two epochs of four iterations; a checkpoint after each."""
     steps = Steps()
+    pairs = RandomPairs(length)
     runner = tiny_runner(
         work_dir, [steps, dict(type='vicmae_mm.StepSeedHook')],
         train_dataloader=dict(
-            batch_size=batch_size, num_workers=0, drop_last=True, dataset=RandomPairs(length),
+            batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0,
+            drop_last=True, dataset=SeededSamples(pairs) if workers else pairs,
             sampler=dict(type=sampler, round_up=False),
             collate_fn=dict(type='default_collate')),
         train_cfg=dict(type=loop, max_epochs=2), randomness=dict(seed=seed),
@@ -39,15 +45,18 @@ def train(work_dir: Path, checkpoint: str | None = None, batch_size: int = 4, le
         resume=checkpoint is not None,
         load_from=checkpoint and str(work_dir.parent / 'whole' / checkpoint))
     runner.train()
+    if workers:
+        runner.train_dataloader._iterator._shutdown_workers()
     return steps.seen
 
 
-@pytest.mark.parametrize('seed', [0, None])
-def test_next_batch(seed, tmp_path):
-    whole = train(tmp_path / 'whole', seed=seed)
+@pytest.mark.parametrize(('seed', 'workers'), [(0, 0), (None, 0), (0, 2)])
+def test_next_batch(seed, workers, tmp_path):
+    whole = train(tmp_path / 'whole', seed=seed, workers=workers)
     assert [step[:2] for step in whole] == [(e, b) for e in (0, 1) for b in range(4)]
     for done in (2, 4, 5, 8):  # 4 and 8: the end of an epoch that has not been counted yet
-        assert train(tmp_path / f'{done}', f'iter_{done}.pth', seed=seed) == whole[done:]
+        assert train(tmp_path / f'{done}', f'iter_{done}.pth', seed=seed,
+                     workers=workers) == whole[done:]
 
 
 def test_end_of_an_epoch_with_any_sampler(tmp_path):
