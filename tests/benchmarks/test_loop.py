@@ -3,6 +3,7 @@ import argparse
 import warnings
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +16,16 @@ from vicmae_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ReadingHook(Hook):
-    """Reads two values in each step."""
+    """Reads two values in each step; what is read while saving and between epochs is no step's."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         assert outputs['loss'].item() == float(outputs['loss'])
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        assert torch.ones(()).item() == 1
+
+    def before_train_epoch(self, runner):
+        assert torch.ones(()).item() == 1
 
 
 def run(config, *words):
@@ -61,6 +68,24 @@ def test_every_part_of_a_run_has_its_row(config, tmp_path, capsys, monkeypatch):
     assert [count for place, (count, *_) in table.items()
             if place.startswith('benchmarks/test_loop.py')] == ['2.00']
     assert not Path('work_dirs').exists()
+
+
+def test_waiting_after_the_last_step_is_that_of_the_epochs_end():
+    watch, runner, parts = loop.LoopWatch('wall', 0), SimpleNamespace(
+        iter=0, train_dataloader=range(3)), []
+
+    def step(idx, batch):
+        runner.iter += 1
+
+    def run_epoch():
+        counted = watch._count_steps(runner, step)
+        for idx in range(3):
+            counted(idx, None)
+            parts.append(watch.timer._running[-1])
+
+    watch.timer.wrap(run_epoch, loop.EPOCH_END)()
+    assert parts == [loop.WAITING, loop.WAITING, loop.EPOCH_END]
+    assert (watch.steps, watch.epochs) == (2, 1)  # the first step is not timed
 
 
 @pytest.mark.parametrize('words, message', [
