@@ -13,10 +13,11 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import torch
 from mmengine.hooks import CheckpointHook, Hook
@@ -40,8 +41,11 @@ STEP = ('preprocessing, copy to the device', 'forward', 'between forward and bac
 ITERATION = 'rest of a step'
 OTHERS = (SAVING, VALIDATION, END, ITERATION, REST)
 PROFILED = 10  # steps
-# What makes a GPU and Python wait for each other
-READS = ('item', 'tolist', 'cpu', 'numpy', '__float__', '__int__', '__bool__', '__index__')
+READS = [(Tensor, name) for name in (
+    'item', 'tolist', 'cpu', 'numpy', '__float__', '__int__', '__bool__', '__index__')]
+# of which torch does not warn
+WAITS = [(torch.cuda.Event, 'synchronize'), (torch.cuda.Stream, 'synchronize'),
+         (torch.cuda, 'synchronize')]
 
 
 class LoopTimer(PartTimer):
@@ -155,33 +159,27 @@ def _part_of(hook: Hook, stage: str) -> str:
 @contextmanager
 def count_reads(places: Counter[str], counts: Callable[[], bool]) -> Iterator[None]:
     """Count by place what makes Python wait for the GPU; on a CPU, what would read from one."""
-    if torch.cuda.is_available():
-        with warnings.catch_warnings():
-            warnings.filterwarnings('always', '.*synchronizing CUDA')
+    on_gpu = torch.cuda.is_available()
+    methods = WAITS if on_gpu else READS
+
+    def show(*args: Any) -> None:
+        message, _, file, line = args[:4]
+        if 'synchronizing CUDA' in str(message):
+            places[_short(file, line)] += counts()
+        else:
+            shown(*args)
+
+    with warnings.catch_warnings(), ExitStack() as stack:
+        for owner, name in methods:
+            stack.enter_context(patch.object(
+                owner, name, _counted(getattr(owner, name), places, counts)))
+        if on_gpu:
             shown = warnings.showwarning
-
-            def show(*args: Any) -> None:
-                message, _, file, line = args[:4]
-                if 'synchronizing CUDA' in str(message):
-                    places[_short(file, line)] += counts()
-                else:
-                    shown(*args)
-
+            warnings.filterwarnings('always', '.*synchronizing CUDA')
             warnings.showwarning = cast(Any, show)
             torch.cuda.set_sync_debug_mode('warn')
-            try:
-                yield
-            finally:
-                torch.cuda.set_sync_debug_mode('default')
-        return
-    originals = {name: getattr(Tensor, name) for name in READS}
-    for name, function in originals.items():
-        setattr(Tensor, name, _counted(function, places, counts))
-    try:
+            stack.callback(torch.cuda.set_sync_debug_mode, 'default')
         yield
-    finally:
-        for name, function in originals.items():
-            setattr(Tensor, name, function)
 
 
 def _counted(function: Callable, places: Counter[str], counts: Callable[[], bool]) -> Callable:

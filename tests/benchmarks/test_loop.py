@@ -106,11 +106,13 @@ def test_waits_for_a_gpu_are_counted(monkeypatch):
     modes = []
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'set_sync_debug_mode', modes.append)
-    places, counting = Counter(), iter([True, True, False])
+    monkeypatch.setattr(torch.cuda.Event, 'synchronize', lambda self: None)
+    places, counting = Counter(), iter([True, True, False, True])
     reads = loop.count_reads(places, lambda: next(counting))
     with pytest.warns(UserWarning, match='another'), reads:
         for _ in range(3):
             warnings.warn('called a synchronizing CUDA operation', stacklevel=1)
         warnings.warn('another', stacklevel=1)
-    assert [*places.values()] == [2]
+        torch.cuda.Event.synchronize(None)
+    assert [*places.values()] == [2, 1]
     assert modes == ['warn', 'default']
