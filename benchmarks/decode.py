@@ -3,9 +3,11 @@
 Cuts clips out of videos, encodes them like Kinetics (short side 256, x264, crf 23) with a keyframe
 every 250, 30 and 12 frames, and reads pairs of frames, cropped to 224 and flipped, from them: with
 mmaction2's DecordInit, SampleFrames and DecordDecode, and with this project's transforms instead.
-Both draw the same frames; the rest of the pipeline is mmaction2's in both. Then come the complete
-pipelines of the configs, for videos and for packed frames, and these frames as JPEG files, read
-with mmaction2's pipeline. Clips are in memory, as the system caches files.
+All draw the same frames, others for each clip and round; the rest of the pipeline is mmaction2's in
+all, also with torchcodec and decord2. Then come the complete pipelines of the configs, for videos
+and for packed frames, and these frames as JPEG files, read with mmaction2's pipeline, webdataset
+and torchvision. Clips are in memory, as the system caches files. Packages that are not installed
+are left out; benchmarks/peers.py says how to install them.
 
   python benchmarks/run.py decode data/kinetics400/videos_val
 
@@ -33,12 +35,16 @@ from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoIni
 
 from .clips import add_clips, cut_pieces, encode
 from .options import check_positive
-from .output import mib, print_machine, print_table
-from .stored_frames import IN_A_ROW, config_pipeline, read_packed, read_raw
+from .output import load, mib, print_machine, print_table
+from .peers import Peer, decord1, find_peers, transforms
+from .stored_frames import IN_A_ROW, config_pipeline, read_packed, read_peers, read_raw
 from .timing import Clock, interleave, speed_up
 
-STOCK = 'mmaction2, decord'
+STOCK, WITH_INDEX = 'mmaction2, decord', 'with an index'
+VIDEO_CONFIG, PACKED_CONFIG = 'the config, with an index', 'the config, packed frames'
+STORED = PACKED_CONFIG, 'mmaction2, JPEG files', 'webdataset, cv2', 'torchvision v2'
 MANY_PAIRS = 4
+ROUNDING = 1.5  # levels of 255
 SAMPLE_FRAMES = dict(type='mmaction.SampleFrames', clip_len=1, num_clips=2)
 REST = (
     dict(type='mmaction.RandomResizedCrop', area_range=(0.5, 1.0)),
@@ -47,8 +53,12 @@ REST = (
     dict(type='mmaction.FormatShape', input_format='NCHW'))
 
 
-def build_methods(clips: Sequence[str], scratch: str) -> dict[str, tuple[Callable, int]]:
-    """Build the functions that read, given path and seed, and the number of pairs they return."""
+def build_methods(clips: Sequence[str], scratch: str, others: Mapping[str, Peer | None]
+                  ) -> dict[str, tuple[Callable | None, int]]:
+    """Build the functions that read, given path and seed, and the number of pairs they return.
+
+    They are None for packages that are not installed.
+    """
     numbers = count()
 
     def first_opening(results: dict) -> dict | None:
@@ -62,16 +72,18 @@ def build_methods(clips: Sequence[str], scratch: str) -> dict[str, tuple[Callabl
     stock = dict(type='mmaction.DecordInit'), SAMPLE_FRAMES, dict(type='mmaction.DecordDecode')
     pairs, decode = SampleFramePair(num_pairs=MANY_PAIRS), VideoDecode()
     packed, raw = (os.path.join(scratch, name) for name in ('packed', 'raw'))
-    return {
-        STOCK: (_reading(*stock), 1),
-        'this project': (_reading(VideoInit(), SAMPLE_FRAMES, decode), 1),
-        'with index_dir, first opening': (_reading(first_opening, SAMPLE_FRAMES, decode), 1),
-        'with index_dir': (_reading(indexed, SAMPLE_FRAMES, decode), 1),
-        f'with index_dir, {MANY_PAIRS} pairs': (_reading(indexed, pairs, decode), MANY_PAIRS),
-        'the config, with index_dir': (
-            _reading(indexed, *config_pipeline('k400_frame_pairs')[1:], rest=()), 1),
-        'the config, packed frames': (read_packed(clips, packed), IN_A_ROW),
-        'mmaction2, JPEG files': (read_raw(clips, packed, raw, REST), IN_A_ROW)}
+    methods: dict[str, tuple[Callable | None, int]] = {STOCK: (_reading(*stock), 1)}
+    for name, peer in others.items():
+        methods[name] = peer and _reading(*transforms(peer, SAMPLE_FRAMES)), 1
+    return methods | {
+        'without an index': (_reading(VideoInit(index_dir=None), SAMPLE_FRAMES, decode), 1),
+        'first opening': (_reading(first_opening, SAMPLE_FRAMES, decode), 1),
+        WITH_INDEX: (_reading(indexed, SAMPLE_FRAMES, decode), 1),
+        f'{WITH_INDEX}, {MANY_PAIRS} pairs': (_reading(indexed, pairs, decode), MANY_PAIRS),
+        VIDEO_CONFIG: (_reading(indexed, *config_pipeline('k400_frame_pairs')[1:], rest=()), 1),
+        PACKED_CONFIG: (read_packed(clips, packed), IN_A_ROW),
+        STORED[1]: (read_raw(clips, packed, raw, REST), IN_A_ROW)} | {
+            name: (read, IN_A_ROW) for name, read in read_peers(clips, raw).items()}
 
 
 def _reading(*reading: dict | Callable[[dict], dict | None], rest: Sequence[dict] = REST
@@ -88,33 +100,41 @@ def _reading(*reading: dict | Callable[[dict], dict | None], rest: Sequence[dict
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_clips(parser, 24, [250, 30, 12])
     parser.add_argument('--long', action='store_true', help='open long videos by a kept index')
+    parser.add_argument('--decord2', metavar='FOLDER',
+                        help='folder that decord2 was installed into (pip install --target)')
 
 
 def run(args: argparse.Namespace) -> None:
     check_positive(args, 'gop', 'clips', 'rounds', 'seconds')
     cv2.setNumThreads(1)
-    print_machine('mmaction2', 'decord', 'av', 'opencv-python')
+    print_machine('mmaction2', 'decord', 'av', 'opencv-python', 'torchcodec', 'webdataset')
     if args.long:
         print_table(('video', 'first opening (s)', 'open 10 s (ms)', 'open (ms)',
                      'ratio (quartiles)', 'pair of 10 s (ms)', 'pair (ms)', 'memory (MiB)'),
                     (_open_long(video, args) for video in args.videos))
         return
+    others = find_peers(args.decord2)  # before mmaction2 imports decord
     rows, compared = [], 0
     with TemporaryDirectory() as scratch:
         pieces = cut_pieces(args.videos, scratch, args.clips, args.seconds)
         for gop in args.gop:
             folder = os.path.join(scratch, f'gop_{gop}')
             clips = encode(pieces, folder, gop)
-            methods = build_methods(clips, folder)
+            methods = build_methods(clips, folder, others)
             seconds = interleave(
-                {name: read for name, (read, _) in methods.items()}, Clock('cpu'),
-                calls=[(clip, seed) for seed in range(args.rounds) for clip in clips])
-            rows += [(gop, *row) for row in _rows({
-                name: seconds[name] / pairs for name, (_, pairs) in methods.items()})]
+                {name: read for name, (read, _) in methods.items() if read}, Clock('cpu'),
+                # Each call has a seed of its own: the frames of one draw would decide the mean.
+                calls=[(clip, round_ * len(clips) + number) for round_ in range(args.rounds)
+                       for number, clip in enumerate(clips)])
+            wrong = _compare_others(clips, others)
+            rows += [(gop, *row, wrong.get(row[0], '')) for row in _rows({
+                name: seconds[name] / pairs if read else None
+                for name, (read, pairs) in methods.items()})]
             compared += _compare(clips, folder)
     print(f'{len(pieces)} clips of {args.seconds:g} s; {compared:,} frames compared, all equal to '
-          'a decode from the start')
-    print_table(('GOP', 'read by', 'CPU ms per pair', 'speed-up (quartiles)'), rows)
+          f'a decode from the start; {load()}')
+    print_table(('GOP', 'read by', 'CPU ms per pair', 'speed-up (quartiles)',
+                 f'{WITH_INDEX} is faster by', 'the config is faster by', 'other frames'), rows)
 
 
 def _open_long(video: str, args: argparse.Namespace) -> tuple[str, ...]:
@@ -147,9 +167,36 @@ def _open_long(video: str, args: argparse.Namespace) -> tuple[str, ...]:
                 speed_up(times[0][video], times[0][piece]), *cells[2:], mib(peak))
 
 
-def _rows(seconds: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
-    return [(name, f'{1000 * np.median(times):.2f}', speed_up(seconds[STOCK], times))
-            for name, times in seconds.items()]
+def _rows(seconds: Mapping[str, np.ndarray | None]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for name, times in seconds.items():
+        if times is None:
+            rows.append((name, 'not installed', '', '', ''))
+            continue
+        reading, config = ('', PACKED_CONFIG) if name in STORED else (WITH_INDEX, VIDEO_CONFIG)
+        ratios = [speed_up(times, ours) if (ours := seconds.get(base)) is not None else ''
+                  for base in (reading, config)]
+        rows.append((name, f'{1000 * np.median(times):.2f}',
+                     speed_up(np.asarray(seconds[STOCK]), times), *ratios))
+    return rows
+
+
+def _compare_others(clips: Sequence[str], others: Mapping[str, Peer | None]) -> dict[str, str]:
+    """How many frames of other readers are not those of a decode from the start.
+
+    A frame counts as right if its pixels are within ``ROUNDING`` of the right one on average:
+    libraries convert colours by versions of their own.
+    """
+    readers = {name: peer for name, peer in others.items() if peer} | {STOCK: decord1()}
+    wrong = dict.fromkeys(readers, 0)
+    for number, clip in enumerate(clips):
+        truth = [upright(frame) for frame in decode_all(clip)]
+        numbers = np.random.default_rng(number).integers(0, len(truth), 8).tolist()
+        for name in wrong:
+            frames = readers[name].get_frames(readers[name].open(clip), numbers)
+            wrong[name] += sum(bool(np.abs(frame - truth[i].astype(float)).mean() > ROUNDING)
+                               for i, frame in zip(numbers, frames, strict=True))
+    return {name: f'{count} of {8 * len(clips)}' for name, count in wrong.items()}
 
 
 def _compare(clips: Sequence[str], scratch: str) -> int:

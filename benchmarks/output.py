@@ -1,5 +1,6 @@
 """What the commands print: the machine, tables, and what is under way."""
 import logging
+import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +28,12 @@ def print_machine(*packages: str) -> None:
             parts.append(f'{package} {version(package)}')
         except PackageNotFoundError:
             parts.append(f'no {package}')
-    print(', '.join(parts))
+    print(', '.join([*parts, load()]))
+
+
+def load() -> str:
+    """Say how many processes ran or waited for a core in the last minute, this one included."""
+    return f'load {os.getloadavg()[0]:.1f}'
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -3,10 +3,12 @@ import os
 import random
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from mmaction.datasets import RawframeDataset
 from mmengine.config import Config
 
@@ -16,6 +18,8 @@ from vicmae_mm.datasets import PackedFrameDataset, SampleIndex
 from vicmae_mm.datasets.annotations.video_lists import NO_LABEL
 from vicmae_mm.datasets.packed.index import build_index
 from vicmae_mm.datasets.packed.shards import read_shard
+
+from .peers import NotInstalledError, torchvision_v2, webdataset_cv2
 
 # Several videos in a row, as in a worker of a data loader: right after another method decoded a
 # video, the first finds none of its data in the processor's caches.
@@ -57,16 +61,30 @@ def read_raw(clips: Sequence[str], packed: str, folder: str, rest: Sequence[dict
         dict(type='mmaction.SampleFrames', clip_len=1, num_clips=2),
         dict(type='mmaction.RawFrameDecode'), *rest, dict(type='mmaction.PackActionInputs')])
 
-    def read(number: int, seed: int) -> Any:
-        random.seed(seed)
-        np.random.seed(seed)
-        return dataset[number]['inputs'].contiguous()  # which the loader makes it otherwise
-    return _in_a_row(clips, read)
+    # The loader makes it contiguous otherwise.
+    return _in_a_row(clips, partial(_seeded, lambda number: dataset[number]['inputs'].contiguous()))
+
+
+def read_peers(clips: Sequence[str], folder: str) -> dict[str, Read | None]:
+    """Reading the files of :func:`read_raw` as others do; None where a package is missing."""
+    readers: dict[str, Read | None] = {}
+    for name, make in (('webdataset, cv2', webdataset_cv2), ('torchvision v2', torchvision_v2)):
+        readers[name] = None
+        with suppress(NotInstalledError):
+            readers[name] = _in_a_row(clips, partial(_seeded, make(folder)))
+    return readers
+
+
+def _seeded(read: Callable[[int], object], number: int, seed: int) -> object:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)  # of torchvision's transforms
+    return read(number)
 
 
 def _in_a_row(clips: Sequence[str], read_pair: Callable[[int, int], object]) -> Read:
     def read(path: str, seed: int) -> None:
         first = clips.index(path)
         for number in range(first, first + IN_A_ROW):
-            read_pair(number % len(clips), seed)
+            read_pair(number % len(clips), IN_A_ROW * seed + number - first)
     return read

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from benchmarks import clips, decode, stored_frames
+from benchmarks import clips, decode, peers, stored_frames
 from tests.helpers.videos import make_video
 
 
@@ -82,28 +82,51 @@ def test_every_method_reads_and_is_in_the_table(videos, capsys):
     rows = [[cell.strip() for cell in line.strip('|').split('|')]
             for line in printed.splitlines() if line.startswith('| 6 ')]
     assert [row[1] for row in rows] == [
-        decode.STOCK, 'this project', 'with index_dir, first opening', 'with index_dir',
-        'with index_dir, 4 pairs', 'the config, with index_dir', 'the config, packed frames',
-        'mmaction2, JPEG files']
-    assert all(float(row[2]) > 0 for row in rows)
-    assert rows[0][3] == '1.00 (1.00 to 1.00)'
-    assert '16 frames compared' in printed
+        decode.STOCK, 'torchcodec, exact', 'decord2', 'without an index', 'first opening',
+        'with an index', 'with an index, 4 pairs', 'the config, with an index',
+        'the config, packed frames', 'mmaction2, JPEG files', 'webdataset, cv2', 'torchvision v2']
+    assert all(row[2] == 'not installed' or float(row[2]) > 0 for row in rows)
+    assert rows[2][2] == 'not installed' and rows[-1][2] != 'not installed'
+    assert rows[0][3] == '1.00 (1.00 to 1.00)' and rows[0][6] == '0 of 8'
+    assert rows[5][4] == rows[7][5] == rows[8][5] == '1.00 (1.00 to 1.00)'
+    assert '16 frames compared' in printed and 'load ' in printed
 
 
 def test_methods_draw_the_same_frames(videos, tmp_path):
     pytest.importorskip('decord')
     item = (str(videos / 'long.mp4'), 3)
-    methods = list(decode.build_methods([item[0]], str(tmp_path)).values())
-    drawn = [read(*item) for read, _ in methods[:4]]
+    peer = peers.Peer(lambda path: list(map(decode.upright, decode.decode_all(path))),
+                      lambda video, numbers: np.stack([video[i] for i in numbers]))
+    methods = list(decode.build_methods([item[0]], str(tmp_path), dict(peer=peer)).values())
+    drawn = [read(*item) for read, _ in methods[:5]]
+    assert all(np.array_equal(results['imgs'], drawn[1]['imgs']) for results in drawn[2:])
     assert len({tuple(results['frame_inds']) for results in drawn}) == 1
     assert all(results['imgs'].shape == (2, 3, 224, 224) for results in drawn)
-    read, pairs = methods[4]
+    read, pairs = methods[5]
     assert read(*item)['imgs'].shape == (2 * pairs, 3, 224, 224)
 
 
 def test_milliseconds_are_those_of_a_pair():
     seconds = {decode.STOCK: np.array([.02, .04]), 'other': np.array([.01, .01])}
-    assert decode._rows(seconds)[1] == ('other', '10.00', '3.00 (2.50 to 3.50)')
+    assert decode._rows(seconds)[1] == ('other', '10.00', '3.00 (2.50 to 3.50)', '', '')
+    assert decode._rows(seconds | {'missing': None})[2] == (
+        'missing', 'not installed', '', '', '')
+
+
+def test_each_clip_and_round_has_frames_of_its_own(videos, monkeypatch):
+    """The same few frames for all clips would decide the mean."""
+    called = []
+    monkeypatch.setattr(decode, 'interleave', lambda methods, clock, calls: called.extend(
+        calls) or dict.fromkeys(methods, np.ones(1)))
+    decode.run(arguments(videos / 'long.mp4', '--gop', 6, '--clips', 2, '--seconds', 1,
+                         '--rounds', 3))
+    assert len({seed for _, seed in called}) == len(called) == 6
+
+
+def test_wrong_frames_of_others_are_counted(videos):
+    wrong = peers.Peer(lambda path: path, lambda path, numbers: np.zeros((8, 96, 128, 3), np.uint8))
+    found = decode._compare_others([str(videos / 'long.mp4')], dict(other=wrong, missing=None))
+    assert found == {'other': '8 of 8', decode.STOCK: '0 of 8'}
 
 
 def test_a_wrong_frame_is_no_result(videos, tmp_path, monkeypatch):
