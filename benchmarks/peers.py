@@ -106,8 +106,9 @@ def webdataset_cv2(folder: str) -> Callable[[int], object]:
 
     def read(number: int) -> np.ndarray:
         files = [data for name, data in next(videos).items() if name.endswith('.jpg')]
-        return np.stack([_crop_cv2(np.asarray(cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))) for data in random.choices(files, k=2)])
+        images = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+                  for data in random.choices(files, k=2)]
+        return np.stack([_crop_cv2(np.asarray(image)) for image in images])
     return read
 
 
