@@ -76,7 +76,10 @@ OPTIONS: dict[str, list[dict] | str | Callable] = {
     'pooling.mode': [dict(pooling=dict(mode=mode)) for mode in MODES],
     'target_generator': 'ablations/target_hog.py',  # mmpretrain's are for 14 x 14 patches
     'ablations/target_hog.py': 'ablations/target_hog.py',
-    'share_random_params': lambda folder: train_pipeline(folder, share=True),
+    'share_random_params': lambda folder: train_pipeline(folder, dict(share_random_params=True)),
+    'RandomCropFlip': 'ablations/table6_color-spatial.py',
+    "backend='pillow'": lambda folder: train_pipeline(folder, dict(backend='pillow')),
+    "backend='cv2'": 'ablations/table6_color-spatial_packed.py',
     'num_frames=1': lambda folder: train_pipeline(folder, frames=1),
     'normalize': [vicreg(normalize=True)],
     "reduction='paper'": [vicreg(reduction=value, normalize=True) for value in REDUCTIONS],
@@ -143,7 +146,7 @@ def train_schedules(folder: Any) -> None:
         assert weight.min(4) == pytest.approx(0.025 if schedule == 'constant' else 0)
 
 
-def train_pipeline(folder: Any, share: bool = False, frames: int = 2, **sampling: Any) -> None:
+def train_pipeline(folder: Any, crop: Any = None, frames: int = 2, **sampling: Any) -> None:
     """The options of the pipeline: a step on videos."""
     (folder / 'videos').mkdir()
     for index in range(4):
@@ -152,7 +155,7 @@ def train_pipeline(folder: Any, share: bool = False, frames: int = 2, **sampling
     cfg = shrink(Config.fromfile(REPO / 'configs' / name), folder / 'videos', folder / 'run')
     steps = {step.type.split('.')[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
     assert steps['SampleFramePair'].get('num_frames', 2) == frames
-    steps['RandomCropFlip'].share_random_params = share
+    steps['RandomCropFlip'].update(crop or {})
     steps['SampleFramePair'].update(sampling)
     cfg.experiment_name = str(folder).replace('/', '_')
     runner = Runner.from_cfg(cfg)
