@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 from tests.helpers.models import IMG_SIZE, tiny_config, tiny_vicmae
+from vicmae_mm.engine.hooks import SafeCheckpointHook
 
 PREPROCESSOR = dict(
     type='mmpretrain.SelfSupDataPreprocessor', mean=[123.675, 116.28, 103.53],
@@ -58,6 +59,13 @@ class FixedPairs:
         sample = DataSample()
         sample.set_field(f'videos/{int(index)}.mp4', 'filename', field_type='metainfo')
         return dict(inputs=list(torch.from_numpy(pixels)), data_samples=sample)
+
+
+def finish_saving(runner: Runner) -> None:
+    """Wait for the checkpoint that is being written."""
+    for hook in runner.hooks:
+        if isinstance(hook, SafeCheckpointHook):
+            hook._finish(runner)
 
 
 def tiny_runner(work_dir: Path,

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from tests.helpers.distributed import run_distributed
-from tests.helpers.runs import FixedPairs, tiny_runner
+from tests.helpers.runs import FixedPairs, finish_saving, tiny_runner
 from tests.recovery.test_finite_loss import one_of_two, same, state, steps_taken
 from vicmae_mm.engine.hooks import FiniteLossHook, NonFiniteLossError
 from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard
@@ -217,6 +217,7 @@ def refused_best(folder: str) -> str:
         parameter.data.fill_(INF) for parameter in module.parameters(recurse=False)])
     with pytest.raises(RuntimeError) as caught:
         runner.call_hook('after_val_epoch', metrics=dict(score=1.))
+        finish_saving(runner)
     assert not [*Path(folder).glob('best/best*')]
     return str(caught.value)
 

@@ -72,7 +72,8 @@ def check_resumed(work_dir: Path, undisturbed: Path, done: int, rank: int = 0) -
     resumed = got[done:]
     assert got[:done] == want[:done]
     assert resumed == want[ITERATIONS - len(resumed):]  # nothing skipped
-    assert 0 <= len(got) - ITERATIONS <= EVERY  # the most that may be lost
+    # The most that may be lost: an interval, and another while a checkpoint is being written.
+    assert 0 <= len(got) - ITERATIONS <= 2 * EVERY
     assert_identical(final_state(work_dir), final_state(undisturbed))
     return resumed
 

@@ -4,6 +4,7 @@ import os
 import pytest
 
 from vicmae_mm.utils.atomic_files import (
+    atomic_file,
     atomic_write,
     atomic_write_bytes,
     part_name,
@@ -99,3 +100,21 @@ def test_a_name_that_is_too_long(tmp_path):
     with pytest.raises(OSError, match='too long'), atomic_write(tmp_path / ('a' * 256)) as part:
         part.touch()
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork')
+def test_a_process_forked_meanwhile_has_no_part_in_the_file(tmp_path):
+    """Its copy would keep the lock, and the disk's space; its buffer would be written twice."""
+    with atomic_file(tmp_path / 'a.pth') as file:
+        file.write(b'half')
+        child = os.fork()
+        if not child:
+            try:
+                os.fstat(file.fileno())
+            except ValueError:  # closed
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert not remove_leftovers(tmp_path)
+        file.write(b' and half')
+    assert (tmp_path / 'a.pth').read_bytes() == b'half and half'

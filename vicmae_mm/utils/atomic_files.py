@@ -5,7 +5,10 @@ import secrets
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedWriter
 from pathlib import Path
+from typing import BinaryIO
+from weakref import WeakSet
 
 try:
     import fcntl
@@ -13,6 +16,11 @@ except ImportError:
     fcntl = None  # type: ignore[assignment] # Windows: leftovers stay
 
 _PART = re.compile(r'(\.(\d+|[0-9a-f]{16}))?\.part$')  # digits or none: earlier versions
+_opened: WeakSet[BufferedWriter] = WeakSet()
+if hasattr(os, 'register_at_fork'):
+    # A data-loading worker would keep the lock and, once the file is removed, its space. Closed
+    # below the buffer: what is in there, the parent writes.
+    os.register_at_fork(after_in_child=lambda: [file.raw.close() for file in _opened])
 
 
 @contextmanager
@@ -74,15 +82,23 @@ def check_writable(path: str | Path) -> None:
             pass
 
 
-def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview],
-                       sync: bool = True) -> None:
-    """Write bytes with :func:`atomic_write`; :func:`remove_leftovers` finds what a kill leaves."""
+@contextmanager
+def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
+    """Open a file with :func:`atomic_write`; :func:`remove_leftovers` finds what a kill leaves."""
     # Closing the file unlocks it, so that comes after the renaming.
     with ExitStack() as locked, atomic_write(path, sync) as part:
         file = locked.enter_context(open(part, 'wb'))
+        _opened.add(file)
         _lock(file.fileno())
-        file.writelines(pieces)
+        yield file
         file.flush()
+
+
+def atomic_write_bytes(path: str | Path, pieces: Iterable[bytes | memoryview],
+                       sync: bool = True) -> None:
+    """Write bytes with :func:`atomic_file`."""
+    with atomic_file(path, sync) as file:
+        file.writelines(pieces)
 
 
 def remove_leftovers(folder: str | Path, names: Collection[str] = ()) -> list[Path]:

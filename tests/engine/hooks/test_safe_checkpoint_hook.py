@@ -11,7 +11,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 
 from tests.helpers.distributed import run_distributed
-from tests.helpers.runs import FixedPairs, tiny_runner
+from tests.helpers.runs import FixedPairs, finish_saving, tiny_runner
+from vicmae_mm.checkpoints import saving
 from vicmae_mm.checkpoints.integrity import find_damage
 from vicmae_mm.engine.hooks import SafeCheckpointHook, safe_checkpoint_hook
 
@@ -26,10 +27,12 @@ class Listing(Hook):
 
     def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
         """Note them."""
+        finish_saving(runner)
         self.seen.append(checkpoints(Path(runner.work_dir)))
 
     def after_train_epoch(self, runner: Any) -> None:
         """Note them."""
+        finish_saving(runner)
         self.seen.append(checkpoints(Path(runner.work_dir)))
 
 
@@ -123,15 +126,15 @@ def test_best_is_kept_until_the_next_is_complete(tmp_path, monkeypatch):
     assert 'best_score_epoch_2' in checkpoints(tmp_path)
     assert 'best_score_epoch_1' not in checkpoints(tmp_path)
     assert find_damage(tmp_path / 'best_score_epoch_2.pth') is None
-    stock = SafeCheckpointHook._save_checkpoint_with_step
+    stock = saving.write_checkpoint
 
-    def save(self: Any, runner: Any, step: int, meta: dict) -> None:
-        if step == 2 and 'best_score_epoch_2' in checkpoints(tmp_path / 'b'):
-            raise KeyboardInterrupt  # between the new best one and what follows
-        stock(self, runner, step, meta)
+    def write(checkpoint: dict, path: str) -> None:
+        if path.endswith('epoch_2.pth') and 'best_score_epoch_2' in checkpoints(tmp_path / 'b'):
+            raise OSError('no space')  # between the new best one and what follows
+        stock(checkpoint, path)
 
-    monkeypatch.setattr(SafeCheckpointHook, '_save_checkpoint_with_step', save)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(saving, 'write_checkpoint', write)
+    with pytest.raises(saving.CheckpointWriteError, match='no space The newest complete'):
         train(tmp_path / 'b', Scores(1., 2.), epochs=4, save_best='score', rule='greater')
     assert {'best_score_epoch_1', 'best_score_epoch_2'} <= set(checkpoints(tmp_path / 'b'))
 

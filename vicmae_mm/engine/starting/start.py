@@ -6,6 +6,7 @@ from typing import Any
 from weakref import WeakSet
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.model import PretrainedInit
 from mmengine.runner import Runner
@@ -13,6 +14,7 @@ from torch import nn
 
 from vicmae_mm.checkpoints.resume import choose_checkpoint
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
+from vicmae_mm.utils.atomic_files import remove_leftovers
 from vicmae_mm.utils.errors import InputError
 
 AUTO = 'auto'  # value of ``resume`` that ``--resume`` without a path sets
@@ -90,6 +92,22 @@ def checkpoint_folder(hook: CheckpointHook, runner: Runner) -> str:
     if hook.out_dir is None or hook.out_dir == runner.work_dir:
         return runner.work_dir
     return os.path.join(hook.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
+
+
+def clean_folder(folder: str, runner: Runner) -> None:
+    """Remove what killed runs have left, and nothing that is not a run's."""
+    if is_main_process():
+        for place in {folder, runner.work_dir}:
+            for part in remove_leftovers(place):
+                runner.logger.info(f'Removed {part}, left by a killed run.')
+    # A manipulated checkpoint could otherwise have any file or folder deleted later.
+    info = runner.message_hub.runtime_info
+    for key in ('keep_ckpt_ids', 'mid_epoch_ids'):
+        if key in info:
+            info[key] = [step for step in info[key] if type(step) is int]
+    for key in [key for key in info if key.startswith('best_ckpt')]:
+        name = os.path.basename(str(info[key]))
+        info[key] = os.path.join(folder, name) if name.startswith('best_') else None
 
 
 def _refuse_dropped_load_from(cfg: Config) -> None:
