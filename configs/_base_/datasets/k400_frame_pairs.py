@@ -7,6 +7,7 @@ data_preprocessor = dict(
     non_blocking=True)
 
 # Each step has a name, by which other configs build a pipeline of their own.
+# It keeps an index of each video: in a folder, with index_dir; nowhere, with index_dir=None.
 open_video = [dict(type='vicmae_mm.VideoInit')]
 sample_pair = dict(type='vicmae_mm.SampleFramePair', mode='distant', num_sections=2)
 decode = dict(type='vicmae_mm.VideoDecode')
