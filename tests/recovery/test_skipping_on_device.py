@@ -241,3 +241,18 @@ def test_buffers_are_restored(tmp_path):
 
     left = compare(tmp_path, Poison('head', NAN, [4]), 1, Replaced())
     assert left['state']['centre'].tolist() == [sum(range(16)) - 4] * 3
+
+
+def test_a_model_that_may_step_twice_is_read_at_once(tmp_path):
+    class Twice(Hook):
+        """Repeat the forward pass and the step."""
+
+        def before_run(self, runner: Runner) -> None:
+            """Wrap both."""
+            once = runner.model.train_step
+            runner.model.train_step = lambda *args, **kwargs: (
+                once(*args, **kwargs), once(*args, **kwargs))[1]
+
+    left = train(tmp_path, FiniteLossHook, Poison('head', NAN, [3]), 0, Twice())
+    assert not left['late'] and 'iteration 4 (epoch 1): rank 0: loss_recon' in left['message']
+    assert max(value for key, value in left['state'].items() if key.endswith('.step')) == 6

@@ -16,19 +16,19 @@ class BufferCopy:
 
     def take(self) -> None:
         """Copy the buffers."""
-        self._copies = {kind: _flat(buffers) for kind, buffers in self.by_kind().items()}
+        self._copies = {kind: _flat(buffers) for kind, buffers in self._by_kind().items()}
 
     def restore(self, held: Tensor | None = None) -> None:
         """Write the copies back; with ``held``, a scalar on the device, only if it is not 0."""
-        for kind, buffers in self.by_kind().items():
+        for kind, buffers in self._by_kind().items():
             values = self._copies[kind]
             if held is not None:
-                values = torch.where(held > 0, values, _flat(buffers))
+                values = torch.where(held.to(values.device) > 0, values, _flat(buffers))
             parts = values.split([buffer.numel() for buffer in buffers])
             torch._foreach_copy_(buffers, [part.view(buffer.shape) for part, buffer in zip(
                 parts, buffers, strict=True)])
 
-    def by_kind(self) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
+    def _by_kind(self) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
         """The buffers that a step may write to: not those expanded from fewer elements."""
         kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for buffers, name in self._places:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import CheckpointHook, Hook, LoggerHook
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
@@ -28,6 +29,7 @@ from vicmae_mm.engine.step_size import accumulated_batches, each_wrapper
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError, RunError, some_of
 
+_ONE_STEP = (BaseModel.train_step, MMDistributedDataParallel.train_step)
 _LEAST_SCALE = 2.**-24  # the smallest number in float16: 40 skipped steps below the initial scale
 
 
@@ -102,9 +104,10 @@ class FiniteLossHook(Hook):
         self._samples = deque(maxlen=accumulated_batches(runner.optim_wrapper))
         self._buffers = BufferCopy(model)
         wrappers = [each for each in each_wrapper(runner.optim_wrapper) if not _has_scaler(each)]
+        # A model's own train_step may update several times, which had to know about each other.
         self._fused = wrappers == [runner.optim_wrapper] and self._samples.maxlen == 1 and (
-            skips_by_flag(wrappers[0].optimizer) and {device for device, _ in (
-                self._buffers.by_kind())} <= {each.device for each in model.parameters()})
+            skips_by_flag(wrappers[0].optimizer)) and getattr(
+                runner.model.train_step, '__func__', None) in _ONE_STEP
         # Until the host has read about the last step of a run, the device takes no other.
         allowed = self.max_skipped - runner.message_hub.get_info('skipped_batches', 0)
         self._guards = [GradientGuard(each.optimizer, allowed if self._fused else math.inf)
@@ -146,9 +149,8 @@ class FiniteLossHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
         """Stop if a loss or gradient was not finite; exclude the losses of a skipped batch."""
-        guarded = [step for guard in self._guards if (step := guard.pop()) is not None]
-        if self._late and guarded:
-            self._buffers.restore(guarded[0].held)
+        if guarded := [step for guard in self._guards if (step := guard.pop()) is not None]:
+            self._buffers.restore(torch.stack([step.held for step in guarded]).max())
         self.settle(runner)  # the step before this one
         if guarded:
             read = self._numbers.add(torch.stack([step.verdict for step in guarded]).max())
@@ -193,16 +195,16 @@ class FiniteLossHook(Hook):
         losses, self._losses = self._losses, {}
         finite = loss.detach().isfinite().all()
         means = [('their sum', loss.detach()), *_means(losses)]
-        # A second step within an iteration has to know about the first.
-        if self._late and not self._means:
+        if self._late:
             self._means, self._guards[0].finite_loss = means, finite
             return self._update_params(loss, *args, **kwargs)
         # All ranks must skip the same step, or the others would wait in the backward pass.
         verdict = 2 * (~finite).float()
         all_reduce(verdict, 'max')
-        self._skip = self._judge(runner, float(verdict), self._step(runner, means, []))
-        if not self._skip:
-            self._update_params(loss, *args, **kwargs)
+        if not verdict:
+            return self._update_params(loss, *args, **kwargs)
+        self._buffers.restore()
+        self._skip |= self._judge(runner, 2, self._step(runner, means, []))
 
     def _step(self, runner: Runner, means: list[tuple[str, Tensor]],
               guarded: list[GuardedStep]) -> UnreadStep:
@@ -214,8 +216,6 @@ class FiniteLossHook(Hook):
         """Whether the step was skipped; stop if it must not be."""
         if not verdict:
             return False
-        if not self._late:
-            self._buffers.restore()
         message = (describe_loss if verdict == 2 else describe_gradient)(runner, step)
         skipped = runner.message_hub.get_info('skipped_batches', 0)
         if skipped >= self.max_skipped:
