@@ -43,6 +43,7 @@ OTHERS = (SAVING, VALIDATION, END, ITERATION, REST)
 PROFILED = 10  # steps
 READS = [(Tensor, name) for name in (
     'item', 'tolist', 'cpu', 'numpy', '__float__', '__int__', '__bool__', '__index__')]
+OPTIMIZERS = str(Path(torch.optim.__file__).parent)
 # of which torch does not warn
 WAITS = [(torch.cuda.Event, 'synchronize'), (torch.cuda.Stream, 'synchronize'),
          (torch.cuda, 'synchronize')]
@@ -92,8 +93,8 @@ class LoopWatch(Hook):
         loop = runner.train_loop
         if not hasattr(loop, 'run_epoch'):
             raise InputError(f'{type(loop).__name__} has no epochs: this measures runs by epochs.')
-        if (total := runner.max_iters - runner.iter) <= self.first:
-            raise InputError(f'The run has {total} steps, of which the first {self.first} are not '
+        if (total := max(0, runner.max_iters - runner.iter)) <= self.first:
+            raise InputError(f'The run has {total} steps left, of which the first {self.first} are not '
                              'timed: give --epochs, or smaller batches.')
         if self.first > 1:
             self.profiler = profiler_of(next(runner.model.parameters()).device)
@@ -185,10 +186,11 @@ def count_reads(places: Counter[str], counts: Callable[[], bool]) -> Iterator[No
 def _counted(function: Callable, places: Counter[str], counts: Callable[[], bool]) -> Callable:
     @wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
-        if not counts():
-            return function(*args, **kwargs)
         frame = sys._getframe(1)
-        while f'{Path("/torch/")}/' in frame.f_code.co_filename and frame.f_back:
+        # optimizers read their step numbers, which are never on a GPU
+        if not counts() or frame.f_code.co_filename.startswith(OPTIMIZERS):
+            return function(*args, **kwargs)
+        while '/torch/' in frame.f_code.co_filename and frame.f_back:
             frame = frame.f_back
         places[_short(frame.f_code.co_filename, frame.f_lineno)] += 1
         return function(*args, **kwargs)

@@ -90,7 +90,7 @@ def test_waiting_after_the_last_step_is_that_of_the_epochs_end():
 
 @pytest.mark.parametrize('words, message', [
     (['--launcher', 'pytorch'], 'without a launcher'),
-    (['--epochs', '1', '--profile'], 'has 2 steps, of which the first 11 are not timed')])
+    (['--epochs', '1', '--profile'], 'has 2 steps left, of which the first 11 are not timed')])
 def test_refuses_what_it_cannot_measure(config, words, message):
     with pytest.raises(ValueError, match=message):
         run(config, *words)
