@@ -94,8 +94,8 @@ class LoopWatch(Hook):
         if not hasattr(loop, 'run_epoch'):
             raise InputError(f'{type(loop).__name__} has no epochs: this measures runs by epochs.')
         if (total := max(0, runner.max_iters - runner.iter)) <= self.first:
-            raise InputError(f'The run has {total} steps left, of which the first {self.first} are not '
-                             'timed: give --epochs, or smaller batches.')
+            raise InputError(f'The run has {total} steps left, of which the first {self.first} are '
+                             'not timed: give --epochs, or smaller batches.')
         if self.first > 1:
             self.profiler = profiler_of(next(runner.model.parameters()).device)
         for hook in runner.hooks[1:]:
