@@ -152,7 +152,7 @@ class ViCMAE(BaseSelfSupervisor):
             # AdamW would only shrink it.
             if weight > 0:
                 losses.update(self._contrast_loss(features, videos, weight, rows))
-            losses['contrast_weight'] = frames.new_tensor(weight)
+            losses['contrast_weight'] = frames.new_full((), weight)  # new_tensor waits for a GPU
         if not any(name.startswith('loss') for name in losses):
             raise InputError('The contrast weight is 0 and there is no decoder, so there is '
                              "nothing to train: use ContrastWeightHook with schedule='constant'.")
