@@ -93,7 +93,7 @@ def make_index(files: Iterable[tuple[str, int]], folder: str = '') -> ListIndex:
         content += zlib.compress(json.dumps([*zip(*block, strict=True)]).encode(), 1)
         ends.append(len(content))
         count += len(block)
-    table = zlib.compress(ends.tobytes() + count.to_bytes(8, 'little'), 1)
+    table = zlib.compress(array('Q', [*ends, count]).tobytes(), 1)
     return ListIndex(content + table + len(table).to_bytes(8, 'little'), folder)
 
 
