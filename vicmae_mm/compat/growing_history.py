@@ -7,6 +7,18 @@ import numpy as np
 _STATE = ('max_length', '_log_history', '_count_history')
 
 
+def _history(array: str) -> property:
+    def read(self: Any) -> np.ndarray:
+        self._read_late()
+        return getattr(self, array)[max(self._end - self.max_length, 0):self._end]
+
+    def write(self: Any, values: np.ndarray) -> None:
+        setattr(self, array, values)
+        self._end, self._late = len(values), None
+
+    return property(read, write)
+
+
 class GrowingHistory:
     """Appends in constant time, takes values that are read later, is saved as plain numbers.
 
@@ -15,11 +27,12 @@ class GrowingHistory:
     """
 
     max_length: int
-    _set_default_statistics: Callable[[], None]
     updates = 0  # since it was made or loaded
+    _set_default_statistics: Callable[[], None]
     _log = _count = np.empty(0)
     _end = 0  # of the values in these arrays; the rest is room for more
     _late: tuple[Callable[[], Any], int] | None = None
+    _log_history, _count_history = _history('_log'), _history('_count')
 
     def update(self, log_val: Any, count: int = 1) -> None:
         """Append a value, or what a function returns when the value is needed, unless None."""
@@ -43,25 +56,12 @@ class GrowingHistory:
             (self._log, value), (self._count, count))]  # as np.append
         if self._end == len(self._log) or kinds != [self._log.dtype, self._count.dtype]:
             kept = slice(max(self._end - self.max_length, 0), self._end)
-            self._log, self._count = (_with_room(array[kept], kind) for array, kind in zip(
-                (self._log, self._count), kinds, strict=True))
+            self._log = _with_room(self._log[kept], kinds[0])
+            self._count = _with_room(self._count[kept], kinds[1])
             self._end = kept.stop - kept.start
         self._log[self._end], self._count[self._end] = value, count
         self._end += 1
         self.updates += 1
-
-    def _history(self, array: str) -> np.ndarray:
-        self._read_late()
-        return getattr(self, array)[max(self._end - self.max_length, 0):self._end]
-
-    def _set_history(self, array: str, values: np.ndarray) -> None:
-        setattr(self, array, values)
-        self._end, self._late = len(values), None
-
-    _log_history = property(lambda self: self._history('_log'),
-                            lambda self, values: self._set_history('_log', values))
-    _count_history = property(lambda self: self._history('_count'),
-                              lambda self, values: self._set_history('_count', values))
 
     def __getstate__(self) -> dict:
         """Only numbers: such checkpoints need no ``getattr``, and any mmengine reads them."""
@@ -73,16 +73,6 @@ class GrowingHistory:
         for name in _STATE:
             setattr(self, name, state[name])
 
-    @classmethod
-    def replace_in(cls, history_buffer: type) -> None:
-        """Give mmengine's class these members."""
-        for name in ('updates', '_log', '_count', '_end', '_late', 'update', '_read_late',
-                     '_append', '_history', '_set_history', '_log_history', '_count_history',
-                     '__getstate__', '__setstate__'):
-            setattr(history_buffer, name, vars(cls)[name])
-
 
 def _with_room(values: np.ndarray, kind: np.dtype) -> np.ndarray:
-    larger = np.empty(2 * len(values) + 16, kind)
-    larger[:len(values)] = values
-    return larger
+    return np.concatenate([values.astype(kind), np.empty(len(values) + 16, kind)])

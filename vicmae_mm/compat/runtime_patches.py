@@ -21,7 +21,8 @@ def _history_buffer(module: Any) -> None:
     histories as plain data, and appends to them.
     """
     safety.allow_training_state(module.HistoryBuffer)
-    GrowingHistory.replace_in(module.HistoryBuffer)
+    for name in vars(GrowingHistory).keys() - vars(type('', (), {})).keys() - {'__annotations__'}:
+        setattr(module.HistoryBuffer, name, vars(GrowingHistory)[name])
 
 
 @hooks.on_import('mmengine.logging.message_hub')

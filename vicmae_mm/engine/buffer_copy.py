@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 
 class BufferCopy:
@@ -16,17 +17,18 @@ class BufferCopy:
 
     def take(self) -> None:
         """Copy the buffers."""
-        self._copies = {kind: _flat(buffers) for kind, buffers in self._by_kind().items()}
+        # A clone, because a single buffer is its own flat tensor.
+        self._copies = {kind: _flatten_dense_tensors(buffers).clone()
+                        for kind, buffers in self._by_kind().items()}
 
     def restore(self, held: Tensor | None = None) -> None:
         """Write the copies back; with ``held``, a scalar on the device, only if it is not 0."""
         for kind, buffers in self._by_kind().items():
             values = self._copies[kind]
             if held is not None:
-                values = torch.where(held.to(values.device) > 0, values, _flat(buffers))
-            parts = values.split([buffer.numel() for buffer in buffers])
-            torch._foreach_copy_(buffers, [part.view(buffer.shape) for part, buffer in zip(
-                parts, buffers, strict=True)])
+                values = torch.where(
+                    held.to(values.device) > 0, values, _flatten_dense_tensors(buffers))
+            torch._foreach_copy_(buffers, _unflatten_dense_tensors(values, buffers))
 
     def _by_kind(self) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:
         """The buffers that a step may write to: not those expanded from fewer elements."""
@@ -36,7 +38,3 @@ class BufferCopy:
             if buffer is not None and not buffer.is_sparse and 0 not in buffer.stride():
                 kinds.setdefault((buffer.device, buffer.dtype), []).append(buffer.detach())
         return kinds
-
-
-def _flat(buffers: list[Tensor]) -> Tensor:
-    return torch.cat([buffer.reshape(-1) for buffer in buffers])
