@@ -26,17 +26,17 @@ def pack(videos: Path, target: Path, per_shard: int = 3, **settings: int) -> str
 def make_older(folder: Path, times: bool = True) -> None:
     """Give a pack the index of earlier versions, or the first ones, which stored no times."""
     index = PackIndex(RangeReader(str(folder)))
-    columns = {name: index.videos[name].tolist()
-               for name in ('label', 'total_frames', 'shard', 'duration')}
-    columns |= {name: [video[name] for video in index] for name in ('first', 'count')}
-    if not times:
-        del columns['duration']
-        frames = index.frames
+    videos = dict(path=[video['filename'] for video in index])
+    videos |= {name: index.videos[name].tolist() for name in ('label', 'total_frames', 'shard')}
+    videos |= {name: [video[name] for video in index] for name in ('first', 'count')}
+    frames = index.frames
+    if times:
+        videos['duration'] = index.videos['duration'].tolist()
+    else:
         np.save(folder / 'frames.npy', np.array([row[:4] for row in frames.tolist()],
                                                 np.dtype(frames.dtype.descr[:-1])))
-    videos = dict(path=[record['filename'] for record in index], **columns)
     (folder / 'index.json').write_text(json.dumps(dict(
         classes=index.classes, shards=index.shards, videos=videos,
-        num_frames=len(index.frames))))
+        num_frames=len(frames))))
     for name in ('videos.npy', 'paths.npy'):
         (folder / name).unlink()
