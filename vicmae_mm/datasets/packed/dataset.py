@@ -88,7 +88,7 @@ class PackedFrameDataset(SegmentedDataset):
                              'segment_seconds needs: pack the videos again, into another folder.')
         # Processes share the index as it is; segments are a list of records.
         self.serialize_data &= self.segment_seconds is not None
-        return self._samples(index, durations.tolist(), REMEDY)
+        return self._samples(index, durations.tolist() if self.segment_seconds else (), REMEDY)
 
     def _check_shards(self, index: PackIndex) -> None:
         # Sizes alone: reading 60 GB at every start would take minutes. Frames have checksums.

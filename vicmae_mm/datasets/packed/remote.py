@@ -13,9 +13,9 @@ from vicmae_mm.utils.errors import RunError
 from .shard_cache import ShardCache
 from .storage import RangeReader
 
-# What storages call a property of a file that changes with its content.
+# What storages call a property of a file that changes with its content; not those on this machine.
 _VERSIONS = ('ETag', 'etag', 'md5Hash', 'Content-MD5', 'LastModified', 'last_modified',
-             'Last-Modified', 'updated', 'mtime')
+             'Last-Modified', 'updated')
 _ACCESS = ('set credentials that may read it (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, '
            'or FSSPEC_S3_ANON=true for a public bucket)')
 _ADDRESS = 'check the network and the address (for s3 also AWS_ENDPOINT_URL), or start again later'
@@ -26,11 +26,10 @@ def _numbered_errors() -> Iterator[None]:
     """Raise errors of a connection as errors of the system, after which reading is retried."""
     try:
         yield
-    except (FileNotFoundError, PermissionError, ImportError):
-        raise
     except Exception as error:
         # Every storage package has exceptions of its own, for example for a lost connection.
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, (FileNotFoundError, PermissionError, ImportError)) or (
+                isinstance(error, OSError) and error.errno):
             raise
         raise OSError(EIO, f'{type(error).__name__}: {error}') from error
 
@@ -116,10 +115,8 @@ class RemoteReader(RangeReader):
                      if file['type'] == 'file']
             self._files = {os.path.basename(file['name']): (file['size'], next(
                 (str(file[key]) for key in _VERSIONS if file.get(key)), '')) for file in files}
-        # What is in memory or on a disk needs no copies; URLs with '::' may have a cache.
-        near = self.root.startswith(('file:', 'local:', 'memory:')) or '::' in self.root
         self._cache = ShardCache(
-            self.root, self._files, 0 if near else self.cache_bytes,
+            self.root, self._files, self.cache_bytes,
             lambda name, path: self._filesystem.get_file(f'{self._folder}/{name}', path))
         self._process = os.getpid()
 
