@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from vicmae_mm.datasets import EpochSampler, SampleIndex, samplers
-from vicmae_mm.datasets.samplers import ComputedPermutation
+from vicmae_mm.datasets.samplers import computed_permutation
 
 
 def test_every_number_once():
     for size in (*range(1, 200), 256, 257, 4097, 2**16, 100_003):
-        numbers = ComputedPermutation(size, 3, 5)[np.arange(size)]
+        numbers = computed_permutation(np.arange(size), size, 3, 5)
         assert (np.bincount(numbers, minlength=size) == 1).all()
 
 
@@ -18,7 +18,7 @@ def test_no_more_structure_than_a_stored_permutation():
     """Six standard deviations, for which a sorted, reversed or rotated order is far too regular."""
     size, places = 20_000, np.arange(20_000)
     for key in ((0, 0), (0, 1), (1, 0), (2**31, 800)):
-        numbers = ComputedPermutation(size, *key)[places]
+        numbers = computed_permutation(places, size, *key)
         for lag in (1, 2, 141, 142):  # 142: rows of the table
             assert abs(np.corrcoef(numbers[lag:], numbers[:-lag])[0, 1]) < 6 / size**.5
         assert abs((np.diff(numbers) > 0).mean() - .5) < 6 / (12 * size)**.5
@@ -27,13 +27,13 @@ def test_no_more_structure_than_a_stored_permutation():
         # any part of an epoch is from everywhere: chi-square with 99 degrees of freedom
         counts = np.histogram(numbers[:size // 10], 100)[0]
         assert 40 < ((counts - 20)**2 / 20).sum() < 185
-    first, second = (ComputedPermutation(size, 0, epoch)[places] for epoch in (0, 1))
+    first, second = (computed_permutation(places, size, 0, epoch) for epoch in (0, 1))
     assert (first == second).sum() < 9
     assert abs(np.corrcoef(first, second)[0, 1]) < 6 / size**.5
 
 
 def test_all_orders_of_few_numbers_occur_equally_often():
-    drawn = [tuple(ComputedPermutation(4, key, 0)[np.arange(4)]) for key in range(2400)]
+    drawn = [tuple(computed_permutation(np.arange(4), 4, key, 0)) for key in range(2400)]
     counts = np.unique(drawn, axis=0, return_counts=True)[1]
     assert len(counts) == 24 and ((counts - 100)**2 / 100).sum() < 60  # 23 degrees of freedom
 
@@ -55,15 +55,14 @@ def test_epoch_is_the_same_for_any_number_of_processes(monkeypatch, shuffle, pro
             assert list(sampler) == whole[position:]
         drawn.append(whole)
     together = [i for row in zip(*drawn, strict=True) for i in row]
-    order = (ComputedPermutation(13, 5, 2)[np.arange(13)] if shuffle else np.arange(13)).tolist()
+    order = (computed_permutation(np.arange(13), 13, 5, 2) if shuffle else np.arange(13)).tolist()
     assert together == (order + order)[:len(together)]
 
 
 def test_start_in_a_long_epoch_computes_only_what_follows(monkeypatch):
     asked = []
-    compute = ComputedPermutation.__getitem__
-    monkeypatch.setattr(ComputedPermutation, '__getitem__',
-                        lambda self, places: (asked.append(places), compute(self, places))[1])
+    monkeypatch.setattr(samplers, 'computed_permutation', lambda places, **kwargs: (
+        asked.append(places), computed_permutation(places, **kwargs))[1])
     sampler = EpochSampler(range(10**9), seed=0)
     sampler.start_at(999_999_990)
     assert len({*sampler}) == 10

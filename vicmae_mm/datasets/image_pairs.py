@@ -62,6 +62,7 @@ class ImagePairDataset(SkippingImages):
                                self.allow_outside_root, self.test_mode, noun='image',
                                extensions=EXTENSIONS)
         images.names = self.path_key, 'gt_label'
+        self.serialize_data = False  # processes share the index as it is
         return images
 
     def _records(self, other: Any) -> list[dict]:

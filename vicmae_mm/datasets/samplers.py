@@ -1,8 +1,8 @@
 """A sampler whose indices carry the random stream of the sample."""
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -59,30 +59,25 @@ def random_stream(index: int) -> AbstractContextManager[None]:
     return index.random_stream() if isinstance(index, SampleIndex) else nullcontext()
 
 
-class ComputedPermutation:
-    """A random permutation of ``range(size)`` in constant memory; two numbers >= 0 are its key.
+def computed_permutation(places: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:
+    """The numbers (N,) at some places (N,) of a random permutation of ``range(size)``.
 
-    A Feistel network permutes the cells of a table hardly larger than ``size``; what gets outside
-    is permuted again, until it is inside (cycle walking).
+    It needs no memory. A Feistel network permutes the cells of a table hardly larger than ``size``;
+    what gets outside is permuted again, until it is inside (cycle walking).
     """
-
-    def __init__(self, size: int, seed: int, epoch: int) -> None:
-        self._size, self._rows = size, math.isqrt(size - 1) + 1
-        self._columns = -(-size // self._rows)
-        self._keys = np.random.SeedSequence((seed, epoch)).generate_state(8, np.uint64)
-
-    def __getitem__(self, places: np.ndarray) -> np.ndarray:
-        """The numbers (N,) at some places (N,), int64."""
-        numbers, outside = places.astype(np.uint64), places >= 0
-        while outside.any():
-            row, column = numbers[outside] // self._columns, numbers[outside] % self._columns
-            for one, two in self._keys.reshape(4, 2):
-                # Halved: a sum that overflows would not be a bijection.
-                row = (row + _mix(column ^ one) // 2) % self._rows
-                column = (column + _mix(row ^ two) // 2) % self._columns
-            numbers[outside] = row * self._columns + column
-            outside = numbers >= self._size
-        return numbers.astype(np.int64)
+    rows = math.isqrt(size - 1) + 1
+    columns = -(-size // rows)
+    keys = np.random.SeedSequence((seed, epoch)).generate_state(8, np.uint64).reshape(4, 2)
+    numbers, outside = places.astype(np.uint64), places >= 0
+    while outside.any():
+        row, column = numbers[outside] // columns, numbers[outside] % columns
+        for one, two in keys:
+            # Halved: a sum that overflows would not be a bijection.
+            row = (row + _mix(column ^ one) // 2) % rows
+            column = (column + _mix(row ^ two) // 2) % columns
+        numbers[outside] = row * columns + column
+        outside = numbers >= size
+    return numbers.astype(np.int64)
 
 
 def _mix(numbers: np.ndarray) -> np.ndarray:
@@ -96,13 +91,12 @@ def _mix(numbers: np.ndarray) -> np.ndarray:
 class EpochSampler(DefaultSampler):
     """mmengine's ``DefaultSampler``, yielding :class:`SampleIndex`.
 
-    The order is that of DefaultSampler; above 4,194,304 samples, it is a
-    :class:`ComputedPermutation`; a :class:`MixedPairs` has an order of its own. A dataset that uses
-    the streams (:class:`VideoPairDataset`, :class:`PackedFrameDataset`, :class:`SeededSamples`)
-    draws frames and augmentations from (seed, epoch, index) alone: a sample is the same for any
-    number of workers and processes, and different in every epoch. Other datasets see plain
-    integers, and so does any under mmengine's ``ClassBalancedDataset``, which looks its index up in
-    a list.
+    The order is that of DefaultSampler; above 4,194,304 samples, :func:`computed_permutation`; that
+    of a :class:`MixedPairs` is its own. A dataset that uses the streams (:class:`VideoPairDataset`,
+    :class:`PackedFrameDataset`, :class:`SeededSamples`) draws frames and augmentations from (seed,
+    epoch, index) alone: a sample is the same for any number of workers and processes, and different
+    in every epoch. Other datasets see plain integers, and so does any under mmengine's
+    ``ClassBalancedDataset``, which looks its index up in a list.
 
     mmengine instead seeds a worker with ``num_workers * rank + worker_id + seed``, whatever the
     epoch. With ``persistent_workers=False`` every epoch then repeats the same frames and crops, a
@@ -138,17 +132,17 @@ class EpochSampler(DefaultSampler):
         step = max(_AT_ONCE // self.world_size, 1)
         for start in range(self._start, self.num_samples, step):
             own = np.arange(start, min(start + step, self.num_samples))
-            places = (self.rank + own * self.world_size) % size
-            for index in (places if order is None else order[places]).tolist():
+            for index in order((self.rank + own * self.world_size) % size).tolist():
                 yield SampleIndex(index, self.seed, epoch)
 
-    def _order(self) -> Any:
-        """What has the indices at the places of an epoch; None if they are the places."""
+    def _order(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What gives the indices at some places of the epoch."""
+        size = len(self.dataset)
         if arrange := getattr(self.dataset, 'epoch_order', None):
-            return arrange(self.seed, self.epoch, self.shuffle)
+            return arrange(self.seed, self.epoch, self.shuffle).take
         if not self.shuffle:
-            return None
-        if len(self.dataset) > MAX_STORED:
-            return ComputedPermutation(len(self.dataset), self.seed, self.epoch)
+            return np.asarray
+        if size > MAX_STORED:
+            return partial(computed_permutation, size=size, seed=self.seed, epoch=self.epoch)
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return torch.randperm(len(self.dataset), generator=generator).numpy()
+        return torch.randperm(size, generator=generator).numpy().take

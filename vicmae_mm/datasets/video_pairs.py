@@ -122,6 +122,7 @@ class VideoPairDataset(SegmentedDataset):
         durations = [] if self.segment_seconds is None else video_durations(
             [video['filename'] for video in videos], self._index_dir())
         samples = self._samples(videos, durations)
+        self.serialize_data &= isinstance(samples, list)  # processes share an index as it is
         if not samples:
             raise InputError(f'{self.exclude_file} names all {len(listed):,} videos of '
                              f'{self.source} as bad: none is left to read.')

@@ -120,12 +120,6 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
         self.max_bad_share = max_bad_share
         super().__init__(test_mode=test_mode, **expand_home(kwargs))
 
-    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
-        if not isinstance(self.data_list, list):  # an index, which processes share as it is
-            self.serialize_data = False
-            return np.empty(0), np.empty(0)
-        return super()._serialize_data()
-
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
         info = super().get_data_info(int(idx))
