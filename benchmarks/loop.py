@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
+from threading import get_ident
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -50,7 +51,20 @@ WAITS = [(torch.cuda.Event, 'synchronize'), (torch.cuda.Stream, 'synchronize'),
 
 
 class LoopTimer(PartTimer):
-    """A :class:`PartTimer` that a run starts and whose parts change their names."""
+    """A :class:`PartTimer` of one thread that a run starts and whose parts change their names."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._thread = get_ident()
+
+    def wrap(self, function: Callable, name: str) -> Callable:
+        """Return the function, which a checkpoint's thread may call as well, uncounted."""
+        timed = super().wrap(function, name)
+
+        @wraps(function)
+        def in_own_thread(*args: Any, **kwargs: Any) -> Any:
+            return (timed if get_ident() == self._thread else function)(*args, **kwargs)
+        return in_own_thread
 
     def restart(self) -> None:
         """Forget what was measured so far."""
@@ -58,8 +72,10 @@ class LoopTimer(PartTimer):
         self._mark()
 
     def in_a_step(self) -> bool:
-        """Whether a step is running, but neither saving nor validation."""
-        return ITERATION in self._running and not {SAVING, VALIDATION} & {*self._running}
+        """Whether a step of this thread is running, but neither saving nor validation."""
+        running = {*self._running}
+        return get_ident() == self._thread and ITERATION in running and not (
+            running & {SAVING, VALIDATION})
 
     def rename(self, name: str) -> None:
         """Count what the running function does from now on as another part."""

@@ -2,6 +2,7 @@
 import argparse
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,6 +87,15 @@ def test_waiting_after_the_last_step_is_that_of_the_epochs_end():
     watch.timer.wrap(run_epoch, loop.EPOCH_END)()
     assert parts == [loop.WAITING, loop.WAITING, loop.EPOCH_END]
     assert (watch.steps, watch.epochs) == (2, 1)  # the first step is not timed
+
+
+def test_what_another_thread_calls_is_not_a_part():
+    timer, called = loop.LoopTimer(loop.Clock()), []
+    timed = timer.wrap(lambda: called.append([*timer._running]), 'part')
+    pool = ThreadPoolExecutor(1)
+    for target in (timed, timer.wrap(lambda: pool.submit(timed).result(), 'other')):
+        target()
+    assert called == [[loop.REST, 'part'], [loop.REST, 'other']]
 
 
 @pytest.mark.parametrize('words, message', [
