@@ -1,7 +1,9 @@
 """Training goes on while a checkpoint is written, and nothing else changes (promise 3)."""
 import copy
+import gc
 import shutil
 import threading
+import weakref
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -49,12 +51,14 @@ class Slow(Hook):
         self.states: dict[str, dict] = {}
         self.writing: list[str] = []
         self.waited: list[bool] = []
+        self.copies: list[weakref.ref] = []
         self.further = threading.Event()
         self.stock = saving.write_checkpoint
         monkeypatch.setattr(saving, 'write_checkpoint', self.write)
 
     def write(self, checkpoint: dict, path: str) -> None:
         self.writing.append(Path(path).name)
+        self.copies.append(weakref.ref(checkpoint['state_dict']['backbone.cls_token']))
         assert len(self.writing) == 1
         if not path.endswith('iter_12.pth'):
             self.waited.append(self.further.wait(20))
@@ -78,6 +82,8 @@ def test_later_steps_change_nothing(tmp_path, monkeypatch):
     build(tmp_path, slow).train()
     assert slow.waited == [True] * 5 and slow.steps == [3, 5, 7, 9, 11]
     assert len(names(tmp_path)) == 6
+    gc.collect()
+    assert not any(copy() is not None for copy in slow.copies)  # no memory is kept
     for path in tmp_path.glob('*.pth'):
         saved = torch.load(path, weights_only=False)
         for key, value in slow.states[path.name].items():

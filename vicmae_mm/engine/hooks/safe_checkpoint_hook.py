@@ -198,9 +198,10 @@ class SafeCheckpointHook(CheckpointHook):
         finally:
             mmengine_runner.save_checkpoint = stock
             del backend.remove, backend.rmtree
+        steps = self._steps  # emptied as they are done, so that the copy is freed
         # A file to be removed may be written again.
-        steps = self._steps | {path: partial(saving.remove_checkpoint, backend, path)
-                               for path in removals if path not in self._steps}
+        steps |= {path: partial(saving.remove_checkpoint, backend, path)
+                  for path in removals if path not in steps}
         # Not a process: a fork beside threads and a GPU may hang, others need one more copy.
         # torch and the system write without Python's lock. At its exit, Python waits for threads.
         self._save = ThreadPoolExecutor(1).submit(lambda: [steps.pop(path)() for path in [*steps]])
