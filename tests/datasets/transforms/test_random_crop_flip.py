@@ -81,15 +81,19 @@ def test_frames_are_contiguous_and_packed_as_planes(backend):
 @pytest.mark.parametrize('wrong, message', [
     (dict(backend='opencv'), "should be 'torch', 'cv2' or 'pillow'"),
     (dict(interpolation='area'), "has no interpolation='area'"),
+    (dict(scale=(24, 0)), r'scale=\(24, 0\) should be a side or \(height, width\) above 0'),
+    (dict(interpolation='cubic'), "interpolation='cubic' one of mmpretrain"),
+    (dict(flip_prob='1'), r"flip_prob='1' should be in \[0, 1\]"),
     (dict(flip_prob=1.5), r'flip_prob=1.5 should be in \[0, 1\]')])
 def test_wrong_arguments_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        RandomCropFlip(24, **wrong)
+        RandomCropFlip(**dict(dict(scale=24), **wrong))
 
 
 @pytest.mark.parametrize('imgs', [
     None, [], np.zeros((2, 8, 8, 3), np.uint8), [np.zeros((8, 8, 3), np.float32)],
-    [np.zeros((8, 8), np.uint8)], [torch.zeros(3, 8, 8, dtype=torch.uint8)]])
+    [np.zeros((8, 8), np.uint8)], [np.zeros((8, 8, 4), np.uint8)],
+    [torch.zeros(3, 8, 8, dtype=torch.uint8)]])
 def test_anything_but_frames_is_refused(imgs):
     with pytest.raises(ValueError, match='a list of uint8 frames: put it after VideoDecode'):
         RandomCropFlip(24)(dict(imgs=imgs))

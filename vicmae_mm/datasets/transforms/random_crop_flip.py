@@ -47,14 +47,20 @@ class RandomCropFlip(RandomResizedCrop):
     def __init__(self, scale: int | Sequence[int], *args: Any, flip_prob: float = 0.5,
                  share_random_params: bool = False, interpolation: str = 'bicubic',
                  backend: str = 'torch', **kwargs: Any) -> None:
-        super().__init__(scale, *args, interpolation=interpolation, backend=backend, **kwargs)
+        try:
+            super().__init__(scale, *args, interpolation=interpolation, backend=backend, **kwargs)
+        except AssertionError as error:
+            raise InputError(
+                f'RandomCropFlip: scale={scale!r} should be a side or (height, width) above 0, '
+                f'interpolation={interpolation!r} one of mmpretrain, such as bicubic, and '
+                'max_attempts an integer of at least 0.') from error
         if backend not in ('torch', 'cv2', 'pillow'):
             raise InputError(f"RandomCropFlip: backend={backend!r} should be 'torch', 'cv2' or "
                              "'pillow'.")
         if backend == 'torch' and interpolation not in ('bicubic', 'bilinear'):
             raise InputError(f"RandomCropFlip: backend='torch' has no interpolation="
                              f"{interpolation!r}: use 'bicubic' or 'bilinear', or another backend.")
-        if not 0 <= flip_prob <= 1:
+        if not (isinstance(flip_prob, (int, float)) and 0 <= flip_prob <= 1):
             raise InputError(f'RandomCropFlip: flip_prob={flip_prob!r} should be in [0, 1].')
         self.flip_prob = flip_prob
         self.share_random_params = share_random_params
@@ -65,7 +71,7 @@ class RandomCropFlip(RandomResizedCrop):
         """Crop, resize and flip ``results['imgs']``."""
         imgs = results.get('imgs')
         if not isinstance(imgs, list) or not imgs or not all(
-                isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3
+                isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.shape[2:] == (3, )
                 for img in imgs):
             raise InputError("RandomCropFlip needs results['imgs'], a list of uint8 frames: put it "
                              'after VideoDecode or LoadImagePair, and before FormatShape.')
