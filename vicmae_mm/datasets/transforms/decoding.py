@@ -76,7 +76,7 @@ class VideoInit(ShownTransform):
             self._store = IndexStore(str(index_dir))
         elif index_dir and backend == 'pyav':
             self._store = IndexStore.in_cache()
-        self.index_dir = self._store and self._store.folder
+        self.index_dir = self._store.folder if self._store else None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open ``results['filename']``."""
