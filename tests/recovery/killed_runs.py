@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tests.helpers.models import shrink
+from tests.helpers.runs import finish_saving
 from tests.helpers.videos import make_video
 from vicmae_mm.checkpoints import saving
 from vicmae_mm.datasets.transforms import decoding
@@ -134,6 +135,9 @@ class Killer(Hook):
         model = unwrapped_model(runner)
         match self.moment:
             case 'next step':
+                _die()
+            case 'saved':
+                finish_saving(runner)
                 _die()
             case 'forward':
                 model.neck.register_forward_pre_hook(_die)

@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from tests.conftest import REPO
 from tests.helpers.models import tiny_config
 from tests.helpers.payloads import OBJECTS, TEXTS, poison, safe_torch
-from tests.helpers.runs import FixedPairs, save_run, tiny_runner
+from tests.helpers.runs import FixedPairs, finish_saving, save_run, tiny_runner
 from tests.helpers.tiny_configs import write_recognizer
 from tests.helpers.transfer_datasets import make_class_folders
 from tests.helpers.videos import make_video
@@ -233,5 +233,6 @@ def test_checkpoint_cannot_name_files_for_removal(ground, work_dir, tmp_path):
                          default_hooks=dict(checkpoint=hook, logger=None))
     runner.train()
     runner.call_hook('after_val_epoch', metrics=dict(score=1.))
+    finish_saving(runner)
     assert all(path.read_text() == 'precious' for path in mine)
     assert (work_dir / 'best_score_epoch_2.pth').exists()

@@ -35,7 +35,7 @@ def test_two_one_two(tmp_path):
     for world_size, stop in ((2, 2), (1, 6)):  # after a checkpoint inside an epoch
         with pytest.raises(RuntimeError, match=r'returned nothing$'):
             run_distributed(train, world_size, videos, str(work_dir), settings[world_size],
-                            ('next step', stop), None)
+                            ('saved', stop), None)
     run_distributed(train, 2, videos, str(work_dir), settings[2])
 
     processes = [sum(any(note['iter'] == step for note in notes(work_dir, rank))
