@@ -22,11 +22,7 @@ class BatchReader:
     same. If a hook changes the sampler, or resets or uses the dataloader's iterator, the workers
     begin the epoch again. Nothing is read ahead without persistent workers, with other samplers
     than :class:`EpochSampler`, for samples without random streams of their own, and after the
-    last epoch.
-
-    Args:
-        loader: The dataloader, or anything that can be iterated over.
-        max_epochs: Returns the number of epochs, which hooks may change.
+    last of ``max_epochs()``.
     """
 
     def __init__(self, loader: Any, max_epochs: Callable[[], int]) -> None:
@@ -36,39 +32,31 @@ class BatchReader:
 
     def epoch(self, epoch: int, num_batches: int) -> Iterator[Any]:
         """The ``num_batches`` of an epoch, counted from 0, once hooks have prepared the sampler."""
-        loader, expected = self._loader, self._indices.expected.pop(epoch, None)
-        if not isinstance(loader, DataLoader):
+        loader, (running, self._running) = self._loader, (self._running, None)
+        if not self._can_read_ahead(epoch):
             yield from loader
             return
-        own: Any = loader.batch_sampler
-        if not self._can_read_ahead(epoch):
-            self._running = None
-            yield from self._iterator(own)
-            return
-        if self._running is not loader._iterator:
-            loader._iterator = expected = None
-        if not _is_same(vars(own.sampler), expected):
-            self._running = None  # its workers end before others start
-            self._indices.first = epoch
-            self._running = self._iterator(self._indices)
-            self._indices.first = None
-        running, self._running = self._running, None  # until all of its batches have been taken
+        if running is None or running is not loader._iterator:
+            loader._iterator = None
+            self._indices.expected.clear()
+        if self._indices.expected.pop(epoch, None) != vars(loader.batch_sampler.sampler):
+            running = None  # its workers end before others start
+            running = self._start(epoch)
         yield from islice(running, num_batches)
-        self._running = running
+        self._running = running  # all of its batches have been taken
 
     def _can_read_ahead(self, epoch: int) -> bool:
-        loader = self._loader
-        sampler = getattr(loader.batch_sampler, 'sampler', None)
-        return (loader.num_workers > 0 and loader.persistent_workers
-                and type(loader.batch_sampler) is BatchSampler
+        loader, sampler = self._loader, getattr(self._indices.batches, 'sampler', None)
+        return (isinstance(loader, DataLoader) and type(loader.batch_sampler) is BatchSampler
+                and loader.num_workers > 0 and loader.persistent_workers
                 and isinstance(sampler, EpochSampler) and sampler.epoch == epoch
                 and isinstance(loader.dataset, BadFileSkipping | MixedPairs))
 
-    def _iterator(self, batch_sampler: Any) -> Iterator[Any]:
-        """An iterator with these batches, whose workers collate them into a ring."""
+    def _start(self, epoch: int) -> Iterator[Any]:
         settings = vars(self._loader)  # DataLoader refuses to be changed: only the iterator is
         own = {name: settings[name] for name in ('batch_sampler', 'collate_fn')}
-        settings.update(batch_sampler=batch_sampler, collate_fn=ring_collate(self._loader))
+        self._indices.first = epoch
+        settings.update(batch_sampler=self._indices, collate_fn=ring_collate(self._loader))
         try:
             return iter(self._loader)
         finally:
@@ -76,37 +64,39 @@ class BatchReader:
 
 
 class _Indices:
-    """The indices of the running iterator's batches. It has no reference to that iterator."""
+    """The indices of an iterator's batches. Without reference to it, so that it ends when unused.
 
-    def __init__(self, batch_sampler: Any, max_epochs: Callable[[], int]) -> None:
-        self._batch_sampler = batch_sampler
+    Begins with the epoch ``first`` and reads on; if that is None, because someone else iterates
+    over the dataloader, gives the sampler's epoch. ``expected`` has the sampler's attributes in
+    the epochs that were read ahead.
+    """
+
+    def __init__(self, batches: Any, max_epochs: Callable[[], int]) -> None:
+        self.batches = batches
+        self.first: int | None = None
+        self.expected: dict[int, dict[str, Any]] = {}
         self._max_epochs = max_epochs
-        self.first: int | None = None  # while an iterator is made that begins with this epoch
-        self.expected: dict[int, dict[str, Any]] = {}  # attributes of the sampler, by epoch
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
         self.expected.clear()
-        # Whoever else iterates over the dataloader resets our iterator, and gets one epoch.
-        return iter(self._batch_sampler) if self.first is None else self._from(self.first)
-
-    def _from(self, first: int) -> Iterator[list[int]]:
-        batches = copy(self._batch_sampler)
+        first, self.first = self.first, None
+        if first is None:
+            yield from self.batches
+            return
+        batches = copy(self.batches)
         for epoch in count(first):
-            if epoch > first and epoch >= self._max_epochs():
-                break
             # A copy: the loop and its hooks set the epoch of the original when it begins.
-            batches.sampler = sampler = copy(self._batch_sampler.sampler)
+            batches.sampler = sampler = copy(self.batches.sampler)
             if epoch > first:
                 sampler.set_epoch(epoch)
                 sampler.start_at(0)
                 self.expected[epoch] = dict(vars(sampler))
             yield from batches
-
-
-def _is_same(now: dict[str, Any], expected: dict[str, Any] | None) -> bool:
-    return expected is not None and now.keys() == expected.keys() and all(
-        value is now[name] or (isinstance(value, int) and value == now[name])
-        for name, value in expected.items())
+            if epoch + 1 >= self._max_epochs():
+                return
 
 
 def copied_ahead(batches: Iterator[Any], preprocessor: Any) -> Iterator[Any]:

@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from mmengine.dataset import default_collate
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-_ALIGNMENT = 64
-_numbers = count()
 _rings: weakref.WeakValueDictionary[int, 'BatchRing'] = weakref.WeakValueDictionary()
 
 
@@ -62,8 +59,7 @@ class BatchRing:
         self._in_use = np.frombuffer(mmap.mmap(-1, num_slots), np.uint8)
         self._batch_size = batch_size
         self._is_locked = None if lock else False  # None: not yet, because it has no size
-        self._number = next(_numbers)
-        _rings[self._number] = self
+        _rings[id(self)] = self
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """In a worker: mmengine's ``default_collate``, with the inputs in a slot if possible.
@@ -71,36 +67,31 @@ class BatchRing:
         Such inputs become tensors where they are received.
         """
         views = _views(samples)
-        sent = self._send(views) if views else None
-        if sent is None:
-            return default_collate(samples)
-        inputs = sent if isinstance(samples[0]['inputs'], list) else sent[0]
-        # in this order, by which mmpretrain's preprocessor goes
-        return {key: inputs if key == 'inputs' else default_collate([each[key] for each in samples])
-                for key in samples[0]}
-
-    def _send(self, views: list[tuple[Tensor, ...]]) -> list['_Sent'] | None:
-        sizes = [-(-view[0].nbytes // _ALIGNMENT) * _ALIGNMENT for view in views]
-        slot = self._take(sum(sizes) * len(views[0]), sum(sizes) * self._batch_size)
+        # on cache lines of their own
+        sizes = [-(-view[0].nbytes // 64) * 64 for view in views]
+        slot = self._take(sum(sizes) * len(samples), sum(sizes) * self._batch_size)
         if slot is None:
-            return None
-        memory, whole = torch.from_numpy(self._bytes(slot)), _Sent(_receive, self._number, slot)
+            return default_collate(samples)
+        memory, whole = torch.from_numpy(self._bytes(slot)), _Sent(_receive, id(self), slot)
         sent, begin = [], 0
         for view, size in zip(views, sizes, strict=True):
             part = begin, view[0].dtype, (len(view), *view[0].shape)
             torch.stack(view, out=_part(memory, *part))
             sent.append(_Sent(_part, whole, *part))
             begin += size * len(view)
-        return sent
+        inputs = sent if isinstance(samples[0]['inputs'], list) else sent[0]
+        # in this order, by which mmpretrain's preprocessor goes
+        return {key: inputs if key == 'inputs' else default_collate([each[key] for each in samples])
+                for key in samples[0]}
 
     def _take(self, size: int, largest: int) -> int | None:
-        """A free slot, marked as in use; None if there is none, or if slots are too small."""
+        """A free slot, marked as in use; None if there is none of this size, above 0."""
         with self._mutex:
             if not self._slot_size[0]:
                 self._file.truncate(len(self._in_use) * largest)
                 self._slot_size[0] = largest
             free = np.flatnonzero(self._in_use == 0)
-            if size > self._slot_size[0] or not len(free):
+            if not 0 < size <= self._slot_size[0] or not len(free):
                 return None
             self._in_use[free[0]] = 1
             return int(free[0])
@@ -150,8 +141,8 @@ class _Sent:
         return self._call
 
 
-def _receive(number: int, slot: int) -> Tensor:
-    return _rings[number].receive(slot)
+def _receive(ring: int, slot: int) -> Tensor:
+    return _rings[ring].receive(slot)
 
 
 def _part(memory: Tensor, begin: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
