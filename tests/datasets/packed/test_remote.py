@@ -125,8 +125,8 @@ def test_damage_in_the_storage_does_not_drop_the_copy(bucket, packed, tmp_path):
     content = bytearray((packed / 'shard-00001.zip').read_bytes())
     content[offset + 100] ^= 255
     fsspec.filesystem('s3').pipe('bucket/packed/shard-00001.zip', bytes(content))
+    read_until_copied(build(bucket, max_bad_share=1), tmp_path)
     dataset = build(bucket, max_bad_share=1)
-    read_until_copied(dataset, tmp_path)
     with patch('os.remove') as remove:
         for epoch in range(8):
             frames(dataset, epoch)
@@ -145,6 +145,19 @@ def test_a_changed_shard_is_copied_again(bucket, packed, tmp_path):
         frames(dataset)
         assert time.monotonic() < end
     assert copies(tmp_path) == [f'shard-0000{i}.zip' for i in range(SHARDS)]
+
+
+def test_a_shard_that_changes_during_a_run_has_no_copy(bucket, packed, tmp_path):
+    dataset = build(bucket, max_bad_share=1)
+    content = (packed / 'shard-00000.zip').read_bytes()
+    fsspec.filesystem('s3').pipe('bucket/packed/shard-00000.zip', content + b'more')
+    with patch.object(shard_cache, 'print_log') as log:
+        read_until_copied(dataset, tmp_path, SHARDS - 1)
+        end = time.monotonic() + 10
+        while not log.called and time.monotonic() < end:
+            frames(dataset)
+    assert copies(tmp_path) == ['shard-00001.zip', 'shard-00002.zip']
+    assert 'it arrived incomplete, or has changed' in log.call_args[0][0]
 
 
 @pytest.mark.parametrize('room', [0, 1, 2])
