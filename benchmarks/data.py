@@ -22,6 +22,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.processes.batch_ring import ring_collate
 from vicmae_mm.utils.processes.pool import num_cores
 
 from . import data_costs
@@ -57,9 +58,10 @@ def run(args: argparse.Namespace) -> None:
         data_costs.measure_handover, samples, batch_size=cfg.train_dataloader.batch_size,
         preprocessor=MODELS.build(preprocessor).to(args.device), device=args.device)
     # mmengine's collate function leaves stacking to the training process
-    cost = handover(loader.collate_fn)
-    costs = {"the config's collate_fn": cost,
+    cost = handover(loader.collate_fn, ring=True)
+    costs = {"the config's collate_fn": cost, 'the same in new memory': handover(loader.collate_fn),
              'pseudo_collate, stacked on arrival': handover(pseudo_collate)}
+    loader.collate_fn = ring_collate(loader)
     with doing(f'Taking batches for {args.seconds:g} s'):
         rate, workers = data_costs.measure_delivery(loader, args.seconds)
     print(f'\n{rate:,.1f} pairs/s from {loader.num_workers} workers, which spend '

@@ -15,11 +15,13 @@ from torch.utils.data import DataLoader, Subset
 
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.samplers import random_stream
+from vicmae_mm.utils.processes.batch_ring import ring_collate
 from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
 from .timing import Clock, PartTimer, children_seconds, deliver, median_seconds
 
 _REPEATS = 50  # of what takes a fraction of a millisecond
+_FIRST = 6  # batches
 
 
 def watch_pipeline(timer: PartTimer, pipeline: Any, prefix: str = '') -> None:
@@ -84,16 +86,23 @@ class Handover:
 
 
 def measure_handover(samples: Sequence[Any], collate: Callable, batch_size: int,
-                     preprocessor: Any, device: str, num_batches: int | None = None) -> Handover:
-    """Send ready samples, repeated, through a loader of one worker and the data preprocessor."""
+                     preprocessor: Any, device: str, num_batches: int | None = None,
+                     ring: bool = False) -> Handover:
+    """Send ready samples, repeated, through a loader of one worker and the data preprocessor.
+
+    With ``ring``, batches are in the memory that a training uses again and again.
+    """
     num_batches = num_batches or min(64, max(4, 4096 // batch_size))
-    length = batch_size * (num_batches + 2)
+    length = batch_size * (num_batches + _FIRST)
     loader: DataLoader = DataLoader(
         Subset(samples, [index % len(samples) for index in range(length)]),  # type: ignore
-        batch_size, num_workers=1, collate_fn=collate, pin_memory=device != 'cpu')
+        batch_size, num_workers=1, collate_fn=collate, pin_memory=device != 'cpu',
+        persistent_workers=True)
+    if ring:
+        loader.collate_fn = ring_collate(loader)
     batches, pairs = iter(loader), 0
-    # not measured: the worker starts
-    for batch in islice(batches, 2):
+    # not measured: the worker starts, and writes to each slot of a ring for the first time
+    for batch in islice(batches, _FIRST):
         preprocessor(dict(batch, inputs=_stacked(batch['inputs'])), True)
     clock, spent, worker = time.process_time, np.zeros(3), children_seconds()
     for _ in range(num_batches):
