@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from vicmae_mm.datasets import SampleIndex, SeededSamples
 from vicmae_mm.datasets.transforms import PackFrames, PerFrame, RandomCropFlip
 from vicmae_mm.utils.seeding import get_rng_states
 
@@ -97,3 +98,20 @@ def test_wrong_arguments_are_refused(wrong, message):
 def test_anything_but_frames_is_refused(imgs):
     with pytest.raises(ValueError, match='a list of uint8 frames: put it after VideoDecode'):
         RandomCropFlip(24)(dict(imgs=imgs))
+
+
+def test_raw_frames_of_mmaction2_are_drawn_as_docs_data_says(tmp_path):
+    images = frames((40, 50), 9)
+    (tmp_path / 'frames' / 'a').mkdir(parents=True)
+    for number, image in enumerate(images, 1):
+        cv2.imwrite(str(tmp_path / f'frames/a/img_{number:05}.jpg'), image[..., ::-1])
+    (tmp_path / 'list.txt').write_text('a 9 0\n')
+    dataset = SeededSamples(dict(
+        type='mmaction.RawframeDataset', ann_file=str(tmp_path / 'list.txt'),
+        data_prefix=dict(img=str(tmp_path / 'frames')), pipeline=[
+            dict(type='vicmae_mm.SampleFramePair'), dict(type='mmaction.RawFrameDecode'),
+            dict(type='vicmae_mm.RandomCropFlip', scale=24), dict(type='vicmae_mm.PackFrames')]))
+    first, again, other = (
+        dataset[SampleIndex(0, 1, epoch)]['inputs'] for epoch in (0, 0, 1))
+    assert [view.shape for view in first] == [(3, 24, 24)] * 2
+    assert all(map(torch.equal, first, again)) and not any(map(torch.equal, first, other))
