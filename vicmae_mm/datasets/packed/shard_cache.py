@@ -36,7 +36,8 @@ class ShardCache:
         self.root, self.files, self.max_bytes, self._download = root, files, max_bytes, download
         self._all = cache_folder('packed_shards')
         self._folder = os.path.join(self._all, _hash(root.rstrip('/')))
-        self._is_full = not max_bytes
+        # Or none has a version: a disk of this machine, or a storage that does not tell.
+        self._is_full = not max_bytes or not any(version for _, version in files.values())
         self._thread = Thread()
 
     def find(self, name: str) -> str:
