@@ -20,7 +20,8 @@ class BadVideoHook(Hook):
     Before the workers start, every dataset of the training dataloader that skips bad files
     (:class:`VideoPairDataset`, :class:`LabelledImages`, :class:`SeededSamples`, ...; also inside
     wrappers) gets ``bad_videos.jsonl`` in the work dir. After every epoch the total of all workers
-    and ranks is logged, also as ``train/bad_videos``. Datasets of validation and testing get
+    and ranks is logged, also as ``train/bad_videos``; it may include some that workers have met in
+    reading ahead. Datasets of validation and testing get
     ``test_mode=True``: a bad file is an error there, since another one in its place would change
     the result.
 
