@@ -6,7 +6,6 @@ from pathlib import Path
 
 TOUCH_AFTER = 86_400  # seconds; a file in use is touched no more often than that
 _UNFINISHED = 3_600  # seconds; a ``.part`` file written to in this time is not a leftover
-_BLOCK = 4096  # bytes in which most file systems store a file
 
 
 def cache_folder(name: str) -> str:
@@ -15,13 +14,10 @@ def cache_folder(name: str) -> str:
     It is in ``$VICMAE_MM_CACHE``, by default ``$XDG_CACHE_HOME/vicmae_mm``, by default
     ``~/.cache/vicmae_mm``. Without a home folder, that is below ``/``, as in most containers.
     """
-    root = os.environ.get('VICMAE_MM_CACHE')
-    if not root:
-        base = os.environ.get('XDG_CACHE_HOME', '')
-        if not os.path.isabs(base):  # the specification of XDG: then it is to be ignored
-            home = os.path.expanduser('~')
-            base = os.path.join(home if os.path.isabs(home) else os.sep, '.cache')
-        root = os.path.join(base, 'vicmae_mm')
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    if not os.path.isabs(base):  # the specification of XDG: then it is to be ignored
+        base = os.path.join(os.sep, os.path.expanduser('~').lstrip('~'), '.cache')
+    root = os.environ.get('VICMAE_MM_CACHE') or os.path.join(base, 'vicmae_mm')
     return os.path.join(os.path.abspath(os.path.expanduser(root)), name)
 
 
@@ -35,17 +31,12 @@ def mark_used(path: str | Path, modified: float) -> None:
 def trim_folder(folder: str | Path, max_bytes: float, in_use: float = 0) -> int:
     """Remove the files below a folder that were not used for longest, until it fits.
 
-    Several processes may do this at once, and others may read, write and remove files meanwhile.
-    Empty files (locks) and unfinished ones of :func:`~vicmae_mm.utils.atomic_files.atomic_write`
-    stay. So does everything outside of the cache folder: a wrong path must not cost a user's files.
-
-    Args:
-        folder: Below the cache folder; may be missing.
-        max_bytes: What its files may take, in blocks of 4 kB.
-        in_use: Files used in the last so many seconds stay as well. Use is known to a day.
+    Other processes may do this, and read, write and remove files, meanwhile. Empty files (locks),
+    unfinished ones, and those used in the last ``in_use`` seconds (known to a day) stay. So does
+    everything outside of the cache folder: a wrong path must not cost a user's files.
 
     Returns:
-        Bytes that its files take now; more than ``max_bytes`` if those that stay take more.
+        Bytes that its files take now, in blocks of 4 kB; above ``max_bytes`` if too much stays.
     """
     now, total, files = time.time(), 0, []
     is_ours = Path(cache_folder('')) in Path(os.path.abspath(folder)).parents
@@ -54,7 +45,7 @@ def trim_folder(folder: str | Path, max_bytes: float, in_use: float = 0) -> int:
             path = os.path.join(parent, name)
             with suppress(OSError):
                 state = os.stat(path)
-                size = -(-state.st_size // _BLOCK) * _BLOCK
+                size = -(-state.st_size // 4096) * 4096
                 total += size
                 # Readers that may not touch a file change its time of access, at most daily.
                 used = max(state.st_atime, state.st_mtime)
@@ -64,10 +55,11 @@ def trim_folder(folder: str | Path, max_bytes: float, in_use: float = 0) -> int:
     for _, size, path in sorted(files):
         if total <= max_bytes or not is_ours:
             break
-        with suppress(FileNotFoundError):  # another process was faster
-            try:
-                os.remove(path)
-            except PermissionError:
-                continue
+        try:
+            os.remove(path)
+        except FileNotFoundError:  # another process was faster
+            pass
+        except OSError:  # another user's
+            continue
         total -= size
     return total

@@ -16,10 +16,9 @@ from vicmae_mm.utils.file_state import file_state
 
 from .index_file import FORMAT, KeptIndex
 
-# Of the cache folder. Kinetics-400 takes 2.9 GB, and an hour of a long video 3 MB.
-SIZE_VARIABLE, DEFAULT_GB = 'VICMAE_MM_INDEX_GB', 5.
+SIZE_VARIABLE = 'VICMAE_MM_INDEX_GB'  # of the cache folder; Kinetics-400 takes 2.9 GB
 PARTS = 256  # folders that videos are spread over, each with an equal share of the size
-CHECK_EVERY = 64  # indexes that a process saves in a part
+CHECK_EVERY, FULL = 64, -1  # indexes that a process saves in a part
 IN_USE = 7 * 86_400  # seconds since the last use in which an index does not make room for others
 LEAVE_FREE = 2**30  # bytes of the disk
 
@@ -31,18 +30,14 @@ class IndexStore:
     whatever reason, counts as missing. The folder is created when the first index is written; if it
     cannot be written to (full, or read-only), a warning is logged once and no index is added.
 
-    Args:
-        folder: Where to keep them.
-        max_bytes: What they may take: those not used for longest are removed, but none that was
-            used in the last week. Defaults to None, no limit.
+    Above ``max_bytes``, those not used for longest are removed, but none used in the last week.
     """
 
     def __init__(self, folder: str, max_bytes: float | None = None) -> None:
         self.folder = os.path.expanduser(folder)
         self.max_bytes = max_bytes
         self._writable = True
-        self._saved = Counter[str]()  # indexes of each part
-        self._full: set[str] = set()  # parts
+        self._saved = Counter[str]()  # indexes in each part; FULL: none any more
 
     @classmethod
     def in_cache(cls) -> IndexStore:
@@ -51,16 +46,11 @@ class IndexStore:
         Raises:
             ValueError: ``VICMAE_MM_INDEX_GB`` is not a number above 0.
         """
-        text = os.environ.get(SIZE_VARIABLE) or str(DEFAULT_GB)
-        try:
-            size = float(text)
-        except ValueError:
-            size = 0
-        if not size > 0:
-            raise InputError(f'the environment variable {SIZE_VARIABLE} is {text!r}: it should be '
-                             'a number of gigabytes above 0. To keep no indexes, set '
-                             'index_dir=None in VideoInit.')
-        return cls(cache_folder('video_indexes'), size * 1e9)
+        text = os.environ.get(SIZE_VARIABLE) or '5'
+        if not text.replace('.', '', 1).isdecimal() or not float(text):
+            raise InputError(f'{SIZE_VARIABLE}={text!r} in the environment should be a number of '
+                             'gigabytes above 0. To keep no indexes, set index_dir=None.')
+        return cls(cache_folder('video_indexes'), float(text) * 1e9)
 
     def load(self, video: str, state: str) -> KeptIndex | None:
         """The index of the video at a path, in the given :func:`video_state`; None if missing."""
@@ -94,19 +84,18 @@ class IndexStore:
         if self.max_bytes is None:
             return True
         part, share = os.path.dirname(os.path.dirname(path)), self.max_bytes / PARTS
-        if part not in self._full and self._saved[part] % CHECK_EVERY == 0:
+        if self._saved[part] % CHECK_EVERY == 0:
             os.makedirs(part, exist_ok=True)
             if (trim_folder(part, share, IN_USE) > share
                     or shutil.disk_usage(part).free < LEAVE_FREE):
-                self._full.add(part)
+                self._saved[part] = FULL
                 warn_once(
-                    f'its index is not kept, because {self.folder} is full: all that it holds was '
-                    f'used in the last week, and it may take {self.max_bytes / 1e9:g} GB and must '
-                    'leave 1 GB of the disk free. Without an index, opening a video takes longer. '
-                    f'Set the environment variable {SIZE_VARIABLE} to more, or index_dir of '
-                    'VideoInit to a folder, which has no limit', video)
-        self._saved[part] += 1
-        return part not in self._full
+                    f'its index is not kept, because {self.folder} is full: it may take '
+                    f'{self.max_bytes / 1e9:g} GB and must leave 1 GB of the disk free, and all in '
+                    'it was used in the last week. Opening a video without an index takes longer: '
+                    f'set {SIZE_VARIABLE} to more, or index_dir of VideoInit to a folder', video)
+        self._saved[part] += self._saved[part] != FULL
+        return self._saved[part] != FULL
 
 
 def video_state(file: str | int) -> str:
