@@ -109,8 +109,8 @@ def train_on_two(folder: str, name: str, start: int = 0) -> dict[str, Any]:
 
 
 def train_and_resume(folder: str) -> list[dict]:
-    """A run, and what it does after its checkpoints without and with contrast."""
-    return [train_on_two(folder, f'new_{start}', start) for start in range(3)]
+    """A run, and what it does after its checkpoint."""
+    return [train_on_two(folder, f'new_{start}', start) for start in range(2)]
 
 
 def test_unused_parameters_are_looked_for_only_while_lambda_is_0(tmp_path, capfd):
@@ -122,7 +122,7 @@ def test_unused_parameters_are_looked_for_only_while_lambda_is_0(tmp_path, capfd
     for rank, always in enumerate(before):
         assert always['searched'] == [True] * 6
         assert [run['searched'] for run in runs[rank]] == [
-            [True] * 2 + [False] * 4, [False] * 4, [False] * 2]
+            [True] * 2 + [False] * 4, [False] * 4]
         for run in runs[rank]:
             steps = run['gradients']
             for mine, theirs in zip(steps, always['gradients'][-len(steps):], strict=True):
