@@ -1,5 +1,4 @@
 """Random streams that belong to a sample, not to the process that draws from them."""
-import ctypes
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,8 +66,7 @@ def seeded(entropy: Sequence[int], stream: int = 0) -> Iterator[None]:
         entropy: Non-negative integers that identify the stream, such as (seed, epoch, index).
         stream: Selects one of several independent streams of the same ``entropy``.
     """
-    outer, python_state = get_bit_generator(), random.getstate()
-    normal, torch_state = _kept_normal(outer), torch.random.default_generator.get_state()
+    (python_state, numpy_state, torch_state), outer = get_rng_states(), get_bit_generator()
     # Numpy restores a state word by word, which takes longer than putting back the generator.
     spare = _spares.pop() if _spares else np.random.MT19937(0)
     set_bit_generator(spare)
@@ -79,24 +77,7 @@ def seeded(entropy: Sequence[int], stream: int = 0) -> Iterator[None]:
     finally:
         _spares.append(spare)
         set_bit_generator(outer)
+        if numpy_state['has_gauss']:  # a normal deviate that numpy keeps of a pair
+            np.random.set_state(numpy_state)
         random.setstate(python_state)
         torch.random.default_generator.set_state(torch_state)
-        if normal is not None:
-            np.random.set_state(dict(
-                np.random.get_state(legacy=False), has_gauss=1, gauss=normal))
-
-
-def _kept_normal(generator: np.random.BitGenerator) -> float | None:
-    """The normal deviate that ``np.random`` keeps of a pair, which another generator makes it lose.
-
-    Drawing one changes the generator's 624 words and its position only if none is kept.
-    """
-    if not isinstance(generator, np.random.MT19937):
-        state = np.random.get_state(legacy=False)
-        return state['gauss'] if state['has_gauss'] else None
-    memory = (ctypes.c_char * 2500).from_address(generator.ctypes.state_address)
-    words, normal = memory.raw, np.random.standard_normal()
-    if memory.raw == words:
-        return normal
-    memory.raw = words
-    return None

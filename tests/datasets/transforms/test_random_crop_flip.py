@@ -80,12 +80,13 @@ def test_frames_are_contiguous_and_packed_as_planes(backend):
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (dict(backend='opencv'), "should be 'torch', 'cv2' or 'pillow'"),
-    (dict(interpolation='area'), "has no interpolation='area'"),
+    (dict(backend='opencv'), "backend='opencv' one of torch, cv2, pillow"),
+    (dict(backend='pillow', interpolation='area'), "interpolation='area' a filter that it has"),
+    (dict(interpolation='area'), r"interpolation='area' a filter that it has \(bicubic, bilinear"),
     (dict(scale=(24, 0)), r'scale=\(24, 0\) should be a side or \(height, width\) above 0'),
-    (dict(interpolation='cubic'), "interpolation='cubic' one of mmpretrain"),
-    (dict(flip_prob='1'), r"flip_prob='1' should be in \[0, 1\]"),
-    (dict(flip_prob=1.5), r'flip_prob=1.5 should be in \[0, 1\]')])
+    (dict(scale=(8, 8, 8)), r'scale=\(8, 8, 8\) should be a side'),
+    (dict(flip_prob='1'), r"flip_prob='1' a number in \[0, 1\]"),
+    (dict(flip_prob=1.5), r'flip_prob=1.5 a number in \[0, 1\]')])
 def test_wrong_arguments_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         RandomCropFlip(**dict(dict(scale=24), **wrong))

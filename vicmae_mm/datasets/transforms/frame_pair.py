@@ -132,8 +132,6 @@ class SampleFramePair(ShownTransform):
 
     def _windows(self, results: dict, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Where windows begin that hold a pair, and where one that begins with each frame ends."""
-        if not self._limits and self.gap_seconds is None:
-            return np.zeros(1, int), np.array([total - 1])
         frames = np.arange(total)
         if self.gap_seconds is None or total == 1:
             gap = min([total - 1, *self._limits])
@@ -206,7 +204,7 @@ class SampleFramePair(ShownTransform):
             return None
         start = int(_draw_from(starts))
         window = int(last[start]) - start + 1
-        # Few numbers: numpy would take twice as long. The number of stored frames before each edge:
+        # The number of stored frames before each edge; numpy would take twice as long.
         before = [bisect_left(stored, start + k * window // sections) for k in range(sections + 1)]
         filled = [k for k in range(sections) if before[k] < before[k + 1]]
         if len(filled) < 2:

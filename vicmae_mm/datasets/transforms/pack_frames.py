@@ -36,8 +36,7 @@ class PackFrames(PackInputs):
         """Pack a sample."""
         packed = super().transform(results)
         if filename := results.get('filename'):
-            packed['data_samples'].set_field(
-                video_id(filename), 'video_id', field_type='metainfo')
+            packed['data_samples'].set_metainfo(dict(video_id=video_id(filename)))
         return packed
 
     @staticmethod
@@ -60,10 +59,6 @@ def video_id(filename: str) -> int:
 
 def _planes(image: np.ndarray) -> np.ndarray:
     """(H, W, C) to (C, H, W), faster than by copying the transposed array."""
-    height, width, channels = image.shape
-    planes = np.empty((channels, height, width), image.dtype)
-    # mmcv flips an image by a view with negative strides, which is slow to copy. OpenCV copies the
-    # unflipped image and flips the planes faster.
-    mirrored = image.strides[1] < 0
-    cv2.split(np.ascontiguousarray(image[:, ::-1] if mirrored else image), list(planes))
-    return cv2.flip(planes.reshape(-1, width), 1).reshape(planes.shape) if mirrored else planes
+    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+    cv2.split(np.ascontiguousarray(image), list(planes))
+    return planes
