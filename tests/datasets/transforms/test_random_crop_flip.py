@@ -80,9 +80,9 @@ def test_frames_are_contiguous_and_packed_as_planes(backend):
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (dict(backend='opencv'), "backend='opencv' one of torch, cv2, pillow"),
-    (dict(backend='pillow', interpolation='area'), "interpolation='area' a filter that it has"),
-    (dict(interpolation='area'), r"interpolation='area' a filter that it has \(bicubic, bilinear"),
+    (dict(backend='opencv'), "backend='opencv' one of .'torch', 'cv2', 'pillow'.,"),
+    (dict(backend='pillow', interpolation='area'), "interpolation='area' one of its .'bicubic'"),
+    (dict(interpolation='area'), "interpolation='area' one of its .'bicubic', 'bilinear'.[.]"),
     (dict(scale=(24, 0)), r'scale=\(24, 0\) should be a side or \(height, width\) above 0'),
     (dict(scale=(8, 8, 8)), r'scale=\(8, 8, 8\) should be a side'),
     (dict(flip_prob='1'), r"flip_prob='1' a number in \[0, 1\]"),

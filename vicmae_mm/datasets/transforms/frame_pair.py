@@ -204,7 +204,6 @@ class SampleFramePair(ShownTransform):
             return None
         start = int(_draw_from(starts))
         window = int(last[start]) - start + 1
-        # The number of stored frames before each edge; numpy would take twice as long.
         before = [bisect_left(stored, start + k * window // sections) for k in range(sections + 1)]
         filled = [k for k in range(sections) if before[k] < before[k + 1]]
         if len(filled) < 2:

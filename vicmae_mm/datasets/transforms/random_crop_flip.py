@@ -50,8 +50,7 @@ class RandomCropFlip(RandomResizedCrop):
             raise InputError(
                 f'RandomCropFlip: scale={scale!r} should be a side or (height, width) above 0, '
                 f'flip_prob={flip_prob!r} a number in [0, 1], backend={backend!r} one of '
-                f'{", ".join(FILTERS)}, and interpolation={interpolation!r} a filter that it has '
-                f'({", ".join(filters)}).')
+                f'{[*FILTERS]}, interpolation={interpolation!r} one of its {[*filters]}.')
         super().__init__(scale, *args, interpolation=interpolation, backend=backend, **kwargs)
         self.share_random_params = share_random_params
         # How numpy's choice, by which RandomFlip draws, normalises probabilities.
@@ -61,8 +60,7 @@ class RandomCropFlip(RandomResizedCrop):
         """Crop, resize and flip ``results['imgs']``."""
         imgs = results.get('imgs')
         if not isinstance(imgs, list) or not imgs or not all(
-                isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.shape[2:] == (3, )
-                for img in imgs):
+                getattr(img, 'dtype', '') == np.uint8 and img.shape[2:] == (3, ) for img in imgs):
             raise InputError("RandomCropFlip needs results['imgs'], a list of uint8 frames: put it "
                              'after VideoDecode or LoadImagePair, and before FormatShape.')
         start = get_rng_states() if self.share_random_params else None
