@@ -21,7 +21,8 @@ from vicmae_mm.utils.errors import RunError
 from .conftest import LENGTHS
 
 s3fs = pytest.importorskip('s3fs')
-pytest.importorskip('moto')
+for needed in ('moto', 'flask_cors'):
+    pytest.importorskip(needed)
 READ = [dict(type='vicmae_mm.SampleFramePair'), dict(type='vicmae_mm.VideoDecode')]
 SHARDS = 3
 
