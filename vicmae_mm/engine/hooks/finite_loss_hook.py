@@ -179,14 +179,12 @@ class FiniteLossHook(Hook):
         return any(self.every_n_inner_iters(batch_idx, n) or self.every_n_train_iters(runner, n)
                    for n in self._intervals)
 
-    def before_val(self, runner: Runner) -> None:
-        """Validation within an epoch is of weights that are known to be finite."""
-        self.settle(runner)
-
     def settle(self, runner: Runner) -> bool:
         """Read about the last step; stop, or say whether it was skipped."""
         pending, self._pending = self._pending, None
         return pending is not None and self._judge(runner, pending[0](), pending[1])
+
+    before_val: Any = settle  # within an epoch, too
 
     def _keep_losses(self, losses: Any) -> None:
         self._losses = losses if isinstance(losses, dict) else {}
