@@ -67,7 +67,6 @@ class KeptIndex:
     arrays: dict[str, np.ndarray] = field(default_factory=lambda: dict(times=np.zeros(0)))
     file_size: int = 0
     kept_in: tuple = ()
-    _block: PacketBlock | None = None
 
     # The keys in the header ('of', 'doubt', 'places', ...) and the names of the arrays are those of
     # existing files: renaming one means a new FORMAT, and indexing every video again.
@@ -137,15 +136,13 @@ class KeptIndex:
         Raises:
             ValueError: It is damaged.
         """
-        if self._block is None or not self._block.first <= frame < self._block.end:
-            blocks = self.arrays['blocks']
-            try:
-                self._block = self._read_block(
-                    int(blocks[:, 1].searchsorted(frame, 'right')) - 1, blocks)
-                _require(self._block.first <= frame < self._block.end)
-            except DAMAGE as error:
-                raise InputError('not a valid index of a video') from error
-        return self._block
+        blocks = self.arrays['blocks']
+        try:
+            block = self._read_block(int(blocks[:, 1].searchsorted(frame, 'right')) - 1, blocks)
+            _require(block.first <= frame < block.end)
+        except DAMAGE as error:
+            raise InputError('not a valid index of a video') from error
+        return block
 
     def _read_block(self, number: int, blocks: np.ndarray) -> PacketBlock:
         (begin, first), (stop, end) = blocks[number:number + 2].tolist()

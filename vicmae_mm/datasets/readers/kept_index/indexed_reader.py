@@ -100,9 +100,10 @@ class IndexedReader(PyAVReader):
         return super().first_frame()
 
     def _use_block(self, frame: int) -> PacketBlock:
-        self._block = block = self._kept.block_with(frame)
-        self.index = block.index
-        return block
+        if self._block is None or not self._block.first <= frame < self._block.end:
+            self._block = self._kept.block_with(frame)
+        self.index = self._block.index
+        return self._block
 
     def _decode_indexed(self, wanted: list[int]) -> dict[int, np.ndarray]:
         frames: dict[int, np.ndarray] = {}
