@@ -133,7 +133,8 @@ def test_files_are_those_of_a_run_that_waits(checkpoint, tmp_path, monkeypatch):
         monkeypatch.setattr(safe_checkpoint_hook, 'ThreadPoolExecutor', executor)
         written.clear()
         build(tmp_path / 'run', dict(type='EMAHook'), FiniteLossHook(), Scores(), epochs=3,
-              dataset=FixedPairs(12), checkpoint=checkpoint).train()
+              dataset=FixedPairs(12), checkpoint=checkpoint,
+              experiment_name=f'{tmp_path.name} {executor.__name__}').train()
         runs.append((dict(written), names(tmp_path / 'run')))
         shutil.rmtree(tmp_path / 'run')
     assert len(written) >= 4
