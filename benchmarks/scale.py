@@ -129,7 +129,7 @@ def _epoch(file: str, workers: int) -> tuple[str, ...]:
     without = _private_while_read(few, EpochSampler(few, seed=0), workers)
     dataset = _dataset(file)
     sampler = EpochSampler(dataset, seed=0)
-    times = []
+    times: list[str] = []
     for position in (0, len(dataset) // 2):
         sampler.set_epoch(len(times) + 1)
         sampler.start_at(position)
@@ -166,9 +166,9 @@ def _ledger(file: str) -> tuple[str, ...]:
             dataset.bad_videos.add(path, 'made up')
             dataset.bad_videos.check(len(dataset))
         times.append(f'{1e6 * (time.process_time() - begin) / count:.0f}')
-    again, begin = _dataset(file), _now()
+    again, start = _dataset(file), _now()
     again.share_bad_videos(ledger)
-    return times[0], times[2], _since(begin)
+    return times[0], times[2], _since(start)
 
 
 def _check(file: str, config: str) -> tuple[str]:
