@@ -86,7 +86,7 @@ def _measure(folder: Path, entries: int, args: argparse.Namespace) -> list[str]:
     measured = [result for function, *others in (
         (_start, ), (_start, ), (_epoch, args.workers), (_ledger, ), (_check, args.config))
         for result in _in_new_process(function, file, *others)]
-    kept = sum(path.stat().st_size for path in Path(folder, 'lists').glob('*'))
+    kept = sum(path.stat().st_size for path in Path(folder, 'vicmae_mm/lists').glob('*'))
     return [_mb(os.path.getsize(file)), _mb(kept), *measured]
 
 

@@ -18,7 +18,7 @@ def test_starts_epochs_and_bad_videos_of_a_small_list(tmp_path, monkeypatch, end
     file = scale._write_list(tmp_path, 1201, ending)
     for _ in range(2):
         scale._start(file)
-    assert len([name for name in os.listdir(tmp_path / 'lists') if '.lock' not in name]) == 1
+    assert len([name for name in os.listdir(tmp_path / 'vicmae_mm/lists') if '.lock' not in name]) == 1
     dataset = scale._dataset(file)
     assert len(dataset) == 1201
     assert dataset.get_data_info(1200)['filename'].startswith('/data/videos/class_00002/')

@@ -9,8 +9,8 @@ from vicmae_mm.utils.cache_folder import TOUCH_AFTER, cache_folder, mark_used, t
 
 
 @pytest.mark.parametrize('variables, expected', [
-    ({'VICMAE_MM_CACHE': '/mnt/cache', 'XDG_CACHE_HOME': '/x'}, '/mnt/cache/lists'),
-    ({'VICMAE_MM_CACHE': '~/c'}, '/home/me/c/lists'),
+    ({'VICMAE_MM_CACHE': '/mnt/cache', 'XDG_CACHE_HOME': '/x'}, '/mnt/cache/vicmae_mm/lists'),
+    ({'VICMAE_MM_CACHE': '~/c'}, '/home/me/c/vicmae_mm/lists'),
     ({'VICMAE_MM_CACHE': '', 'XDG_CACHE_HOME': '/x'}, '/x/vicmae_mm/lists'),
     ({'XDG_CACHE_HOME': 'relative'}, '/home/me/.cache/vicmae_mm/lists'),
     ({}, '/home/me/.cache/vicmae_mm/lists'),
@@ -37,7 +37,7 @@ def test_no_home_folder_is_not_a_folder_named_tilde(monkeypatch):
 def cache(tmp_path, monkeypatch) -> Path:
     """A kind of cached files; what is beside it is not the cache's."""
     monkeypatch.setenv('VICMAE_MM_CACHE', str(tmp_path / 'cache'))
-    return tmp_path / 'cache/kind'
+    return tmp_path / 'cache/vicmae_mm/kind'
 
 
 def _file(path: Path, age: float, size: int = 5000) -> Path:
@@ -51,10 +51,10 @@ def test_least_recently_used_files_go_first(cache):
     """Until what is left fits, counted in blocks; a file that was touched stays."""
     files = [_file(cache / str(i % 2) / f'{i}', 3 * TOUCH_AFTER - i) for i in range(5)]
     mark_used(files[0], files[0].stat().st_mtime)
-    assert trim_folder(cache, 5 * 8192) == 5 * 8192
-    assert trim_folder(cache, 3 * 8192 + 1) == 3 * 8192
+    assert trim_folder('kind', 5 * 8192) == 5 * 8192
+    assert trim_folder('kind', 3 * 8192 + 1) == 3 * 8192
     assert [file.exists() for file in files] == [True, False, False, True, True]
-    assert trim_folder(cache / 'none', 0) == 0
+    assert trim_folder('none', 0) == 0
 
 
 def test_files_in_use_locks_and_unfinished_files_stay(cache):
@@ -62,7 +62,7 @@ def test_files_in_use_locks_and_unfinished_files_stay(cache):
     old, new = _file(cache / 'old', 100), _file(cache / 'new', 0)
     lock, part = _file(cache / 'a.lock', 9999, 0), _file(cache / 'a.1.part', 100)
     leftover = _file(cache / 'b.1.part', 9999)
-    assert trim_folder(cache, 0, in_use=50) == 2 * 8192
+    assert trim_folder('kind', 0, in_use=50) == 2 * 8192
     assert [file.exists() for file in (old, new, lock, part, leftover)] == [
         False, True, True, True, False]
 
@@ -83,13 +83,27 @@ def test_a_file_that_may_not_be_removed_counts(cache, monkeypatch):
     def remove(path: str) -> None:
         raise PermissionError(path)
     monkeypatch.setattr(os, 'remove', remove)
-    assert trim_folder(cache, 0) == 8192
+    assert trim_folder('kind', 0) == 8192
 
 
-def test_nothing_outside_of_the_cache_folder_is_removed(cache, tmp_path):
-    """Whatever path a caller makes up: the folder above, one beside it, the root."""
-    beside, inside = _file(tmp_path / 'data' / 'a.mp4', 9999), _file(cache / 'a', 9999)
-    for folder in (tmp_path / 'data', cache / '../../data', cache.parent, tmp_path):
-        assert trim_folder(folder, 0) >= 8192
-    assert beside.exists() and inside.exists()
-    assert trim_folder(cache, 0) == 0 and not inside.exists()
+def test_nothing_outside_of_the_kind_is_removed(cache, tmp_path):
+    """Not what is beside it in the user's folder, nor by a name that is a path."""
+    _file(cache / 'a', 9999)
+    others = [_file(path / 'a', 9999) for path in (tmp_path, cache.parent.parent, cache.parent)]
+    for kind in ('', '..', '../..', 'kind/../..', '.', 'kind/', str(tmp_path), '~'):
+        with pytest.raises(ValueError, match='not the name'):
+            trim_folder(kind, 0)
+    assert (cache / 'a').exists() and trim_folder('kind', 0) == 0
+    assert all(other.exists() for other in others) and not (cache / 'a').exists()
+
+
+def test_nothing_is_removed_through_a_link(cache, tmp_path):
+    """Neither a link to a file or folder in the kind, nor a kind that is a link itself."""
+    data = _file(tmp_path / 'data/a.mp4', 9999)
+    cache.mkdir(parents=True)
+    (cache / 'file').symlink_to(data)
+    (cache / 'folder').symlink_to(data.parent)
+    (cache.parent / 'linked').symlink_to(data.parent)
+    for kind in ('kind', 'kind/folder', 'linked'):
+        trim_folder(kind, -1)
+    assert data.exists() and len(list(cache.iterdir())) == 2

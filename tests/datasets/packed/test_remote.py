@@ -66,8 +66,8 @@ def frames(dataset, epoch: int = 0) -> list[np.ndarray]:
 
 def copies(tmp_path: Path) -> list[str]:
     """Names of the shards that have a copy."""
-    return sorted(path.name[:15] for path in tmp_path.glob('cache/packed_shards/*/*.zip.*')
-                  if not path.name.endswith('.part'))
+    kept = tmp_path.glob('cache/vicmae_mm/packed_shards/*/*.zip.*')
+    return sorted(path.name[:15] for path in kept if not path.name.endswith('.part'))
 
 
 def read_until_copied(dataset, tmp_path: Path, number: int = SHARDS) -> None:
@@ -107,7 +107,7 @@ def test_workers_share_copies(bucket, server, packed, tmp_path):
 def test_damaged_copies_are_dropped(bucket, server, packed, tmp_path, damage):
     dataset = build(bucket)
     read_until_copied(dataset, tmp_path)
-    for copy in tmp_path.glob('cache/packed_shards/*/*.zip.*'):
+    for copy in tmp_path.glob('cache/vicmae_mm/packed_shards/*/*.zip.*'):
         if damage == 'changed':
             copy.write_bytes(bytes(copy.stat().st_size))
         elif damage == 'cut':
@@ -139,10 +139,10 @@ def test_a_changed_shard_is_copied_again(bucket, packed, tmp_path):
     content = bytearray((packed / 'shard-00000.zip').read_bytes())
     content[-5:] = b'other'
     fsspec.filesystem('s3').pipe('bucket/packed/shard-00000.zip', bytes(content))
-    before = {*tmp_path.glob('cache/packed_shards/*/*.zip.*')}
+    before = {*tmp_path.glob('cache/vicmae_mm/packed_shards/*/*.zip.*')}
     dataset = build(bucket)
     end = time.monotonic() + 30
-    while not {*tmp_path.glob('cache/packed_shards/*/*.zip.????????????????')} - before:
+    while not {*tmp_path.glob('cache/vicmae_mm/packed_shards/*/*.zip.????????????????')} - before:
         frames(dataset)
         assert time.monotonic() < end
     assert copies(tmp_path) == [f'shard-0000{i}.zip' for i in range(SHARDS)]
@@ -212,7 +212,7 @@ def test_cut_connections(bucket, server, packed, tmp_path):
             assert all(map(np.array_equal, frames(dataset), frames(build(packed))))
         dataset._shards._cache._thread.join(30)
     assert 'no copy in' in log.call_args[0][0] and copies(tmp_path) == []
-    assert not [*tmp_path.glob('cache/packed_shards/*/*.part')]
+    assert not [*tmp_path.glob('cache/vicmae_mm/packed_shards/*/*.part')]
     server.fault = lambda *request: None
     read_until_copied(dataset, tmp_path)
 

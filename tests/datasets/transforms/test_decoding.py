@@ -85,8 +85,8 @@ def test_indexes_are_kept_in_the_cache_folder_unless_switched_off(
     monkeypatch.setenv('VICMAE_MM_CACHE', str(tmp_path / 'cache'))
     init = VideoInit(**settings)
     init(dict(filename=video))['video_reader'].close()
-    assert len(list((tmp_path / 'cache/video_indexes').rglob('*.safetensors'))) == kept
-    assert init.index_dir == (str(tmp_path / 'cache/video_indexes') if kept else None)
+    assert len(list((tmp_path / 'cache/vicmae_mm/video_indexes').rglob('*.safetensors'))) == kept
+    assert init.index_dir == (str(tmp_path / 'cache/vicmae_mm/video_indexes') if kept else None)
 
 
 def test_registered():

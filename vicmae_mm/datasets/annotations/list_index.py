@@ -119,7 +119,7 @@ def kept_index(path: str, settings: Sequence[object], read: Callable[[], ListInd
         try:
             if _digest(path, settings) == name:  # else it has just been changed
                 atomic_write_bytes(file, [index.source])
-                trim_folder(os.path.dirname(file), MAX_BYTES)
+                trim_folder('lists', MAX_BYTES)
                 return ListIndex(file)
         except OSError as error:
             print_log(f'{path} is parsed at every start, because {file} cannot be written '

@@ -75,7 +75,7 @@ class ShardCache:
         for old in glob(f'{escape(stem)}.*'):  # of another version, or unfinished
             os.remove(old)
         room = self.max_bytes - size
-        if room < 0 or trim_folder(self._all, room, 2 * TOUCH_AFTER) > room:
+        if room < 0 or trim_folder('packed_shards', room, 2 * TOUCH_AFTER) > room:
             raise OSError(ENOSPC, f'it may have {self.max_bytes / 1e9:g} GB')
         with atomic_write(f'{stem}.{_hash(self.files[name])}') as part:
             self._download(name, str(part))

@@ -209,9 +209,10 @@ def small(tmp_path, monkeypatch) -> IndexStore:
     monkeypatch.setenv('VICMAE_MM_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(index_store, 'PARTS', 1)
     monkeypatch.setattr(index_store, 'CHECK_EVERY', 1)
-    store = IndexStore(str(tmp_path / 'cache' / 'indexes'), 3 * 4096)
+    store = IndexStore.in_cache()
+    store.max_bytes = 3 * 4096
     monkeypatch.setattr(store, '_path', lambda video: os.path.join(
-        store.folder, 'a', 'b', f'{os.path.basename(video)}.safetensors'))
+        store.folder, 'aa', 'bb', f'{os.path.basename(video)}.safetensors'))
     return store
 
 

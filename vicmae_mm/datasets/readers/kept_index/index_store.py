@@ -16,6 +16,7 @@ from vicmae_mm.utils.file_state import file_state
 
 from .index_file import FORMAT, KeptIndex
 
+KIND = 'video_indexes'  # of cached files
 SIZE_VARIABLE = 'VICMAE_MM_INDEX_GB'  # of the cache folder; Kinetics-400 takes 2.9 GB
 PARTS = 256  # folders that videos are spread over, each with an equal share of the size
 CHECK_EVERY, FULL = 64, -1  # indexes that a process saves in a part
@@ -30,12 +31,13 @@ class IndexStore:
     whatever reason, counts as missing. The folder is created when the first index is written; if it
     cannot be written to (full, or read-only), a warning is logged once and no index is added.
 
-    Above ``max_bytes``, those not used for longest are removed, but none used in the last week.
+    The one :meth:`in_cache` has ``max_bytes``. Above, indexes not used for longest are removed, but
+    none used in the last week.
     """
 
-    def __init__(self, folder: str, max_bytes: float | None = None) -> None:
+    def __init__(self, folder: str) -> None:
         self.folder = os.path.expanduser(folder)
-        self.max_bytes = max_bytes
+        self.max_bytes: float | None = None
         self._writable = True
         self._saved = Counter[str]()  # indexes in each part; FULL: none any more
 
@@ -50,7 +52,9 @@ class IndexStore:
         if not text.replace('.', '', 1).isdecimal() or not float(text):
             raise InputError(f'{SIZE_VARIABLE}={text!r} in the environment should be a number of '
                              'gigabytes above 0. To keep no indexes, set index_dir=None.')
-        return cls(cache_folder('video_indexes'), float(text) * 1e9)
+        store = cls(cache_folder(KIND))
+        store.max_bytes = float(text) * 1e9
+        return store
 
     def load(self, video: str, state: str) -> KeptIndex | None:
         """The index of the video at a path, in the given :func:`video_state`; None if missing."""
@@ -83,11 +87,11 @@ class IndexStore:
         """Whether the part of the folder that the file is in may grow; trims it, now and then."""
         if self.max_bytes is None:
             return True
-        part, share = os.path.dirname(os.path.dirname(path)), self.max_bytes / PARTS
+        part, share = os.path.relpath(path, self.folder)[:2], self.max_bytes / PARTS
         if self._saved[part] % CHECK_EVERY == 0:
-            os.makedirs(part, exist_ok=True)
-            if (trim_folder(part, share, IN_USE) > share
-                    or shutil.disk_usage(part).free < LEAVE_FREE):
+            os.makedirs(self.folder, exist_ok=True)
+            if (trim_folder(f'{KIND}/{part}', share, IN_USE) > share
+                    or shutil.disk_usage(self.folder).free < LEAVE_FREE):
                 self._saved[part] = FULL
                 warn_once(
                     f'its index is not kept, because {self.folder} is full: it may take '
