@@ -7,7 +7,7 @@ import numpy as np
 from vicmae_mm.commands.preparation.pack_plan import Plan
 from vicmae_mm.commands.preparation.pack_video import PackSettings, pack_video
 from vicmae_mm.datasets.annotations.video_lists import scan_folder
-from vicmae_mm.datasets.packed.index import PackIndex, build_index
+from vicmae_mm.datasets.packed.index import VIDEO, PackIndex, build_index
 from vicmae_mm.datasets.packed.storage import RangeReader
 
 
@@ -27,16 +27,13 @@ def make_older(folder: Path, times: bool = True) -> None:
     """Give a pack the index of earlier versions, or the first ones, which stored no times."""
     index = PackIndex(RangeReader(str(folder)))
     videos = dict(path=[video['filename'] for video in index])
-    videos |= {name: index.videos[name].tolist() for name in ('label', 'total_frames', 'shard')}
-    videos |= {name: [video[name] for video in index] for name in ('first', 'count')}
+    videos |= {name: [video[name] for video in index] for name in VIDEO[1:]}
     frames = index.frames
-    if times:
-        videos['duration'] = index.videos['duration'].tolist()
-    else:
+    if not times:
+        del videos['duration']
         np.save(folder / 'frames.npy', np.array([row[:4] for row in frames.tolist()],
                                                 np.dtype(frames.dtype.descr[:-1])))
     (folder / 'index.json').write_text(json.dumps(dict(
         classes=index.classes, shards=index.shards, videos=videos,
         num_frames=len(frames))))
-    for name in ('videos.npy', 'paths.npy'):
-        (folder / name).unlink()
+    (folder / 'videos.npy').unlink()

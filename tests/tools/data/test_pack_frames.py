@@ -35,7 +35,7 @@ def test_folder(tool, source, tmp_path, capsys):
     assert tool('pack_frames', 'source', 'new', '--frames', '10', '--short-side', '48') == 1
     new = tmp_path / 'new'
     assert set(contents(new)) == {
-        'shard-00000.zip', 'frames.npy', 'videos.npy', 'paths.npy', 'index.json', 'pack.json',
+        'shard-00000.zip', 'frames.npy', 'videos.npy', 'index.json', 'pack.json',
         'bad_videos.jsonl'}
     assert bad_of(new) == ['source/text.mp4']
     assert '2 of 3 videos are in new: 17 frames' in capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_again_makes_what_is_missing(tool, source, tmp_path, capsys):
     assert tool(*args) == 1
     new = tmp_path / 'new'
     before = contents(new)
-    assert len(before) == 9
+    assert len(before) == 8
     shard = new / 'shard-00001.zip'
     untouched = (new / 'shard-00000.zip').stat().st_mtime_ns
     for damage, left in (('gone', 5), ('cut', 5), ('no index', 8)):

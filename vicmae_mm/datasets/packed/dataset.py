@@ -82,13 +82,13 @@ class PackedFrameDataset(SegmentedDataset):
         self._check_shards(index)
         if index.classes:
             self._metainfo['classes'] = index.classes
-        durations = index.videos['duration']
-        if self.segment_seconds and not durations[index.videos['total_frames'] > 1].all():
+        cut = index if self.segment_seconds else ()
+        if any(video['total_frames'] > 1 and not video['duration'] for video in cut):
             raise InputError(f'{self.data_root} was packed without the times of frames, which '
                              'segment_seconds needs: pack the videos again, into another folder.')
         # Processes share the index as it is; segments are a list of records.
         self.serialize_data &= self.segment_seconds is not None
-        return self._samples(index, durations.tolist() if self.segment_seconds else (), REMEDY)
+        return self._samples(index, [video['duration'] for video in cut], REMEDY)
 
     def _check_shards(self, index: PackIndex) -> None:
         # Sizes alone: reading 60 GB at every start would take minutes. Frames have checksums.
@@ -109,6 +109,7 @@ class PackedFrameDataset(SegmentedDataset):
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
         info = super().get_data_info(idx)
+        del info['duration']
         first = info.pop('first')
         frames = self._index.frames[first:first + info.pop('count')]
         total, info['stored_frames'] = info['total_frames'], frames['number']
@@ -120,7 +121,7 @@ class PackedFrameDataset(SegmentedDataset):
         if 'time' in (frames.dtype.names or ()) and not np.isnan(frames['time']).any():
             info['stored_times'] = frames['time']
         info['video_reader'] = PackedVideo(info['filename'], total, frames,
-                                           self._shards, info.pop('shard'))
+                                           self._shards, self._index.shards[info.pop('shard')][0])
         return info
 
     def _transform(self, info: dict) -> Any:

@@ -1,17 +1,18 @@
 """The index of packed frames: which videos there are, and where each frame is stored.
 
 Files next to the shards, built from them alone by :func:`build_index`: ``frames.npy``, an array of
-:data:`~vicmae_mm.datasets.packed.shards.FRAME`; ``videos.npy``, one of :data:`VIDEO`;
-``paths.npy``, the bytes of all paths; and ``index.json``, with classes and shards.
+:data:`~vicmae_mm.datasets.packed.shards.FRAME`; ``videos.npy``, the bytes of a :class:`ListIndex`
+with :data:`VIDEO`; and ``index.json``, with classes and shards.
 """
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from vicmae_mm.datasets.annotations.list_index import ListIndex, make_index
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.errors import InputError
 
@@ -19,29 +20,21 @@ from .shards import FRAME, read_shard
 from .storage import RangeReader
 
 INDEX_FILE = 'index.json'
-ARRAYS = ('frames.npy', 'videos.npy', 'paths.npy')
-# A video with stored frames; those of all videos are in order. Little-endian, without padding.
-VIDEO = np.dtype([
-    ('path_end', '<i8'),  # where its path ends in paths.npy, and that of the next begins
-    ('frame_end', '<i8'),  # the same of its rows in frames.npy
-    ('label', '<i8'),  # -1 for none
-    ('total_frames', '<i8'),  # of the original video
-    ('shard', '<i8'),  # number of the shard with the stored frames
-    ('duration', '<f8')])  # seconds; 0.0 if unknown, as in packs of older versions
+ARRAYS = ('frames.npy', 'videos.npy')
+# Of a video with stored frames: the number of its shard, its rows in frames.npy, the duration in
+# seconds, 0.0 if unknown.
+VIDEO = 'filename', 'label', 'total_frames', 'shard', 'first', 'count', 'duration'
 
 
-class PackIndex(Sequence[dict]):
-    """The index in a folder, as the records of its videos, which are made when they are read.
-
-    It is pickled by its folder. A slice has the attributes of the whole.
+class PackIndex(ListIndex):
+    """The index in a folder, as the records of its videos. It is pickled by its folder.
 
     Args:
-        folder (RangeReader): The folder.
+        reader (RangeReader): The folder.
 
     Attributes:
         classes: Names of the labels; empty if unknown.
         shards: Name and size in bytes of each.
-        videos: (N,) of :data:`VIDEO`.
         frames: (M,) of FRAME, of all videos; without ``time`` in packs of the first versions.
 
     Raises:
@@ -49,65 +42,39 @@ class PackIndex(Sequence[dict]):
         ValueError: It is damaged or not an index.
     """
 
-    def __init__(self, folder: RangeReader) -> None:
-        self._folder = folder
+    def __init__(self, reader: RangeReader) -> None:
+        self._reader = reader
         try:
-            entries = json.loads(folder.load(INDEX_FILE))
+            entries = json.loads(reader.load(INDEX_FILE))
             self.classes, self.shards = entries['classes'], [*map(tuple, entries['shards'])]
             # An index from elsewhere must not make this program read other files of the machine.
             outside = [name for name, _ in self.shards if os.path.basename(name) != name]
             if outside:
                 raise InputError(f'{outside[0]!r} is not in the same folder')
-            # In packs of older versions, all but frames.npy is in index.json.
-            old = _join([_tabulate(**entries['videos'])]) if 'videos' in entries else ()
-            arrays = [*map(folder.load_array, ARRAYS[:3 - len(old)]), *old]
-            self.frames, self.videos, self._paths = arrays
-            self._check(entries['num_frames'])
+            self.frames = reader.load_array(ARRAYS[0])
+            if old := entries.get('videos'):  # in packs of older versions, here and by columns
+                old = dict(filename=old['path'], duration=[0.] * len(old['path'])) | old
+                videos = make_index(zip(*map(old.get, VIDEO), strict=True)).source
+            else:
+                videos = reader.load_array(ARRAYS[1])
+            if not (self.frames.dtype in (FRAME, np.dtype(FRAME.descr[:-1]))
+                    and self.frames.shape == (entries['num_frames'], )
+                    and (old or (videos.dtype == np.uint8
+                                 and zlib.crc32(videos.data) == entries['videos_crc']))):
+                raise InputError('they do not belong together')
+            super().__init__(videos, names=VIDEO)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'There are no packed frames in {folder.root!r} ({error}): set data_root to a '
+                f'There are no packed frames in {reader.root!r} ({error}): set data_root to a '
                 'folder written by tools/data/pack_frames.py, which must have finished.') from None
         except (ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
             raise InputError(
-                f'{INDEX_FILE}, {", ".join(ARRAYS)} in {folder.root} are not an index of packed '
+                f'{INDEX_FILE}, {", ".join(ARRAYS)} in {reader.root} are not an index of packed '
                 f'frames ({error}): copy them again, or run tools/data/pack_frames.py again to '
                 'rebuild them.') from error
-        self._numbers = range(len(self.videos))
-
-    def _check(self, num_frames: int) -> None:
-        videos, frames = self.videos, self.frames
-        if not (frames.dtype in (FRAME, np.dtype(FRAME.descr[:-1])) and videos.dtype == VIDEO
-                and frames.shape == (num_frames, ) and self._paths.dtype == np.uint8
-                and np.isin(videos['shard'], range(len(self.shards))).all()
-                and all((np.diff(ends, prepend=0) >= 0).all() and ends[-1:].sum() == len(of) for
-                        ends, of in ((videos['path_end'], self._paths),
-                                     (videos['frame_end'], frames)))):
-            raise InputError(f'{INDEX_FILE} counts {num_frames:,} frames')
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, item: int | slice) -> Any:
-        number = self._numbers[item]
-        if isinstance(number, range):
-            part = object.__new__(PackIndex)
-            vars(part).update(vars(self), _numbers=number)
-            return part
-        begin, first, *_ = self.videos[number - 1].item() if number else (0, 0)
-        end, last, label, total_frames, shard, _ = self.videos[number].item()
-        return _Record(filename=self._paths[begin:end].tobytes().decode('utf-8', 'surrogatepass'),
-                       label=label, total_frames=total_frames, shard=self.shards[shard][0],
-                       first=first, count=last - first)
 
     def __reduce__(self) -> tuple:
-        return PackIndex, (self._folder, ), dict(_numbers=self._numbers)
-
-
-class _Record(dict):
-    """A record of numbers and strings, of which mmengine's deep copy would take twice as long."""
-
-    def __deepcopy__(self, memo: dict) -> dict:
-        return dict(self)
+        return PackIndex, (self._reader, ), dict(_places=self._places)
 
 
 def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
@@ -119,18 +86,18 @@ def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
     """
     folder = Path(folder)
     classes: list[str] = []
-    frames, tables = [np.zeros(0, FRAME)], [_tabulate((), ())]
+    frames, rows, first = [np.zeros(0, FRAME)], [], 0
     for number, name in enumerate(names):
         shard = read_shard(folder / name)
         classes = shard.classes
-        good = [video for video in shard.videos if not video.problem]
         frames.append(shard.frames)
-        tables.append(_tabulate(
-            count=[len(video.frames) for video in good], shard=number,
-            **{key: [getattr(video, key) for video in good]
-               for key in ('path', 'label', 'total_frames', 'duration')}))
-    arrays = np.concatenate(frames), *_join(tables)
-    index = dict(classes=classes, num_frames=len(arrays[0]),
+        for video in shard.videos:
+            if not video.problem:
+                rows.append((video.path, video.label, video.total_frames, number, first,
+                             len(video.frames), video.duration))
+                first += len(video.frames)
+    arrays = np.concatenate(frames), np.frombuffer(make_index(rows).source, np.uint8)
+    index = dict(classes=classes, num_frames=first, videos_crc=zlib.crc32(arrays[1].data),
                  shards=[(name, (folder / name).stat().st_size) for name in names])
     # The files are written atomically, but a kill between them would leave new arrays with an old
     # index.json. Without index.json there is no index, which PackIndex reports.
@@ -141,20 +108,3 @@ def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
     with atomic_write(folder / INDEX_FILE) as part, open(part, 'w', encoding='utf-8') as text:
         json.dump(index, text)
     return PackIndex(RangeReader(str(folder)))
-
-
-def _tabulate(path: Sequence[str], count: Any, first: Any = None,
-              **columns: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of :data:`VIDEO`, as yet with lengths for ends, and the bytes of their paths."""
-    paths = [each.encode('utf-8', 'surrogatepass') for each in path]
-    videos = np.zeros(len(paths), VIDEO)
-    for key, values in dict(columns, frame_end=count, path_end=[*map(len, paths)]).items():
-        videos[key] = values
-    return videos, np.frombuffer(b''.join(paths), np.uint8)
-
-
-def _join(tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    videos, paths = map(np.concatenate, zip(*tables, strict=True))
-    for key in ('path_end', 'frame_end'):
-        videos[key] = videos[key].cumsum()
-    return videos, paths
