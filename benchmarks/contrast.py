@@ -49,7 +49,7 @@ class OneOfMany(InfoNCEHead):
         self._every: Tensor | None = None
         self.width = 0  # channels of the embeddings
 
-    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, int]:
+    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
         pairs = torch.stack([online, target], dim=1)
         # drawn only once, so that drawing them is not timed
         if self._every is None:
@@ -59,7 +59,8 @@ class OneOfMany(InfoNCEHead):
         every = _OwnRows.apply(pairs, self._every.detach())
         # for the monitors, as many as in a gathered batch
         self.gathered = every.detach().unbind(dim=1)
-        return every, 0
+        onlines, targets = every.unbind(dim=1)
+        return onlines, targets, 0
 
 
 class _OwnRows(torch.autograd.Function):

@@ -1,6 +1,6 @@
 """InfoNCE with the negatives of every process (paper, eq. 7)."""
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Callable
+from functools import partial
 from operator import index
 from typing import Any
 
@@ -10,6 +10,7 @@ from mmengine.dist import get_rank
 from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from vicmae_mm.models.distributed import gather_with_grad
 from vicmae_mm.models.precision import at_least_fp32
@@ -122,14 +123,10 @@ class InfoNCEHead(BaseModule):
         with torch.autocast(online.device.type, enabled=False):
             online = F.normalize(at_least_fp32(online), dim=1)
             target = F.normalize(at_least_fp32(target), dim=1)
-            pairs, first = self._candidates(online, target)
-            left_out = self._left_out(videos, first, len(pairs), online.device)
-            if 2 * len(online) * len(pairs) > AT_ONCE:
-                return _InChunks.apply(pairs, self, left_out, slice(first, first + len(online)))
-            onlines, targets = pairs.unbind(dim=1) if self.gather else (online, target)
+            onlines, targets, first = self._candidates(online, target)
+            left_out = self._left_out(videos, first, len(onlines), online.device)
             branches = [(online, onlines, targets), (target, targets, onlines)]
-            excluded = left_out(slice(None))
-            losses = [self._cross_entropy(self._similarities(*each), excluded, first)
+            losses = [self._mean_loss(*each, left_out, first)
                       for each in branches[:1 + self.symmetric]]
             return sum(losses[1:], losses[0]) / len(losses)
 
@@ -138,18 +135,18 @@ class InfoNCEHead(BaseModule):
         seen = videos * (processes if self.gather else 1)
         return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
 
-    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, int]:
-        """The pairs of all processes (M, 2, D), and the index of our first one there."""
-        # Stacked, so that both branches need only one collective.
-        pairs = torch.stack([online, target], dim=1)
+    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Both branches over all processes, (M, D) each, and the index of our first row there."""
         if not self.gather:
-            return pairs, 0
-        pairs = gather_with_grad(pairs)
+            return online, target, 0
+        # Stacked, so that both branches need only one collective.
+        pairs = gather_with_grad(torch.stack([online, target], dim=1))
         self.gathered = pairs.detach().unbind(dim=1)
-        return pairs, get_rank() * len(online)
+        onlines, targets = pairs.unbind(dim=1)
+        return onlines, targets, get_rank() * len(online)
 
     def _left_out(self, videos: Tensor | list[tuple[int, int]], first: int, number: int,
-                  device: torch.device) -> Callable[[slice], Tensor]:
+                  device: torch.device) -> Callable[[Tensor], Tensor]:
         """Gives (n, M) of some rows: True where the column's pair cannot be their negative."""
         if isinstance(videos, Tensor):  # the padding is False: no two processes share a video
             padding = first, number - first - len(videos)
@@ -159,55 +156,36 @@ class InfoNCEHead(BaseModule):
         return lambda rows: (own[rows, None, 0] == every[:, 0]) | (
             (not self.across_sources) & (own[rows, None, 1] != every[:, 1]))
 
-    def _similarities(self, anchors: Tensor, own: Tensor, other: Tensor) -> list[Tensor]:
-        """(n, M) of anchors (n, D) to their other branch and, as negatives, to their own."""
-        return [anchors @ branch.T for branch in (other, own)[:1 + (self.negatives == 'both')]]
+    def _mean_loss(self, anchors: Tensor, own: Tensor, other: Tensor,
+                   left_out: Callable[[Tensor], Tensor], first: int) -> Tensor:
+        """Of one branch; the similarities of a chunk are computed again for its gradient."""
+        at_once = max(1, AT_ONCE // (2 * len(other)))
+        run: Any = partial(checkpoint, self._cross_entropy, use_reentrant=False)
+        chunks = anchors.split(at_once)
+        if len(chunks) == 1:
+            run, chunks = self._cross_entropy, [anchors]
+        sums, each = zip(*(run(chunk, own, other, left_out, first, number * at_once)
+                           for number, chunk in enumerate(chunks)), strict=True)
+        self.pair_losses += each
+        return sum(sums[1:], sums[0]) / len(anchors)
 
-    def _cross_entropy(self, similarities: Sequence[Tensor], left_out: Tensor,
-                       first: int) -> Tensor:
-        """Classify which of the candidates is each anchor's pair.
+    def _cross_entropy(self, anchors: Tensor, own: Tensor, other: Tensor,
+                       left_out: Callable[[Tensor], Tensor], first: int,
+                       start: int) -> tuple[Tensor, Tensor]:
+        """Classify which of the candidates is each anchor's pair; the sum of losses, and each.
 
-        Anchor n and candidate ``first + n`` of the other branch are a pair; in the anchor's own
-        branch, that candidate is the anchor itself.
+        ``anchors`` (n, D) are our rows from ``start`` on. The first of our rows is row ``first`` of
+        ``own`` (M, D), which has all embeddings of their branch, and the pair of that row of
+        ``other``, which has those of the other branch.
         """
-        to_other, *to_own = similarities
-        pair = torch.arange(first, first + len(to_other), device=to_other.device)
-        is_pair = pair[:, None] == torch.arange(to_other.shape[1], device=to_other.device)
-        similarity = to_other.masked_fill(left_out & ~is_pair, -torch.inf)
-        if to_own:
-            # left_out includes the anchor itself: the indicator of eq. 7.
-            own = to_own[0].masked_fill(left_out, -torch.inf)
-            similarity = torch.cat([similarity, own], dim=1)
+        rows = torch.arange(start, start + len(anchors), device=anchors.device)
+        excluded, pair = left_out(rows), first + rows
+        is_pair = pair[:, None] == torch.arange(len(other), device=anchors.device)
+        similarity = (anchors @ other.T).masked_fill(excluded & ~is_pair, -torch.inf)
+        if self.negatives == 'both':
+            # Those left out include the anchor itself: the indicator of eq. 7.
+            to_own = (anchors @ own.T).masked_fill(excluded, -torch.inf)
+            similarity = torch.cat([similarity, to_own], dim=1)
         log_shares = F.log_softmax(similarity / self.temperature, dim=1)
-        self.pair_losses.append(-log_shares.detach().gather(1, pair[:, None])[:, 0])
-        return F.nll_loss(log_shares, pair)
-
-
-class _InChunks(torch.autograd.Function):
-    """The loss of some anchors after the other, and its gradient, so that nothing is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, pairs: Tensor, head: InfoNCEHead, left_out: Callable[[slice], Tensor],
-                own: slice) -> Tensor:
-        ctx.grad, total = torch.zeros_like(pairs), pairs.new_zeros(())
-        anchors, grads, directions = pairs[own], ctx.grad[own], 1 + head.symmetric
-        at_once = max(1, AT_ONCE // (2 * len(pairs)))
-        for branch, start in product(range(directions), range(0, len(anchors), at_once)):
-            rows = slice(start, start + at_once)
-            some, other = anchors[rows, branch], 1 - branch
-            similarities = head._similarities(some, pairs[:, branch], pairs[:, other])
-            with torch.enable_grad():
-                loss = head._cross_entropy([each.requires_grad_() for each in similarities],
-                                           left_out(rows), own.start + start)
-                loss = loss * (len(some) / len(anchors) / directions)
-            total += loss.detach()
-            for to, grad in zip((other, branch), torch.autograd.grad(loss, similarities),
-                                strict=False):
-                ctx.grad[:, to].addmm_(grad.T, some)
-                grads[rows, branch].addmm_(grad, pairs[:, to])  # our rows of the same tensor
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        kept, ctx.grad = ctx.grad, None  # scaled in place, so only once
-        return kept.mul_(grad), None, None, None
+        each = -log_shares.detach().gather(1, pair[:, None])[:, 0]
+        return F.nll_loss(log_shares, pair, reduction='sum'), each
