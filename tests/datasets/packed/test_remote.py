@@ -13,7 +13,7 @@ import pytest
 from tests.datasets.helpers import PACK, epoch_of, loader
 from tests.helpers.s3 import s3_server
 from vicmae_mm.datasets import PackedFrameDataset, SampleIndex
-from vicmae_mm.datasets.packed import shard_cache
+from vicmae_mm.datasets.packed import remote
 from vicmae_mm.datasets.packed.storage import RangeReader
 from vicmae_mm.datasets.readers import base
 from vicmae_mm.utils.errors import RunError
@@ -41,7 +41,7 @@ def bucket(server, packed, monkeypatch, tmp_path):
                             AWS_MAX_ATTEMPTS='1', VICMAE_MM_CACHE=str(tmp_path / 'cache')).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(base, 'RETRY_WAITS', (0, 0))
-    monkeypatch.setattr(shard_cache, 'PAUSE', 0)
+    monkeypatch.setattr(remote, 'PAUSE', 0)
     monkeypatch.setattr(s3fs.S3FileSystem, 'retries', 2)
     server.fault = lambda *request: None
     filesystem = fsspec.filesystem('s3')
@@ -75,7 +75,7 @@ def read_until_copied(dataset, tmp_path: Path, number: int = SHARDS) -> None:
     while len(copies(tmp_path)) < number:
         frames(dataset)
         assert time.monotonic() < end
-    dataset._shards._cache._thread.join(30)
+    dataset._shards._thread.join(30)
 
 
 def test_later_epochs_and_starts_request_nothing(bucket, server, packed, tmp_path):
@@ -152,7 +152,7 @@ def test_a_shard_that_changes_during_a_run_has_no_copy(bucket, packed, tmp_path)
     dataset = build(bucket, max_bad_share=1)
     content = (packed / 'shard-00000.zip').read_bytes()
     fsspec.filesystem('s3').pipe('bucket/packed/shard-00000.zip', content + b'more')
-    with patch.object(shard_cache, 'print_log') as log:
+    with patch.object(remote, 'print_log') as log:
         read_until_copied(dataset, tmp_path, SHARDS - 1)
         end = time.monotonic() + 10
         while not log.called and time.monotonic() < end:
@@ -167,10 +167,10 @@ def test_copies_stay_within_the_limit(bucket, packed, tmp_path, server, room):
     size += room and room * 4096 + sum(
         path.stat().st_size for path in sorted(packed.glob('*.zip'))[:room])
     shards = build(bucket, cache_gb=size / 1e9 if room else 0)
-    with patch.object(shard_cache, 'print_log') as log:
+    with patch.object(remote, 'print_log') as log:
         for _ in range(5):
             assert all(map(np.array_equal, frames(shards), frames(build(packed))))
-            shards._shards._cache._thread.ident and shards._shards._cache._thread.join(30)
+            shards._shards._thread.ident and shards._shards._thread.join(30)
     assert len(copies(tmp_path)) <= room
     assert [call.args[0] for call in log.call_args_list if 'it may have' not in call.args[0]] == []
     assert len(log.call_args_list) == (room > 0)
@@ -178,8 +178,8 @@ def test_copies_stay_within_the_limit(bucket, packed, tmp_path, server, room):
 
 def test_a_full_disk(bucket, packed, tmp_path):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with patch.object(shard_cache, 'atomic_write', side_effect=full), \
-            patch.object(shard_cache, 'print_log') as log:
+    with patch.object(remote, 'atomic_write', side_effect=full), \
+            patch.object(remote, 'print_log') as log:
         dataset = build(bucket)
         for _ in range(3):
             assert all(map(np.array_equal, frames(dataset), frames(build(packed))))
@@ -206,11 +206,11 @@ def test_cut_connections(bucket, server, packed, tmp_path):
     """Whole shards never arrive; ranges do."""
     server.fault = lambda method, path, part: (
         'cut' if path.endswith('.zip') and (not part or part.endswith('-')) else None)
-    with patch.object(shard_cache, 'print_log') as log:
+    with patch.object(remote, 'print_log') as log:
         dataset = build(bucket)
         for _ in range(3):
             assert all(map(np.array_equal, frames(dataset), frames(build(packed))))
-        dataset._shards._cache._thread.join(30)
+        dataset._shards._thread.join(30)
     assert 'no copy in' in log.call_args[0][0] and copies(tmp_path) == []
     assert not [*tmp_path.glob('cache/vicmae_mm/packed_shards/*/*.part')]
     server.fault = lambda *request: None

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from errno import EINVAL
 from io import FileIO
 from stat import S_ISDIR, S_ISREG
-from threading import local
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,8 @@ from .base import VideoError, is_machines, naming_file, retried
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
-    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-_of_thread = local()
 # What libavformat opens as "video" although it is text, a picture or a list of other files.
 NOT_VIDEOS = ('tty', 'image2', 'hls', 'dash', 'concat', 'sdp')
 # The colour matrices that swscale converts (ITU-T H.273, table 4). Players take a video with
@@ -167,28 +164,13 @@ def drop_unknown_matrix(frame: VideoFrame) -> VideoFrame:
 
 def upright(frame: VideoFrame) -> np.ndarray:
     """The HxWx3 uint8 RGB picture of a frame, rotated and mirrored as its file specifies."""
-    # One thread: more would stay with the converter, and a forked worker that frees one of its
+    # One thread: more would stay with the frame, and a forked worker that frees a frame of its
     # parent would wait for them forever.
-    converted = _converter().reformat(drop_unknown_matrix(frame), format='rgb24', threads=1)
-    plane = converted.planes[0]
-    # Rows may be padded: a view, because a copy takes a third of the time.
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
-    image = rows[:, :3 * plane.width].reshape(plane.height, plane.width, 3)
+    image = drop_unknown_matrix(frame).to_ndarray(format='rgb24', threads=1)
     transposed, upside_down, mirrored = orientation(frame)
     if transposed:
         image = image.swapaxes(0, 1)
-    # The decoder may refer to a frame that it returned as RGB, and callers may change the picture.
-    if transposed or upside_down or mirrored or converted is frame:
-        image = image[::-1 if upside_down else 1, ::-1 if mirrored else 1].copy()
-    return image
-
-
-def _converter() -> VideoReformatter:
-    from av.video.reformatter import VideoReformatter
-    # Each thread has one, since swscale must not be called from two at once.
-    if not hasattr(_of_thread, 'converter'):
-        _of_thread.converter = VideoReformatter()
-    return _of_thread.converter
+    return np.ascontiguousarray(image[::-1 if upside_down else 1, ::-1 if mirrored else 1])
 
 
 def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
