@@ -104,12 +104,11 @@ def _write_list(folder: Path, entries: int, ending: str) -> str:
 
 
 def _in_new_process(function: Callable[..., tuple], *args: Any) -> tuple:
-    with ProcessPoolExecutor(1, get_context('spawn')) as pool:
+    with ProcessPoolExecutor(1, get_context('spawn'), initializer=logging.disable) as pool:
         return pool.submit(function, *args).result()
 
 
 def _dataset(file: str, **kwargs: Any) -> VideoPairDataset:
-    logging.disable()
     with _NO_LOOK_UP:
         return VideoPairDataset(ann_file=file, data_prefix=dict(video='/data/videos'),
                                 decode_timeout=None, max_bad_share=1., **kwargs)

@@ -11,7 +11,7 @@ from vicmae_mm.datasets import SampleIndex, VideoPairDataset
 from vicmae_mm.datasets.bad_videos import limit as bad_videos
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 
-WARM_UP, OPENS, CLIPS = 600, 6000, 12
+WARM_UP, OPENS, CLIPS = 300, 1800, 12
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +52,7 @@ def test_memory_and_open_files_do_not_grow(folder, decode_timeout, pipeline, mon
     growth = [after / before - 1
               for before, after in zip(memory, map(resident, pids), strict=True)]
     print('growth of resident memory:', [f'{share:.3%}' for share in growth])
-    assert all(share < .02 for share in growth)
+    assert all(share < .006 for share in growth)
     assert list(map(open_files, pids)) == files
 
 
