@@ -1,6 +1,5 @@
 """The list of made-up names, and what is measured with it."""
 import argparse
-import os
 
 import pytest
 
@@ -14,11 +13,12 @@ def test_starts_epochs_and_bad_videos_of_a_small_list(tmp_path, monkeypatch, end
     monkeypatch.setattr(list_index, 'MIN_BYTES', 0)
     monkeypatch.setattr(scale, 'BAD', 5)
     monkeypatch.setattr(scale, 'READ', 256)
-    monkeypatch.setenv('VICMAE_MM_CACHE', '')  # restored afterwards
+    monkeypatch.setenv('VICMAE_MM_CACHE', str(tmp_path))  # as _write_list; restored afterwards
     file = scale._write_list(tmp_path, 1201, ending)
     for _ in range(2):
         scale._start(file)
-    assert len([name for name in os.listdir(tmp_path / 'vicmae_mm/lists') if '.lock' not in name]) == 1
+    kept = [path for path in (tmp_path / 'vicmae_mm/lists').iterdir() if path.suffix != '.lock']
+    assert len(kept) == 1
     dataset = scale._dataset(file)
     assert len(dataset) == 1201
     assert dataset.get_data_info(1200)['filename'].startswith('/data/videos/class_00002/')
