@@ -17,7 +17,6 @@ from .kept import is_indexed, kept_file, numbers, rewrite
 @pytest.fixture(autouse=True)
 def _few_packets(monkeypatch):
     monkeypatch.setattr(index_file, 'BLOCK', 4)
-    monkeypatch.setattr(index_file, 'READ_WHOLE', 0)
 
 
 def num_blocks(store) -> int:

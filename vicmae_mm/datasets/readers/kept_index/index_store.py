@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from contextlib import suppress
+from errno import ENOSPC
 
 from vicmae_mm.datasets.readers.container import library
 from vicmae_mm.datasets.readers.messages import warn_once
@@ -19,7 +20,7 @@ from .index_file import FORMAT, KeptIndex
 KIND = 'video_indexes'  # of cached files
 SIZE_VARIABLE = 'VICMAE_MM_INDEX_GB'  # of the cache folder; Kinetics-400 takes 2.9 GB
 PARTS = 256  # folders that videos are spread over, each with an equal share of the size
-CHECK_EVERY, FULL = 64, -1  # indexes that a process saves in a part
+CHECK_EVERY = 64  # indexes that a process saves in a part
 IN_USE = 7 * 86_400  # seconds since the last use in which an index does not make room for others
 LEAVE_FREE = 2**30  # bytes of the disk
 
@@ -39,7 +40,7 @@ class IndexStore:
         self.folder = os.path.expanduser(folder)
         self.max_bytes: float | None = None
         self._writable = True
-        self._saved = Counter[str]()  # indexes in each part; FULL: none any more
+        self._saved = Counter[str]()  # indexes in each part
 
     @classmethod
     def in_cache(cls) -> IndexStore:
@@ -66,12 +67,14 @@ class IndexStore:
         """Keep the index of the video at a path, with its state from before it was scanned."""
         path = self._path(video)
         try:
-            if self._writable and self._has_room(path, video):
+            if self._writable:
+                if self.max_bytes is not None:
+                    self._make_room(path, self.max_bytes)
                 atomic_write_bytes(path, [kept.to_bytes(state)], sync=False)
         except OSError as error:
             self._writable = False
             warn_once(f'its index cannot be saved in {self.folder} ({error.strerror}); this '
-                      'process saves no further indexes', video)
+                      'process saves no further indexes, without which opening takes longer', video)
 
     def drop(self, video: str) -> None:
         """Remove the index of the video at a path, which is damaged: the next opening makes it."""
@@ -83,23 +86,18 @@ class IndexStore:
         name = hashlib.sha1(os.fsencode(os.path.abspath(video))).hexdigest()
         return os.path.join(self.folder, name[:2], name[2:4], f'{name[4:]}.safetensors')
 
-    def _has_room(self, path: str, video: str) -> bool:
-        """Whether the part of the folder that the file is in may grow; trims it, now and then."""
-        if self.max_bytes is None:
-            return True
-        part, share = os.path.relpath(path, self.folder)[:2], self.max_bytes / PARTS
+    def _make_room(self, path: str, max_bytes: float) -> None:
+        """Trim the part of the folder that the file is in, now and then."""
+        part, share = os.path.relpath(path, self.folder)[:2], max_bytes / PARTS
         if self._saved[part] % CHECK_EVERY == 0:
             os.makedirs(self.folder, exist_ok=True)
             if (trim_folder(f'{KIND}/{part}', share, IN_USE) > share
                     or shutil.disk_usage(self.folder).free < LEAVE_FREE):
-                self._saved[part] = FULL
-                warn_once(
-                    f'its index is not kept, because {self.folder} is full: it may take '
-                    f'{self.max_bytes / 1e9:g} GB and must leave 1 GB of the disk free, and all in '
-                    'it was used in the last week. Opening a video without an index takes longer: '
-                    f'set {SIZE_VARIABLE} to more, or index_dir of VideoInit to a folder', video)
-        self._saved[part] += self._saved[part] != FULL
-        return self._saved[part] != FULL
+                raise OSError(ENOSPC, (
+                    f'it may take {max_bytes / 1e9:g} GB and must leave 1 GB of the disk free, and '
+                    f'all in it was used in the last week: set {SIZE_VARIABLE} to more, or '
+                    'index_dir of VideoInit to a folder'))
+        self._saved[part] += 1
 
 
 def video_state(file: str | int) -> str:
