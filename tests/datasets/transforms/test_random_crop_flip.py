@@ -85,6 +85,12 @@ def test_frames_are_contiguous_and_packed_as_planes(backend):
     (dict(interpolation='area'), "interpolation='area' one of its .'bicubic', 'bilinear'.[.]"),
     (dict(scale=(24, 0)), r'scale=\(24, 0\) should be a side or \(height, width\) above 0'),
     (dict(scale=(8, 8, 8)), r'scale=\(8, 8, 8\) should be a side'),
+    (dict(scale='24'), "scale='24' should be a side"),
+    (dict(scale=24.5), 'scale=24.5 should be a side'),
+    (dict(scale=None), 'scale=None should be a side'),
+    (dict(backend=['cv2']), r"backend=\['cv2'\] one of"),
+    (dict(crop_ratio_range=(-1, 1)), r'crop_ratio_range=\(-1, 1\) should begin with 0 or more'),
+    (dict(aspect_ratio_range=(0, 1)), r'aspect_ratio_range=\(0, 1\) above 0'),
     (dict(flip_prob='1'), r"flip_prob='1' a number in \[0, 1\]"),
     (dict(flip_prob=1.5), r'flip_prob=1.5 a number in \[0, 1\]')])
 def test_wrong_arguments_are_refused(wrong, message):

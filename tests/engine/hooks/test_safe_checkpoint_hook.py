@@ -274,6 +274,7 @@ def test_the_main_process_decides():
     assert run_distributed(late, 2, '') == [[False, False]] * 2
 
 
-def test_time_must_not_be_negative():
-    with pytest.raises(ValueError, match='interval_minutes=-1 must be a time'):
-        SafeCheckpointHook(interval_minutes=-1)
+@pytest.mark.parametrize('wrong', [-1, 'a', float('nan'), None])
+def test_time_must_not_be_negative(wrong):
+    with pytest.raises(ValueError, match=f'interval_minutes={wrong!r} must be a time'):
+        SafeCheckpointHook(interval_minutes=wrong)

@@ -44,14 +44,20 @@ class RandomCropFlip(RandomResizedCrop):
     def __init__(self, scale: int | Sequence[int], *args: Any, flip_prob: float = 0.5,
                  share_random_params: bool = False, interpolation: str = 'bicubic',
                  backend: str = 'torch', **kwargs: Any) -> None:
-        sides, filters = np.ravel(scale), FILTERS.get(backend, ())
-        if not (len(sides) < 3 and min(sides) > 0 and type(flip_prob) in (int, float)
-                and 0 <= flip_prob <= 1 and interpolation in filters):
+        sides = scale if isinstance(scale, (list, tuple)) else [scale] * 2
+        filters = FILTERS.get(str(backend), ())
+        if not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
+                and type(flip_prob) in (int, float) and 0 <= flip_prob <= 1
+                and interpolation in filters):
             raise InputError(
                 f'RandomCropFlip: scale={scale!r} should be a side or (height, width) above 0, '
                 f'flip_prob={flip_prob!r} a number in [0, 1], backend={backend!r} one of '
                 f'{[*FILTERS]}, interpolation={interpolation!r} one of its {[*filters]}.')
         super().__init__(scale, *args, interpolation=interpolation, backend=backend, **kwargs)
+        if not (self.crop_ratio_range[0] >= 0 < self.aspect_ratio_range[0]):
+            raise InputError(f'RandomCropFlip: crop_ratio_range={self.crop_ratio_range!r} should '
+                             f'begin with 0 or more, aspect_ratio_range={self.aspect_ratio_range!r}'
+                             ' above 0.')
         self.share_random_params = share_random_params
         # How numpy's choice, by which RandomFlip draws, normalises probabilities.
         self.flip_prob = flip_prob / (flip_prob + (1 - flip_prob))

@@ -68,8 +68,9 @@ class SafeCheckpointHook(CheckpointHook):
         self.mid_epoch_interval, self.interval_minutes = mid_epoch_interval, interval_minutes
         for name, what in (('interval_minutes', 'time, or 0'),
                            ('mid_epoch_interval', 'number of iterations, or 0 for never')):
-            if getattr(self, name) < 0:
-                raise InputError(f'{name}={getattr(self, name)} must be a {what}.')
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not value >= 0:  # NaN is refused, too
+                raise InputError(f'{name}={value!r} must be a {what}.')
         self._steps: dict[str, Callable[[], Any]] = {}  # of a save, by path
         self._save: Future[Any] | None = None  # in flight
 
