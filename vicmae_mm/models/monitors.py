@@ -89,12 +89,10 @@ def pair_hits(a: Tensor, b: Tensor, first: int = 0) -> Tensor:
     Row n of ``a`` and row ``first + n`` of ``b`` are a pair.
     """
     # Only b is normalised: the scale of a row of a does not change its best match.
-    a, at_once = at_least_fp32(a), max(1, AT_ONCE // max(a.shape))
     with torch.autocast(a.device.type, enabled=False):
-        best = [(a @ _unit(rows).T).max(dim=1) for rows in b.split(at_once)]
-    values, rows = map(torch.stack, zip(*best, strict=True))
-    chunk = values.argmax(dim=0, keepdim=True)  # the first of equal ones, as within a chunk
-    match = rows.gather(0, chunk)[0] + at_once * chunk[0]
+        b = _unit(b).T
+        match = torch.cat([(at_least_fp32(rows) @ b).argmax(dim=1)
+                           for rows in a.split(max(1, AT_ONCE // b.shape[1]))])
     return (match == torch.arange(first, first + len(a), device=a.device)).float()
 
 

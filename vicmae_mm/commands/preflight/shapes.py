@@ -72,7 +72,8 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
         elif user_message(error):
             _report(model, error, shapes, last, findings)
         # An error of torch may only be due to missing values: compute the loss to find out.
-        elif real := not is_test and _error_on_cpu(settings, batch):
+        elif real := not is_test and error_with_values(settings, lambda model: model.train()(
+                **model.data_preprocessor(batch, True), mode='loss')):
             _report(*real, shapes, last, findings)
         else:
             findings.note(f'model: {said}' if is_test else
@@ -95,11 +96,6 @@ def error_with_values(settings: dict, use: Callable[[Any], object]) -> tuple[Any
     except Exception as error:
         return model, error
     return None
-
-
-def _error_on_cpu(settings: dict, batch: Any) -> tuple[Any, Exception] | None:
-    return error_with_values(
-        settings, lambda model: model.train()(**model.data_preprocessor(batch, True), mode='loss'))
 
 
 def _report(model: Any, error: Exception, shapes: str, last: int, findings: Findings) -> None:

@@ -161,7 +161,9 @@ def build_kinetics_lists(root: str, folders: Mapping[str, str],
 def _list_rows(split: str, folder: str, paths: Sequence[str], rows: Mapping[Clip, str],
                index: Mapping[str, int], root: str) -> SplitList:
     files, unlisted = _find_clips(paths, rows)
-    replaced, _ = _find_clips(_replacements(root, folder), rows)
+    replacement = osp.join(root, 'replacement')
+    replaced, _ = _find_clips((osp.relpath(osp.join(replacement, path), folder)
+                               for path in videos_in(replacement)), rows)
     files.update(replaced)
     labels = {clip: index[class_key(name)] if name else NO_LABEL for clip, name in rows.items()}
     result = match_rows(split, folder, labels, files, unlisted, EXPECTED_NAME)
@@ -189,11 +191,6 @@ def _find_clips(paths: Iterable[str],
         else:
             files[found] = path
     return files, unlisted
-
-
-def _replacements(root: str, folder: str) -> list[str]:
-    replacement = osp.join(root, 'replacement')
-    return [osp.relpath(osp.join(replacement, path), folder) for path in videos_in(replacement)]
 
 
 def _seconds(clips: Iterable[Clip | None]) -> float:

@@ -75,7 +75,9 @@ class ClassCountHook(Hook):
                 labels = class_labels(dataset, split)
                 if reference is not None and align_classes(dataset, labels, reference):
                     labels = class_labels(dataset, split)
-                    _tell_metrics(loop, labels.classes)
+                    if hasattr(loop, 'evaluator'):
+                        loop.evaluator.dataset_meta = {
+                            **(loop.evaluator.dataset_meta or {}), 'classes': labels.classes}
                 _check_range(labels, num_classes, list(counts))
                 if reference is not None:
                     check_same_labels(labels, reference)
@@ -139,11 +141,6 @@ def _warn_of_missing(labels: ClassLabels, num_classes: int) -> None:
     if missing := sorted(set(range(num_classes)) - set(labels.used)):
         print_log(f'{labels} have no sample of {len(missing):,} of the {num_classes:,} classes of '
                   f'the model: {some_of([*map(str, missing)])}.', 'current', logging.WARNING)
-
-
-def _tell_metrics(loop: Any, classes: tuple[str, ...]) -> None:
-    if hasattr(loop, 'evaluator'):
-        loop.evaluator.dataset_meta = {**(loop.evaluator.dataset_meta or {}), 'classes': classes}
 
 
 def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:

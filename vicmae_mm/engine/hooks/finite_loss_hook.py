@@ -219,18 +219,16 @@ class FiniteLossHook(Hook):
         if skipped >= self.max_skipped:
             remedy = 'lower the learning rate' + (
                 ' or clip gradients (optim_wrapper.clip_grad)' if verdict == 2 else '')
-            raise NonFiniteLossError(f'{message} {self._advice(skipped, remedy)}')
+            before = f'Batches skipped before: {skipped}. ' if skipped else ''
+            raise NonFiniteLossError(
+                f'{message} {before}Check these samples. A resumed run repeats the same steps, so '
+                f'{remedy} before --resume, or skip such batches: --cfg-options '
+                f'default_hooks.finite_loss.max_skipped={max(10, 2 * self.max_skipped)}')
         runner.message_hub.update_info('skipped_batches', skipped + 1)
         runner.message_hub.update_scalar('train/skipped_batches', skipped + 1)
         runner.logger.warning(
             f'{message} The batch was skipped: {skipped + 1} of at most {self.max_skipped}.')
         return True
-
-    def _advice(self, skipped: int, remedy: str) -> str:
-        before = f'Batches skipped before: {skipped}. ' if skipped else ''
-        return (f'{before}Check these samples. A resumed run repeats the same steps, so {remedy} '
-                'before --resume, or skip such batches: --cfg-options '
-                f'default_hooks.finite_loss.max_skipped={max(10, 2 * self.max_skipped)}')
 
 
 def _has_scaler(optim_wrapper: Any) -> bool:

@@ -78,7 +78,9 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
         key in encoder or value.shape == expected[key].shape)}
     unused |= {key: value for key, value in found.items() if key not in loaded}
     # PretrainedFitHook looks at the encoder.
-    _check_finite({key: loaded[key] for key in loaded.keys() - {*encoder}}, name)
+    with suppress(RuntimeError):  # in the check before training, there are no values
+        if broken := not_finite({key: loaded[key] for key in loaded.keys() - {*encoder}}):
+            raise InputError(f'{name}: {broken[0]} is not finite (NaN or infinity).')
     new = {key: value for key, value in whole.items() if key not in loaded}
     print_log(f'{name} is {family}. Loaded parameters: {_count(loaded)}; new: {_count(new)}; '
               f'left out: {_count(unused)}.', 'current')
@@ -126,12 +128,6 @@ def _check_positions(found: _Tensors, name: str, model: Any) -> None:
     if table is not None and isinstance(backbone, VisionTransformer) and (
             not hasattr(backbone, 'num_frames')):
         check_table(table, tuple(backbone.patch_resolution), name, backbone.num_extra_tokens, True)
-
-
-def _check_finite(state: _Tensors, name: str) -> None:
-    with suppress(RuntimeError):  # in the check before training, there are no values
-        if broken := not_finite(state):
-            raise InputError(f'{name}: {broken[0]} is not finite (NaN or infinity).')
 
 
 def _take_other_parts(found: _Tensors, expected: _Tensors, name: str) -> _Tensors:

@@ -41,7 +41,10 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
         if self._channel_conversion:
             views = [view[:, [2, 1, 0]] for view in views]
         views = [self._normalised(view) for view in self.augment(views, training)]
-        return dict(inputs=_as_before(views, inputs), data_samples=self.cast_data(samples))
+        result: Any = views
+        if isinstance(inputs, Tensor):
+            result = views[0] if inputs.ndim == views[0].ndim else torch.stack(views, dim=1)
+        return dict(inputs=result, data_samples=self.cast_data(samples))
 
     def cast_data(self, data: Any) -> Any:
         """Move data to the device; samples that have nothing to move are not copied."""
@@ -61,10 +64,3 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
             view = view.float()
         mean, std = (value.view(-1, *(1, ) * (view.ndim - 2)) for value in (self.mean, self.std))
         return torch.sub(view, mean).div_(std)
-
-
-def _as_before(views: list[Tensor], inputs: Any) -> Any:
-    """The views in the layout of ``inputs``."""
-    if not isinstance(inputs, Tensor):
-        return views
-    return views[0] if inputs.ndim == views[0].ndim else torch.stack(views, dim=1)
