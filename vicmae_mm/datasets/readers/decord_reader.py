@@ -35,6 +35,3 @@ class DecordReader(SeekingReader):
 
     def _read(self, wanted: list[int]) -> np.ndarray:
         return self._video.get_batch(wanted).asnumpy()
-
-    def _release(self) -> None:
-        self._video = None

@@ -1,5 +1,6 @@
 """Reading with another library, which finds frames by itself, and with PyAV once that fails."""
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +20,16 @@ class SeekingReader(VideoReader):
     """
     backend: str
     errors: tuple[type[Exception], ...]
+    _video: Any
     _pyav: PyAVReader | None = None
 
     @abstractmethod
     def _read(self, wanted: list[int]) -> np.ndarray:
         """Decode the frames ``wanted``, which are ascending, distinct and in range."""
 
-    @abstractmethod
     def _release(self) -> None:
         """Close the file in the library."""
+        self._video = None
 
     def _decode(self, wanted: list[int]) -> dict[int, np.ndarray]:
         if self._pyav is None:

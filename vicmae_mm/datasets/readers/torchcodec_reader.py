@@ -46,6 +46,3 @@ class TorchCodecReader(SeekingReader):
 
     def _read(self, wanted: list[int]) -> np.ndarray:
         return self._video.get_frames_at(wanted).data.cpu().numpy()
-
-    def _release(self) -> None:
-        self._video = None

@@ -30,8 +30,6 @@ DAMAGE = (LookupError, TypeError, ValueError, OverflowError, RecursionError)
 # The types of safetensors that occur here; it stores little-endian numbers.
 TYPES = {'U8': '<u1', 'U32': '<u4', 'I32': '<i4', 'I64': '<i8', 'F64': '<f8'}
 
-_intact: set[tuple] = set()  # files of long videos whose times were compared with their checksum
-
 
 @dataclass(frozen=True)
 class PacketBlock:
@@ -55,7 +53,6 @@ class KeptIndex:
         arrays: ``times``, ``blocks`` (first packet and frame of each, and totals) and
             ``OF_PACKETS``, as far as there are any.
         file_size: Bytes of the video.
-        kept_in: Name and state of the index's file.
     """
     num_frames: int
     fps: float
@@ -63,7 +60,6 @@ class KeptIndex:
     decoder: StreamDecoder | None = None
     arrays: dict[str, np.ndarray] = field(default_factory=lambda: dict(times=np.zeros(0)))
     file_size: int = 0
-    kept_in: tuple = ()
 
     # The keys in the header ('of', 'doubt', 'places', ...) and the names of the arrays are those of
     # existing files: renaming one means a new FORMAT, and indexing every video again.
@@ -101,8 +97,7 @@ class KeptIndex:
             if header['of'] != of:
                 return None
             kept = cls(int(header['num_frames']), float(header['fps']), str(header['doubt']),
-                       arrays=arrays, file_size=file_size,
-                       kept_in=(path, state.st_size, state.st_mtime_ns))
+                       arrays=arrays, file_size=file_size)
             _require(kept.num_frames > 0)
             if 'places' in header:
                 kept.decoder = _read_decoder(arrays['extradata'].tobytes(), header['places'])
@@ -119,12 +114,9 @@ class KeptIndex:
             ValueError: They are damaged.
         """
         times = self.arrays['times']
-        if self.kept_in not in _intact:
-            _require(_crc({'times': times}) == self.arrays['checksum'][1]
-                     and times.dtype == np.float64 and times.shape in ((0, ), (self.num_frames, ))
-                     and not times[:1].any() and (times[1:] >= times[:-1]).all())
-            if self.num_frames > BLOCK:
-                _intact.add(self.kept_in)
+        _require(_crc({'times': times}) == self.arrays['checksum'][1]
+                 and times.dtype == np.float64 and times.shape in ((0, ), (self.num_frames, ))
+                 and not times[:1].any() and (times[1:] >= times[:-1]).all())
         return times
 
     def block_with(self, frame: int) -> PacketBlock:
