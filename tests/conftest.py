@@ -56,6 +56,14 @@ def own_cache_folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope='session')
+def short_wait_for_workers():
+    """Workers that do not end after an error in another get 1 s instead of 5, each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.utils.data._utils, 'MP_STATUS_CHECK_INTERVAL', 1.)
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
 def plain_config_texts():
     """Spare every run the time of laying out its config's text."""
     with unformatted_configs():

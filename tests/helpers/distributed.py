@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 # What every process would import for itself, some seconds each: the fork server
 # imports it once for the whole test session.
-_PRELOAD = ['tests.helpers.distributed', 'mmpretrain.models', 'vicmae_mm.models']
+_PRELOAD = ['pytest', 'tests.helpers.distributed', 'mmpretrain.models', 'vicmae_mm.models',
+            'tests.helpers.runs', 'tests.recovery.killed_runs']
 
 
 def run_distributed(fn: Callable, world_size: int, *args: Any, timeout: float = 120.) -> list[Any]:

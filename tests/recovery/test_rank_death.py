@@ -71,8 +71,8 @@ class Run:
 
     def __init__(self, folder: Path, repo: Path) -> None:
         self.folder, self.repo, self.log = folder, repo, folder / 'out'
-        self.work = folder / 'work'
-        (folder / 'videos').mkdir()
+        self.work = folder / 'work dir'
+        (folder / 'videos').mkdir(parents=True)
         for number in range(8):
             make_video(folder / 'videos' / f'{number}.mp4', num_frames=4)
 
@@ -87,7 +87,7 @@ class Run:
         with open(self.log, 'w') as log:
             return subprocess.Popen(
                 ['bash', str(self.repo / 'tools/dist_train.sh'), str(config), '2', '--work-dir',
-                 str(self.work), *options],
+                 str(self.work), *options], cwd='/',
                 env={**env, MARK: str(self.folder)}, stdout=log, stderr=subprocess.STDOUT)
 
     def processes(self) -> dict[int, Process]:
@@ -108,7 +108,7 @@ class Run:
 @pytest.fixture
 def run(tmp_path, repo) -> Iterator[Run]:
     """A run, whose remaining processes are ended after the test."""
-    run = Run(tmp_path, repo)
+    run = Run(tmp_path / 'a b$c', repo)
     yield run
     for pid in run.processes():
         os.kill(pid, signal.SIGKILL)
@@ -129,6 +129,7 @@ def test_all_others_end_and_the_next_start_resumes(run):
     done = run.epochs_done()
     assert run.start(done + 1, '--resume').wait(100) == 0
     log = run.log.read_text()
+    assert f'Epoch(train) [{done + 1}][2/2]' in log  # 8 videos / two processes of batch two
     assert f'Training resumes {run.work}/epoch_{done}.pth' in log and run.epochs_done() == done + 1
     assert not run.processes()
 

@@ -1,4 +1,4 @@
-"""The shell scripts that start several processes: arguments, messages, and one real run."""
+"""The shell scripts that start several processes: arguments, messages, and one real start."""
 import os
 import shlex
 import shutil
@@ -148,25 +148,13 @@ def test_slurm_counts_are_not_evaluated(name, script, tmp_path):
     assert not (tmp_path / 'ran').exists()
 
 
-def real_run(repo: Path, *args: object) -> subprocess.CompletedProcess:
+def test_an_error_in_one_process_ends_all(repo, tmp_path):
+    """tests/recovery/test_rank_death.py has a run without one."""
     path = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
-    return subprocess.run(
-        ['bash', str(repo / 'tools/dist_train.sh'), *map(str, args)], text=True, timeout=180,
+    done = subprocess.run(
+        ['bash', str(repo / 'tools/dist_train.sh'), str(write_mae(tmp_path)), '2', '--resume',
+         'none.pth'], text=True, timeout=180,
         env=dict(os.environ, CUDA_VISIBLE_DEVICES='', PATH=path), cwd='/',
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def test_two_processes_train_on_the_cpu(repo, tmp_path):
-    folder = tmp_path / 'a b$c'
-    folder.mkdir()
-    config = write_mae(folder)
-    done = real_run(repo, config, 2, '--work-dir', folder / 'work dir')
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert 'Epoch(train) [1][1/1]' in done.stdout  # four pictures / two processes of batch two
-    assert (folder / 'work dir/epoch_1.pth').exists()
-
-
-def test_an_error_in_one_process_ends_all(repo, tmp_path):
-    done = real_run(repo, write_mae(tmp_path), 2, '--resume', 'none.pth')
     assert done.returncode != 0
     assert 'error (rank 0): There is no checkpoint none.pth' in done.stdout
