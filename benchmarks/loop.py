@@ -222,7 +222,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--clock', choices=('wall', 'thread'), default='wall',
                         help="'thread' is the CPU time of the training thread, which does not "
                         'contain waiting, for a machine shared with others')
-    parser.add_argument('--profile', action='store_true', help=f'profile {PROFILED} steps before')
+    parser.add_argument('--profile', action='store_true', help=f'profile {PROFILED} other steps')
 
 
 def run(args: argparse.Namespace) -> None:
