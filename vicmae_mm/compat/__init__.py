@@ -26,7 +26,6 @@ def apply() -> None:
         ImportError: mmcv is missing or too new, with the command that fixes it.
     """
     _require_mmcv()
-    import_patches.mmaction_drn.install()
     hooks.install()
     # mmcv-lite advises installing the full mmcv, for a module that nothing here uses.
     # Remove when mmcv imports it on demand.

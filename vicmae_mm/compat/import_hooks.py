@@ -68,35 +68,6 @@ class ImportHooks(MetaPathFinder):
             function(module)
 
 
-class MissingPackage(MetaPathFinder, Loader):
-    """Stands in for a package that its distribution lacks; the real one takes precedence.
-
-    Args:
-        package (str): Dotted name.
-        modules (dict): Per module of the package ('' for the package itself), its contents.
-    """
-
-    def __init__(self, package: str, modules: dict[str, dict]) -> None:
-        self.contents = {f'{package}.{name}'.rstrip('.'): c for name, c in modules.items()}
-        self.package = package
-
-    def install(self) -> None:
-        """Answer after every other finder has failed."""
-        if self not in sys.meta_path:
-            sys.meta_path.append(self)
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None = None,
-                  target: ModuleType | None = None) -> ModuleSpec | None:
-        """Answer only for the package and its modules."""
-        if fullname not in self.contents:
-            return None
-        return ModuleSpec(fullname, self, is_package=fullname == self.package)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Fill in the contents."""
-        vars(module).update(self.contents[module.__name__])
-
-
 def rebind(old: Callable, new: Callable) -> None:
     """Replace a function where it is defined and where a loaded OpenMMLab module imported it."""
     for module in list(sys.modules.values()):

@@ -5,13 +5,15 @@ import importlib.metadata
 import os
 import sys
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
-from .import_hooks import MissingPackage, hooks, rebind
+from .import_hooks import hooks, rebind
 
 
 class _DRN:
@@ -22,9 +24,16 @@ class _DRN:
                           'mmaction2 from source to use DRN.')
 
 
-# After `pip install mmaction2`, its models cannot be imported: the wheel lacks a folder.
-# open-mmlab/mmaction2#2714, #2845. Remove with mmaction2 > 1.2.0; a real folder takes precedence.
-mmaction_drn = MissingPackage('mmaction.models.localizers.drn', {'': {}, 'drn': {'DRN': _DRN}})
+@hooks.on_import('mmaction')
+def _mmaction_drn(mmaction: Any) -> None:
+    """After `pip install mmaction2`, its models cannot be imported: the wheel lacks a folder.
+
+    open-mmlab/mmaction2#2714, #2845. Remove with mmaction2 > 1.2.0; a real folder takes precedence.
+    """
+    folder = os.path.join(mmaction.__path__[0], 'models', 'localizers')
+    if PathFinder.find_spec('drn', [folder]) is None:
+        name = 'mmaction.models.localizers.drn.drn'
+        vars(sys.modules.setdefault(name, ModuleType(name)))['DRN'] = _DRN
 
 
 @hooks.on_import('mmaction.utils.dependency', 'mmpretrain.utils.dependency')
