@@ -30,9 +30,8 @@ class VideoPairDataset(SegmentedDataset):
 
     **Bad videos.** In training, a video is bad if the pipeline, which runs in a subprocess, raises
     :class:`VideoError`, takes longer than ``decode_timeout`` or crashes. Another one is drawn in
-    its place, and ``bad_videos.jsonl`` (of ``vicmae_mm.BadVideoHook``) gets the file and the
-    reason. It is not opened again while it is unchanged, except by the next run if the machine may
-    have caused it (a timeout, a crash, a disk that fails). Any other exception is raised.
+    its place, and ``vicmae_mm.BadVideoHook`` records it (docs/data.md). Any other exception is
+    raised.
 
     **Long videos.** With ``segment_seconds``, a video is one sample per segment, and a segment that
     does not decode is bad on its own. Durations are kept in ``index_dir`` of ``VideoInit``.
@@ -55,10 +54,8 @@ class VideoPairDataset(SegmentedDataset):
             it names, are left out while the files are unchanged.
         allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and
             ``data_prefix``.
-        segment_seconds (float, optional): Length of a segment, > 0. A video of D seconds has
-            ``n = max(1, round((D - segment_seconds) / segment_stride) + 1)`` segments at equal
-            distances; with n = 1 it stays whole. D is what the header says; else the time of the
-            last packet; without times, the video stays whole. Defaults to None, all stay whole.
+        segment_seconds (float, optional): Length of a segment, > 0; docs/long_videos.md says how
+            many a video has. Defaults to None, all stay whole.
         segment_stride (float, optional): Distance of segments, > 0. Defaults to their length.
         max_samples_per_video (int, optional): At most so many samples, >= 1: each draws one of an
             equal share of the segments in every epoch. Defaults to None, a sample per segment.

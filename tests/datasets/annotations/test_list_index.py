@@ -77,7 +77,8 @@ def test_records_and_slices():
     records = make_index(FILES)
     records.names = 'name', 'label'
     expected = [dict(name=path, label=label) for path, label in FILES]
-    for item in (slice(None), slice(100), slice(-100, None), slice(1, 150, 7)):
+    for item in (slice(None), slice(100), slice(-100, None), slice(1, 150, 7),
+                 slice(None, None, -3)):
         part = records[item][1:]
         assert [*part] == expected[item][1:] == [part[i] for i in range(len(part))]
         assert [*pickle.loads(pickle.dumps(part))] == [*part]

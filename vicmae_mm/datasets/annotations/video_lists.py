@@ -246,8 +246,7 @@ def find_files(ann_file: str, folder: str, data_root: str, allow_outside_root: b
         each and os.path.abspath(each) for each in (folder, data_root))), read)
     listed.folder = folder
     missing, checked = find_missing(listed)
-    total = f'{checked:,}' if checked == len(listed) else (
-        f'{checked:,} checked (of {len(listed):,})')
+    total = f'{checked:,}' + f' checked (of {len(listed):,})' * (checked < len(listed))
     if len(missing) == checked:
         raise FileNotFoundError(
             f'None of the {total} {noun}s listed in {ann_file} exists, for example {missing[0]!r}. '
