@@ -21,13 +21,11 @@ class BufferCopy:
         self._copies = {kind: _flatten_dense_tensors(buffers).clone()
                         for kind, buffers in self._by_kind().items()}
 
-    def restore(self, held: Tensor | None = None) -> None:
-        """Write the copies back; with ``held``, a scalar on the device, only if it is not 0."""
+    def restore(self, held: Tensor) -> None:
+        """Write the copies back if ``held``, a scalar on the device, is not 0."""
         for kind, buffers in self._by_kind().items():
-            values = self._copies[kind]
-            if held is not None:
-                values = torch.where(
-                    held.to(values.device) > 0, values, _flatten_dense_tensors(buffers))
+            values = torch.where(
+                held.to(kind[0]) > 0, self._copies[kind], _flatten_dense_tensors(buffers))
             torch._foreach_copy_(buffers, _unflatten_dense_tensors(values, buffers))
 
     def _by_kind(self) -> dict[tuple[torch.device, torch.dtype], list[Tensor]]:

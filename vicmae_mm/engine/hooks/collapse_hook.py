@@ -64,10 +64,6 @@ class CollapseHook(Hook):
         if not numbers:
             self.settle(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Judge the last iteration."""
-        self.settle(runner)
-
     def settle(self, runner: Runner) -> None:
         """Count consecutive iterations below a bound, and warn."""
         (iteration, unread), self._unread = self._unread, (0, {})
@@ -78,6 +74,8 @@ class CollapseHook(Hook):
         self._below = self._below + 1 if low else 0
         if self._below and (self._below - self.patience) % (_REMIND_EVERY * self.patience) == 0:
             runner.logger.warning(self._describe(low, iteration))
+
+    after_train_epoch: Any = settle  # of the last iteration
 
     def _describe(self, low: dict[str, float], iteration: int) -> str:
         # The iteration makes each text unique: mmengine does not log the same warning twice.

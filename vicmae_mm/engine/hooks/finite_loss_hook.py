@@ -201,7 +201,7 @@ class FiniteLossHook(Hook):
         all_reduce(verdict, 'max')
         if not verdict:
             return self._update_params(loss, *args, **kwargs)
-        self._buffers.restore()
+        self._buffers.restore(verdict)
         self._skip |= self._judge(runner, 2, self._step(runner, means, []))
 
     def _step(self, runner: Runner, means: list[tuple[str, Tensor]],
