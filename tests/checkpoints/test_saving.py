@@ -68,6 +68,14 @@ def test_a_bad_path_is_named_with_the_size(tmp_path):
         write_checkpoint(content(), tmp_path / 'file' / 'a.pth')
 
 
+def test_a_folder_below_a_file_is_named_too(tmp_path):
+    (tmp_path / 'file').touch()
+    path = tmp_path / 'file' / 'folder' / 'epoch_1.pth'
+    with pytest.raises(CheckpointWriteError, match=(
+            rf'{path} could not be written \(.*\): it needs [\d,]+ bytes\.$')):
+        write_checkpoint(dict(state_dict={}), path)
+
+
 @pytest.mark.parametrize('limit', [0, 100, 2000])
 def test_an_error_at_any_place_keeps_its_reason(limit, tmp_path, monkeypatch):
     """Torch itself would raise 'unexpected pos 2048 vs 1984', or nothing at all."""

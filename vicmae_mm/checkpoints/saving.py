@@ -1,5 +1,6 @@
 """Copying what a checkpoint consists of, and writing it to a file."""
 import shutil
+from contextlib import suppress
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Any
@@ -52,10 +53,12 @@ def write_checkpoint(checkpoint: dict, path: str | Path) -> None:
     except OSError as error:
         if not stream.size:  # the file could not be opened
             torch.save(checkpoint, stream)
+        free = ''
+        with suppress(OSError):  # the folder cannot be reached
+            free = f', {shutil.disk_usage(Path(path).parent).free:,} are free'
         raise CheckpointWriteError(
             f'{path} could not be written ({error.strerror or error}): it needs '
-            f'{stream.size:,} bytes, {shutil.disk_usage(Path(path).parent).free:,} are free.'
-        ) from error
+            f'{stream.size:,} bytes{free}.') from error
 
 
 class _Stream(BufferedIOBase):
