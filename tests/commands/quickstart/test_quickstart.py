@@ -19,7 +19,7 @@ SMALL = (
     'model.backbone.arch.num_layers=1',
     'epochs=2', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
     'train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1',
-    'default_hooks.checkpoint.interval=2')
+    'default_hooks.checkpoint.interval=2', 'default_hooks.curves=None')
 
 
 def quickstart(repo, work_dir, *args):
@@ -122,7 +122,7 @@ def test_recipes_on_images_and_clips_and_from_another(in_this_process, tmp_path,
     monkeypatch.setattr(measuring, 'measure', lambda *_: dict.fromkeys(measuring.LEVELS, half))
     recipes = ('joint', 'start', 'adapt')
     in_this_process(tmp_path / 'q', '--clips', '16', '--recipes', *recipes, '--cfg-options', *SMALL,
-                    'epochs=1', 'default_hooks.checkpoint.interval=1', 'default_hooks.curves=None')
+                    'epochs=1', 'default_hooks.checkpoint.interval=1')
     assert list(table_of(capsys.readouterr().out)) == [
         'ViC-MAE, images and clips', 'MAE on images', 'adapted', 'untrained', 'majority class']
     report = (tmp_path / 'q/report.md').read_text()
