@@ -68,8 +68,8 @@ class FiniteLossHook(Hook):
     FILENAME = FILENAME
 
     def __init__(self, max_skipped: int = 0) -> None:
-        if max_skipped < 0:
-            raise InputError(f'max_skipped={max_skipped} must be a number of batches, 0 or more.')
+        if type(max_skipped) is not int or max_skipped < 0:
+            raise InputError(f'max_skipped={max_skipped!r} must be a number of batches, 0 or more.')
         self.max_skipped = max_skipped
         self._losses: dict[str, Any] = {}
         self._means: list[tuple[str, Tensor]] = []
