@@ -17,6 +17,17 @@ from vicmae_mm.engine.loops.batch_reader import BatchReader, copied_ahead
 EPOCHS = 3
 
 
+class StoredOrder(EpochSampler):
+    """A user's sampler, with an array for each epoch."""
+
+    def set_epoch(self, epoch):
+        super().set_epoch(epoch)
+        self.order = torch.arange(14).roll(epoch).numpy()
+
+    def _order(self):
+        return self.order.take
+
+
 class Numbers:
     """Random numbers; notes in a file what is read, and fails where it is told to."""
 
@@ -55,7 +66,8 @@ def read(loader, batches, epoch, start=0):
 
 @pytest.mark.parametrize('settings', [
     {}, dict(drop_last=False), dict(workers=1), dict(persistent=False),
-    dict(workers=0, persistent=False), dict(sampler=DefaultSampler), dict(seeded=False)], ids=str)
+    dict(workers=0, persistent=False), dict(sampler=DefaultSampler), dict(seeded=False),
+    dict(sampler=StoredOrder, seeded=True)], ids=str)
 def test_same_batches(settings):
     def dataset():
         return SeededSamples(Numbers()) if seeded else Numbers()

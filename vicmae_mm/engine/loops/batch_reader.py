@@ -49,7 +49,8 @@ class BatchReader:
         loader, sampler = self._loader, getattr(self._indices.batches, 'sampler', None)
         return (isinstance(loader, DataLoader) and type(loader.batch_sampler) is BatchSampler
                 and loader.num_workers > 0 and loader.persistent_workers
-                and isinstance(sampler, EpochSampler) and sampler.epoch == epoch
+                # of a subclass, the order may depend on what training has found
+                and type(sampler) is EpochSampler and sampler.epoch == epoch
                 and isinstance(loader.dataset, BadFileSkipping | MixedPairs))
 
     def _start(self, epoch: int) -> Iterator[Any]:
