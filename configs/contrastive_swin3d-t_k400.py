@@ -4,7 +4,7 @@ _base_ = './contrastive_slowonly-r50_k400.py'
 
 sample_pair = dict(_base_.sample_pair, clip_len=32, frame_interval=2)
 train_pipeline = [
-    *_base_.open_video, sample_pair, _base_.decode, _base_.crop_and_flip, *_base_.pack
+    *_base_.open_video, sample_pair, _base_.decode, _base_.crop_and_flip_clips, *_base_.pack
 ]
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
 

@@ -107,6 +107,7 @@ def test_a_video_is_opened_once_and_only_its_frames_decoded_once(
 
     monkeypatch.setattr(PyAVReader, '__init__', init)
     monkeypatch.setattr(PyAVReader, '_decode', decode)
+    test_pipeline[0]['index_dir'] = None  # making an index would open the video once more
     views(test_pipeline, videos['long'])
     sampled = views([lambda results: dict(results, total_frames=150), test_pipeline[1]], '')
     needed = sorted(set(sampled['frame_inds'].tolist()))

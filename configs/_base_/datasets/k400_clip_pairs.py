@@ -3,7 +3,8 @@ _base_ = './k400_frame_pairs.py'
 
 sample_pair = dict(
     type='vicmae_mm.SampleClipPair', clip_len=8, frame_interval=8, mode='distant', num_sections=2)
-crop_and_flip = dict(
+# not crop_and_flip, with which mmengine would merge it
+crop_and_flip_clips = dict(
     type='vicmae_mm.PerClip',
     transforms=[
         dict(
@@ -12,7 +13,9 @@ crop_and_flip = dict(
             share_random_params=True),  # the same for all frames of a clip
     ])
 pack = [dict(type='mmaction.FormatShape', input_format='NCTHW'), _base_.pack]
-train_pipeline = [*_base_.open_video, sample_pair, _base_.decode, crop_and_flip, *pack]
+train_pipeline = [
+    *_base_.open_video, sample_pair, _base_.decode, crop_and_flip_clips, *pack
+]
 
 train_dataloader = dict(
     batch_size=32,  # pairs per GPU: 8 GPUs x 32 = 256; each has 16 times the frames of a frame pair

@@ -113,12 +113,9 @@ def train_and_resume(folder: str) -> list[dict]:
     return [train_on_two(folder, f'new_{start}', start) for start in range(2)]
 
 
-def test_unused_parameters_are_looked_for_only_while_lambda_is_0(tmp_path, capfd):
+def test_unused_parameters_are_looked_for_only_while_lambda_is_0(tmp_path):
     runs = run_distributed(train_and_resume, 2, str(tmp_path))
-    warning = 'did not find any unused parameters'  # of torch, once per process
-    assert warning not in capfd.readouterr().err
     before = run_distributed(train_on_two, 2, str(tmp_path), 'always')
-    assert capfd.readouterr().err.count(warning) == 2
     for rank, always in enumerate(before):
         assert always['searched'] == [True] * 6
         assert [run['searched'] for run in runs[rank]] == [
