@@ -40,7 +40,8 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / 'cache/vicmae_mm/kind'
 
 
-def _file(path: Path, age: float, size: int = 5000) -> Path:
+def _file(path: Path, age: float, size: int = 5000, key: str = '.' + 'a' * 16) -> Path:
+    path = path.with_name(path.stem + key + path.suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size))
     os.utime(path, (time.time() - age, ) * 2)
@@ -67,6 +68,14 @@ def test_files_in_use_locks_and_unfinished_files_stay(cache):
         False, True, True, True, False]
 
 
+@pytest.mark.parametrize('name', ['train.txt', 'shard-00000.zip', 'abc.safetensors', 'deadbeef'])
+def test_files_of_the_user_stay(cache, name):
+    """``VICMAE_MM_CACHE`` may be a folder of data, where the kind is a name of the user, too."""
+    file, own = _file(cache / name, 9999, key=''), _file(cache / name, 0)
+    assert trim_folder('kind', 0) == 0
+    assert file.exists() and not own.exists()
+
+
 def test_a_recent_file_is_not_touched(cache):
     """One write a day, not one a use; a file that is gone or another user's is no error."""
     file = _file(cache / 'a', 100)
@@ -88,13 +97,13 @@ def test_a_file_that_may_not_be_removed_counts(cache, monkeypatch):
 
 def test_nothing_outside_of_the_kind_is_removed(cache, tmp_path):
     """Not what is beside it in the user's folder, nor by a name that is a path."""
-    _file(cache / 'a', 9999)
+    own = _file(cache / 'a', 9999)
     others = [_file(path / 'a', 9999) for path in (tmp_path, cache.parent.parent, cache.parent)]
     for kind in ('', '..', '../..', 'kind/../..', '.', 'kind/', str(tmp_path), '~'):
         with pytest.raises(ValueError, match='not the name'):
             trim_folder(kind, 0)
-    assert (cache / 'a').exists() and trim_folder('kind', 0) == 0
-    assert all(other.exists() for other in others) and not (cache / 'a').exists()
+    assert own.exists() and trim_folder('kind', 0) == 0
+    assert all(other.exists() for other in others) and not own.exists()
 
 
 def test_nothing_is_removed_through_a_link(cache, tmp_path):

@@ -9,6 +9,7 @@ from stat import S_ISREG
 from .errors import InputError
 
 TOUCH_AFTER = 86_400  # seconds; a file in use is touched no more often than that
+_OWN = re.compile(r'(^|\.)[0-9a-f]{16,}(\.|$)')  # a hash, which the name of each cached file has
 _UNFINISHED = 3_600  # seconds; a ``.part`` file written to in this time is not a leftover
 
 
@@ -39,14 +40,14 @@ def trim_folder(kind: str, max_bytes: float, in_use: float = 0) -> int:
 
     Other processes may do this, and read, write and remove files, meanwhile. Empty files (locks),
     unfinished ones, and those used in the last ``in_use`` seconds (known to a day) stay. So does
-    all that is a link, or behind one.
+    all that is a link, or behind one, or whose name has no hash: that is a user's, and not counted.
 
     Returns:
         Bytes that its files take now, in blocks of 4 kB; above ``max_bytes`` if too much stays.
     """
     now, total, files, folder = time.time(), 0, [], cache_folder(kind)
     for parent, _, names in os.walk(folder):
-        for name in names:
+        for name in filter(_OWN.search, names):
             path = os.path.join(parent, name)
             with suppress(OSError):
                 state = os.lstat(path)

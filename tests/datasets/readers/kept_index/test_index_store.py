@@ -212,7 +212,7 @@ def small(tmp_path, monkeypatch) -> IndexStore:
     store = IndexStore.in_cache()
     store.max_bytes = 3 * 4096
     monkeypatch.setattr(store, '_path', lambda video: os.path.join(
-        store.folder, 'aa', 'bb', f'{os.path.basename(video)}.safetensors'))
+        store.folder, 'aa', 'bb', f'{os.path.basename(video)}.{"0" * 16}.safetensors'))
     return store
 
 
