@@ -1,5 +1,6 @@
 """Copying what a checkpoint consists of, and writing it to a file."""
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from io import BufferedIOBase
 from pathlib import Path
@@ -11,7 +12,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from vicmae_mm.utils.atomic_files import atomic_file
-from vicmae_mm.utils.errors import UserError
+from vicmae_mm.utils.errors import RunError, UserError, some_of
+
+from .fit import not_finite_in_training_state
 
 
 class CheckpointWriteError(UserError, OSError):
@@ -36,6 +39,25 @@ class PinnedCopies(TorchFunctionMode):
             return self._copies.setdefault(id(host), host)
         is_copied = func is Tensor.__deepcopy__ and id(args[0]) in self._copies
         return args[0] if is_copied else func(*args, **(kwargs or {}))
+
+
+def check_finite(checkpoint: dict, infinite: Sequence[str], newest: str | None) -> None:
+    """Refuse to write what a run could not continue from.
+
+    Args:
+        checkpoint: As mmengine collects it.
+        infinite: Names of buffers that are infinite on purpose.
+        newest: The newest complete checkpoint, if any, for the message.
+
+    Raises:
+        RunError: Weights or the optimizer's state contain NaN or infinity.
+    """
+    if broken := not_finite_in_training_state(checkpoint, infinite):
+        raise RunError(
+            f'No checkpoint is written after {checkpoint["meta"]["iter"]} iterations: '
+            f'{len(broken)} tensors are not finite (NaN or infinity): {some_of(broken)}. '
+            + (f'The newest complete checkpoint is {newest}: lower the learning rate, then use '
+               '--resume.' if newest else 'Lower the learning rate, and start again.'))
 
 
 def write_checkpoint(checkpoint: dict, path: str | Path) -> None:

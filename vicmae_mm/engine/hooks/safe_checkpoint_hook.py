@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mmengine.runner import runner as mmengine_runner
 
 from vicmae_mm.checkpoints import saving
-from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
+from vicmae_mm.checkpoints.fit import infinite_buffers
 from vicmae_mm.engine.late_values import settle
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.start import checkpoint_folder, choose_start, clean_folder
@@ -24,7 +24,7 @@ from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir, unlock_work_d
 from vicmae_mm.engine.step_size import accumulated_batches
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
-from vicmae_mm.utils.errors import InputError, RunError, some_of
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.main_process import on_main_process, shared_errors
 
 _LOOK_INTERVAL = 10  # iterations after which the processes compare the time
@@ -120,14 +120,8 @@ class SafeCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict, copy: bool = False) -> None:
         """Write nothing that a run could not continue from."""
         # A Runner's is checked when it is copied; a FlexibleRunner writes its own at once.
-        if (copy or not isinstance(runner, Runner)) and (
-                broken := not_finite_in_training_state(checkpoint, self._infinite)):
-            newest = self.last_ckpt or runner._load_from
-            raise RunError(
-                f'No checkpoint is written after {checkpoint["meta"]["iter"]} iterations: '
-                f'{len(broken)} tensors are not finite (NaN or infinity): {some_of(broken)}. '
-                + (f'The newest complete checkpoint is {newest}: lower the learning rate, then use '
-                   '--resume.' if newest else 'Lower the learning rate, and start again.'))
+        if copy or not isinstance(runner, Runner):
+            saving.check_finite(checkpoint, self._infinite, self.last_ckpt or runner._load_from)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
