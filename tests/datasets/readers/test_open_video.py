@@ -100,12 +100,9 @@ def test_any_file_name(tmp_path, monkeypatch, name, backend):
             assert read_frame_number(reader.get_frames([3])[0]) == 3
 
 
-def test_decord_never_sees_mpeg_ts(tmp_path, monkeypatch):
+def test_decord_never_sees_mpeg_ts(tmp_path, monkeypatch, said):
     """decord 0.6 never returns from some of them."""
     pytest.importorskip('decord')
-    said = []
-    monkeypatch.setattr(messages, '_said', set())
-    monkeypatch.setattr(messages, 'print_log', lambda text, **kwargs: said.append(text))
     monkeypatch.setattr(factory.DecordReader, '__init__', lambda *args: pytest.fail('opened it'))
     with open_video(str(make_video(tmp_path / 'a.ts', 20)), 'decord') as reader:
         assert read_frame_number(reader.get_frames([13])[0]) == 13

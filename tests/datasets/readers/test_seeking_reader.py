@@ -4,7 +4,7 @@ import pytest
 from av.stream import Disposition
 
 from tests.helpers.videos import make_video, read_frame_number
-from vicmae_mm.datasets.readers import MachineError, factory, messages, open_video, seeking_reader
+from vicmae_mm.datasets.readers import MachineError, factory, open_video, seeking_reader
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 from vicmae_mm.datasets.readers.seeking_reader import SeekingReader
 
@@ -16,14 +16,6 @@ def backend(request) -> str:
     except ImportError as error:
         pytest.skip(str(error))
     return request.param
-
-
-@pytest.fixture
-def said(monkeypatch) -> list[str]:
-    texts: list[str] = []
-    monkeypatch.setattr(messages, '_said', set())
-    monkeypatch.setattr(messages, 'print_log', lambda text, **kwargs: texts.append(text))
-    return texts
 
 
 @pytest.mark.parametrize('error', [RuntimeError('[12:30:07] a.cc:1: no'), ValueError('rows')])

@@ -116,10 +116,7 @@ def test_a_video_that_is_gone_while_it_is_open(video, store):
             reader.get_frames(WANTED)
 
 
-def test_a_folder_that_cannot_be_written_to_is_reported_once(video, tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr(messages, '_said', set())
-    monkeypatch.setattr(messages, 'print_log', lambda text, **kwargs: said.append(text))
+def test_a_folder_that_cannot_be_written_to_is_reported_once(video, tmp_path, said):
     (tmp_path / 'file').write_text('')
     store = IndexStore(str(tmp_path / 'file' / 'indexes'))  # also for root, who may write anywhere
     for path in (video, str(make_video(tmp_path / 'b.mp4', 40)), video):
@@ -192,15 +189,6 @@ def test_no_file_stays_open(video, store):
         reader.close()
         reader.close()
     assert len(os.listdir('/proc/self/fd')) == before
-
-
-@pytest.fixture
-def said(monkeypatch) -> list[str]:
-    """Warnings of this process."""
-    texts: list[str] = []
-    monkeypatch.setattr(messages, '_said', set())
-    monkeypatch.setattr(messages, 'print_log', lambda text, **kwargs: texts.append(text))
-    return texts
 
 
 @pytest.fixture
