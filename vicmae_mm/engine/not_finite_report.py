@@ -24,13 +24,14 @@ class UnreadStep(NamedTuple):
 
     place: dict[str, int]  # iteration and epoch
     samples: list[Any]  # data samples of its batches
-    losses: list[tuple[str, Tensor]]  # their sum, and the means of the model's losses
+    losses: list[tuple[str, Tensor]]  # their sum, and the model's losses
     guarded: list[GuardedStep]  # one per optimizer
 
 
 def describe_loss(runner: Runner, step: UnreadStep) -> str:
     """Record which losses are not finite; returns the same text on every rank."""
-    broken = {name: str(mean.item()) for name, mean in step.losses if not mean.isfinite()}
+    means = ((name, part.mean()) for name, part in step.losses)
+    broken = {name: str(mean.item()) for name, mean in means if not mean.isfinite()}
     total, own = broken.pop('their sum', None), None
     if total is not None:
         own = dict(terms=broken or {'their sum': total},

@@ -72,7 +72,7 @@ class FiniteLossHook(Hook):
             raise InputError(f'max_skipped={max_skipped!r} must be a number of batches, 0 or more.')
         self.max_skipped = max_skipped
         self._losses: dict[str, Any] = {}
-        self._means: list[tuple[str, Tensor]] = []
+        self._parts: list[tuple[str, Tensor]] = []
         self._skip = self._late = False
         self._pending: tuple[Callable[[], Any], UnreadStep] | None = None  # reads the verdict on it
         self._forward: RemovableHandle | None = None
@@ -154,7 +154,7 @@ class FiniteLossHook(Hook):
         self.settle(runner)  # the step before this one
         if guarded:
             read = self._numbers.add(torch.stack([step.verdict for step in guarded]).max())
-            self._pending = read, self._step(runner, self._means, guarded)
+            self._pending = read, self._step(runner, self._parts, guarded)
             if self._late:
                 self._numbers.skipped = read
         if not self._late or self._must_settle(runner, batch_idx, outputs or {}):
@@ -192,9 +192,9 @@ class FiniteLossHook(Hook):
     def _update_if_finite(self, runner: Runner, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         losses, self._losses = self._losses, {}
         finite = loss.detach().isfinite().all()
-        means = [('their sum', loss.detach()), *_means(losses)]
+        parts = [('their sum', loss.detach()), *_parts(losses)]
         if self._late:
-            self._means, self._guards[0].finite_loss = means, finite
+            self._parts, self._guards[0].finite_loss = parts, finite
             return self._update_params(loss, *args, **kwargs)
         # All ranks must skip the same step, or the others would wait in the backward pass.
         verdict = 2 * (~finite).float()
@@ -202,13 +202,13 @@ class FiniteLossHook(Hook):
         if not verdict:
             return self._update_params(loss, *args, **kwargs)
         self._buffers.restore(verdict)
-        self._skip |= self._judge(runner, 2, self._step(runner, means, []))
+        self._skip |= self._judge(runner, 2, self._step(runner, parts, []))
 
-    def _step(self, runner: Runner, means: list[tuple[str, Tensor]],
+    def _step(self, runner: Runner, parts: list[tuple[str, Tensor]],
               guarded: list[GuardedStep]) -> UnreadStep:
-        self._means = []
+        self._parts = []
         return UnreadStep(dict(iter=runner.iter + 1, epoch=runner.epoch + 1), [*self._samples],
-                     means, guarded)
+                     parts, guarded)
 
     def _judge(self, runner: Runner, verdict: float, step: UnreadStep) -> bool:
         """Whether the step was skipped; stop if it must not be."""
@@ -236,7 +236,7 @@ def _has_scaler(optim_wrapper: Any) -> bool:
     return scaler is not None and scaler.is_enabled()
 
 
-def _means(losses: dict) -> list[tuple[str, Tensor]]:
-    """Names and means of the model's losses, of which some may be lists."""
-    return [(name, part.detach().mean()) for name, value in losses.items() if 'loss' in name
+def _parts(losses: dict) -> list[tuple[str, Tensor]]:
+    """Names and values of the model's losses, of which some may be lists."""
+    return [(name, part.detach()) for name, value in losses.items() if 'loss' in name
             for part in (value if isinstance(value, (list, tuple)) else [value])]
