@@ -4,6 +4,7 @@
 """
 import copy
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,13 @@ def starts(cfg: Config) -> str:
     except Exception as error:
         return f'{type(error).__name__}: {error}'
     return 'it took no step'
+
+
+@pytest.fixture(autouse=True)
+def large_disk(monkeypatch):
+    """The check refuses a full disk, which says nothing of the config."""
+    usage = shutil.disk_usage
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage(path)._replace(free=10 ** 13))
 
 
 def compare(cfg: Config, folder: Path) -> None:
