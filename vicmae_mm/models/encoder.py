@@ -13,8 +13,16 @@ from torch import Tensor, nn
 
 from vicmae_mm.utils.errors import InputError
 
+from .class_attention import class_token_weights, last_attention
 from .pooling import last_outputs
-from .token_layout import as_tokens, image_size, innermost_network, num_extra_tokens
+from .token_layout import (
+    as_tokens,
+    image_size,
+    innermost_network,
+    num_extra_tokens,
+    patch_size,
+    token_grid,
+)
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -110,13 +118,7 @@ class Encoder(nn.Module):
         """
         self.check_level(level)
         images = self._as_batch(images)
-        self._check_range(images)
-        dtype = next((value.dtype for value in self.backbone.parameters()
-                      if value.is_floating_point()), torch.float32)
-        inputs = (images.flip(1) if self.bgr else images).to(
-            torch.promote_types(dtype, torch.float32))
-        axes = (-1, ) + (1, ) * (images.ndim - 2)
-        output = self._run(((inputs - self.mean.view(axes)) / self.std.view(axes)).to(dtype))
+        output = self._output(images)
         tokens = as_tokens(self.backbone, output, images.shape[-2:])
         if level == 'tokens':
             return tokens
@@ -130,12 +132,85 @@ class Encoder(nn.Module):
         norm = getattr(self.backbone, 'ln2', None)
         return pooled if norm is None else norm(pooled)
 
+    def feature_map(self, images: Tensor) -> Tensor:
+        """Encode images or clips to a map of patch features.
+
+        A ``VisionTransformer`` of mmpretrain and its subclasses here interpolate their positions to
+        the size of the images; so does a :class:`VideoViT` to the length of the clips.
+
+        Args:
+            images: As for :meth:`forward`; of any size that the network takes, in whole patches.
+
+        Returns:
+            Map (B, C, h, w), or (B, C, t, h, w) of clips, as the tokens of :meth:`forward`.
+
+        Raises:
+            ValueError: If the sides are not multiples of those of a patch, the network takes no
+                images of this size, or its patches are not a grid.
+        """
+        images, output, grid = self._dense_output(images)
+        tokens = as_tokens(self.backbone, output, images.shape[-2:])
+        extra = num_extra_tokens(self.backbone, output)
+        return tokens[:, extra:].transpose(1, 2).unflatten(2, grid)
+
+    def class_attention(self, images: Tensor) -> Tensor:
+        """Attention of the class token to the patches in the last block of a Vision Transformer.
+
+        Args:
+            images: As for :meth:`feature_map`.
+
+        Returns:
+            Probabilities (B, heads, h, w), or (B, heads, t, h, w) of clips, at least fp32. Those of
+            the class token itself and of other tokens that are no patches are left out: the sum
+            over the patches is below 1.
+
+        Raises:
+            ValueError: If the network has no class token, or another kind of attention; or as
+                :meth:`feature_map`.
+        """
+        attention = last_attention(self.backbone)
+        qkv: list[Tensor] = []
+        # Of this layer, not of the attention: torch's and the packed kernels return no weights.
+        hook = attention.qkv.register_forward_hook(lambda *call: qkv.append(call[2]))
+        try:
+            _, _, grid = self._dense_output(images)
+        finally:
+            hook.remove()
+        weights = class_token_weights(qkv[-1], attention.num_heads)
+        return weights[..., -math.prod(grid):].unflatten(2, grid)
+
     def check_level(self, level: str) -> None:
         """Raise a ValueError if the encoder has no features of this level."""
         if level not in LEVELS:
             raise InputError(f'level={level!r} is unknown: choose one of {LEVELS}.')
         if level == 'cls' and not self.has_cls_token:
             raise self._no_cls()
+
+    def _dense_output(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+        """Images as a batch, what the backbone returns for them, and its grid of patches."""
+        images = self._as_batch(images)
+        height, width = images.shape[-2:]
+        rows, columns = patch_size(self.backbone) or (1, 1)
+        name = f'The {type(self.backbone).__name__}'
+        if height % rows or width % columns or 0 in (height, width):
+            raise InputError(f'{name} has patches of {rows} x {columns} px: crop or resize images '
+                             f'of {height} x {width} px to multiples of that.')
+        try:
+            output = self._output(images)
+        except (AssertionError, RuntimeError) as error:
+            raise InputError(f'{name} was built for images of {self.image_size} px and cannot '
+                             f'encode {height} x {width} px: {error}') from error
+        return images, output, token_grid(self.backbone, output, (height, width))
+
+    def _output(self, images: Tensor) -> Tensor:
+        """What the backbone returns for a batch."""
+        self._check_range(images)
+        dtype = next((value.dtype for value in self.backbone.parameters()
+                      if value.is_floating_point()), torch.float32)
+        inputs = (images.flip(1) if self.bgr else images).to(
+            torch.promote_types(dtype, torch.float32))
+        axes = (-1, ) + (1, ) * (images.ndim - 2)
+        return self._run(((inputs - self.mean.view(axes)) / self.std.view(axes)).to(dtype))
 
     def _as_batch(self, images: Tensor) -> Tensor:
         frames = self.num_frames
@@ -165,7 +240,7 @@ class Encoder(nn.Module):
                 self._unchecked.clear()
                 warnings.warn(
                     f'The pixels are between {low:.3g} and {high:.3g}, so the features are wrong: '
-                    'the encoder normalises itself. Pass RGB values of 0 to 255.', stacklevel=4)
+                    'the encoder normalises itself. Pass RGB values of 0 to 255.', stacklevel=5)
 
     def _no_cls(self) -> InputError:
         return InputError(f'A {type(self.backbone).__name__} without class token has no '

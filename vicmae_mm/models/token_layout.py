@@ -83,9 +83,46 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
     Raises:
         ValueError: If it is not clear which axis is which.
     """
+    if _channels_second(backbone, output, image):
+        return output.flatten(2).transpose(1, 2)
+    return output.flatten(1, -2)
+
+
+def token_grid(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> tuple[int, ...]:
+    """Rows and columns of the patches in what a backbone returned; times before them for clips.
+
+    Arguments and errors are those of :func:`as_tokens`; also a ValueError if the backbone returns
+    tokens and does not say how large its patches are, or if the patches do not tile the image.
+    """
+    second = _channels_second(backbone, output, image)
+    if output.ndim > 3:
+        return tuple(output.shape[2:] if second else output.shape[1:-1])
+    patches = output.shape[2 if second else 1] - num_extra_tokens(backbone, output)
+    patch = patch_size(backbone)
+    if patch is None:
+        raise _not_understood(backbone, output, 'the size of its patches is unknown')
+    rows, columns = image[0] // patch[0], image[1] // patch[1]
+    times, rest = divmod(patches, rows * columns)
+    is_clip = getattr(backbone, 'num_frames', None) is not None
+    if rest or not times or (times > 1 and not is_clip):
+        raise _not_understood(backbone, output, f'its {patches} patches are not a grid of {rows} x '
+                              f'{columns}, as an image of {image[0]} x {image[1]} px has')
+    return (times, rows, columns) if is_clip else (rows, columns)
+
+
+def patch_size(backbone: nn.Module) -> tuple[int, int] | None:
+    """Height and width in pixels of the patches a network embeds; None if it has none."""
+    embed = getattr(innermost_network(backbone), 'patch_embed', None)
+    projection = getattr(embed, 'projection', getattr(embed, 'proj', None))
+    stride: Any = getattr(projection, 'stride', None)
+    return (stride[-2], stride[-1]) if isinstance(stride, tuple) else None
+
+
+def _channels_second(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> bool:
+    """Whether the channels are the second axis of an output, and not the last."""
     # mmpretrain's Vision Transformers and similar networks always return (B, N, C).
     if output.ndim == 3 and hasattr(backbone, 'OUT_TYPES'):
-        return output
+        return False
     if output.ndim == 3:
         width = network_width(backbone)
         second, last = output.shape[1] == width, output.shape[2] == width
@@ -98,7 +135,7 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
         second, last = getattr(backbone, 'num_frames', None) is not None, False
     if second == last:
         raise _not_understood(backbone, output, 'it is not clear which axis is the channels')
-    return output.flatten(2).transpose(1, 2) if second else output.flatten(1, -2)
+    return second
 
 
 def _not_understood(backbone: nn.Module, output: Tensor, reason: str) -> InputError:
