@@ -1,9 +1,16 @@
 """Models, importable as ``vicmae_mm.models`` and buildable from a config."""
 from .backbones import RegisterViT, ViCMAEViT, VideoViT
 from .encoder import Encoder
-from .heads import InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
+from .heads import AttentiveHead, InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
 from .layers import SyncBN1d
-from .necks import FeatureNorm, MAEDecoder, PathwayPooling, Projector, TokenPooling
+from .necks import (
+    AttentivePooling,
+    FeatureNorm,
+    MAEDecoder,
+    PathwayPooling,
+    Projector,
+    TokenPooling,
+)
 from .preprocessors import (
     AugmentedPairPreprocessor,
     MixupCutmix,
@@ -13,8 +20,8 @@ from .preprocessors import (
 from .vicmae import ViCMAE
 
 __all__ = [
-    'AugmentedPairPreprocessor', 'Encoder', 'FeatureNorm', 'InfoNCEHead', 'MAEDecoder',
-    'MixupCutmix', 'MultiViewTSNHead', 'PairDataPreprocessor', 'PathwayPooling', 'Projector',
-    'RegisterViT', 'SimSiamHead', 'SyncBN1d', 'TokenPooling', 'VICRegHead', 'ViCMAE',
-    'ViCMAEViT', 'VideoViT', 'ViewsDataPreprocessor'
+    'AttentiveHead', 'AttentivePooling', 'AugmentedPairPreprocessor', 'Encoder', 'FeatureNorm',
+    'InfoNCEHead', 'MAEDecoder', 'MixupCutmix', 'MultiViewTSNHead', 'PairDataPreprocessor',
+    'PathwayPooling', 'Projector', 'RegisterViT', 'SimSiamHead', 'SyncBN1d', 'TokenPooling',
+    'VICRegHead', 'ViCMAE', 'ViCMAEViT', 'VideoViT', 'ViewsDataPreprocessor'
 ]
