@@ -113,17 +113,18 @@ def test_networks_of_stages_have_maps_and_no_class_attention():
                                net((images - encoder.mean.view(3, 1, 1).double())
                                    / encoder.std.view(3, 1, 1))[-1])
     assert encoder.feature_map(images).shape == (2, 512, 2, 4)
-    with pytest.raises(ValueError, match='A ResNet has no attention of a class token'):
+    with pytest.raises(ValueError, match='This ResNet has no attention of a class token'):
         encoder.class_attention(images)
 
 
 @pytest.mark.parametrize('cfg, size, message', [
     (NETWORKS['ours'], (32, 40), 'has patches of 16 x 16 px: crop or resize images of 32 x 40 px'),
-    (dict(NETWORKS['mmpretrain'], with_cls_token=False), (32, 48), 'has no class token'),
-    (dict(type='BEiTViT', **RAW), (32, 48), 'A BEiTViT has no attention of a class token'),
+    (dict(NETWORKS['mmpretrain'], with_cls_token=False), (32, 48),
+     'has no attention of a class token'),
+    (dict(type='BEiTViT', **RAW), (32, 48), 'This BEiTViT has no attention of a class token'),
     (dict(type='MlpMixer', img_size=32, patch_size=16, arch=dict(
         embed_dims=24, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=16)), (64, 32),
-     'MlpMixer was built for images of 32 px and cannot encode 64 x 32 px'),
+     'MlpMixer was built for images of 32 px and cannot encode .64, 32.'),
 ])
 def test_what_cannot_be_shown_is_refused(cfg, size, message):
     encoder = Encoder(build(**cfg))

@@ -12,32 +12,22 @@ from .precision import at_least_fp32
 
 
 def last_attention(backbone: nn.Module) -> Any:
-    """The attention of the last block.
+    """The last attention of a Vision Transformer; a ValueError if it has no class token to show.
 
-    Raises:
-        ValueError: If the network is no Vision Transformer of mmpretrain or this package with a
-            class token, or its attention is not ``softmax(q k^T / sqrt(D)) v``.
+    Of mmpretrain or this package, and ``softmax(q k^T / sqrt(D)) v``: BEiT adds positions.
     """
-    name = type(backbone).__name__
     attention = next((module for module in reversed([*backbone.modules()])
                       if isinstance(module, MultiheadAttention)), None)
-    # BEiT adds relative positions; qk_scale replaces the function.
-    if attention is None or (
+    if getattr(backbone, 'cls_token', None) is None or attention is None or (
             attention.scaled_dot_product_attention is not F.scaled_dot_product_attention):
-        raise InputError(f'A {name} has no attention of a class token that can be shown: that '
-                         'takes a VisionTransformer of mmpretrain, or one of this package.')
-    if getattr(backbone, 'cls_token', None) is None:
-        raise InputError(f'This {name} has no class token, so there is no attention of it.')
+        raise InputError(
+            f'This {type(backbone).__name__} has no attention of a class token that can be shown: '
+            'it takes a VisionTransformer of mmpretrain or this package, with a class token.')
     return attention
 
 
 def class_token_weights(qkv: Tensor, num_heads: int) -> Tensor:
-    """Attention probabilities (B, heads, N) of the first of N tokens, at least fp32.
-
-    Args:
-        qkv: (B, N, 3 * heads * D), the output of the attention's layer ``qkv``.
-        num_heads: Number of heads.
-    """
+    """Attention (B, heads, N) of the first of N tokens, from what the layer ``qkv`` returns."""
     query, key, _ = at_least_fp32(qkv).unflatten(2, (3, num_heads, -1)).unbind(2)
     scores = torch.einsum('bhd,bnhd->bhn', query[:, 0], key) * key.shape[-1]**-0.5
     return scores.softmax(-1)

@@ -20,7 +20,6 @@ from .token_layout import (
     image_size,
     innermost_network,
     num_extra_tokens,
-    patch_size,
     token_grid,
 )
 
@@ -133,47 +132,31 @@ class Encoder(nn.Module):
         return pooled if norm is None else norm(pooled)
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """Encode images or clips to a map of patch features.
+        """Encode images to maps of their patches (B, C, h, w), or clips to (B, C, t, h, w).
 
-        A ``VisionTransformer`` of mmpretrain and its subclasses here interpolate their positions to
-        the size of the images; so does a :class:`VideoViT` to the length of the clips.
-
-        Args:
-            images: As for :meth:`forward`; of any size that the network takes, in whole patches.
-
-        Returns:
-            Map (B, C, h, w), or (B, C, t, h, w) of clips, as the tokens of :meth:`forward`.
-
-        Raises:
-            ValueError: If the sides are not multiples of those of a patch, the network takes no
-                images of this size, or its patches are not a grid.
+        Inputs are as for :meth:`forward`, of any size in whole patches that the network takes:
+        Vision Transformers of mmpretrain and this package interpolate their positions. For others a
+        ValueError is raised, also if it is not clear which patch is where.
         """
-        images, output, grid = self._dense_output(images)
-        tokens = as_tokens(self.backbone, output, images.shape[-2:])
-        extra = num_extra_tokens(self.backbone, output)
-        return tokens[:, extra:].transpose(1, 2).unflatten(2, grid)
+        patches, grid = self._patches(images)
+        return patches.transpose(1, 2).unflatten(2, grid)
 
     def class_attention(self, images: Tensor) -> Tensor:
-        """Attention of the class token to the patches in the last block of a Vision Transformer.
-
-        Args:
-            images: As for :meth:`feature_map`.
+        """Attention of the class token to each patch in the last block of a Vision Transformer.
 
         Returns:
-            Probabilities (B, heads, h, w), or (B, heads, t, h, w) of clips, at least fp32. Those of
-            the class token itself and of other tokens that are no patches are left out: the sum
-            over the patches is below 1.
+            Probabilities (B, heads, h, w), or (B, heads, t, h, w) of clips, at least fp32. Their
+            sum is below 1: the class token itself and registers get the rest.
 
         Raises:
-            ValueError: If the network has no class token, or another kind of attention; or as
-                :meth:`feature_map`.
+            ValueError: As :meth:`feature_map`; if there is no such attention.
         """
         attention = last_attention(self.backbone)
         qkv: list[Tensor] = []
-        # Of this layer, not of the attention: torch's and the packed kernels return no weights.
+        # Of this layer: fused kernels do not return their weights.
         hook = attention.qkv.register_forward_hook(lambda *call: qkv.append(call[2]))
         try:
-            _, _, grid = self._dense_output(images)
+            _, grid = self._patches(images)
         finally:
             hook.remove()
         weights = class_token_weights(qkv[-1], attention.num_heads)
@@ -186,21 +169,19 @@ class Encoder(nn.Module):
         if level == 'cls' and not self.has_cls_token:
             raise self._no_cls()
 
-    def _dense_output(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-        """Images as a batch, what the backbone returns for them, and its grid of patches."""
+    def _patches(self, images: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """Tokens of the patches (B, N, C) and their grid."""
         images = self._as_batch(images)
-        height, width = images.shape[-2:]
-        rows, columns = patch_size(self.backbone) or (1, 1)
-        name = f'The {type(self.backbone).__name__}'
-        if height % rows or width % columns or 0 in (height, width):
-            raise InputError(f'{name} has patches of {rows} x {columns} px: crop or resize images '
-                             f'of {height} x {width} px to multiples of that.')
+        sides = images.shape[-2:]
         try:
             output = self._output(images)
         except (AssertionError, RuntimeError) as error:
-            raise InputError(f'{name} was built for images of {self.image_size} px and cannot '
-                             f'encode {height} x {width} px: {error}') from error
-        return images, output, token_grid(self.backbone, output, (height, width))
+            raise InputError(
+                f'The {type(self.backbone).__name__} was built for images of {self.image_size} px '
+                f'and cannot encode {tuple(images.shape[2:])}: {error}') from error
+        grid = token_grid(self.backbone, output, sides)
+        tokens = as_tokens(self.backbone, output, sides)
+        return tokens[:, num_extra_tokens(self.backbone, output):], grid
 
     def _output(self, images: Tensor) -> Tensor:
         """What the backbone returns for a batch."""

@@ -1,6 +1,7 @@
 """What the axes of a backbone's output mean."""
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -89,32 +90,31 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
 
 
 def token_grid(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> tuple[int, ...]:
-    """Rows and columns of the patches in what a backbone returned; times before them for clips.
+    """Rows and columns of the patches in what a backbone returned; the times before, for clips.
 
-    Arguments and errors are those of :func:`as_tokens`; also a ValueError if the backbone returns
-    tokens and does not say how large its patches are, or if the patches do not tile the image.
+    Arguments and errors are those of :func:`as_tokens`; also a ValueError if it is not clear which
+    patch is where.
     """
-    second = _channels_second(backbone, output, image)
+    second, patch = _channels_second(backbone, output, image), patch_size(backbone)
+    if patch and (image[0] % patch[0] or image[1] % patch[1]):
+        raise InputError(f'The {type(backbone).__name__} has patches of {patch[0]} x {patch[1]} px:'
+                         f' crop or resize images of {image[0]} x {image[1]} px to multiples.')
     if output.ndim > 3:
         return tuple(output.shape[2:] if second else output.shape[1:-1])
     patches = output.shape[2 if second else 1] - num_extra_tokens(backbone, output)
-    patch = patch_size(backbone)
-    if patch is None:
-        raise _not_understood(backbone, output, 'the size of its patches is unknown')
-    rows, columns = image[0] // patch[0], image[1] // patch[1]
-    times, rest = divmod(patches, rows * columns)
+    grid = (image[0] // patch[0], image[1] // patch[1]) if patch else (0, 0)
+    times = patches // max(1, math.prod(grid))
     is_clip = getattr(backbone, 'num_frames', None) is not None
-    if rest or not times or (times > 1 and not is_clip):
-        raise _not_understood(backbone, output, f'its {patches} patches are not a grid of {rows} x '
-                              f'{columns}, as an image of {image[0]} x {image[1]} px has')
-    return (times, rows, columns) if is_clip else (rows, columns)
+    if not times or times * math.prod(grid) != patches or (times > 1 and not is_clip):
+        raise _not_understood(backbone, output, 'it is not clear where its patches are')
+    return (times, *grid) if is_clip else grid
 
 
 def patch_size(backbone: nn.Module) -> tuple[int, int] | None:
     """Height and width in pixels of the patches a network embeds; None if it has none."""
     embed = getattr(innermost_network(backbone), 'patch_embed', None)
-    projection = getattr(embed, 'projection', getattr(embed, 'proj', None))
-    stride: Any = getattr(projection, 'stride', None)
+    stride: Any = getattr(
+        getattr(embed, 'projection', getattr(embed, 'proj', None)), 'stride', None)
     return (stride[-2], stride[-1]) if isinstance(stride, tuple) else None
 
 
