@@ -16,8 +16,9 @@ CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))
 NUM_CLASSES = 5  # the least for top-5 accuracy
 # One of each kind; the others are these at another size or on another share of the labels.
 KINDS = [
-    'finetune_vit-b16', 'finetune_vit-b16_avg', 'finetune_vit-b16_literal', 'finetune_vit-b16_mae',
-    'linear_vit-b16', 'linear_vit-b16_avg', 'linear_vit-b16_lars', 'semi_010pct_vit-b16']
+    'attentive_vit-b16', 'finetune_vit-b16', 'finetune_vit-b16_avg', 'finetune_vit-b16_literal',
+    'finetune_vit-b16_mae', 'linear_vit-b16', 'linear_vit-b16_avg', 'linear_vit-b16_lars',
+    'semi_010pct_vit-b16']
 
 
 def load(name: str) -> Config:
@@ -54,7 +55,10 @@ def shrink(cfg: Config, data: Path, work_dir: Path) -> Config:
     if 'frozen_stages' in cfg.model.backbone:
         cfg.model.backbone.frozen_stages = depth
         necks = cfg.model.neck if isinstance(cfg.model.neck, list) else [cfg.model.neck]
-        necks[-1].input_features = WIDTH
+        if necks[-1].type.endswith('AttentivePooling'):
+            necks[-1].update(in_channels=WIDTH, num_heads=TINY_ARCH['num_heads'])
+        else:
+            necks[-1].input_features = WIDTH
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=6, num_workers=0)
         loader.dataset.data_root = str(data)
@@ -78,7 +82,7 @@ def test_a_tiny_copy_takes_a_step(name, data, tmp_path):
     state = runner.model.state_dict()
     shared = [key for key in state if key.startswith('backbone.') and key in pretrained]
     moved = [key for key in shared if not torch.equal(state[key], pretrained[key])]
-    if name.startswith('linear'):
+    if 'frozen_stages' in cfg.model.backbone:
         assert not moved
     else:
         assert len(moved) > len(shared) / 2
@@ -156,6 +160,18 @@ def test_paper_table_9():
     assert lars.auto_scale_lr.base_batch_size == 16384 == 8 * lars.train_dataloader.batch_size
 
 
+def test_v_jepa_table_9():
+    cfg = load('attentive_vit-b16')
+    optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-3, 0.01)
+    assert cfg.optim_wrapper.clip_grad.max_norm == 1
+    assert [(each.T_max, each.eta_min) for each in schedule] == [(cfg.train_cfg.max_epochs, 0)]
+    assert cfg.train_cfg.max_epochs == 20
+    assert cfg.auto_scale_lr.base_batch_size == 1024 == 8 * cfg.train_dataloader.batch_size
+    assert transforms(cfg) == ['RandomResizedCrop', 'RandomFlip', 'AutoAugment']
+    assert cfg.model.train_cfg is None and cfg.model.head.loss.type == 'CrossEntropyLoss'
+
+
 @pytest.mark.parametrize('percentage', [1, 5, 10, 25, 50, 75, 100])
 def test_paper_table_10(percentage):
     cfg, table_8 = load(f'semi_{percentage:03d}pct_vit-b16'), load('finetune_vit-b16')
@@ -195,7 +211,7 @@ def test_evaluations_of_the_later_version(name, checkpoint, data, tmp_path):
 
 @pytest.mark.parametrize('size, width, depth, heads', [
     ('s', 384, 12, 6), ('b', 768, 12, 12), ('l', 1024, 24, 16)])
-@pytest.mark.parametrize('task', ['finetune', 'linear'])
+@pytest.mark.parametrize('task', ['attentive', 'finetune', 'linear'])
 def test_sizes(task, size, width, depth, heads):
     cfg = load(f'{task}_vit-{size}16')
     settings = VisionTransformer.arch_zoo[cfg.model.backbone.arch]
@@ -203,6 +219,9 @@ def test_sizes(task, size, width, depth, heads):
         width, depth, heads)
     assert cfg.model.head.in_channels == width
     assert f'vicmae_vit-{size}16_k400' in cfg.model.backbone.init_cfg.checkpoint
-    if task == 'linear':
+    if task != 'finetune':
         assert cfg.model.backbone.frozen_stages == depth
+    if task == 'linear':
         assert cfg.model.neck.input_features == width
+    elif task == 'attentive':
+        assert (cfg.model.neck.in_channels, cfg.model.neck.num_heads) == (width, heads)

@@ -9,13 +9,14 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmpretrain.models import VisionTransformer
 
 from tests.helpers.clip_configs import shrink_clips, write_pretrained, write_videos
 from vicmae_mm.registry import MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/transfer/kinetics400'
-TRAINED = ['finetune_vit-b16_16x4.py', 'finetune-videomae_vit-b16_16x4.py',
-           'linear_vit-b16_16x4.py']
+TRAINED = ['attentive_vit-b16_16x4.py', 'finetune_vit-b16_16x4.py',
+           'finetune-videomae_vit-b16_16x4.py', 'linear_vit-b16_16x4.py']
 
 
 @pytest.fixture(autouse=True)
@@ -49,22 +50,25 @@ def test_config_trains_a_step_and_validates(name, data, tmp_path):
         rtol=0, atol=1e-6)
     updated = runner.optim_wrapper.optimizer.state  # what has moments, or momentum
     assert runner.model.cls_head.fc_cls.weight in updated
-    frozen = name.startswith('linear')
+    frozen = name.startswith(('attentive', 'linear'))
     assert (runner.model.backbone.pos_embed in updated) != frozen
+    if frozen:  # bit for bit
+        assert all(torch.equal(value, encoder[f'backbone.{key}']) for key, value in backbone.items()
+                   if key.startswith('layers'))
     scalars = runner.message_hub.log_scalars
     assert scalars['train/loss'].current() > 0
     assert 0 <= scalars['val/acc/top1'].current() <= 1
 
 
 @pytest.mark.parametrize('size', ['s', 'l'])
-@pytest.mark.parametrize('recipe', ['finetune', 'finetune-videomae'])
+@pytest.mark.parametrize('recipe', ['attentive', 'finetune', 'finetune-videomae'])
 def test_sizes_differ_by_network_and_schedule_alone(recipe, size, data, tmp_path):
     cfg, base = (tiny(f'{recipe}_vit-{each}16_16x4.py', data, tmp_path) for each in (size, 'b'))
     assert cfg.model.backbone.arch == base.model.backbone.arch  # both shrunk
     for each in (cfg, base):  # test_numbers_of_the_recipes
         each.pop('param_scheduler')
         each.optim_wrapper.optimizer.pop('lr')
-        each.optim_wrapper.paramwise_cfg.pop('layer_decay_rate')
+        each.optim_wrapper.paramwise_cfg.pop('layer_decay_rate', None)
         each.model.backbone.pop('drop_path_rate')
     assert cfg.to_dict() == base.to_dict()
 
@@ -237,3 +241,32 @@ def test_what_the_two_recipes_of_fine_tuning_share_and_what_not(name):
 
 def test_the_linear_classifier_trains_nothing_else():
     assert read('linear_vit-b16').model.backbone.frozen_stages == 12
+
+
+@pytest.mark.parametrize('size, width, depth, heads', [
+    ('s', 384, 12, 6), ('b', 768, 12, 12), ('l', 1024, 24, 16)])
+def test_the_attentive_probe_fits_its_encoder_and_its_clips(size, width, depth, heads):
+    """16 x 8 x 3: the head, and the pipelines, have 8 clips."""
+    cfg = read(f'attentive_vit-{size}16')
+    head = cfg.model.cls_head
+    assert (head.in_channels, cfg.model.backbone.frozen_stages, head.num_heads) == (
+        width, depth, heads)
+    settings = VisionTransformer.arch_zoo[cfg.model.backbone.arch]
+    assert (settings['embed_dims'], settings['num_layers'], settings['num_heads']) == (
+        width, depth, heads)
+    for pipeline in (cfg.train_pipeline, cfg.val_pipeline, cfg.test_pipeline):
+        assert pipeline[1].num_clips == head.num_clips == 8
+    assert cfg.auto_scale_lr.base_batch_size == 256 == 8 * cfg.train_dataloader.batch_size
+
+
+def test_the_probe_of_an_image_encoder_ignores_the_order_of_tubelets(data, tmp_path):
+    """Inflated weights have no temporal positions, and V-JEPA's probe adds none."""
+    cfg = tiny('attentive_vit-b16_16x4.py', data, tmp_path)
+    model = MODELS.build(cfg.model).eval()
+    model.init_weights()
+    clips = torch.randn(1, 8, 3, 4, 32, 32)
+    with torch.no_grad():
+        logits, = (model.extract_feat(clips, stage='head')[0])
+        order = torch.tensor([2, 3, 0, 1])
+        swapped, = (model.extract_feat(clips.flip(1)[:, :, :, order], stage='head')[0])
+    torch.testing.assert_close(swapped, logits, atol=1e-5, rtol=0)

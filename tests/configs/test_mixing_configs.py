@@ -28,6 +28,7 @@ STOCK = {
     'swin3d_contrastive-t_32x2x1.py': (
         'contrastive_swin3d-t_k400.py', *TINY_3D['mmaction.SwinTransformer3D']),
 }
+IMAGE_ENCODERS = ['tsn_vit-b16_1x1x8.py', 'tsm_vit-b16_1x1x8.py', 'attentive_vit-b16_1x1x8.py']
 CLIPS = [name for name in STOCK if not name.startswith('tsn')]
 
 
@@ -72,6 +73,9 @@ def tiny_vit(name: str, folder: Path, videos: Path) -> tuple[Config, Path]:
     cfg.model.backbone.update(arch=TINY_ARCH, img_size=IMG_SIZE, patch_size=PATCH)
     cfg.model.backbone.init_cfg.checkpoint = str(checkpoint)
     cfg.model.cls_head.in_channels = WIDTH
+    if 'num_heads' in cfg.model.cls_head:  # the attentive probe
+        cfg.model.backbone.frozen_stages = TINY_ARCH['num_layers']
+        cfg.model.cls_head.num_heads = TINY_ARCH['num_heads']
     return cfg, checkpoint
 
 
@@ -108,7 +112,7 @@ def backbone_of(checkpoint: Path) -> dict[str, torch.Tensor]:
             if key.startswith('backbone.')}
 
 
-@pytest.mark.parametrize('name', ['tsn_vit-b16_1x1x8.py', 'tsm_vit-b16_1x1x8.py', *STOCK])
+@pytest.mark.parametrize('name', [*IMAGE_ENCODERS, *STOCK])
 def test_weights_arrive_and_a_step_is_trained(name, videos, tmp_path):
     cfg, checkpoint = (tiny_stock if name in STOCK else tiny_vit)(name, tmp_path, videos)
     runner = Runner.from_cfg(cfg)
@@ -120,18 +124,20 @@ def test_weights_arrive_and_a_step_is_trained(name, videos, tmp_path):
     assert runner.iter == 1
     moved = [key for key, value in runner.model.named_parameters()
              if not torch.equal(value, start.model[key])]
-    assert {key.split('.')[0] for key in moved} == {'backbone', 'cls_head'}
+    frozen = name.startswith('attentive')
+    assert {key.split('.')[0] for key in moved} == {'cls_head', *([] if frozen else ['backbone'])}
     scalars = runner.message_hub.log_scalars
     assert scalars['train/loss'].current() > 0
     assert 0 <= scalars['val/acc/top1'].current() <= 1
 
 
-@pytest.mark.parametrize('name', ['tsn_vit-b16_1x1x8.py', 'tsm_vit-b16_1x1x8.py'])
+@pytest.mark.parametrize('name', IMAGE_ENCODERS)
 def test_21_views_are_the_mean_of_their_softmax(name, videos, tmp_path):
     cfg, _ = tiny_vit(name, tmp_path, videos)
     model = MODELS.build(cfg.model).eval()
     model.init_weights()
-    torch.nn.init.normal_(model.cls_head.fc_cls.weight, std=0.3)  # unsure, so that averages differ
+    for parameter in model.cls_head.parameters():  # unsure, so that averages differ
+        torch.nn.init.normal_(parameter, std=0.3)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'model.pth')
     cfg.load_from = str(tmp_path / 'model.pth')
     dump = tmp_path / 'dump.pkl'
@@ -144,10 +150,11 @@ def test_21_views_are_the_mean_of_their_softmax(name, videos, tmp_path):
         frames = model.data_preprocessor(sample)['inputs'][0]
         assert frames.shape == (3 * 7 * 8, 3, IMG_SIZE, IMG_SIZE)
         with torch.no_grad():
-            # view by view: its frames' and their patches' mean, then the classifier
+            # view by view: its frames' and their patches' mean or attention, then the classifier
             logits = torch.stack([
-                model.cls_head.fc_cls(model.backbone(view)[0].mean(dim=(0, 2, 3)))
-                for view in frames.split(8)])
+                model.cls_head(maps)[0] if name.startswith('attentive') else
+                model.cls_head.fc_cls(maps.mean(dim=(0, 2, 3)))
+                for maps in (model.backbone(view)[0] for view in frames.split(8))])
         # 8 frames at once instead of 168: rounding of float32
         torch.testing.assert_close(
             prediction['pred_score'], logits.softmax(dim=1).mean(dim=0), atol=1e-5, rtol=0)

@@ -13,6 +13,7 @@ from tests.helpers.videos import make_video
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/transfer'
 SOMETHING = 'sthv2/finetune_vit-b16_u16_sthv2.py'  # has pipelines of its own
+ATTENTIVE = 'sthv2/attentive_vit-b16_16x4_sthv2.py'
 # classes, lists as mmaction2's data preparation calls them, folders of the videos
 DATASETS = {
     'kinetics600/finetune_vit-b16_16x4_k600.py': (
@@ -23,6 +24,9 @@ DATASETS = {
         339, 'mit_{}_list_videos.txt', ('videos/training', 'videos/validation')),
     SOMETHING: (174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
     'sthv2/finetune_vit-l16_u16_sthv2.py': (
+        174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
+    ATTENTIVE: (174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
+    'sthv2/attentive_vit-l16_16x4_sthv2.py': (
         174, 'sthv2_{}_list_videos.txt', ('videos', 'videos')),
     'ucf101/finetune_vit-b16_16x4_ucf101.py': (
         101, 'ucf101_{}_split_1_videos.txt', ('videos', 'videos')),
@@ -37,9 +41,10 @@ def mmaction_scope():
         yield
 
 
-def test_something_something_trains_and_tests(tmp_path):
+@pytest.mark.parametrize('name', [SOMETHING, ATTENTIVE])
+def test_something_something_trains_and_tests(name, tmp_path):
     cfg = shrink_clips(
-        Config.fromfile(FOLDER / SOMETHING), write_videos(tmp_path), write_pretrained(tmp_path),
+        Config.fromfile(FOLDER / name), write_videos(tmp_path), write_pretrained(tmp_path),
         tmp_path / 'run')
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -53,7 +58,8 @@ def test_classes_lists_and_folders(name):
     classes, lists, folders = DATASETS[name]
     cfg = Config.fromfile(FOLDER / name)
     assert cfg.model.cls_head.num_classes == classes
-    assert cfg.model.data_preprocessor.blending.num_classes == classes
+    blending = cfg.model.data_preprocessor.blending
+    assert blending is None or blending.num_classes == classes
     for split, kind in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         dataset = cfg[f'{split}_dataloader'].dataset
         assert dataset.data_root == f'data/{name.split("/")[0]}'
@@ -77,13 +83,26 @@ def test_only_data_and_classes_differ_from_kinetics400():
         assert cfg.to_dict() == base.to_dict(), name
 
 
-def test_something_something_by_vit_l_differs_by_the_network_alone(tmp_path):
-    cfg, base = (Config.fromfile(FOLDER / name) for name in (
-        'sthv2/finetune_vit-l16_u16_sthv2.py', SOMETHING))
+@pytest.mark.parametrize('name', [SOMETHING, ATTENTIVE])
+def test_something_something_by_vit_l_differs_by_the_network_alone(name, tmp_path):
+    cfg, base = (Config.fromfile(FOLDER / each) for each in (name.replace('b16', 'l16'), name))
     assert cfg.model.backbone.arch == 'l' and cfg.model.cls_head.in_channels == 1024
     videos, checkpoint = write_videos(tmp_path), write_pretrained(tmp_path)
     cfg, base = (shrink_clips(each, videos, checkpoint, tmp_path) for each in (cfg, base))
     assert cfg.to_dict() == base.to_dict()
+
+
+def test_something_something_by_the_attentive_probe_has_2_clips_and_is_never_flipped():
+    cfg, base = (Config.fromfile(FOLDER / name) for name in (
+        ATTENTIVE, 'kinetics400/attentive_vit-b16_16x4.py'))
+    assert 'Flip' not in str(cfg.train_pipeline) and 'Flip' in str(base.train_pipeline)
+    for split in ('train', 'val', 'test'):
+        pipeline = cfg[f'{split}_dataloader'].dataset.pipeline
+        assert pipeline[1].pop('num_clips') == cfg.model.cls_head.num_clips == 2
+        if split != 'train':
+            expected = base[f'{split}_dataloader'].dataset.pipeline
+            expected[1].pop('num_clips')
+            assert pipeline == expected
 
 
 def test_something_something_is_spread_over_the_video_and_never_flipped(tmp_path):

@@ -40,6 +40,8 @@ def shrink_clips(cfg: Config, videos: Path, pretrained: Path, work_dir: Path) ->
     model.cls_head.update(num_classes=CLASSES, in_channels=WIDTH)
     if model.get('neck'):
         model.neck.in_channels = WIDTH
+    if 'num_heads' in model.cls_head:
+        model.cls_head.num_heads = TINY_ARCH['num_heads']
     if model.data_preprocessor.blending:
         model.data_preprocessor.blending.num_classes = CLASSES
     for split in ('train', 'val', 'test'):
