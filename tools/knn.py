@@ -22,8 +22,8 @@ import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.options import add_trust
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.commands.transfer import Method, add_transfer_options, knn_score, measure_all
-from vicmae_mm.commands.transfer.protocol import Splits
-from vicmae_mm.commands.transfer.sources import Source
+from vicmae_mm.evaluation.labelled_sources import Source
+from vicmae_mm.evaluation.protocol import Splits
 
 
 def measure(k: int, source: Source, splits: Splits,

@@ -29,8 +29,8 @@ from vicmae_mm.commands.transfer import (
     linear_score,
     measure_all,
 )
-from vicmae_mm.commands.transfer.protocol import Splits
-from vicmae_mm.commands.transfer.sources import Source
+from vicmae_mm.evaluation.labelled_sources import Source
+from vicmae_mm.evaluation.protocol import Splits
 
 
 def main() -> None:

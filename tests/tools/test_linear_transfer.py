@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.transfer_datasets import make_all, make_class_folders, make_dtd, pixels, save
-from vicmae_mm.commands.transfer import protocol
 from vicmae_mm.commands.transfer.tasks import PAPER, TASKS
+from vicmae_mm.evaluation import protocol
 
 from .transfer import any_checksum, checkpoint, tool  # noqa: F401  (fixtures)
 

@@ -12,7 +12,7 @@ from tests.helpers.runs import PREPROCESSOR
 from tests.helpers.transfer_datasets import make_class_folders, save
 from vicmae_mm.commands.transfer import cached_features
 from vicmae_mm.commands.transfer.cached_features import FeatureCache, checkpoint_key
-from vicmae_mm.commands.transfer.sources import open_class_folders
+from vicmae_mm.evaluation.labelled_sources import open_class_folders
 from vicmae_mm.models import Encoder
 
 

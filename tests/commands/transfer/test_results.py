@@ -6,7 +6,6 @@ import os
 import pytest
 import torch
 
-from vicmae_mm.commands.transfer.images import Images
 from vicmae_mm.commands.transfer.results import (
     Result,
     as_markdown,
@@ -15,6 +14,7 @@ from vicmae_mm.commands.transfer.results import (
     write_results,
 )
 from vicmae_mm.commands.transfer.tasks import PAPER
+from vicmae_mm.evaluation.images import Images
 
 SHARES = torch.tensor([[.9, .1, 0], [.2, .7, .1], [.4, .35, .25], [0, .1, .9]])
 TARGETS = torch.tensor([0, 1, 2, 2])

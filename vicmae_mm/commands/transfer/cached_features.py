@@ -17,31 +17,13 @@ from vicmae_mm.checkpoints.find_config import find_config
 from vicmae_mm.checkpoints.weight_folders import files_of_weights
 from vicmae_mm.commands.run_tool import own_message
 from vicmae_mm.evaluation.encode import encode
+from vicmae_mm.evaluation.images import PREPARATION, DatasetProblem, Images
+from vicmae_mm.evaluation.protocol import Features
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.progress import Progress
 
-from .images import PREPARATION, DatasetProblem, Images
-
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features (N, C) and targets: classes (N,), or presence of each class (N, K)."""
-
-    features: Tensor
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __add__(self, other: Features) -> Features:
-        return Features(torch.cat([self.features, other.features]),
-                        torch.cat([self.targets, other.targets]))
-
-    def __getitem__(self, chosen: Tensor) -> Features:
-        return Features(self.features[chosen], self.targets[chosen])
 
 
 def checkpoint_key(checkpoint: str | Path, config: str | Path | None = None) -> str:

@@ -13,15 +13,16 @@ from torch import Tensor
 
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.options import add_device
+from vicmae_mm.evaluation.images import DatasetProblem
+from vicmae_mm.evaluation.labelled_sources import Source, open_class_folders
+from vicmae_mm.evaluation.protocol import MAP_11, Splits, hold_out
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
 
 from .cached_features import FeatureCache, checkpoint_key
-from .images import DatasetProblem
-from .protocol import Splits, hold_out
 from .results import Result, as_markdown, read_results, write_predictions, write_results
-from .sources import Source, open_class_folders, open_task
-from .tasks import MAP_11, TASKS, choose_tasks
+from .sources import open_task
+from .tasks import TASKS, choose_tasks
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,9 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     results, problems = read_results(table, key), {}
     for name, open_source in sources.items():
         try:
-            results[name] = _measure_one(
-                open_source(encoder.image_size), cache, method, results.get(name),
-                table.with_name(f'{table.stem}_{name}.csv'))
+            source = open_source(encoder.image_size, encoder.num_frames)
+            results[name] = _measure_one(source, cache, method, results.get(name),
+                                         table.with_name(f'{table.stem}_{name}.csv'))
         except DatasetProblem as error:
             results.pop(name, None)
             problems[name] = str(error)
@@ -106,10 +107,10 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
                  f'{", ".join(problems)}. See the reasons above.')
 
 
-def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[Any], Source]]:
-    """Functions that open each dataset for a size of images, by name."""
+def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[Any, Any], Source]]:
+    """Functions that open each dataset for a size of images and length of clips, by name."""
     names = args.datasets or ([] if args.folder else ['all'])
-    sources: dict[str, Callable[[Any], Source]] = {
+    sources: dict[str, Callable[[Any, Any], Source]] = {
         task.name: partial(open_task, task, args.data_root) for task in choose_tasks(names)}
     # Also those that are not measured: the table would show the paper's numbers for a folder.
     taken = {task.name.lower() for task in TASKS}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vicmae_mm.evaluation.images import Images
 from vicmae_mm.utils.atomic_files import atomic_write
 
-from .images import Images
 from .tasks import PAPER, paper_score
 
 

@@ -1,11 +1,8 @@
 """The twelve image datasets of Table 3, and the paper's results on them."""
 from dataclasses import dataclass
 
+from vicmae_mm.evaluation.protocol import MAP_11, PER_CLASS, TOP_1
 from vicmae_mm.utils.errors import InputError
-
-TOP_1 = 'top-1'
-PER_CLASS = 'mean per class'
-MAP_11 = '11-point mAP'
 
 
 @dataclass(frozen=True)

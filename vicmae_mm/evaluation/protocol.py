@@ -1,4 +1,6 @@
 """Linear evaluation and kNN on frozen features (Kornblith et al., arXiv 1805.08974)."""
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -6,17 +8,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vicmae_mm.evaluation.eleven_point_map import ElevenPointMAP
-from vicmae_mm.evaluation.knn import knn_votes
-from vicmae_mm.evaluation.logistic_regression import LinearClassifier, LogisticRegression
-
-from .cached_features import Features
+from .eleven_point_map import ElevenPointMAP
 from .images import DatasetProblem
-from .tasks import MAP_11, PER_CLASS, TOP_1
+from .knn import knn_votes
+from .logistic_regression import LinearClassifier, LogisticRegression
+
+TOP_1 = 'top-1'
+PER_CLASS = 'mean per class'
+MAP_11 = '11-point mAP'
 
 # From strong to weak, so that each solution is close to the next, which starts from it.
 PENALTIES = torch.logspace(5, -6, 45, dtype=torch.float64).tolist()
 HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features (N, C) and targets: classes (N,), or presence of each class (N, K)."""
+
+    features: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __add__(self, other: Features) -> Features:
+        return Features(torch.cat([self.features, other.features]),
+                        torch.cat([self.targets, other.targets]))
+
+    def __getitem__(self, chosen: Tensor) -> Features:
+        return Features(self.features[chosen], self.targets[chosen])
 
 
 def top_1(scores: Tensor, targets: Tensor) -> float:
@@ -57,24 +78,29 @@ class LinearScore:
     logits: Tensor
 
 
-def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Features, Features]:
-    """Hold out a random share of each class for validation.
+def held_out(targets: Tensor, share: float = HELD_OUT, seed: int = 0) -> Tensor:
+    """Whether each sample (N,) is in a random share of its class that is held out.
 
-    The share is rounded, but at least one sample of a class with two or more. Returns the rest and
-    the share, each in the order of ``data``, whose targets are classes (N,).
+    The share is rounded, but at least one sample of a class with two or more.
 
     Raises:
         DatasetProblem: If no class has two samples.
     """
     generator = torch.Generator().manual_seed(seed)
-    held = torch.zeros(len(data), dtype=torch.bool)
-    for label in data.targets.unique():
-        members = (data.targets == label).nonzero().flatten()
+    held = torch.zeros(len(targets), dtype=torch.bool)
+    for label in targets.unique():
+        members = (targets == label).nonzero().flatten()
         count = round(share * len(members)) or int(len(members) > 1)
         held[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     if not held.any():
         raise DatasetProblem('no class has two images to train on, so none can be held out for '
                              'validation.')
+    return held
+
+
+def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Features, Features]:
+    """The rest and the share of :func:`held_out`, each in the order of ``data``, of classes."""
+    held = held_out(data.targets, share, seed)
     return data[~held], data[held]
 
 

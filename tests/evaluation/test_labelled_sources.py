@@ -4,8 +4,8 @@ import shutil
 import pytest
 
 from tests.helpers.transfer_datasets import COUNTS, make_class_folders
-from vicmae_mm.commands.transfer.images import DatasetProblem
-from vicmae_mm.commands.transfer.sources import open_class_folders
+from vicmae_mm.evaluation.images import DatasetProblem
+from vicmae_mm.evaluation.labelled_sources import open_class_folders
 
 
 def test_labels_are_those_of_train_in_every_split(tmp_path):

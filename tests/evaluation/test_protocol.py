@@ -3,17 +3,19 @@ import pytest
 import torch
 from mmpretrain.evaluation import SingleLabelMetric
 
-from vicmae_mm.commands.transfer import PENALTIES, protocol
-from vicmae_mm.commands.transfer.cached_features import Features
-from vicmae_mm.commands.transfer.images import DatasetProblem
-from vicmae_mm.commands.transfer.protocol import (
+from vicmae_mm.commands.transfer import PENALTIES
+from vicmae_mm.commands.transfer.tasks import PAPER, TASKS, choose_tasks
+from vicmae_mm.evaluation import protocol
+from vicmae_mm.evaluation.images import DatasetProblem
+from vicmae_mm.evaluation.protocol import (
+    TOP_1,
+    Features,
     Splits,
     hold_out,
     linear_score,
     mean_per_class,
     top_1,
 )
-from vicmae_mm.commands.transfer.tasks import PAPER, TASKS, TOP_1, choose_tasks
 
 
 def test_a_share_of_each_class_is_held_out():
