@@ -12,10 +12,12 @@ from mmpretrain.structures import DataSample
 from tests.configs.test_configs import CONFIGS
 from tests.configs.test_imagenet_configs import KINDS
 from tests.configs.test_kinetics_configs import TRAINED
+from tests.configs.test_mixing_configs import IMAGE_ENCODERS
 from tests.conftest import REPO
 from tests.helpers.models import WIDTH, shrink, tiny_vicmae
 from tests.helpers.runs import tiny_runner
 from tests.helpers.videos import make_video
+from tests.models.necks import test_attentive_pooling as attentive
 from vicmae_mm.engine.hooks.contrast_weight_hook import SCHEDULES
 from vicmae_mm.models.heads.info_nce_head import NEGATIVES
 from vicmae_mm.models.heads.vicreg_head import REDUCTIONS
@@ -44,7 +46,7 @@ def variant(name: str) -> dict:
 # What tests/configs trains a step of, below configs/
 TRAINED_CONFIGS = [
     *map(str, CONFIGS), *(f'transfer/imagenet/{name}.py' for name in KINDS),
-    *(f'transfer/kinetics400/{name}' for name in TRAINED),
+    *(f'transfer/kinetics400/{name}' for name in (*TRAINED, *IMAGE_ENCODERS)),
     *(f'transfer/table3/{path.name}' for path in (REPO / 'configs/transfer/table3').glob('*.py'))]
 
 # The model's settings for each option, with every value that it has or a range; of others, a
@@ -86,6 +88,10 @@ OPTIONS: dict[str, list[dict] | str | Callable] = {
     'contrast_head.predictor': [
         vicreg(predictor=dict(PREDICTOR, in_channels=2 * WIDTH, out_channels=2 * WIDTH))],
     'mae-vicreg-predictor_*': 'baselines/mae-vicreg-predictor_*',
+    'attentive_*': 'transfer/imagenet/attentive_*',
+    "out_type='raw'": lambda _: attentive.test_after_other_backbones('class token'),
+    'attentive_vit-b16_16x4.py': 'transfer/kinetics400/attentive_vit-b16_16x4.py',
+    'attentive_vit-b16_1x1x8.py': 'transfer/kinetics400/attentive_vit-b16_1x1x8.py',
     '_mae': 'transfer/imagenet/finetune_*_mae.py',
     '_literal': 'transfer/imagenet/finetune_*_literal.py',
     '_lars': 'transfer/imagenet/linear_*_lars.py',
