@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from tests.helpers.runs import save_run
 from tests.helpers.videos import draw_frame, make_video
-from vicmae_mm.apis import extract_features
+from vicmae_mm.apis import extract_features, extract_features_over_time, features_over_time
 
 
 @pytest.fixture
@@ -103,3 +103,114 @@ def test_one_message(tool, checkpoint, files, tmp_path, monkeypatch, capsys, arg
     assert message in stop.value.code and '\n' not in stop.value.code
     assert not list(tmp_path.glob('a*.npz'))
     assert ('notes.txt is neither' in capsys.readouterr().err) == ('None of' in message)
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """A folder with three videos, of which two have the same name."""
+    for name in ('b/x.mp4', 'b/a clip.1.mp4', 'c/x.mp4'):
+        (tmp_path / 'v' / name).parent.mkdir(parents=True, exist_ok=True)
+        make_video(tmp_path / 'v' / name, num_frames=30)
+    return tmp_path / 'v'
+
+
+def test_one_file_per_video_over_time(tool, checkpoint, videos, tmp_path, capsys):
+    (videos / 'b/photo.jpg').write_text('is left out')
+    out = tmp_path / 'out'
+    args = (checkpoint, videos, '--fps', 5, '--window', 2, '--stride', 2, '--out', out)
+    tool(*args)
+    assert sorted(str(path.relative_to(out)) for path in out.rglob('*.*')) == [
+        'features/b/a clip_1.npy', 'features/b/x.npy', 'features/c/x.npy',
+        'times/b/a clip_1.npz', 'times/b/x.npz', 'times/c/x.npz']
+    expected, times = extract_features_over_time(
+        checkpoint, videos / 'b/a clip.1.mp4', 5, window=2)
+    features = np.load(out / 'features/b/a clip_1.npy')
+    assert features.shape == (len(expected.T), 3) and features.dtype == np.float32
+    assert np.array_equal(features, expected.numpy().T)
+    assert np.array_equal(np.load(out / 'times/b/a clip_1.npz')['times'], times)
+    # Again: what is there stays; what lacks its features, as after an interruption, is made again
+    (out / 'features/c/x.npy').unlink()
+    kept = (out / 'features/b/x.npy').stat().st_mtime_ns
+    tool(*args)
+    assert '2 of 3 videos are in' in capsys.readouterr().out
+    assert (out / 'features/c/x.npy').is_file()
+    assert (out / 'features/b/x.npy').stat().st_mtime_ns == kept
+    with pytest.raises(SystemExit, match=r'a clip_1.npy is not of this video, checkpoint and sett'):
+        tool(*args[:3], 6, *args[4:])
+    (out / 'times/b/x.npz').unlink()
+    with pytest.raises(SystemExit, match=r'x.npy is not of this video, checkpoint and settings'):
+        tool(*args)
+
+
+def test_one_file_over_time(tool, checkpoint, videos, tmp_path):
+    tool(checkpoint, videos / 'c/x.mp4', videos / 'b', '--fps', 5, '--out', tmp_path / 'a.npz')
+    data = np.load(tmp_path / 'a.npz')
+    files = [str(videos / name) for name in ('c/x.mp4', 'b/a clip.1.mp4', 'b/x.mp4')]
+    assert data['names'].tolist() == [file for file in files for _ in range(6)]
+    for file in files:
+        features, times = extract_features_over_time(checkpoint, file, 5)
+        assert np.array_equal(data['features'][data['names'] == file], features)
+        assert np.array_equal(data['times'][data['names'] == file], times)
+
+
+def test_videos_of_one_name(tool, checkpoint, videos, tmp_path):
+    make_video(videos / 'c/x.avi', num_frames=30)
+    for other in ('x.avi', 'x'):
+        tool(checkpoint, videos / 'b/x.mp4', videos / 'c', '--fps', 5, '--out', tmp_path / other)
+        assert sorted(str(path.relative_to(tmp_path / other / 'features')) for path in (
+            tmp_path / other / 'features').rglob('*.npy')) == [
+                'b/x.npy', 'c/x_avi.npy', 'c/x_mp4.npy']
+    make_video(videos / 'b/a clip_1.mp4', num_frames=30)
+    with pytest.raises(SystemExit, match=r'a clip_1.mp4 would both be b/a clip_1.npy: rename one'):
+        tool(checkpoint, videos, '--fps', 5, '--out', tmp_path / 'y')
+
+
+def test_videos_that_end_early_leave_no_part(tool, checkpoint, videos, tmp_path):
+    """One is cut in its middle, one is damaged so that it cannot be opened, one is too short."""
+    cut = make_video(videos / 'b/cut.ts', num_frames=30)
+    cut.write_bytes(cut.read_bytes()[:len(cut.read_bytes()) // 2])
+    (videos / 'b/x.mp4').write_bytes(b'no video')
+    make_video(videos / 'c/x.mp4', num_frames=2)
+    with pytest.raises(SystemExit) as stop:
+        tool(checkpoint, videos, '--fps', 5, '--window', 2, '--out', tmp_path / 'out')
+    lines = stop.value.code.splitlines()
+    assert 'b/x.mp4: is not a video' in lines[0] and 'c/x.mp4 has 1 frames at 5 per' in lines[1]
+    assert lines[2].startswith('error: 2 of 4 files could not be read: ') and len(lines) == 3
+    assert sorted(path.name for path in (tmp_path / 'out').rglob('*.*')) == [
+        'a clip_1.npy', 'a clip_1.npz', 'cut.npy', 'cut.npz']
+
+
+@pytest.mark.parametrize('fails', [KeyboardInterrupt, OSError])
+def test_an_interrupted_video_leaves_no_file(tool, checkpoint, videos, tmp_path, monkeypatch, fails):
+    def stop(*args):
+        yield from list(plain(*args))[:2]
+        raise fails
+
+    plain = features_over_time.decode_in_order
+    monkeypatch.setattr(features_over_time, 'decode_in_order', stop)
+    with pytest.raises((SystemExit, fails)):
+        tool(checkpoint, videos / 'b/x.mp4', '--fps', 5, '--batch-size', 1, '--out', tmp_path / 'o')
+    assert not [path for path in (tmp_path / 'o').rglob('*') if path.is_file()]
+
+
+@pytest.mark.parametrize('args, message', [
+    (['PHOTOS', '--window', 2], 'error: --window and --stride count frames at a rate'),
+    (['PHOTO', '--fps', 5], 'a photo.png is an image: only videos have features over time'),
+    (['PHOTOS', '--fps', 5], 'error: There is no video in '),
+    (['', '--fps', 5], 'error: A path is empty.'),
+    (['none.mp4', '--fps', 5], 'none.mp4 is missing.'),
+    (['FILE', '--fps', 0], 'error: fps=0 must be above 0'),
+    (['FILE', '--fps', 5, '--num-frames', 2], 'error: --num-frames and --num-workers do not'),
+    (['FILE', '--fps', 5, '--level', 'tokens'], "error: level='tokens'"),
+    (['FILE', '--fps', 5, '--out', 'a.npy'], 'error: a.npy is neither a folder nor a .npz file'),
+    (['FILE', '--fps', 5, '--out', 'b.safetensors'], 'error: b.safetensors is neither'),
+    (['FILE', '--fps', 5, '--window', 90], 'error: None of the 1 videos can be read.'),
+])
+def test_one_message_over_time(tool, checkpoint, files, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    names = dict(FILE=files[0], PHOTOS=files[1], PHOTO=files[1] / 'a photo.png')
+    args = [names.get(arg, arg) for arg in args]
+    with pytest.raises(SystemExit) as stop:
+        tool(checkpoint, *args, *([] if '--out' in args else ['--out', 'folder']))
+    assert message in stop.value.code and '\n' not in stop.value.code
+    assert not [path for path in tmp_path.rglob('*.np*') if path.is_file()]

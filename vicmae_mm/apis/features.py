@@ -138,12 +138,12 @@ def _encode_batches(encoder: Encoder, loader: DataLoader, level: str, progress: 
             else:
                 on_bad_file(str(prepared))
         if views:
-            features.append(_encode_views(encoder, views, level))
+            features.append(encode_views(encoder, views, level))
     return features, names
 
 
 @torch.no_grad()
-def _encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
+def encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
     """Encode files with several views each (V, 3, ..., S, S): the mean over the views."""
     encoded = encoder(torch.cat(views).to(encoder.mean.device), level).float().cpu()
     return torch.stack([each.mean(dim=0) for each in encoded.split([len(v) for v in views])])

@@ -9,6 +9,7 @@ import numpy as np
 from vicmae_mm.datasets.readers import VideoError, VideoReader, open_video
 from vicmae_mm.datasets.readers.base import is_machines
 from vicmae_mm.datasets.readers.messages import warn_once
+from vicmae_mm.datasets.readers.presentation_times import frames_at
 
 from .converting import JobResult
 
@@ -35,8 +36,7 @@ class PackSettings:
         ``times`` are its ``frame_times``, for ``every_seconds``.
         """
         if self.every_seconds:
-            wanted = np.arange(0, times[-1] + ROUNDING, self.every_seconds) + ROUNDING
-            frames = np.unique(np.searchsorted(times, wanted, 'right') - 1).tolist()
+            frames = frames_at(times, self.every_seconds, ROUNDING).tolist()
             return frames if len(frames) > 1 else [*{0, total - 1}]
         if self.every:
             return list(range(0, total, self.every)) if total > self.every else [*{0, total - 1}]

@@ -38,6 +38,12 @@ def seconds_from_ticks(ticks: np.ndarray, time_base: Fraction, fps: float,
     return times
 
 
+def frames_at(times: np.ndarray, every: float, rounding: float) -> np.ndarray:
+    """The frames shown at multiples of ``every`` seconds, each once, by their times."""
+    wanted = np.arange(0, times[-1] + rounding, every) + rounding
+    return np.unique(np.searchsorted(times, wanted, 'right') - 1)
+
+
 def _step(fps: float) -> float:
     if fps <= 0:
         raise InputError('says neither when its frames are shown nor how many there are a second')
