@@ -9,19 +9,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vicmae_mm.utils.errors import InputError
 
-from .class_attention import class_token_weights, last_attention
 from .pooling import last_outputs
-from .token_layout import (
-    as_tokens,
-    image_size,
-    innermost_network,
-    num_extra_tokens,
-    token_grid,
-)
+from .precision import at_least_fp32
+from .token_layout import as_tokens, image_size, innermost_network, num_extra_tokens, token_grid
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -144,14 +140,20 @@ class Encoder(nn.Module):
     def class_attention(self, images: Tensor) -> Tensor:
         """Attention of the class token to each patch in the last block of a Vision Transformer.
 
+        Inputs are those of :meth:`feature_map`, whose ValueError is also raised for a network that
+        has no such attention, or adds something to it.
+
         Returns:
             Probabilities (B, heads, h, w), or (B, heads, t, h, w) of clips, at least fp32. Their
             sum is below 1: the class token itself and registers get the rest.
-
-        Raises:
-            ValueError: As :meth:`feature_map`; if there is no such attention.
         """
-        attention = last_attention(self.backbone)
+        attention: Any = next((module for module in reversed([*self.backbone.modules()])
+                               if isinstance(module, MultiheadAttention)), None)
+        kernel = getattr(attention, 'scaled_dot_product_attention', None)
+        if not self.has_cls_token or kernel is not F.scaled_dot_product_attention:
+            raise InputError(
+                f'This {type(self.backbone).__name__} has no attention of a class token that can '
+                'be shown: it takes a VisionTransformer of mmpretrain or this package.')
         qkv: list[Tensor] = []
         # Of this layer: fused kernels do not return their weights.
         hook = attention.qkv.register_forward_hook(lambda *call: qkv.append(call[2]))
@@ -159,8 +161,9 @@ class Encoder(nn.Module):
             _, grid = self._patches(images)
         finally:
             hook.remove()
-        weights = class_token_weights(qkv[-1], attention.num_heads)
-        return weights[..., -math.prod(grid):].unflatten(2, grid)
+        query, key, _ = at_least_fp32(qkv[-1]).unflatten(2, (3, attention.num_heads, -1)).unbind(2)
+        scores = torch.einsum('bhd,bnhd->bhn', query[:, 0], key) * key.shape[-1]**-0.5
+        return scores.softmax(-1)[..., -math.prod(grid):].unflatten(2, grid)
 
     def check_level(self, level: str) -> None:
         """Raise a ValueError if the encoder has no features of this level."""
@@ -170,17 +173,16 @@ class Encoder(nn.Module):
             raise self._no_cls()
 
     def _patches(self, images: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """Tokens of the patches (B, N, C) and their grid."""
+        """Tokens of the patches (B, N, C), and their grid."""
         images = self._as_batch(images)
-        sides = images.shape[-2:]
         try:
             output = self._output(images)
         except (AssertionError, RuntimeError) as error:
             raise InputError(
                 f'The {type(self.backbone).__name__} was built for images of {self.image_size} px '
                 f'and cannot encode {tuple(images.shape[2:])}: {error}') from error
-        grid = token_grid(self.backbone, output, sides)
-        tokens = as_tokens(self.backbone, output, sides)
+        grid = token_grid(self.backbone, output, images.shape[-2:])
+        tokens = as_tokens(self.backbone, output, images.shape[-2:])
         return tokens[:, num_extra_tokens(self.backbone, output):], grid
 
     def _output(self, images: Tensor) -> Tensor:
