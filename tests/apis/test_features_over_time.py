@@ -99,7 +99,8 @@ def test_variable_frame_rates(encoder, tmp_path):
 @pytest.mark.parametrize('settings, message', [
     (dict(fps=0), 'fps=0 must be above 0'), (dict(fps=-1), 'fps=-1'),
     (dict(fps=float('nan')), 'fps=nan'), (dict(fps=float('inf')), 'fps=inf'),
-    (dict(window=0), 'window=0'), (dict(stride=0), 'stride=0'), (dict(batch_size=0), 'batch_size=0'),
+    (dict(window=0), 'window=0'), (dict(stride=0), 'stride=0'),
+    (dict(batch_size=0), 'batch_size=0'),
     (dict(level='tokens'), "level='tokens'"), (dict(level='x'), "level='x'"),
     (dict(window=11), 'clip.mp4 has 10 frames at 5 per second, fewer than a window of 11')])
 def test_what_cannot_be_computed_is_refused(encoder, clip, settings, message):
@@ -109,10 +110,10 @@ def test_what_cannot_be_computed_is_refused(encoder, clip, settings, message):
 
 def test_what_cannot_be_decoded(encoder, clip, tmp_path, monkeypatch):
     (tmp_path / 'cut.mp4').write_bytes(clip.read_bytes()[:2000])
-    with pytest.raises(VideoError, match='cut.mp4: is not a video, or its header'):
+    with pytest.raises(VideoError, match=r'cut\.mp4: is not a video, or its header'):
         extract_features_over_time(encoder, tmp_path / 'cut.mp4', 5)
     (tmp_path / 'photo.png').write_bytes(_png())
-    with pytest.raises(VideoError, match='photo.png: is not a video'):
+    with pytest.raises(VideoError, match=r'photo\.png: is not a video'):
         extract_features_over_time(encoder, tmp_path / 'photo.png', 5)
     plain = features_over_time.open_video
 

@@ -181,7 +181,7 @@ def test_videos_that_end_early_leave_no_part(tool, checkpoint, videos, tmp_path)
 
 
 @pytest.mark.parametrize('fails', [KeyboardInterrupt, OSError])
-def test_an_interrupted_video_leaves_no_file(tool, checkpoint, videos, tmp_path, monkeypatch, fails):
+def test_an_interruption_leaves_no_file(tool, checkpoint, videos, tmp_path, monkeypatch, fails):
     def stop(*args):
         yield from list(plain(*args))[:2]
         raise fails
