@@ -118,7 +118,7 @@ def test_networks_of_stages_have_maps_and_no_class_attention():
 
 
 @pytest.mark.parametrize('cfg, size, message', [
-    (NETWORKS['ours'], (32, 40), 'has patches of 16 x 16 px: crop or resize images of 32 x 40 px'),
+    (NETWORKS['ours'], (32, 40), 'its patches of 16 x 16 px do not tile an image of 32 x 40 px'),
     (dict(NETWORKS['mmpretrain'], with_cls_token=False), (32, 48),
      'has no attention of a class token'),
     (dict(type='BEiTViT', **RAW), (32, 48), 'This BEiTViT has no attention of a class token'),

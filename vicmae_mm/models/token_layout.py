@@ -90,32 +90,26 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
 
 
 def token_grid(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> tuple[int, ...]:
-    """Rows and columns of the patches in what a backbone returned; the times before, for clips.
+    """Rows and columns of the patches in what a backbone returned; for clips, times before them.
 
     Arguments and errors are those of :func:`as_tokens`; also a ValueError if it is not clear which
     patch is where.
     """
-    second, patch = _channels_second(backbone, output, image), patch_size(backbone)
-    if patch and (image[0] % patch[0] or image[1] % patch[1]):
-        raise InputError(f'The {type(backbone).__name__} has patches of {patch[0]} x {patch[1]} px:'
-                         f' crop or resize images of {image[0]} x {image[1]} px to multiples.')
+    second = _channels_second(backbone, output, image)
     if output.ndim > 3:
         return tuple(output.shape[2:] if second else output.shape[1:-1])
-    patches = output.shape[2 if second else 1] - num_extra_tokens(backbone, output)
-    grid = (image[0] // patch[0], image[1] // patch[1]) if patch else (0, 0)
-    times = patches // max(1, math.prod(grid))
-    is_clip = getattr(backbone, 'num_frames', None) is not None
-    if not times or times * math.prod(grid) != patches or (times > 1 and not is_clip):
-        raise _not_understood(backbone, output, 'it is not clear where its patches are')
-    return (times, *grid) if is_clip else grid
-
-
-def patch_size(backbone: nn.Module) -> tuple[int, int] | None:
-    """Height and width in pixels of the patches a network embeds; None if it has none."""
     embed = getattr(innermost_network(backbone), 'patch_embed', None)
-    stride: Any = getattr(
-        getattr(embed, 'projection', getattr(embed, 'proj', None)), 'stride', None)
-    return (stride[-2], stride[-1]) if isinstance(stride, tuple) else None
+    patch: Any = getattr(
+        getattr(embed, 'projection', getattr(embed, 'proj', None)), 'stride', image)[-2:]
+    grid = image[0] // patch[0], image[1] // patch[1]
+    patches = output.shape[2 if second else 1] - num_extra_tokens(backbone, output)
+    times = (patches // max(1, math.prod(grid)),
+             ) if getattr(backbone, 'num_frames', None) is not None else ()
+    if image[0] % patch[0] or image[1] % patch[1] or math.prod(times + grid) != patches:
+        raise _not_understood(
+            backbone, output, f'its patches of {patch[0]} x {patch[1]} px do not tile an image of '
+            f'{image[0]} x {image[1]} px, or are unknown (crop or resize it to multiples)')
+    return times + grid
 
 
 def _channels_second(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> bool:
