@@ -29,6 +29,7 @@ from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_
 from vicmae_mm.commands.quickstart.steps import Steps
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
+from vicmae_mm.models import Encoder
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
 
@@ -94,7 +95,7 @@ def main() -> None:
         accuracies = {}
         with Progress('Measuring', len(networks)) as progress:
             for name, model in networks.items():
-                accuracies[name] = measure(model, train, test)
+                accuracies[name] = measure(Encoder.of(model), train, test)
                 progress.update(len(accuracies), name)
 
     with steps.step():

@@ -7,6 +7,7 @@ from tests.helpers.models import IMG_SIZE, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR
 from vicmae_mm.commands.quickstart.digit_scenes import GLYPH, SIDE, World, load_worlds
 from vicmae_mm.commands.quickstart.measuring import ImageSet, draw_images, majority_share, measure
+from vicmae_mm.models import Encoder
 
 
 @pytest.fixture(scope='module')
@@ -35,14 +36,14 @@ def test_the_label_is_that_of_the_digit_in_the_image():
 
 
 def test_training_images_are_recognised_perfectly_by_their_features(world):
-    model = tiny_vicmae(data_preprocessor=PREPROCESSOR)
+    encoder = Encoder.of(tiny_vicmae(data_preprocessor=PREPROCESSOR))
     train = draw_images(world, 1, IMG_SIZE, seed=0)
     many = ImageSet(train.images.repeat(30, 1, 1, 1), train.labels.repeat(30))
-    accuracy = measure(model, many, train)
+    accuracy = measure(encoder, many, train)
     assert accuracy.keys() == {'avg', 'cls'}
     assert all(part.knn == 1 and part.linear > 0.6 for part in accuracy.values())
     strangers = ImageSet(train.images, (train.labels + 1) % 10)
-    assert measure(model, many, strangers)['avg'].knn == 0
+    assert measure(encoder, many, strangers)['avg'].knn == 0
 
 
 def test_majority_share_is_that_of_the_most_frequent_training_class():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vicmae_mm.evaluation import encode, knn_accuracy, linear_probe_accuracy
-from vicmae_mm.models import Encoder, ViCMAE
+from vicmae_mm.models import Encoder
 
 from .digit_scenes import World, draw_scene, random_pose
 
@@ -46,13 +46,12 @@ def draw_images(world: World, per_digit: int, size: int, seed: int) -> ImageSet:
         torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(world.labels[numbers]))
 
 
-def measure(model: ViCMAE, train: ImageSet, test: ImageSet) -> dict[str, Accuracy]:
+def measure(encoder: Encoder, train: ImageSet, test: ImageSet) -> dict[str, Accuracy]:
     """Train a linear probe and a kNN classifier on ``train``, score them on ``test``.
 
     Returns:
         The accuracies for each of :data:`LEVELS`.
     """
-    encoder = Encoder.of(model)
     accuracies = {}
     for level in LEVELS:
         train_features, features = (encode(encoder, part.images, level) for part in (train, test))

@@ -1,0 +1,119 @@
+"""The runs of tables, in one folder that several machines can share."""
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vicmae_mm.engine.starting.work_dir_lock import (
+    WorkDirInUseError,
+    lock_work_dir,
+    unlock_work_dir,
+)
+from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.progress import duration, say
+
+from .tables import TABLES
+
+RESULTS = 'results.jsonl'  # of a job in its folder, of all jobs in the folder above
+FAILED = 'failed.txt'
+
+
+@dataclass(frozen=True)
+class Job:
+    """Pre-training by a config with a seed, and all evaluations of it."""
+
+    config: str
+    seed: int
+    evaluations: tuple[str, ...]
+
+    def folder(self, root: Path) -> Path:
+        """Where it runs."""
+        return root / f'seed{self.seed}' / self.config.replace('/', '_')
+
+
+def list_jobs(tables: Iterable[int], seeds: Iterable[int]) -> list[Job]:
+    """The jobs of tables; a row that several of them share is one job. Seed by seed."""
+    wanted: dict[str, dict[str, None]] = {}
+    for table in map(TABLES.__getitem__, tables):
+        for row in table.rows:
+            wanted.setdefault(row.config, {}).update(dict.fromkeys(table.columns.values()))
+    return [Job(config, seed, tuple(evaluations))
+            for seed in seeds for config, evaluations in wanted.items()]
+
+
+def run_jobs(jobs: list[Job], root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]
+             ) -> tuple[list[str], list[str]]:
+    """Run what has no result yet; leave out what another process runs.
+
+    Args:
+        jobs: In the order to run them.
+        root: Folder of the jobs, which machines may share.
+        run: Runs a job in its folder and yields scores by evaluation. It may yield more than the
+            evaluations of the job, and is not called if these are there.
+
+    Returns:
+        Folders of the jobs that failed, each with the reason in ``failed.txt``, and of those that
+        are running elsewhere.
+    """
+    failed, elsewhere = [], []
+    for number, job in enumerate(jobs):
+        folder = job.folder(root)
+        try:
+            lock_work_dir(str(folder))
+        except WorkDirInUseError:
+            elsewhere.append(str(folder))
+            continue
+        try:
+            if missing(job, root):
+                say(f'[{number + 1}/{len(jobs)}] {job.config}, seed {job.seed}')
+                _run(job, root, run)
+                (folder / FAILED).unlink(missing_ok=True)
+        except Exception as error:  # the other jobs do not depend on it
+            (folder / FAILED).write_text(traceback.format_exc())
+            failed.append(str(folder))
+            say(f'      failed: {error}')
+        finally:
+            unlock_work_dir(str(folder))
+    return failed, elsewhere
+
+
+def missing(job: Job, root: Path) -> list[str]:
+    """The evaluations of a job that have no result."""
+    done = {record['evaluation'] for record in read_results(job.folder(root))}
+    return [name for name in job.evaluations if name not in done]
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """The records in a folder: ``config``, ``seed``, ``evaluation``, ``score`` and ``seconds``."""
+    path = folder / RESULTS
+    return [*map(json.loads, path.read_text().splitlines())] if path.is_file() else []
+
+
+def collect_results(root: Path) -> list[dict[str, Any]]:
+    """The records of all jobs below a folder, which are also written to ``root/results.jsonl``."""
+    records = [record for path in sorted(root.glob(f'seed*/*/{RESULTS}'))
+               for record in read_results(path.parent)]
+    _write(root, records)
+    return records
+
+
+def _run(job: Job, root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]) -> None:
+    folder, start = job.folder(root), time.monotonic()
+    for scores in run(job, folder):
+        seconds, start = time.monotonic() - start, time.monotonic()
+        records = {record['evaluation']: record for record in read_results(folder)}
+        for evaluation, score in scores.items():
+            records[evaluation] = dict(config=job.config, seed=job.seed, evaluation=evaluation,
+                                       score=score, seconds=round(seconds, 1))
+        _write(folder, [*records.values()])
+        collect_results(root)
+        text = ', '.join(f'{name} {score:.1f}' for name, score in scores.items())
+        say(f'      {text} after {duration(seconds)}')
+
+
+def _write(folder: Path, records: list[dict[str, Any]]) -> None:
+    with atomic_write(folder / RESULTS) as part:
+        part.write_text(''.join(f'{json.dumps(record)}\n' for record in records))

@@ -1,0 +1,72 @@
+"""What the scale "toy" trains on and measures: clips and images of digits."""
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets
+from vicmae_mm.commands.quickstart.clips import render_clips
+from vicmae_mm.commands.quickstart.digit_scenes import World, load_worlds
+from vicmae_mm.commands.quickstart.measuring import ImageSet, draw_images, measure
+from vicmae_mm.models.encoder import Encoder
+
+NUM_CLIPS = 1000
+# Held-out digits that chose the settings of configs/reproduce/toy.py, and are in no result
+NUM_VALIDATION = 240
+POSES = dict(train=2, val=4)  # of each digit
+SHARES = 5, 10, 25, 50, 75, 100
+
+
+def split_worlds() -> dict[str, World]:
+    """Worlds of digits: to train on, to choose settings, and to measure the results."""
+    train, held_out = load_worlds()
+    first, rest = slice(NUM_VALIDATION), slice(NUM_VALIDATION, None)
+    validation, test = (replace(held_out, glyphs=held_out.glyphs[part],
+                                labels=held_out.labels[part]) for part in (first, rest))
+    return dict(train=train, validation=validation, val=test)
+
+
+def render(folder: Path, seed: int) -> Path:
+    """Render the clips of a seed, unless they are there. Returns their folder."""
+    render_clips(folder / 'clips', split_worlds()['train'], NUM_CLIPS, seed)
+    return folder / 'clips'
+
+
+def draw_splits(seed: int, size: int, splits: tuple[str, str] = ('train', 'val')
+                ) -> tuple[ImageSet, ImageSet]:
+    """Images of side ``size`` px that train the probes, and others that they are measured on."""
+    worlds = split_worlds()
+    train, test = (draw_images(worlds[split], poses, size, seed + 1 + number)
+                   for number, (split, poses) in enumerate(zip(splits, POSES.values(),
+                                                               strict=True)))
+    return train, test
+
+
+def measure_digits(encoder: Encoder, train: ImageSet, test: ImageSet) -> dict[str, float]:
+    """Accuracies in percent: linear probe and kNN, on the class token and the mean of patches."""
+    found = measure(encoder, train, test)
+    return {f'{kind}{suffix}': 100 * getattr(found[level], kind)
+            for level, suffix in (('cls', ''), ('avg', '_patches')) for kind in ('linear', 'knn')}
+
+
+def write_images(folder: Path, seed: int, size: int) -> Path:
+    """Write the images as class folders in ``train`` and ``val``, and lists of ``SHARES``.
+
+    A share is one of digits, with all of their images. Returns the folder.
+    """
+    done = folder / 'subsets'
+    if done.is_dir():
+        return folder
+    for name, images in zip(POSES, draw_splits(seed, size), strict=True):
+        for number, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
+            path = folder / name / str(label.item()) / f'{number:05}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    labels = split_worlds()['train'].labels
+    digits = [(f'{number:05}', int(label)) for number, label in enumerate(labels)]
+    done.mkdir()
+    for share, chosen in nested_subsets(digits, SHARES, seed).items():
+        (done / f'train_{share:03}pct.txt').write_text(''.join(
+            f'{label}/{int(digit) + pose * len(labels):05}.png {label}\n'
+            for pose in range(POSES['train']) for digit, label in chosen))
+    return folder
