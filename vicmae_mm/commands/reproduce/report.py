@@ -57,14 +57,17 @@ def _orderings(table: Table, scores: Scores) -> list[str]:
     lines = _header(['ordering', 'difference, paper', 'difference, ours', 'sign'])
     for position, (heading, evaluation) in enumerate(table.columns.items()):
         where = f'{heading}: ' if len(table.columns) > 1 else ''
-        for low, high in combinations([row for row in table.rows if row.paper], 2):
-            paper = high.paper[position] - low.paper[position]
+        for low, high in combinations(table.rows, 2):
+            known = low.paper and high.paper
+            paper = high.paper[position] - low.paper[position] if known else 0
             if paper < 0:
                 low, high, paper = high, low, -paper
             ours = paired_difference(scores.get((low.config, evaluation), {}),
                                      scores.get((high.config, evaluation), {}))
-            lines.append(_line([f'{where}{high.name} > {low.name}', f'{paper:.2f}',
-                                ours or '-', verdict(paper, ours) if ours else 'not run']))
+            sign = ('not run' if not ours else verdict(paper, ours) if known else
+                    'not in the paper')
+            lines.append(_line([f'{where}{high.name} > {low.name}', f'{paper:.2f}' if known else '-',
+                                ours or '-', sign]))
     return lines
 
 
