@@ -1,0 +1,89 @@
+"""Labels of the first frame of a video, carried to the others by the similarity of features."""
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vicmae_mm.utils.errors import InputError
+
+BLOCK = 2**24  # similarities in memory at a time, 64 MiB
+
+Frame = tuple[Tensor, Tensor]  # normalised features (N, C) and labels (N, K) of its N cells
+
+
+@dataclass(frozen=True)
+class LabelPropagation:
+    """Label propagation as in CropMAE's evaluation, which is CRW's; sources: docs/decisions.md.
+
+    A cell gets the mean of the labels of its most similar cells in the first frame and the frames
+    before, with weights softmax(cosine / temperature). Where there are fewer frames before, the
+    first one stands in for them, so the most similar cells may be copies of one.
+
+    Raises:
+        ValueError: If a constant is out of range.
+    """
+
+    temperature: float = 0.7
+    top_k: int = 7  # cells that are averaged
+    radius: float = 20  # in cells: context cells this far away do not count; the first frame's do
+    num_context: int = 20  # frames before, in addition to the first
+
+    def __post_init__(self) -> None:
+        if not (0 < self.temperature < math.inf and self.top_k >= 1 and self.radius > 0
+                and self.num_context >= 0):
+            raise InputError(
+                f'temperature={self.temperature}, top_k={self.top_k}, radius={self.radius} and '
+                f'num_context={self.num_context} should be above 0, 1 or more, above 0 and 0 or '
+                'more.')
+
+    def __call__(self, maps: Iterable[Tensor], first: Tensor) -> Iterator[Tensor]:
+        """Yield labels (K, h, w) of each frame, the first included.
+
+        Args:
+            maps: Features (C, h, w) of each frame; used one at a time.
+            first: Labels of the first frame (K, h, w), such as shares of K classes.
+        """
+        frames: deque[Frame] = deque(maxlen=self.num_context)
+        anchor = None
+        for features in maps:
+            cells = F.normalize(features.flatten(1), dim=0).T
+            labels = first.to(cells).flatten(1).T if anchor is None else self._labels(
+                cells, [anchor, *frames], features.shape[1:])
+            anchor = anchor or (cells, labels)
+            frames.append((cells, labels))
+            yield labels.T.unflatten(1, features.shape[1:])
+
+    def _labels(self, cells: Tensor, sources: list[Frame], grid: torch.Size) -> Tensor:
+        labels = torch.cat([labels for _, labels in sources])
+        places = torch.cartesian_prod(*map(torch.arange, grid)).int().to(cells.device)
+        # One frame and a block of cells at a time: all similarities to 21 frames would take 0.2 GB
+        # at 480 x 880 px and patches of 16, 4 GB at patches of 8.
+        blocks = torch.arange(len(cells), device=cells.device).split(max(1, BLOCK // len(cells)))
+        return torch.cat([
+            self._block(cells[block], sources, labels,
+                        (places[block, None] - places).square().sum(-1)) for block in blocks])
+
+    def _block(self, queries: Tensor, sources: list[Frame], labels: Tensor,
+               squared_distance: Tensor) -> Tensor:
+        # Squares of integers: exact, also at the edge of the circle.
+        outside = squared_distance >= self.radius**2
+        best = queries.new_empty(len(queries), 0)
+        chosen = squared_distance.new_empty(len(queries), 0, dtype=torch.long)
+        for number, (cells, _) in enumerate(sources):
+            similarity = queries @ cells.T
+            if number:
+                similarity.masked_fill_(outside, -math.inf)
+            found, cell = similarity.topk(min(self.top_k, len(cells)))
+            # The oldest of too few frames is the first one.
+            copies = 1 + (self.num_context + 1 - len(sources)) * (number == 1)
+            copies = min(copies, self.top_k)
+            best = torch.cat([best, found.repeat(1, copies)], 1)
+            chosen = torch.cat([chosen, (cell + number * len(cells)).repeat(1, copies)], 1)
+            best, order = best.topk(min(self.top_k, best.shape[1]))
+            chosen = chosen.gather(1, order)
+        # Some weight is above 0: the first frame is not limited to a radius.
+        return ((best / self.temperature).softmax(1)[..., None] * labels[chosen]).sum(1)
