@@ -124,7 +124,7 @@ def test_networks_of_stages_have_maps_and_no_class_attention():
     (dict(type='BEiTViT', **RAW), (32, 48), 'This BEiTViT has no attention of a class token'),
     (dict(type='MlpMixer', img_size=32, patch_size=16, arch=dict(
         embed_dims=24, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=16)), (64, 32),
-     'MlpMixer was built for images of 32 px and cannot encode .64, 32.'),
+     'MlpMixer was built for images of 32 px and cannot encode .2, 3, 64, 32.'),
 ])
 def test_what_cannot_be_shown_is_refused(cfg, size, message):
     encoder = Encoder(build(**cfg))

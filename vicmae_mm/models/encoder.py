@@ -112,8 +112,7 @@ class Encoder(nn.Module):
             ValueError: As :meth:`check_level`, or if input or output of the backbone is not clear.
         """
         self.check_level(level)
-        images = self._as_batch(images)
-        output = self._output(images)
+        output = self._run(images)
         tokens = as_tokens(self.backbone, output, images.shape[-2:])
         if level == 'tokens':
             return tokens
@@ -134,18 +133,23 @@ class Encoder(nn.Module):
         Vision Transformers of mmpretrain and this package interpolate their positions. For others a
         ValueError is raised, also if it is not clear which patch is where.
         """
-        patches, grid = self._patches(images)
+        try:
+            output = self._run(images)
+        except (AssertionError, RuntimeError) as error:
+            raise InputError(
+                f'The {type(self.backbone).__name__} was built for images of {self.image_size} px '
+                f'and cannot encode {tuple(images.shape)}: {error}') from error
+        grid = token_grid(self.backbone, output, images.shape[-2:])
+        tokens = as_tokens(self.backbone, output, images.shape[-2:])
+        patches = tokens[:, num_extra_tokens(self.backbone, output):]
         return patches.transpose(1, 2).unflatten(2, grid)
 
     def class_attention(self, images: Tensor) -> Tensor:
         """Attention of the class token to each patch in the last block of a Vision Transformer.
 
-        Inputs are those of :meth:`feature_map`, whose ValueError is also raised for a network that
-        has no such attention, or adds something to it.
-
-        Returns:
-            Probabilities (B, heads, h, w), or (B, heads, t, h, w) of clips, at least fp32. Their
-            sum is below 1: the class token itself and registers get the rest.
+        Probabilities (B, heads, h, w), or (B, heads, t, h, w) of clips, at least fp32, whose sum is
+        below 1: the class token itself and registers get the rest. Inputs and errors are those of
+        :meth:`feature_map`; also a ValueError if there is no such attention that can be computed.
         """
         attention: Any = next((module for module in reversed([*self.backbone.modules()])
                                if isinstance(module, MultiheadAttention)), None)
@@ -158,7 +162,7 @@ class Encoder(nn.Module):
         # Of this layer: fused kernels do not return their weights.
         hook = attention.qkv.register_forward_hook(lambda *call: qkv.append(call[2]))
         try:
-            _, grid = self._patches(images)
+            grid = self.feature_map(images).shape[2:]
         finally:
             hook.remove()
         query, key, _ = at_least_fp32(qkv[-1]).unflatten(2, (3, attention.num_heads, -1)).unbind(2)
@@ -171,29 +175,6 @@ class Encoder(nn.Module):
             raise InputError(f'level={level!r} is unknown: choose one of {LEVELS}.')
         if level == 'cls' and not self.has_cls_token:
             raise self._no_cls()
-
-    def _patches(self, images: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """Tokens of the patches (B, N, C), and their grid."""
-        images = self._as_batch(images)
-        try:
-            output = self._output(images)
-        except (AssertionError, RuntimeError) as error:
-            raise InputError(
-                f'The {type(self.backbone).__name__} was built for images of {self.image_size} px '
-                f'and cannot encode {tuple(images.shape[2:])}: {error}') from error
-        grid = token_grid(self.backbone, output, images.shape[-2:])
-        tokens = as_tokens(self.backbone, output, images.shape[-2:])
-        return tokens[:, num_extra_tokens(self.backbone, output):], grid
-
-    def _output(self, images: Tensor) -> Tensor:
-        """What the backbone returns for a batch."""
-        self._check_range(images)
-        dtype = next((value.dtype for value in self.backbone.parameters()
-                      if value.is_floating_point()), torch.float32)
-        inputs = (images.flip(1) if self.bgr else images).to(
-            torch.promote_types(dtype, torch.float32))
-        axes = (-1, ) + (1, ) * (images.ndim - 2)
-        return self._run(((inputs - self.mean.view(axes)) / self.std.view(axes)).to(dtype))
 
     def _as_batch(self, images: Tensor) -> Tensor:
         frames = self.num_frames
@@ -229,7 +210,15 @@ class Encoder(nn.Module):
         return InputError(f'A {type(self.backbone).__name__} without class token has no '
                           "features of level 'cls': use 'avg'.")
 
-    def _run(self, inputs: Tensor) -> Tensor:
+    def _run(self, images: Tensor) -> Tensor:
+        images = self._as_batch(images)
+        self._check_range(images)
+        dtype = next((value.dtype for value in self.backbone.parameters()
+                      if value.is_floating_point()), torch.float32)
+        inputs = (images.flip(1) if self.bgr else images).to(
+            torch.promote_types(dtype, torch.float32))
+        axes = (-1, ) + (1, ) * (images.ndim - 2)
+        inputs = ((inputs - self.mean.view(axes)) / self.std.view(axes)).to(dtype)
         # Networks for masked pre-training hide patches unless mask=None.
         hidden = {'mask', 'importance'} & inspect.signature(self.backbone.forward).parameters.keys()
         features = self.backbone(inputs, **dict.fromkeys(hidden))
