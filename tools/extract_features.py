@@ -36,7 +36,7 @@ from safetensors.torch import save
 
 from vicmae_mm.apis import extract_features, load_backbone
 from vicmae_mm.apis.features import FileFeatures, list_files
-from vicmae_mm.apis.features_over_time import Windows, encode_over_time
+from vicmae_mm.apis.features_over_time import VideoEncoding, encoding_over_time
 from vicmae_mm.commands.options import add_device, add_trust
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.annotations.files_below import files_below, report_scan
@@ -162,10 +162,9 @@ def videos_below(folder: Path) -> list[str]:
     return [str(folder / name) for name in found]
 
 
-def write_video(out: Path, name: str, encoder: Any, file: str, windows: Windows,
-                source: str) -> None:
+def write_video(out: Path, name: str, encode: VideoEncoding, file: str, source: str) -> None:
     """Write features/NAME.npy and times/NAME.npz, each complete or not at all."""
-    times, vectors = encode_over_time(encoder, file, windows)
+    times, vectors = encode(file)
     with atomic_write(out / f'features/{name}.npy') as part, open(part, 'wb') as features:
         for number, vector in enumerate(show(vectors, file, len(times))):
             if not number:  # columns follow each other, so they can be written as they come
@@ -206,10 +205,10 @@ def extract_over_time(args: argparse.Namespace, bad: list[str]) -> int:
     """Write the features over time of all videos; return the number of videos."""
     names = name_videos(args.paths)
     encoder = load_backbone(args.checkpoint, args.config, args.device)
-    windows = Windows.of(
-        encoder, args.level, args.fps, args.window, args.stride, args.batch_size)
+    encode = encoding_over_time(
+        encoder, args.fps, args.level, args.window, args.stride, args.batch_size)
     made_by = [*map(os.path.abspath, (args.checkpoint, args.config or '')),
-               *file_state(args.checkpoint), *windows[:-1]]
+               *file_state(args.checkpoint), args.level, args.fps, args.window, args.stride]
     sources = {file: json.dumps([file, *file_state(file), *made_by]) for file in names}
     is_file = args.out.suffix == '.npz'
     todo = [file for file, name in names.items()
@@ -220,11 +219,11 @@ def extract_over_time(args: argparse.Namespace, bad: list[str]) -> int:
     for file in todo:
         try:
             if is_file:
-                times, vectors = encode_over_time(encoder, file, windows)
+                times, vectors = encode(file)
                 kept.append((np.stack([*show(vectors, file, len(times))]), times,
                              np.full(len(times), file)))
             else:
-                write_video(args.out, names[file], encoder, file, windows, sources[file])
+                write_video(args.out, names[file], encode, file, sources[file])
         except (VideoError, InputError) as error:
             if is_machines(error):
                 raise

@@ -136,8 +136,7 @@ def test_frames_are_decoded_once_and_not_kept(encoder, clip, monkeypatch):
             yield image
 
     monkeypatch.setattr(features_over_time, 'decode_in_order', count)
-    windows = features_over_time.Windows.of(encoder, 'cls', 25., 4, 1, 8)
-    times, vectors = features_over_time.encode_over_time(encoder, clip, windows)
+    times, vectors = features_over_time.encoding_over_time(encoder, 25., 'cls', 4, 1, 8)(str(clip))
     assert len(times) == 47 and not decoded
     for number, vector in enumerate(vectors):
         assert vector.shape == (WIDTH, )
