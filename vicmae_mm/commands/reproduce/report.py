@@ -66,8 +66,8 @@ def _orderings(table: Table, scores: Scores) -> list[str]:
                                      scores.get((high.config, evaluation), {}))
             sign = ('not run' if not ours else verdict(paper, ours) if known else
                     'not in the paper')
-            lines.append(_line([f'{where}{high.name} > {low.name}', f'{paper:.2f}' if known else '-',
-                                ours or '-', sign]))
+            lines.append(_line([f'{where}{high.name} > {low.name}',
+                                f'{paper:.2f}' if known else '-', ours or '-', sign]))
     return lines
 
 

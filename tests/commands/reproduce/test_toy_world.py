@@ -1,0 +1,49 @@
+"""What the toy scale trains on and measures."""
+import numpy as np
+import torch
+from PIL import Image
+
+from tests.helpers.models import IMG_SIZE, tiny_vicmae
+from tests.helpers.runs import PREPROCESSOR
+from vicmae_mm.commands.quickstart.measuring import ImageSet
+from vicmae_mm.commands.reproduce import toy_world
+from vicmae_mm.models import Encoder
+
+
+def test_no_digit_is_in_two_worlds():
+    worlds = toy_world.split_worlds()
+    digits = [glyph.tobytes() for world in worlds.values() for glyph in world.glyphs]
+    assert [len(world.labels) for world in worlds.values()] == [1078, 240, 479]
+    # some of scikit-learn's digits are equal, within and between the parts of the set
+    assert len(digits) == 1797 and len(set(digits)) > 1790
+
+
+def test_lists_are_nested_shares_of_digits_in_all_of_their_poses(tmp_path, monkeypatch):
+    few = {name: type(world)(world.glyphs[:120], world.labels[:120], world.photo)
+           for name, world in toy_world.split_worlds().items()}
+    monkeypatch.setattr(toy_world, 'split_worlds', lambda: few)
+    toy_world.write_images(tmp_path, seed=0, size=32)
+    before = set()
+    for share in toy_world.SHARES:
+        lines = (tmp_path / f'subsets/train_{share:03}pct.txt').read_text().splitlines()
+        assert before <= {*lines} and len(lines) == len({*lines})
+        before = {*lines}
+        for path, label in (line.split() for line in lines):
+            assert path.split('/')[0] == label and (tmp_path / 'train' / path).is_file()
+        numbers = sorted(int(line.split('/')[1][:5]) for line in lines)
+        assert numbers[len(numbers) // 2:] == [each + 120 for each in numbers[:len(numbers) // 2]]
+    assert len(before) == 240 == len([*(tmp_path / 'train').rglob('*.png')])
+    drawn = toy_world.draw_splits(0, 32)[0]
+    label = drawn.labels[7].item()
+    stored = np.asarray(Image.open(tmp_path / f'train/{label}/00007.png'))
+    assert np.array_equal(stored, drawn.images[7].permute(1, 2, 0))
+
+
+def test_scores_are_percent_by_evaluation():
+    encoder = Encoder.of(tiny_vicmae(data_preprocessor=PREPROCESSOR))
+    images = torch.randint(0, 256, (20, 3, IMG_SIZE, IMG_SIZE), dtype=torch.uint8)
+    train = ImageSet(images.repeat(30, 1, 1, 1), torch.arange(20).remainder(10).repeat(30))
+    test = ImageSet(images, torch.arange(20).remainder(10))
+    scores = toy_world.measure_digits(encoder, train, test)
+    assert scores.keys() == {'linear', 'knn', 'linear_patches', 'knn_patches'}
+    assert scores['knn'] == scores['knn_patches'] == 100 >= scores['linear'] > 60
