@@ -21,9 +21,9 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 
 from vicmae_mm.commands.options import open_config
 from vicmae_mm.commands.reproduce.evaluating import JobRunner
-from vicmae_mm.commands.reproduce.jobs import FAILED, RESULTS, list_jobs, run_jobs
+from vicmae_mm.commands.reproduce.jobs import FAILED, RESULTS, list_jobs, run_missing
 from vicmae_mm.commands.reproduce.picture import draw_tables
-from vicmae_mm.commands.reproduce.report import markdown_report, read_scores
+from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
 from vicmae_mm.commands.reproduce.tables import TABLES
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import InputError
@@ -57,7 +57,7 @@ def main() -> None:
     tables = [*TABLES] if 'all' in args.tables else [*dict.fromkeys(map(int, args.tables))]
     jobs = [] if args.report else list_jobs(tables, range(args.seeds))
     scale = open_config(str(CONFIGS / 'reproduce' / f'{args.scale}.py'))
-    failed, elsewhere = run_jobs(jobs, root, JobRunner(root, CONFIGS, scale, args.gpus))
+    failed, elsewhere = run_missing(jobs, root, JobRunner(root, CONFIGS, scale, args.gpus))
 
     scores = read_scores(root)
     if not scores:

@@ -8,7 +8,7 @@ from tests.conftest import REPO
 from tests.helpers.distributed import unformatted_configs
 from vicmae_mm.commands.reproduce import toy_world
 from vicmae_mm.commands.reproduce.evaluating import JobRunner
-from vicmae_mm.commands.reproduce.jobs import Job, run_jobs
+from vicmae_mm.commands.reproduce.jobs import Job, run_missing
 from vicmae_mm.commands.reproduce.training import last_accuracy, train
 from vicmae_mm.utils.errors import RunError
 
@@ -33,7 +33,7 @@ def test_a_job_is_pretrained_measured_and_finetuned_once(scale, tmp_path):
     job = Job('vicmae_vit-b16_k400', 0, ('linear', 'finetune_100'))
     runner, folder = JobRunner(tmp_path, REPO / 'configs', scale, 0), job.folder(tmp_path)
     with unformatted_configs():
-        assert run_jobs([job], tmp_path, runner) == ([], []), (folder / 'failed.txt').read_text()
+        assert run_missing([job], tmp_path, runner) == ([], []), (folder / 'failed.txt').read_text()
     scores = {record['evaluation']: record['score']
               for record in map(json.loads, (tmp_path / 'results.jsonl').read_text().splitlines())}
     assert scores.keys() == {'linear', 'knn', 'linear_patches', 'knn_patches', 'finetune_100'}
@@ -44,7 +44,7 @@ def test_a_job_is_pretrained_measured_and_finetuned_once(scale, tmp_path):
     assert given.train_dataloader.dataset.data_root == str(tmp_path / 'seed0/images')
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
-    run_jobs([job], tmp_path, runner)
+    run_missing([job], tmp_path, runner)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
 
 

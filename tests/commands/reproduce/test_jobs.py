@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vicmae_mm.commands.reproduce.jobs import Job, collect_results, list_jobs, run_jobs
+from vicmae_mm.commands.reproduce.jobs import Job, collect_records, list_jobs, run_missing
 
 
 def test_a_row_that_tables_share_is_one_job_with_the_evaluations_of_all():
@@ -27,18 +27,18 @@ def test_a_failure_is_kept_and_tried_again_and_results_are_not_computed_twice(tm
             raise ValueError('out of luck')
         yield {'y': 2.0}
 
-    failed, elsewhere = run_jobs(jobs, tmp_path, run)
+    failed, elsewhere = run_missing(jobs, tmp_path, run)
     assert called == jobs and failed == [str(tmp_path / 'seed0/c')] and not elsewhere
     assert 'out of luck' in (tmp_path / 'seed0/c/failed.txt').read_text()
     records = [json.loads(line) for line in (tmp_path / 'results.jsonl').read_text().splitlines()]
-    assert records == collect_results(tmp_path) and len(records) == 3 + 2 + 3
+    assert records == collect_records(tmp_path) and len(records) == 3 + 2 + 3
     assert {'config': 'a/b', 'seed': 0, 'evaluation': 'more', 'score': 5.0}.items() <= (
         next(each for each in records if each['evaluation'] == 'more').items())
 
     broken.clear()
-    assert run_jobs(jobs, tmp_path, run) == ([], [])
+    assert run_missing(jobs, tmp_path, run) == ([], [])
     assert called[3:] == [jobs[1]] and not (tmp_path / 'seed0/c/failed.txt').exists()
-    assert len(collect_results(tmp_path)) == 9
+    assert len(collect_records(tmp_path)) == 9
 
 
 def test_jobs_of_another_process_are_left_to_it(tmp_path):
@@ -48,10 +48,10 @@ def test_jobs_of_another_process_are_left_to_it(tmp_path):
     with subprocess.Popen([sys.executable, '-c', hold, str(tmp_path / 'seed0/a')], text=True,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == 'held\n'
-        result = run_jobs(jobs, tmp_path, lambda job, folder: iter([{'x': 1.0}]))
+        result = run_missing(jobs, tmp_path, lambda job, folder: iter([{'x': 1.0}]))
         other.stdin.close()
     assert result == ([], [str(tmp_path / 'seed0/a')])
-    assert [record['config'] for record in collect_results(tmp_path)] == ['b']
+    assert [record['config'] for record in collect_records(tmp_path)] == ['b']
 
 
 def test_ctrl_c_is_not_a_failure_of_the_job(tmp_path):
@@ -60,5 +60,5 @@ def test_ctrl_c_is_not_a_failure_of_the_job(tmp_path):
         yield
 
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([Job('a', 0, ('x', ))], tmp_path, run)
+        run_missing([Job('a', 0, ('x', ))], tmp_path, run)
     assert not (tmp_path / 'seed0/a/failed.txt').exists()

@@ -44,7 +44,7 @@ def list_jobs(tables: Iterable[int], seeds: Iterable[int]) -> list[Job]:
             for seed in seeds for config, evaluations in wanted.items()]
 
 
-def run_jobs(jobs: list[Job], root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]
+def run_missing(jobs: list[Job], root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]
              ) -> tuple[list[str], list[str]]:
     """Run what has no result yet; leave out what another process runs.
 
@@ -82,20 +82,20 @@ def run_jobs(jobs: list[Job], root: Path, run: Callable[[Job, Path], Iterator[di
 
 def missing(job: Job, root: Path) -> list[str]:
     """The evaluations of a job that have no result."""
-    done = {record['evaluation'] for record in read_results(job.folder(root))}
+    done = {record['evaluation'] for record in read_records(job.folder(root))}
     return [name for name in job.evaluations if name not in done]
 
 
-def read_results(folder: Path) -> list[dict[str, Any]]:
+def read_records(folder: Path) -> list[dict[str, Any]]:
     """The records in a folder: ``config``, ``seed``, ``evaluation``, ``score`` and ``seconds``."""
     path = folder / RESULTS
     return [*map(json.loads, path.read_text().splitlines())] if path.is_file() else []
 
 
-def collect_results(root: Path) -> list[dict[str, Any]]:
+def collect_records(root: Path) -> list[dict[str, Any]]:
     """The records of all jobs below a folder, which are also written to ``root/results.jsonl``."""
     records = [record for path in sorted(root.glob(f'seed*/*/{RESULTS}'))
-               for record in read_results(path.parent)]
+               for record in read_records(path.parent)]
     _write(root, records)
     return records
 
@@ -104,12 +104,12 @@ def _run(job: Job, root: Path, run: Callable[[Job, Path], Iterator[dict[str, flo
     folder, start = job.folder(root), time.monotonic()
     for scores in run(job, folder):
         seconds, start = time.monotonic() - start, time.monotonic()
-        records = {record['evaluation']: record for record in read_results(folder)}
+        records = {record['evaluation']: record for record in read_records(folder)}
         for evaluation, score in scores.items():
             records[evaluation] = dict(config=job.config, seed=job.seed, evaluation=evaluation,
                                        score=score, seconds=round(seconds, 1))
         _write(folder, [*records.values()])
-        collect_results(root)
+        collect_records(root)
         text = ', '.join(f'{name} {score:.1f}' for name, score in scores.items())
         say(f'      {text} after {duration(seconds)}')
 

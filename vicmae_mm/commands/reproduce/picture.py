@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .report import Scores
+from .comparison import Scores
 from .statistics import mean_interval
 from .tables import TABLES, Table
 

@@ -4,7 +4,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from .jobs import collect_results
+from .jobs import collect_records
 from .statistics import mean_interval, paired_difference, verdict
 from .tables import TABLES, Table
 
@@ -21,7 +21,7 @@ def read_scores(root: Path) -> Scores:
         Scores by seed, for each config and evaluation.
     """
     scores: dict[tuple[str, str], dict[int, float]] = {}
-    for record in collect_results(root):
+    for record in collect_records(root):
         scores.setdefault((record['config'], record['evaluation']), {})[
             record['seed']] = record['score']
     return scores

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from vicmae_mm.commands.reproduce.picture import draw_tables
-from vicmae_mm.commands.reproduce.report import markdown_report, read_scores
+from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
 
 
 @pytest.fixture
