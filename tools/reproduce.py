@@ -20,10 +20,10 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.options import open_config
+from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
 from vicmae_mm.commands.reproduce.evaluating import JobRunner
 from vicmae_mm.commands.reproduce.jobs import FAILED, RESULTS, list_jobs, run_missing
 from vicmae_mm.commands.reproduce.picture import draw_tables
-from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
 from vicmae_mm.commands.reproduce.tables import TABLES
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import InputError
@@ -53,6 +53,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run what is missing, then report."""
     args = parse_args()
+    if args.seeds < 1 or args.gpus < 0:
+        raise InputError(f'--seeds {args.seeds} and --gpus {args.gpus} must be at least 1 and 0.')
     root = args.work_dir or Path(f'work_dirs/reproduce_{args.scale}')
     tables = [*TABLES] if 'all' in args.tables else [*dict.fromkeys(map(int, args.tables))]
     jobs = [] if args.report else list_jobs(tables, range(args.seeds))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vicmae_mm.commands.reproduce.picture import draw_tables
 from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
+from vicmae_mm.commands.reproduce.picture import draw_tables
 
 
 @pytest.fixture

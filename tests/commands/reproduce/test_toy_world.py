@@ -22,20 +22,20 @@ def test_lists_are_nested_shares_of_digits_in_all_of_their_poses(tmp_path, monke
     few = {name: type(world)(world.glyphs[:120], world.labels[:120], world.photo)
            for name, world in toy_world.split_worlds().items()}
     monkeypatch.setattr(toy_world, 'split_worlds', lambda: few)
-    toy_world.write_images(tmp_path, seed=0, size=32)
+    root = toy_world.write_images(tmp_path, seed=0, size=32)
     before = set()
     for share in toy_world.SHARES:
-        lines = (tmp_path / f'subsets/train_{share:03}pct.txt').read_text().splitlines()
+        lines = (root / f'subsets/train_{share:03}pct.txt').read_text().splitlines()
         assert before <= {*lines} and len(lines) == len({*lines})
         before = {*lines}
         for path, label in (line.split() for line in lines):
-            assert path.split('/')[0] == label and (tmp_path / 'train' / path).is_file()
+            assert path.split('/')[0] == label and (root / 'train' / path).is_file()
         numbers = sorted(int(line.split('/')[1][:5]) for line in lines)
         assert numbers[len(numbers) // 2:] == [each + 120 for each in numbers[:len(numbers) // 2]]
-    assert len(before) == 240 == len([*(tmp_path / 'train').rglob('*.png')])
+    assert len(before) == 240 == len([*(root / 'train').rglob('*.png')])
     drawn = toy_world.draw_splits(0, 32)[0]
     label = drawn.labels[7].item()
-    stored = np.asarray(Image.open(tmp_path / f'train/{label}/00007.png'))
+    stored = np.asarray(Image.open(root / f'train/{label}/00007.png'))
     assert np.array_equal(stored, drawn.images[7].permute(1, 2, 0))
 
 

@@ -48,7 +48,7 @@ class JobRunner:
             config = self.configs / f'transfer/imagenet/{EVALUATIONS[evaluation]}.py'
             cfg = transfer_config(config, self.scale, job.seed, checkpoint)
             if self.scale.digits:
-                images = write_images(world / 'images', job.seed, self.scale.image_size)
+                images = write_images(world, job.seed, self.scale.image_size)
                 for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
                     cfg[name].dataset.data_root = str(images)
             self._train(cfg, folder / evaluation)

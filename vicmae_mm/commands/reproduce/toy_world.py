@@ -1,4 +1,7 @@
 """What the scale "toy" trains on and measures: clips and images of digits."""
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +29,19 @@ def split_worlds() -> dict[str, World]:
     return dict(train=train, validation=validation, val=test)
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process, on any machine, prepares a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'prepare.lock', 'a') as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)  # released when the file is closed
+        yield
+
+
 def render(folder: Path, seed: int) -> Path:
     """Render the clips of a seed, unless they are there. Returns their folder."""
-    render_clips(folder / 'clips', split_worlds()['train'], NUM_CLIPS, seed)
+    with _alone(folder):
+        render_clips(folder / 'clips', split_worlds()['train'], NUM_CLIPS, seed)
     return folder / 'clips'
 
 
@@ -50,23 +63,31 @@ def measure_digits(encoder: Encoder, train: ImageSet, test: ImageSet) -> dict[st
 
 
 def write_images(folder: Path, seed: int, size: int) -> Path:
-    """Write the images as class folders in ``train`` and ``val``, and lists of ``SHARES``.
+    """Write images in class folders, ``train`` and ``val``, and lists of ``SHARES`` of ``train``.
 
-    A share is one of digits, with all of their images. Returns the folder.
+    A share is one of digits, with all of their images. Returns ``folder / 'images'``.
     """
-    done = folder / 'subsets'
-    if done.is_dir():
-        return folder
-    for name, images in zip(POSES, draw_splits(seed, size), strict=True):
-        for number, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
-            path = folder / name / str(label.item()) / f'{number:05}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    root = folder / 'images'
+    with _alone(folder):
+        if not (root / 'subsets').is_dir():
+            for name, images in zip(POSES, draw_splits(seed, size), strict=True):
+                _write_classes(root / name, images)
+            _write_shares(root / 'subsets', seed)
+    return root
+
+
+def _write_classes(folder: Path, images: ImageSet) -> None:
+    for number, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
+        path = folder / str(label.item()) / f'{number:05}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+
+
+def _write_shares(folder: Path, seed: int) -> None:
     labels = split_worlds()['train'].labels
     digits = [(f'{number:05}', int(label)) for number, label in enumerate(labels)]
-    done.mkdir()
+    folder.mkdir()
     for share, chosen in nested_subsets(digits, SHARES, seed).items():
-        (done / f'train_{share:03}pct.txt').write_text(''.join(
+        (folder / f'train_{share:03}pct.txt').write_text(''.join(
             f'{label}/{int(digit) + pose * len(labels):05}.png {label}\n'
             for pose in range(POSES['train']) for digit, label in chosen))
-    return folder
