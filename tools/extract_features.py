@@ -21,7 +21,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,8 +35,7 @@ import numpy as np
 from safetensors.torch import save
 
 from vicmae_mm.apis import extract_features, load_backbone
-from vicmae_mm.apis.features import FileFeatures, list_files
-from vicmae_mm.apis.features_over_time import VideoEncoding, encoding_over_time
+from vicmae_mm.apis.features import FileFeatures, encoding_over_time, list_files
 from vicmae_mm.commands.options import add_device, add_trust
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.annotations.files_below import files_below, report_scan
@@ -162,7 +161,7 @@ def videos_below(folder: Path) -> list[str]:
     return [str(folder / name) for name in found]
 
 
-def write_video(out: Path, name: str, encode: VideoEncoding, file: str, source: str) -> None:
+def write_video(out: Path, name: str, encode: Callable, file: str, source: str) -> None:
     """Write features/NAME.npy and times/NAME.npz, each complete or not at all."""
     times, vectors = encode(file)
     with atomic_write(out / f'features/{name}.npy') as part, open(part, 'wb') as features:

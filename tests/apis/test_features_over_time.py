@@ -6,8 +6,8 @@ import torch
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH
 from tests.helpers.runs import save_run
 from tests.helpers.videos import make_video, read_frame_number
-from vicmae_mm.apis import extract_features_over_time, features_over_time, load_backbone
-from vicmae_mm.datasets.readers import VideoError, open_video
+from vicmae_mm.apis import extract_features_over_time, features, load_backbone
+from vicmae_mm.datasets.readers import VideoError, image_or_video, open_video
 from vicmae_mm.datasets.readers.image_or_video import prepare_frame
 from vicmae_mm.models import Encoder, VideoViT
 
@@ -44,18 +44,18 @@ def pixels_of(path, numbers):
 @pytest.mark.parametrize('fps, numbers', [(5, range(0, 50, 5)), (25, range(50)), (1000, range(50)),
                                           (12.5, range(0, 50, 2)), (.1, [0])])
 def test_frames_at_a_rate(encoder, clip, fps, numbers, level):
-    features, times = extract_features_over_time(encoder, str(clip), fps, level, batch_size=7)
+    found, times = extract_features_over_time(encoder, str(clip), fps, level, batch_size=7)
     expected = encoder(pixels_of(clip, numbers), level).detach()
-    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert times.tolist() == [[number / 25] * 2 for number in numbers]
 
 
 def test_windows_are_means_over_their_frames(encoder, clip):
     """At 5 per second there are 10 frames; the window that would begin with the ninth lacks one."""
-    features, times = extract_features_over_time(encoder, clip, 5, window=3, stride=2)
+    found, times = extract_features_over_time(encoder, clip, 5, window=3, stride=2)
     each, _ = extract_features_over_time(encoder, clip, 5)
     expected = torch.stack([each[start:start + 3].mean(0) for start in (0, 2, 4, 6)])
-    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert np.allclose(times, [[0, .4], [.4, .8], [.8, 1.2], [1.2, 1.6]])
     apart, times = extract_features_over_time(encoder, clip, 5, window=2, stride=5)
     torch.testing.assert_close(apart[1], each[5:7].mean(0), atol=1e-5, rtol=1e-5)
@@ -64,10 +64,10 @@ def test_windows_are_means_over_their_frames(encoder, clip):
 
 
 def test_windows_are_the_clips_of_a_video_encoder(video_encoder, clip):
-    features, times = extract_features_over_time(video_encoder, clip, 5, 'avg', stride=3)
+    found, times = extract_features_over_time(video_encoder, clip, 5, 'avg', stride=3)
     pixels = pixels_of(clip, range(0, 50, 5))
     clips = torch.stack([pixels[start:start + 4] for start in (0, 3, 6)]).transpose(1, 2)
-    torch.testing.assert_close(features, video_encoder(clips, 'avg').detach())
+    torch.testing.assert_close(found, video_encoder(clips, 'avg').detach())
     assert np.allclose(times, [[0, .6], [.6, 1.2], [1.2, 1.8]])
     with pytest.raises(ValueError, match='window=16: this encoder takes 4 frames'):
         extract_features_over_time(video_encoder, clip, 5, window=16)
@@ -78,10 +78,10 @@ def test_other_containers_have_the_frames_that_their_reader_returns(encoder, tmp
     """Matroska rounds 1 / 30 s to milliseconds: at the rate of the file, each frame once."""
     codec = dict(codec='mpeg2video') if suffix == 'mpg' else {}
     path = make_video(tmp_path / f'a.{suffix}', num_frames=31, fps=30, **codec)
-    features, times = extract_features_over_time(encoder, path, 30)
+    found, times = extract_features_over_time(encoder, path, 30)
     with open_video(str(path)) as video:
         assert times[:, 0].tolist() == video.frame_times.tolist()
-    torch.testing.assert_close(features, encoder(pixels_of(path, range(31)), 'cls').detach(),
+    torch.testing.assert_close(found, encoder(pixels_of(path, range(31)), 'cls').detach(),
                                atol=1e-5, rtol=1e-5)
 
 
@@ -89,10 +89,10 @@ def test_variable_frame_rates(encoder, tmp_path):
     """The frame that stands still for a second is encoded once, and is not the last before it."""
     pts = [*range(5), *range(30, 75)]
     path = make_video(tmp_path / 'a.mp4', num_frames=50, pts=pts)
-    features, times = extract_features_over_time(encoder, path, 5)
+    found, times = extract_features_over_time(encoder, path, 5)
     numbers = [0, 4, *range(5, 50, 5)]
     assert np.allclose(times[:, 0], [pts[number] / 25 for number in numbers])
-    torch.testing.assert_close(features, encoder(pixels_of(path, numbers), 'cls').detach(),
+    torch.testing.assert_close(found, encoder(pixels_of(path, numbers), 'cls').detach(),
                                atol=1e-5, rtol=1e-5)
 
 
@@ -115,28 +115,28 @@ def test_what_cannot_be_decoded(encoder, clip, tmp_path, monkeypatch):
     (tmp_path / 'photo.png').write_bytes(_png())
     with pytest.raises(VideoError, match=r'photo\.png: is not a video'):
         extract_features_over_time(encoder, tmp_path / 'photo.png', 5)
-    plain = features_over_time.open_video
+    plain = image_or_video.open_video
 
     def promise_more(path):
         video = plain(path)
         video.num_frames, video.frame_times = 80, np.arange(80) / 25
         return video
 
-    monkeypatch.setattr(features_over_time, 'open_video', promise_more)
+    monkeypatch.setattr(image_or_video, 'open_video', promise_more)
     with pytest.raises(VideoError, match='only the first 50 of its frames decode'):
         extract_features_over_time(encoder, clip, 5)
 
 
 def test_frames_are_decoded_once_and_not_kept(encoder, clip, monkeypatch):
-    decoded, plain, held = [], features_over_time.decode_in_order, []
+    decoded, plain, held = [], image_or_video.decode_in_order, []
 
     def count(path, numbers):
         for image in plain(path, numbers):
             decoded.append(image.shape)
             yield image
 
-    monkeypatch.setattr(features_over_time, 'decode_in_order', count)
-    times, vectors = features_over_time.encoding_over_time(encoder, 25., 'cls', 4, 1, 8)(str(clip))
+    monkeypatch.setattr(image_or_video, 'decode_in_order', count)
+    times, vectors = features.encoding_over_time(encoder, 25., 'cls', 4, 1, 8)(clip)
     assert len(times) == 47 and not decoded
     for number, vector in enumerate(vectors):
         assert vector.shape == (WIDTH, )

@@ -11,7 +11,8 @@ from safetensors import safe_open
 
 from tests.helpers.runs import save_run
 from tests.helpers.videos import draw_frame, make_video
-from vicmae_mm.apis import extract_features, extract_features_over_time, features_over_time
+from vicmae_mm.apis import extract_features, extract_features_over_time
+from vicmae_mm.datasets.readers import image_or_video
 
 
 @pytest.fixture
@@ -186,8 +187,8 @@ def test_an_interruption_leaves_no_file(tool, checkpoint, videos, tmp_path, monk
         yield from list(plain(*args))[:2]
         raise fails
 
-    plain = features_over_time.decode_in_order
-    monkeypatch.setattr(features_over_time, 'decode_in_order', stop)
+    plain = image_or_video.decode_in_order
+    monkeypatch.setattr(image_or_video, 'decode_in_order', stop)
     with pytest.raises((SystemExit, fails)):
         tool(checkpoint, videos / 'b/x.mp4', '--fps', 5, '--batch-size', 1, '--out', tmp_path / 'o')
     assert not [path for path in (tmp_path / 'o').rglob('*') if path.is_file()]

@@ -2,8 +2,7 @@
 from vicmae_mm.checkpoints.find_config import find_config
 from vicmae_mm.checkpoints.weight_files import read_weights
 
-from .features import extract_features
-from .features_over_time import extract_features_over_time
+from .features import extract_features, extract_features_over_time
 from .load_backbone import load_backbone
 from .load_model import load_model
 from .reconstruct import reconstruction_picture

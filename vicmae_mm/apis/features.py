@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -16,7 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from vicmae_mm.datasets.annotations.files_below import files_below, report_scan
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS as IMAGE_EXTENSIONS
 from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
-from vicmae_mm.datasets.readers.image_or_video import ImageInMemory, prepare_frame, read_frames
+from vicmae_mm.datasets.readers.image_or_video import (
+    ImageInMemory,
+    frames_over_time,
+    prepare_frame,
+    read_frames,
+)
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress
 
@@ -85,6 +91,74 @@ def extract_features(checkpoint: str | Path | Encoder, paths: FileOrImage | Iter
     return FileFeatures(torch.cat(features), kept)
 
 
+def extract_features_over_time(
+        checkpoint: str | Path | Encoder, path: str | Path, fps: float, level: str = 'cls', *,
+        config: str | Path | None = None, device: str | torch.device = 'cpu',
+        window: int | None = None, stride: int | None = None,
+        batch_size: int = 16) -> tuple[Tensor, np.ndarray]:
+    """Encode a video's frames at ``fps`` per second, see :func:`frames_over_time`, or windows.
+
+    Args:
+        checkpoint: As for :func:`extract_features`, like ``config``, ``device`` and the pixels.
+        path: A video.
+        fps: Above 0 and at most 1000. A rate above the video's gives all of its frames.
+        level: ``'cls'`` or ``'avg'``.
+        window: Frames per window, whose features are the mean over its frames; by default 1. A
+            video encoder takes windows of its number of frames.
+        stride: Frames from the start of a window to that of the next; by default ``window``.
+        batch_size: Frames, or clips, per forward pass.
+
+    Returns:
+        Features (T, C) of all complete windows, float32, on the CPU, and times (T, 2): seconds from
+        the first frame of the video to the first and to the last frame of each window.
+
+    Raises:
+        VideoError: If it is not a video, or cannot be decoded to its end.
+        ValueError: If it is shorter than a window, or a setting cannot be used.
+    """
+    encoder = (load_backbone(checkpoint, config, device)
+               if isinstance(checkpoint, (str, Path)) else checkpoint.eval())
+    times, vectors = encoding_over_time(encoder, fps, level, window, stride, batch_size)(path)
+    return torch.stack([*vectors]), times
+
+
+def encoding_over_time(
+        encoder: Encoder, fps: float, level: str, window: int | None, stride: int | None,
+        batch_size: int) -> Callable[[str | Path], tuple[np.ndarray, Iterator[Tensor]]]:
+    """Check the settings; the function takes a video and computes its T vectors as needed."""
+    size = (encoder.num_frames or 1) if window is None else window
+    step = size if stride is None else stride
+    if not 0 < fps <= 1000 or min(size, step, batch_size) < 1:
+        raise InputError(f'fps={fps:g} must be above 0 and at most 1000; window={size}, stride='
+                         f'{step} and batch_size={batch_size} must be at least 1.')
+    if encoder.num_frames not in (None, size):
+        raise InputError(f'window={size}: this encoder takes {encoder.num_frames} frames.')
+    if level == 'tokens':
+        raise InputError("level='tokens': features over time are vectors, 'cls' or 'avg'.")
+    encoder.check_level(level)
+
+    def slide(items: Iterator[Tensor]) -> Iterator[tuple[Tensor, ...]]:  # holds size + step
+        each = enumerate(tee(items, size))
+        return zip(*(islice(item, first, None, step) for first, item in each), strict=False)
+
+    def encode_video(path: str | Path) -> tuple[np.ndarray, Iterator[Tensor]]:
+        path = str(Path(path).expanduser())
+        times, frames = frames_over_time(path, fps, encoder.image_size)
+        if len(times) < size:
+            raise InputError(f'{path} has {len(times)} frames at {fps:g} per second, fewer than a '
+                             f'window of {size}.')
+        inputs = (frame[None] for frame in frames)
+        if encoder.num_frames:  # (1, 3, size, S, S)
+            inputs = (torch.stack(clip, dim=2) for clip in slide(inputs))
+        batches = iter(lambda: [*islice(inputs, batch_size)], [])
+        vectors = (vector for batch in batches for vector in _encode_views(encoder, batch, level))
+        if not encoder.num_frames:
+            vectors = (torch.stack(each).mean(dim=0) for each in slide(vectors))
+        return np.stack([times[:len(times) - size + 1:step], times[size - 1::step]], 1), vectors
+
+    return encode_video
+
+
 def _is_image(value: Any) -> bool:
     # Not an array of paths or a stack of images.
     return isinstance(value, Image.Image) or (isinstance(value, (np.ndarray, Tensor)) and (
@@ -138,12 +212,12 @@ def _encode_batches(encoder: Encoder, loader: DataLoader, level: str, progress: 
             else:
                 on_bad_file(str(prepared))
         if views:
-            features.append(encode_views(encoder, views, level))
+            features.append(_encode_views(encoder, views, level))
     return features, names
 
 
 @torch.no_grad()
-def encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
+def _encode_views(encoder: Encoder, views: list[Tensor], level: str) -> Tensor:
     """Encode files with several views each (V, 3, ..., S, S): the mean over the views."""
     encoded = encoder(torch.cat(views).to(encoder.mean.device), level).float().cpu()
     return torch.stack([each.mean(dim=0) for each in encoded.split([len(v) for v in views])])

@@ -1,7 +1,7 @@
 """Frames of videos and images, prepared as for validation."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,7 +16,9 @@ from torch import Tensor
 from vicmae_mm.utils.errors import InputError
 
 from .base import VideoError, is_machines
+from .container import decode_in_order
 from .factory import open_video
+from .presentation_times import frames_at
 
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
@@ -76,6 +78,24 @@ def read_frames(
             f'{path} is neither an image nor a readable video: {error.reason}') from error
     numbers = ' and '.join(map(str, indices))
     return f'{path.name}: frame{"s" * (len(indices) > 1)} {numbers} of {total}', frames
+
+
+def frames_over_time(path: str, fps: float,
+                     size: int | tuple[int, int]) -> tuple[np.ndarray, Iterator[Tensor]]:
+    """The frames of a video that are shown at multiples of ``1 / fps`` seconds, each once.
+
+    Returns:
+        Seconds from the first frame of the video to each, (N,), and the N frames, prepared as by
+        :func:`prepare_frame`: they are decoded once, in order, when they are needed.
+
+    Raises:
+        VideoError: It is not a video, or, later, cannot be decoded to its end.
+    """
+    with open_video(path) as video:
+        times = video.frame_times
+    chosen = frames_at(times, 1 / fps, rounding=1.001e-3)  # Matroska has milliseconds
+    return times[chosen], (prepare_frame(frame, size)
+                           for frame in decode_in_order(path, chosen.tolist()))
 
 
 def prepare_frame(frame: np.ndarray, size: int | tuple[int, int],
