@@ -18,6 +18,8 @@ default_hooks = dict(
     collapse=dict(type='vicmae_mm.CollapseHook'),
     bad_videos=dict(type='vicmae_mm.BadVideoHook'),
     reconstruction=dict(type='vicmae_mm.ReconstructionHook', interval=20),
+    # e.g. default_hooks.probe.images=/data/photos (class folders), docs/probes.md
+    probe=dict(type='vicmae_mm.ProbeHook', images=None, pairs=None),
     curves=dict(type='vicmae_mm.CurvesHook'))
 
 env_cfg = dict(

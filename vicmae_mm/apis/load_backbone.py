@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -66,8 +67,8 @@ def load_backbone(checkpoint: str | Path, config: str | Path | None = None,
     if config is None:
         backbone, normalisation = infer_backbone(weights, name, hub), hub.normalisation or usual
     else:
-        backbone, normalisation = _build_from_config(config, usual)
-    _fill(backbone, weights, name, str(config or 'the inferred architecture'))
+        backbone, normalisation = backbone_of_config(read_config(config), usual, str(config))
+    fill_backbone(backbone, weights, name, str(config or 'the inferred architecture'))
     encoder = Encoder(backbone, **normalisation).to(device).eval()
     if config is None and not hub.normalisation:
         print_log(f'{name} does not say how images were normalised in training. Assumed, as for '
@@ -89,15 +90,17 @@ def _convert(weights: dict, checkpoint: str,
     return result.state, usual_normalisation(result.source, result.state)
 
 
-def _build_from_config(config: str | Path,
-                       normalisation: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    """The backbone and the normalisation of a config; the given one if it has none."""
+def backbone_of_config(cfg: Config, normalisation: dict[str, Any],
+                       name: str) -> tuple[nn.Module, dict[str, Any]]:
+    """The backbone of a config and its normalisation; the given one if it has none.
+
+    Raises as :func:`load_backbone`, with the name.
+    """
     from mmpretrain.models.selfsup.mae import MAEViT
 
     from vicmae_mm.models import VideoViT
-    cfg = read_config(config)
     if not isinstance(cfg.model.get('backbone'), dict) or 'type' not in cfg.model.backbone:
-        raise InputError(f'The model of {config} has no backbone with a type.')
+        raise InputError(f'The model of {name} has no backbone with a type.')
     # The weights come from the checkpoint, whatever the network was initialised from.
     settings = {key: value for key, value in cfg.model.backbone.items()
                 if key not in ('init_cfg', 'pretrained')}
@@ -113,13 +116,17 @@ def _build_from_config(config: str | Path,
     # Only VideoViT has num_frames: Encoder would take another one for a network of images.
     if not isinstance(backbone, VideoViT) and any(
             isinstance(module, nn.Conv3d) for module in backbone.modules()):
-        raise InputError(f'The backbone of {config} is a {type(backbone).__name__} for clips: the '
+        raise InputError(f'The backbone of {name} is a {type(backbone).__name__} for clips: the '
                          'only such backbone supported here is vicmae_mm.VideoViT.')
-    return backbone, normalisation_of(cfg, normalisation, str(config))
+    return backbone, normalisation_of(cfg, normalisation, name)
 
 
-def _fill(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: str, config: str) -> None:
-    """Load weights that are exactly the backbone's, of floating point and finite."""
+def fill_backbone(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: str,
+                  config: str) -> None:
+    """Load weights that are exactly the backbone's, of floating point and finite.
+
+    Raises as :func:`load_backbone`, with the names of checkpoint and config.
+    """
     expected = {PREFIX + key: value for key, value in backbone.state_dict().items()}
     check_fit(weights, expected, checkpoint, config)
     # Most would load without an error, and give features without meaning.

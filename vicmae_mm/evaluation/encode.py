@@ -21,8 +21,7 @@ def encode(encoder: Encoder, images: Any, level: str = 'avg', batch_size: int = 
 
     Args:
         encoder: From ``vicmae_mm.apis.load_backbone``; it is left in eval mode.
-        images: A ``Dataset`` without labels, or a tensor, of images (3, S, S), RGB, 0 to 255, or
-            of V views (V, 3, S, S) each, whose mean is taken; clips have one more axis.
+        images: A ``Dataset`` without labels, or a tensor, of images (3, S, S), RGB, 0 to 255.
         level: ``'cls'``, ``'avg'`` or ``'tokens'``, see :class:`Encoder`.
         batch_size: Images per forward pass.
         num_workers: Processes that load images; 0 loads them in this one.
@@ -39,10 +38,7 @@ def encode(encoder: Encoder, images: Any, level: str = 'avg', batch_size: int = 
     features = []
     for batch in DataLoader(images, batch_size, num_workers=num_workers):
         # To the CPU batch by batch, because a dataset's features may not fit on the GPU.
-        has_views = batch.ndim == 5 + (encoder.num_frames is not None)
-        inputs = (batch.flatten(0, 1) if has_views else batch).to(encoder.mean.device)
-        encoded = encoder(inputs, level).float().cpu()
-        features.append(encoded.unflatten(0, batch.shape[:2]).mean(1) if has_views else encoded)
+        features.append(encoder(batch.to(encoder.mean.device), level).float().cpu())
         if progress is not None:
             progress(len(batch))
     if not features:

@@ -23,38 +23,38 @@ class DatasetProblem(UserError):
 class Images(Dataset):
     """Images of one split, uint8 (3, S, S) RGB: resized by the short side, centre cropped.
 
-    If one of them is a video, all are two views (2, 3, S, S): its frames at one and three quarters,
-    or twice the image. For a video network, views are clips (2, 3, T, S, S), frames four apart.
+    The image of a video is its frame in the middle. If there are videos, and the network is one of
+    clips, all are clips (3, T, S, S): of a video its frames four apart.
 
     Args:
-        records: Each with ``img_path``, of an image or a video, or ``img``, see
-            :func:`decode_image`.
+        records: Each with ``img_path``, of an image or a video, or ``img``, as for
+            :func:`decode_image`. ``position``, in the video, is 0.5 by default.
         targets: Classes (N,), or presence of each class (N, K).
         size: S, or height and width.
         classes: Their names; None if the dataset does not say.
-        clip_length: T, for a video network.
+        clip_length: T, for a network of clips.
     """
 
     def __init__(self, records: list[dict[str, Any]], targets: Tensor, size: Any,
                  classes: Sequence[str] | None = None, clip_length: int | None = None) -> None:
         self.records, self.targets, self.size, self.classes = records, targets, size, classes
-        self.clip_length = clip_length
-        self.has_videos = any(map(_is_video, records))
+        has_videos = any(is_video(record.get('img_path', '')) for record in records)
+        self.clip_length = clip_length if has_videos else None
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Tensor:
-        record = self.records[index]
-        if _is_video(record):
-            return read_views(record['img_path'], self.size, self.clip_length)
-        image = decode_image(record['img']) if 'img' in record else _read(record['img_path'])
-        prepared = prepare_frame(image, self.size, resize=1)
-        if not self.has_videos:
-            return prepared
-        views = prepared.expand(2, -1, -1, -1)
-        return views if self.clip_length is None else views[:, :, None].expand(
-            -1, -1, self.clip_length, -1, -1)
+        record, length = self.records[index], self.clip_length
+        frames = [decode_image(record['img'])] if 'img' in record else _read(
+            record['img_path'], record.get('position', 0.5), length or 1)
+        prepared = torch.stack([prepare_frame(frame, self.size, resize=1) for frame in frames])
+        return prepared.expand(length, -1, -1, -1).transpose(0, 1) if length else prepared[0]
+
+    def take(self, chosen: Tensor) -> 'Images':
+        """The images at some indices (M,)."""
+        return Images([self.records[index] for index in chosen.tolist()], self.targets[chosen],
+                      self.size, self.classes, self.clip_length)
 
     def fingerprint(self) -> str:
         """Hash targets, order, and paths, sizes and dates of the files (or the pixels)."""
@@ -73,34 +73,21 @@ class Images(Dataset):
         return content.hexdigest()
 
 
-def read_views(path: str, size: Any, clip_length: int | None = None) -> Tensor:
-    """Two frames (2, 3, S, S) of a video, or clips (2, 3, T, S, S), around its quarters.
-
-    Prepared as :class:`Images`.
-
-    Raises:
-        DatasetProblem: It cannot be read.
-    """
-    from mmaction.datasets.transforms import SampleFrames
-    sampler = SampleFrames(clip_len=clip_length or 1, frame_interval=4, num_clips=2, test_mode=True)
-    try:
-        _, frames = read_frames(path, lambda total: sampler(
-            dict(total_frames=total, start_index=0))['frame_inds'].tolist())
-    except (OSError, ValueError) as error:
-        raise DatasetProblem(f'video {path} cannot be read: {error}') from error
-    views = torch.stack([prepare_frame(frame, size, resize=1) for frame in frames])
-    return views if clip_length is None else views.unflatten(0, (2, -1)).transpose(1, 2)
+def is_video(path: str) -> bool:
+    """Whether a file is named like a video."""
+    return path.lower().endswith(VIDEO_EXTENSIONS)
 
 
-def _is_video(record: dict[str, Any]) -> bool:
-    return record.get('img_path', '').lower().endswith(VIDEO_EXTENSIONS)
+def _read(path: str, position: float, length: int) -> list[np.ndarray]:
+    """Frames (H, W, 3) RGB: of a video ``length``, around a position; of an image one."""
+    def around(total: int) -> list[int]:
+        steps = range(-2 * (length - 1), 2 * length, 4)
+        return [min(max(int(position * total) + step, 0), total - 1) for step in steps]
 
-
-def _read(path: str) -> np.ndarray:
-    """Pixels (H, W, 3) RGB."""
     try:
         # Pillow, because some .jpg files of SUN397 are of another format; not turned by their
         # Exif tags, as in the papers' loaders.
-        return decode_image(path, upright=False)
+        return read_frames(path, around)[1] if is_video(path) else [
+            decode_image(path, upright=False)]
     except (OSError, ValueError) as error:
         raise DatasetProblem(f'image {path} cannot be read: {error}') from error

@@ -43,6 +43,15 @@ def knn_votes(train_features: Tensor, train_targets: Tensor, features: Tensor, k
     return torch.cat(votes)
 
 
+def partner_ranks(first: Tensor, second: Tensor) -> Tensor:
+    """Rank (N,), from 1, of each one's partner among all second ones (N, C), by cosine similarity.
+
+    Others that are as similar rank before the partner: if all features are equal, all ranks are N.
+    """
+    similarity = F.normalize(first.double(), dim=1) @ F.normalize(second.double(), dim=1).T
+    return (similarity >= similarity.diagonal()[:, None]).sum(1)
+
+
 def knn_predict(train_features: Tensor, train_labels: Tensor, features: Tensor, k: int = 20,
                 temperature: float = 0.07, batch_size: int = 1024) -> Tensor:
     """Class (N,) with most of :func:`knn_votes`, for training labels from 0 (M,)."""

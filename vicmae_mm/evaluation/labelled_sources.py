@@ -1,27 +1,21 @@
 """Where labelled images and videos come from: class folders, a list, or a dataset's config."""
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, scan_classes
-from vicmae_mm.datasets.annotations.video_lists import (
-    VIDEO_EXTENSIONS,
-    find_missing,
-    read_annotations,
-)
+from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
 from vicmae_mm.datasets.innermost import build_inner
-from vicmae_mm.utils.errors import InputError
 
-from .images import DatasetProblem, Images
+from .images import DatasetProblem, Images, is_video
 from .protocol import TOP_1, held_out
 
 FOLDERS = ('train', 'val', 'test')
+_EXTENSIONS = (*EXTENSIONS, *VIDEO_EXTENSIONS)
 
 
 @dataclass(frozen=True)
@@ -60,8 +54,8 @@ def open_class_folders(name: str, folder: Path, size: Any,
     remark, problem = '', ''
     if not any((folder / split).is_dir() for split in FOLDERS):
         try:
-            return split_source(name, _open_part(str(folder), size, clip_length))
-        except DatasetProblem as error:
+            return _split(_open_part(str(folder), size, clip_length))
+        except (DatasetProblem, ValueError) as error:
             problem = f' Without these: {error}'
     if val and not test and not (folder / 'test').exists():
         val, test, remark = [], val, 'tested on val'
@@ -90,94 +84,84 @@ def open_class_folders(name: str, folder: Path, size: Any,
 
 
 def open_labelled(setting: Any, size: Any, clip_length: int | None = None) -> Source:
-    """Open what a setting names.
+    """Open what a setting names; without a test part, a fifth of each class is held out.
 
     Args:
         setting: A folder, as in :func:`open_class_folders`; a list with a ``path label`` in each
             line, relative to its folder; the config of a dataset; or ``dict(train=..., test=...)``
-            of these (class folders without splits) or of :class:`Images`. Without a test part, a
-            fifth of each class is held out.
+            of these (class folders without splits) or of :class:`Images`.
         size: As in :class:`Images`, as is ``clip_length``.
 
     Raises:
         DatasetProblem: If images, labels or classes are missing.
-        ValueError: If the setting is of another kind.
+        ValueError: If a list or a dataset is refused.
     """
-    if isinstance(setting, str) and Path(setting).expanduser().is_dir() and setting:
+    if isinstance(setting, str) and setting and Path(setting).expanduser().is_dir():
         return open_class_folders(setting, Path(setting).expanduser(), size, clip_length)
-    if not isinstance(setting, Mapping) or 'type' in setting:
-        return split_source(str(setting), _open_part(setting, size, clip_length))
-    if {*setting} != {'train', 'test'}:
-        raise InputError(f'{dict(setting)} should be the config of a dataset, with its type, or '
-                         'dict(train=..., test=...).')
+    if not (isinstance(setting, Mapping) and {*setting} == {'train', 'test'}):
+        return _split(_open_part(setting, size, clip_length))
     train, test = (_open_part(setting[part], size, clip_length) for part in ('train', 'test'))
-    if train.classes and test.classes and [*train.classes] != [*test.classes]:
-        raise DatasetProblem('the classes of train and test have different names.')
     if unknown := {*test.targets.tolist()} - {*train.targets.tolist()}:
-        raise DatasetProblem(f'train has no image of the classes {sorted(unknown)[:4]} of test.')
-    return Source('train and test', TOP_1, int(train.targets.max()) + 1, train, None, test)
+        raise DatasetProblem(f'train lacks the classes {sorted(unknown)[:4]} of test.')
+    return Source('images', TOP_1, int(train.targets.max()) + 1, train, None, test)
 
 
-def split_source(name: str, images: Images) -> Source:
-    """Hold out a fifth of each class to test on."""
+def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> tuple[Images, Images]:
+    """Frames, or clips, at one and at three quarters of videos.
+
+    Args:
+        setting: A folder of videos, a list of them, relative to its folder, or the config of a
+            dataset of videos.
+        size: As in :class:`Images`, as is ``clip_length``.
+
+    Raises:
+        DatasetProblem: If there are no videos, or others than videos.
+        ValueError: If a list or a dataset is refused.
+    """
+    names = [info.get('filename', '') for info in
+             _dataset(setting, 'video', type='vicmae_mm.VideoPairDataset')[0]]
+    if len(names) < 2 or (others := [name for name in names if not is_video(name)]):
+        raise DatasetProblem(f'pairs are of two videos or more: {others[0] if others else names}')
+    first, second = (Images([dict(img_path=name, position=position) for name in names],
+                            torch.arange(len(names)), size, clip_length=clip_length)
+                     for position in (0.25, 0.75))
+    return first, second
+
+
+def _split(images: Images) -> Source:
     held = held_out(images.targets)
-    train, test = (subset(images, chosen.nonzero().flatten()) for chosen in (~held, held))
-    return Source(name, TOP_1, int(images.targets.max()) + 1, train, None, test,
-                  'tested on a fifth of each class')
-
-
-def subset(images: Images, chosen: Tensor) -> Images:
-    """The images at some indices (M,)."""
-    return Images([images.records[index] for index in chosen.tolist()], images.targets[chosen],
-                  images.size, images.classes, images.clip_length)
-
-
-def balanced(targets: Tensor, most: int) -> Tensor:
-    """Ascending indices of at most ``most`` samples, of each class as many as of others."""
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
-    seen: Counter[int] = Counter()
-    rounds = []
-    for label in targets[order].tolist():
-        rounds.append(seen[label])
-        seen[label] += 1
-    return order[torch.tensor(rounds).argsort(stable=True)[:most]].sort().values
+    return Source('images', TOP_1, int(images.targets.max()) + 1,
+                  images.take((~held).nonzero().flatten()), None,
+                  images.take(held.nonzero().flatten()), 'tested on a fifth of each class')
 
 
 def _open_part(setting: Any, size: Any, clip_length: int | None) -> Images:
     """Images of one split, of two classes or more, each with one label."""
     if isinstance(setting, Images):
         return setting
-    classes: Sequence[str] | None = None
-    labels: list[Any]
-    if isinstance(setting, Mapping):
-        dataset = build_inner('images', setting)
-        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-        records = [dict(img=info['img']) if 'img' in info else dict(
-            img_path=info.get('img_path') or info.get('filename') or '') for info in infos]
-        labels = [info.get('gt_label', info.get('label')) for info in infos]
-        classes = dataset.metainfo.get('classes')
-    elif setting and (path := Path(setting).expanduser()).is_dir():
-        names = _class_folder_files(path)
-        classes = sorted({*map(_class_of, names)})
-        records = [dict(img_path=str(path / name)) for name in names]
-        labels = [classes.index(_class_of(name)) for name in names]
-    elif setting and path.is_file():
-        files = read_annotations(str(path), str(path.parent))
-        records = [dict(img_path=str(path.parent / name)) for name, _ in files]
-        labels = [label for _, label in files]
-        if missing := find_missing([(record['img_path'], 0) for record in records])[0]:
-            raise DatasetProblem(f'missing: {setting} names {missing[0]}, which does not exist.')
-    else:
-        raise DatasetProblem(f'missing: there is no file or folder {str(setting)!r}.')
-    if not all(isinstance(label, Integral) and int(label) >= 0 for label in labels):
-        raise DatasetProblem(f'{setting} has images without a label, or with several: each needs '
-                             'one, a number from 0.')
-    if not all(record.get('img_path', True) for record in records):
-        raise DatasetProblem(f'{setting} has neither image or video files nor arrays.')
-    if len({*labels}) < 2:
-        raise DatasetProblem(f'{setting} should have two classes or more, but has {len({*labels})}'
-                             ': folders of images, or labels in a list.')
-    return Images(records, torch.tensor([*map(int, labels)]), size, classes, clip_length)
+    infos, dataset = _dataset(
+        setting, 'img_path', type='vicmae_mm.LabelledImages', extensions=_EXTENSIONS)
+    labels: list[Any] = [info.get('gt_label', info.get('label')) for info in infos]
+    if not all(isinstance(label, Integral) and int(label) >= 0 for label in labels) or (
+            len({*labels}) < 2):
+        raise DatasetProblem(f'{setting}: each image needs one label, a number from 0, and there '
+                             'should be two classes or more.')
+    records = [{'img_path': info.get('filename', ''), **info} for info in infos]
+    return Images(records, torch.tensor([*map(int, labels)]), size,
+                  dataset.metainfo.get('classes'), clip_length)
+
+
+def _dataset(setting: Any, prefix: str, **own: Any) -> tuple[list[dict[str, Any]], Any]:
+    """The records of a dataset, of its config or of a list or folder for one of our ``own``."""
+    if not isinstance(setting, Mapping):
+        path = Path(setting).expanduser()
+        if not setting or not path.exists():
+            raise DatasetProblem(f'there is no file or folder {str(setting)!r}.')
+        is_list = path.is_file()
+        setting = dict(own, allow_outside_root=True, ann_file=str(path) if is_list else '',
+                       data_prefix={prefix: str(path.parent if is_list else path)})
+    dataset = build_inner('dataset', setting)
+    return [dataset.get_data_info(index) for index in range(len(dataset))], dataset
 
 
 def _class_folder_files(folder: Path) -> list[str]:
@@ -185,8 +169,7 @@ def _class_folder_files(folder: Path) -> list[str]:
     if not any(path.is_dir() and not path.name.startswith('.') for path in folder.glob('*')):
         return []
     try:
-        return [path for path, _ in scan_classes(
-            str(folder), extensions=(*EXTENSIONS, *VIDEO_EXTENSIONS))]
+        return [path for path, _ in scan_classes(str(folder), extensions=_EXTENSIONS)]
     except ValueError as error:
         raise DatasetProblem(str(error)) from error
 

@@ -20,6 +20,9 @@ PANELS: tuple[tuple[str, tuple[str, ...], tuple[float, float] | None], ...] = (
     ('embedding std (0 = collapse)', ('embedding_std', ), (0, 1.1)),
     ('embedding rank (1 = collapse)', ('embedding_rank', ), None),
     ('pair accuracy', ('pair_accuracy', ), (0, 1.05)),
+    ('probes of frozen features (%)',
+     ('probe/knn_accuracy', 'probe/linear_accuracy', 'probe/recall_at_1'), None),
+    ('median rank of the second frame (1 = best)', ('probe/median_rank', ), None),
 )
 
 
@@ -29,7 +32,7 @@ def find_scalars(work_dir: str | Path) -> list[Path]:
 
 
 def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
-    """Read the training records, by increasing ``step``, of a run and the runs that resumed it.
+    """Read the records, by increasing ``step``, of training and probes, and of runs it resumed.
 
     Args:
         paths: Files with one JSON object per line, oldest first.
@@ -40,10 +43,15 @@ def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
     records: list[Record] = []
     for path in paths:
         # A resumed run repeats the steps after its checkpoint: its records replace the earlier.
-        new = [record for record in _read_lines(Path(path)) if 'loss' in record]
+        new = [record for record in _read_lines(Path(path))
+               if 'loss' in record or any(name.startswith('probe/') for name in record)]
         if new:
-            records = [record for record in records if record['step'] < new[0]['step']] + new
+            records = [record for record in records if _place(record) < _place(new[0])] + new
     return records
+
+
+def _place(record: Record) -> tuple[float, bool]:
+    return record['step'], 'loss' not in record  # a probe follows the step before it
 
 
 def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:

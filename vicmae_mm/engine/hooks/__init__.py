@@ -10,6 +10,7 @@ from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .gradient_coverage_hook import GradientCoverageHook
 from .packed_attention_hook import PackedAttentionHook
 from .pretrained_fit_hook import PretrainedFitHook
+from .probe_hook import ProbeHook
 from .reconstruction_hook import ReconstructionHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .sample_independence_hook import SampleIndependenceHook
@@ -18,6 +19,6 @@ from .step_seed_hook import StepSeedHook
 __all__ = [
     'BadVideoHook', 'CheckpointFitHook', 'ClassCountHook', 'CollapseHook', 'CompileHook',
     'ContrastWeightHook', 'CurvesHook', 'FiniteLossHook', 'GradientCoverageHook',
-    'NonFiniteLossError', 'PackedAttentionHook', 'PretrainedFitHook', 'ReconstructionHook',
-    'SafeCheckpointHook', 'SampleIndependenceHook', 'StepSeedHook'
+    'NonFiniteLossError', 'PackedAttentionHook', 'PretrainedFitHook', 'ProbeHook',
+    'ReconstructionHook', 'SafeCheckpointHook', 'SampleIndependenceHook', 'StepSeedHook'
 ]

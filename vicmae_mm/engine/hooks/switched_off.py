@@ -12,6 +12,7 @@ LOSSES = dict(
     finite_loss='a loss or gradient that is NaN or infinite reaches the weights',
     gradient_coverage='parts of the backbone may stay untrained without a message',
     pretrained_fit='an encoder of which nothing was loaded trains from random weights',
+    probe='no probes of the features, and no best checkpoint by them',
     reconstruction='no pictures of reconstructions',
     sample_independence='a backbone that mixes different samples is not noticed',
     step_seed='a resumed run draws other masks than one that was not interrupted')

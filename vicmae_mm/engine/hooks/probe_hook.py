@@ -1,0 +1,207 @@
+"""How good the frozen features are, while the run trains."""
+import time
+from copy import deepcopy
+from itertools import chain, zip_longest
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vicmae_mm.apis.load_backbone import PREFIX, backbone_of_config, fill_backbone
+from vicmae_mm.engine.late_values import settle
+from vicmae_mm.engine.loops import ResumableTrainLoop
+from vicmae_mm.engine.runner_access import current_task, unwrapped_model
+from vicmae_mm.evaluation.encode import encode
+from vicmae_mm.evaluation.images import Images
+from vicmae_mm.evaluation.knn import partner_ranks
+from vicmae_mm.evaluation.labelled_sources import FOLDERS, open_labelled, open_pairs
+from vicmae_mm.evaluation.logistic_regression import linear_probe_accuracy
+from vicmae_mm.evaluation.protocol import TOP_1, Features, Splits, hold_out, knn_score
+from vicmae_mm.models import Encoder
+from vicmae_mm.registry import HOOKS
+from vicmae_mm.utils.errors import InputError, UserError
+from vicmae_mm.utils.main_process import on_main_process
+from vicmae_mm.utils.seeding import seeded
+
+_LABELLED = {'probe/knn_accuracy': 'kNN {:.2f} %', 'probe/linear_accuracy': 'linear {:.2f} %'}
+_PAIRS = {'probe/recall_at_1': 'recall@1 {:.2f} %', 'probe/median_rank': 'median rank {:g}'}
+
+
+@HOOKS.register_module()
+class ProbeHook(Hook):
+    """Measure frozen features before training, every few epochs and at its end (docs/probes.md).
+
+    ``probe/knn_accuracy``, that of ``tools/knn.py`` for a checkpoint of that moment, and
+    ``probe/linear_accuracy`` need ``images``; ``probe/recall_at_1`` and ``probe/median_rank`` of
+    the second frame need ``pairs``. They go to the log, the visualizer, and ``save_best`` of the
+    checkpoint hook. A network of its own is filled with the weights each time (the averages of an
+    ``EMAHook``), so that training is the same to the last bit.
+
+    Args:
+        images: Labelled images or videos, see :func:`open_labelled`, or None.
+        pairs: Held-out videos, see :func:`open_pairs`, or None.
+        interval: Number of epochs between probes.
+        level: ``'cls'`` or ``'avg'``, see :class:`Encoder`; by default ``'cls'`` if there is one.
+        k: Number of neighbours.
+        max_images: At most so many of ``images``, a third of them to test on, and a sixth of that
+            number of ``pairs``; None for all. They stay in memory, each process's share.
+        batch_size: Images per forward pass.
+
+    Raises:
+        ValueError: Before the first step, on settings and files that cannot be used.
+    """
+
+    priority = 'ABOVE_NORMAL'  # before the timer, whose steps would include it
+
+    def __init__(self, images: Any = None, pairs: Any = None, interval: int = 10,
+                 level: str | None = None, k: int = 20, max_images: int | None = 3000,
+                 batch_size: int = 256) -> None:
+        self.images, self.pairs, self.level = images, pairs, level
+        self.interval, self.k, self.max_images = interval, k, max_images
+        self.batch_size = batch_size
+        for name, least in dict(interval=1, k=1, max_images=12, batch_size=1).items():
+            value = getattr(self, name)
+            if (type(value) is not int or value < least) and (name, value) != ('max_images', None):
+                raise InputError(f'ProbeHook: {name}={value!r} should be {least} or more.')
+        self._parts: dict[str, Images] = {}
+        self._batches: dict[str, list[Tensor]] = {}  # of this process
+
+    def before_run(self, runner: Runner) -> None:
+        """Open the data, and check that what is to be measured can be."""
+        if current_task(runner) != 'train':
+            return
+        names = {*(_LABELLED if self.images is not None else ()),
+                 *(_PAIRS if self.pairs is not None else ())}
+        for hook in runner.hooks:
+            for key in getattr(hook, 'save_best', None) or ():
+                if key.startswith('probe/') and key not in names:
+                    raise InputError(
+                        f'save_best={key!r} is not measured: set default_hooks.probe.images for '
+                        f'{" and ".join(_LABELLED)}, .pairs for {" and ".join(_PAIRS)}.')
+        if not names:
+            return
+        cfg = deepcopy(runner.cfg)
+        if not cfg.get('model') or not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise InputError('ProbeHook needs a run of a config, with a model, that counts epochs.')
+        cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+        with seeded((0, )):
+            backbone, normalisation = backbone_of_config(cfg, {}, 'the config')
+        self._encoder = Encoder(backbone, **normalisation)
+        self.level = self.level or ('cls' if self._encoder.has_cls_token else 'avg')
+        self._encoder.check_level(self.level)
+        try:
+            self._open(self._encoder.image_size, self._encoder.num_frames)
+        except (UserError, OSError) as error:
+            raise InputError(f'ProbeHook: {error}') from error
+
+    def _open(self, *shape: Any) -> None:
+        third = None if self.max_images is None else self.max_images // 3
+        if self.images is not None:
+            source = open_labelled(self.images, *shape)
+            self._num_classes = source.num_classes
+            for name in FOLDERS:
+                if part := getattr(source, name):
+                    twice = 2 if name == 'train' and source.val is None else 1
+                    self._parts[name] = _some(part, third and third * twice)
+            if len(self._parts['train']) < source.num_classes:
+                raise InputError(f'{source.num_classes:,} classes need a larger max_images.')
+        if self.pairs is not None:
+            self._parts.update(zip(
+                ('first', 'second'), (_some(part, third and third // 2)
+                                      for part in open_pairs(self.pairs, *shape)), strict=True))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Probe at the interval; here, what was trained is saved, and its epoch counted."""
+        state = runner.message_hub.runtime_info.get(ResumableTrainLoop.STATE)
+        within = isinstance(runner.train_loop, ResumableTrainLoop) and state and (
+            state['first_iter'] != runner.iter)
+        if self._parts and not within and runner.epoch % self.interval == 0:
+            self._probe(runner)
+        elif self._parts and not self._batches:
+            self._read(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Probe the result."""
+        if self._parts:
+            self._probe(runner)
+
+    def _read(self, runner: Runner) -> None:
+        """Read this process's batches, which are the same for any number of processes."""
+        step = max(1, self.batch_size // (self._encoder.num_frames or 1))
+        workers = runner.train_dataloader.num_workers
+        for name, part in self._parts.items():
+            batches = torch.arange(len(part)).split(step)[get_rank()::get_world_size()]
+            own = part.take(torch.cat([torch.arange(0), *batches]))
+            with seeded((0, )):
+                self._batches[name] = [*DataLoader(own, step, num_workers=workers)]
+        sizes = ', '.join(f'{len(part):,} {name}' for name, part in self._parts.items())
+        runner.logger.info(f'ProbeHook: {sizes}; features {self.level!r}.')
+
+    def _probe(self, runner: Runner) -> None:
+        began, is_first = time.monotonic(), not self._batches
+        settle(runner)
+        try:
+            if is_first:
+                self._read(runner)
+            with seeded((0, )):
+                scores = self._measure(runner)
+        except UserError as error:
+            if is_first:
+                raise
+            runner.logger.error(f'ProbeHook: no scores, training continues. {error}')
+            return
+        words = ', '.join({**_LABELLED, **_PAIRS}[name].format(scores[name]) for name in scores)
+        runner.logger.info(f'Probe after {runner.epoch} epochs: {words} '
+                           f'({time.monotonic() - began:.1f} s)')
+        runner.visualizer.add_scalars(
+            dict(scores, epoch_length=len(runner.train_dataloader)), step=runner.iter,
+            file_path=f'{runner.timestamp}.json')
+        for hook in runner.hooks if runner.iter else ():
+            if {*(getattr(hook, 'save_best', None) or ())} & {*scores}:
+                hook._save_best_checkpoint(runner, {**dict.fromkeys(hook.key_indicators), **scores})
+
+    def _measure(self, runner: Runner) -> dict[str, float]:
+        model = unwrapped_model(runner)
+        device = next(model.parameters()).device
+        for hook in runner.hooks if runner.iter else ():  # before, its copy is not initialised
+            if isinstance(hook, EMAHook):
+                model = hook.ema_model.module
+        weights = {f'{PREFIX}{key}': value for key, value in model.backbone.state_dict().items()}
+        fill_backbone(self._encoder.backbone, weights, 'the model', 'its config')
+        self._encoder.to(device)
+        features = {}
+        for name, part in self._parts.items():
+            own = [encode(self._encoder, batch, self.level or 'avg', len(batch))
+                   for batch in self._batches[name]]
+            shares = chain(*zip_longest(*all_gather_object(own)))  # in turn, as they were dealt out
+            features[name] = Features(torch.cat([each for each in shares if each is not None]),
+                                      part.targets)
+        self._encoder.cpu()
+        return on_main_process(lambda: self._scores(features, device))
+
+    def _scores(self, features: dict[str, Features], device: torch.device) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        if 'train' in features:
+            train, test = features['train'], features['test']
+            splits = Splits(*(train, features['val']) if 'val' in features else hold_out(train),
+                            test)
+            bank = splits.train + splits.val
+            linear = linear_probe_accuracy(
+                bank.features.to(device), bank.targets.to(device), test.features.to(device),
+                test.targets.to(device))
+            knn, _ = knn_score(splits, TOP_1, self._num_classes, self.k)
+            scores.update(zip(_LABELLED, (knn, 100 * linear), strict=True))
+        if 'first' in features:
+            ranks = partner_ranks(features['first'].features, features['second'].features).double()
+            recall = 100 * (ranks == 1).double().mean().item()
+            scores.update(zip(_PAIRS, (recall, ranks.quantile(0.5).item()), strict=True))
+        return scores
+
+
+def _some(part: Images, most: int | None) -> Images:
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
+    return part.take(order[:most].sort().values)
