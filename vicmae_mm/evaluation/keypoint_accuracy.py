@@ -1,5 +1,4 @@
 """Joints as maps of labels, and PCK: the percentage of correct keypoints."""
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,10 +13,7 @@ def draw_keypoints(points: Tensor, grid: Sequence[int]) -> Tensor:
     """Labels (1 + J, h, w) of joints, the first of cells without any, as CropMAE and CRW draw them.
 
     A joint is a Gaussian of sigma 0.5 with peak 1, centred at the nearest cell and cut to 4 x 4.
-
-    Args:
-        points: x and y of each joint (2, J), in cells.
-        grid: Rows and columns of cells, h and w.
+    ``points`` are x and y (2, J) in cells, ``grid`` is h and w.
     """
     x, y = ((torch.arange(length)[None] - (centre + 0.5).floor()[:, None])
             for centre, length in zip(points, grid[::-1], strict=True))
@@ -42,13 +38,8 @@ def count_keypoints(truth: np.ndarray, predicted: np.ndarray,
     box around the true joints; joints without a prediction are left out, also of the box; the first
     frame, which is given, does not count.
 
-    Args:
-        truth: x and y of the joints (2, J, T), in pixels.
-        predicted: The same shape; NaN where there is no prediction.
-        thresholds: Shares of the size.
-
-    Returns:
-        Predictions of each joint, and how many are within each threshold (J, 1 + thresholds).
+    Positions are x and y (2, J, T) in px, NaN where there is no prediction. Returned are, for each
+    joint (J, 1 + thresholds), all predictions and those within each threshold.
     """
     known = ~np.isnan(predicted[0])
     box = np.where(known, truth, -np.inf).max(1) - np.where(known, truth, np.inf).min(1)
@@ -62,5 +53,4 @@ def count_keypoints(truth: np.ndarray, predicted: np.ndarray,
 def keypoint_accuracy(counts: np.ndarray) -> list[float]:
     """Shares (0 to 1) of :func:`count_keypoints` per threshold, their means over the joints."""
     seen = counts[counts[:, 0] > 0]
-    return (seen[:, 1:] / seen[:, :1]).mean(0).tolist() if len(seen) else (
-        [math.nan] * (counts.shape[1] - 1))
+    return (seen[:, 1:] / seen[:, :1]).mean(0).tolist()

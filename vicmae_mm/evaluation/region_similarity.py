@@ -24,21 +24,16 @@ def contour_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
     radius = math.ceil(CONTOUR_TOLERANCE * math.hypot(*truth.shape))
     y, x = np.ogrid[-radius:radius + 1, -radius:radius + 1]
     disk = (x * x + y * y <= radius * radius).astype(np.uint8)
-    contours = [_contour(mask) for mask in (truth, predicted)]
+    # A contour: pixels that differ from the next one to the right, below or diagonally.
+    contours = [cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT,
+                                 np.ones((2, 2), np.uint8), anchor=(0, 0))
+                for mask in (truth, predicted)]
     if not all(contour.any() for contour in contours):
         return float(not any(contour.any() for contour in contours))
     recall, precision = (
         np.count_nonzero(own & cv2.dilate(other, disk)) / np.count_nonzero(own)
         for own, other in (contours, contours[::-1]))
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.
-
-
-def _contour(mask: np.ndarray) -> np.ndarray:
-    """Pixels, uint8 (H, W), that differ from the next one to the right, below or diagonally."""
-    padded = np.pad(mask, ((0, 1), (0, 1)), mode='edge')
-    differ = [mask != padded[y:y + mask.shape[0], x:x + mask.shape[1]]
-              for y, x in ((0, 1), (1, 0), (1, 1))]
-    return np.any(differ, axis=0).astype(np.uint8)
 
 
 def frame_statistics(values: Sequence[float]) -> dict[str, float]:
@@ -56,12 +51,9 @@ def frame_statistics(values: Sequence[float]) -> dict[str, float]:
 def score_objects(truth: np.ndarray, predicted: np.ndarray) -> list[Scores]:
     """Score each object of a sequence as davis2017-evaluation does (semi-supervised).
 
+    Both arguments are numbers of objects (T, H, W), 0 for the background, of three frames or more.
     The objects are 1 to the largest number in the first frame. That frame, which is given, and the
     last one do not count; 255, void, counts as background.
-
-    Args:
-        truth: Numbers of objects (T, H, W) in at least three frames, 0 for the background.
-        predicted: The same shape.
     """
     truth, frames = np.where(truth == 255, 0, truth), slice(1, -1)
     return [{name: frame_statistics([
@@ -74,7 +66,7 @@ def score_objects(truth: np.ndarray, predicted: np.ndarray) -> list[Scores]:
 def average_objects(objects: Sequence[Scores]) -> dict[str, float]:
     """Means over objects, of all sequences together: ``'J&F'``, ``'J mean'`` and so on."""
     means = {f'{name} {kind}': float(np.mean([scores[name][kind] for scores in objects]))
-             if objects else math.nan for name in 'JF' for kind in ('mean', 'recall', 'decay')}
+             for name in 'JF' for kind in ('mean', 'recall', 'decay')}
     return {'J&F': (means['J mean'] + means['F mean']) / 2, **means}
 
 
@@ -82,4 +74,4 @@ def mean_iou(counts: np.ndarray) -> float:
     """Mean IoU over the classes that occur, of pixels (K, K) by true and predicted class."""
     right = np.diag(counts)
     union = counts.sum(0) + counts.sum(1) - right
-    return float((right[union > 0] / union[union > 0]).mean()) if union.any() else math.nan
+    return float((right[union > 0] / union[union > 0]).mean())

@@ -1,4 +1,5 @@
 """The complete quickstart, in miniature."""
+import functools
 import os
 import re
 import runpy
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.distributed import unformatted_configs
-from vicmae_mm.commands.quickstart import measuring
+from vicmae_mm.commands.quickstart import mask_propagation, measuring
 from vicmae_mm.commands.quickstart.measuring import Accuracy
 from vicmae_mm.engine.starting import work_dir_lock
 
@@ -53,6 +54,9 @@ def test_every_step_is_shown_and_the_report_holds_what_was_printed(finished):
     table = table_of(result.stdout)
     assert table == table_of(report)
     assert set(table) == {'ViC-MAE', 'MAE, equal budget', 'untrained', 'majority class'}
+    dense = dict(re.findall(r'^\| ([^|]+) \| ([\d.]+)% \|$', report, re.MULTILINE))
+    assert {*dense} == {*table, 'first mask, unmoved'} - {'majority class'}
+    assert len({*dense.values()}) == 4 and all(20 < float(value) < 100 for value in dense.values())
     assert '16 H.264 clips' in report and '2 epochs, 4 steps of 8 pairs' in report
     assert 'hides 50% of the patches' in report and 'hides 75% of the patches' in report
     assert 'mmengine - INFO' not in result.stdout + result.stderr, 'logs belong in files'
@@ -85,6 +89,10 @@ def in_this_process(repo, monkeypatch):
     """Runs the tool without a new process, on one thread as in one."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+
+    # Of fewer clips: it takes longer than training.
+    monkeypatch.setattr(mask_propagation, 'score_propagation', functools.partial(
+        mask_propagation.score_propagation, num_clips=1))
 
     def run(work_dir, *args):
         monkeypatch.setattr(sys, 'argv', ['quickstart.py', '--work-dir', str(work_dir), *args])

@@ -1,0 +1,1 @@
+"""Dense evaluation: labels of a video's first frame, propagated with frozen features."""
