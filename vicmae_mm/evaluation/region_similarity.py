@@ -31,7 +31,7 @@ def contour_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
     if not all(contour.any() for contour in contours):
         return float(not any(contour.any() for contour in contours))
     recall, precision = (
-        np.count_nonzero(own & cv2.dilate(other, disk)) / np.count_nonzero(own)
+        np.count_nonzero(own * cv2.dilate(other, disk)) / np.count_nonzero(own)
         for own, other in (contours, contours[::-1]))
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.
 
