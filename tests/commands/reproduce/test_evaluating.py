@@ -36,7 +36,8 @@ def test_a_job_is_pretrained_measured_and_finetuned_once(scale, tmp_path):
         assert run_missing([job], tmp_path, runner) == ([], []), (folder / 'failed.txt').read_text()
     scores = {record['evaluation']: record['score']
               for record in map(json.loads, (tmp_path / 'results.jsonl').read_text().splitlines())}
-    assert scores.keys() == {'linear', 'knn', 'linear_patches', 'knn_patches', 'finetune_100'}
+    assert scores.keys() == {'linear', 'knn', 'linear_patches', 'knn_patches', 'propagation',
+                             'finetune_100'}
     assert all(0 <= score <= 100 for score in scores.values())
     assert scores['finetune_100'] == last_accuracy(folder / 'finetune_100')
     given = Config.fromfile(next((folder / 'finetune_100').glob('*.py')))

@@ -62,3 +62,12 @@ def test_ctrl_c_is_not_a_failure_of_the_job(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_missing([Job('a', 0, ('x', ))], tmp_path, run)
     assert not (tmp_path / 'seed0/a/failed.txt').exists()
+
+
+def test_results_outlive_the_folders_of_their_jobs(tmp_path):
+    job = Job('a', 0, ('x', ))
+    run_missing([job], tmp_path, lambda job, folder: iter([{'x': 1.0}]))
+    before = collect_records(tmp_path)
+    (tmp_path / 'seed0/a/results.jsonl').unlink()
+    assert collect_records(tmp_path) == before
+    run_missing([job], tmp_path, lambda job, folder: pytest.fail('it has a result'))

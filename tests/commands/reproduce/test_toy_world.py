@@ -1,11 +1,11 @@
 """What the toy scale trains on and measures."""
 import numpy as np
-import torch
+import pytest
 from PIL import Image
 
 from tests.helpers.models import IMG_SIZE, tiny_vicmae
 from tests.helpers.runs import PREPROCESSOR
-from vicmae_mm.commands.quickstart.measuring import ImageSet
+from vicmae_mm.commands.quickstart.measuring import draw_images
 from vicmae_mm.commands.reproduce import toy_world
 from vicmae_mm.models import Encoder
 
@@ -18,10 +18,15 @@ def test_no_digit_is_in_two_worlds():
     assert len(digits) == 1797 and len(set(digits)) > 1790
 
 
-def test_lists_are_nested_shares_of_digits_in_all_of_their_poses(tmp_path, monkeypatch):
+@pytest.fixture
+def few_digits(monkeypatch):
     few = {name: type(world)(world.glyphs[:120], world.labels[:120], world.photo)
            for name, world in toy_world.split_worlds().items()}
     monkeypatch.setattr(toy_world, 'split_worlds', lambda: few)
+    return few
+
+
+def test_lists_are_nested_shares_of_digits_in_all_of_their_poses(few_digits, tmp_path):
     root = toy_world.write_images(tmp_path, seed=0, size=32)
     before = set()
     for share in toy_world.SHARES:
@@ -39,11 +44,12 @@ def test_lists_are_nested_shares_of_digits_in_all_of_their_poses(tmp_path, monke
     assert np.array_equal(stored, drawn.images[7].permute(1, 2, 0))
 
 
-def test_scores_are_percent_by_evaluation():
+def test_scores_are_percent_by_evaluation(few_digits, monkeypatch):
     encoder = Encoder.of(tiny_vicmae(data_preprocessor=PREPROCESSOR))
-    images = torch.randint(0, 256, (20, 3, IMG_SIZE, IMG_SIZE), dtype=torch.uint8)
-    train = ImageSet(images.repeat(30, 1, 1, 1), torch.arange(20).remainder(10).repeat(30))
-    test = ImageSet(images, torch.arange(20).remainder(10))
-    scores = toy_world.measure_digits(encoder, train, test)
-    assert scores.keys() == {'linear', 'knn', 'linear_patches', 'knn_patches'}
-    assert scores['knn'] == scores['knn_patches'] == 100 >= scores['linear'] > 60
+    # The images to measure on are those that train the probes.
+    monkeypatch.setattr(toy_world, 'draw_splits', lambda *args: [
+        draw_images(few_digits['train'], 1, IMG_SIZE, 0)] * 2)
+    scores = toy_world.measure_digits(encoder, 0, IMG_SIZE)
+    assert scores.keys() == {
+        'linear', 'knn', 'linear_patches', 'knn_patches', 'propagation'}
+    assert scores['linear'] > 30 and scores['knn'] > 30 and 20 < scores['propagation'] < 100

@@ -10,7 +10,7 @@ from vicmae_mm.apis import load_backbone
 from .jobs import Job, missing
 from .scaled_configs import pretraining_config, transfer_config
 from .tables import EVALUATIONS
-from .toy_world import draw_splits, measure_digits, render, write_images
+from .toy_world import measure_digits, render, write_images
 from .training import last_accuracy, train
 
 
@@ -41,8 +41,7 @@ class JobRunner:
         checkpoint = self._train(cfg, folder / 'pretraining')
         wanted = missing(job, self.root)
         if self.scale.digits and 'linear' in wanted:
-            encoder = load_backbone(checkpoint)
-            yield measure_digits(encoder, *draw_splits(job.seed, self.scale.image_size))
+            yield measure_digits(load_backbone(checkpoint), job.seed, self.scale.image_size)
             wanted.remove('linear')
         for evaluation in wanted:
             config = self.configs / f'transfer/imagenet/{EVALUATIONS[evaluation]}.py'

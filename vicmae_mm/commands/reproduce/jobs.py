@@ -82,7 +82,9 @@ def run_missing(jobs: list[Job], root: Path, run: Callable[[Job, Path], Iterator
 
 def missing(job: Job, root: Path) -> list[str]:
     """The evaluations of a job that have no result."""
-    done = {record['evaluation'] for record in read_records(job.folder(root))}
+    records = read_records(root) + read_records(job.folder(root))
+    done = {record['evaluation'] for record in records
+            if (record['config'], record['seed']) == (job.config, job.seed)}
     return [name for name in job.evaluations if name not in done]
 
 
@@ -93,27 +95,27 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def collect_records(root: Path) -> list[dict[str, Any]]:
-    """The records of all jobs below a folder, which are also written to ``root/results.jsonl``."""
-    records = [record for path in sorted(root.glob(f'seed*/*/{RESULTS}'))
-               for record in read_records(path.parent)]
-    _write(root, records)
-    return records
+    """Add the records of all jobs below a folder to its own, which may outlive the jobs."""
+    folders = [root, *(path.parent for path in sorted(root.glob(f'seed*/*/{RESULTS}')))]
+    return _update(root, [record for folder in folders for record in read_records(folder)])
 
 
 def _run(job: Job, root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]) -> None:
-    folder, start = job.folder(root), time.monotonic()
-    for scores in run(job, folder):
+    start = time.monotonic()
+    for scores in run(job, job.folder(root)):
         seconds, start = time.monotonic() - start, time.monotonic()
-        records = {record['evaluation']: record for record in read_records(folder)}
-        for evaluation, score in scores.items():
-            records[evaluation] = dict(config=job.config, seed=job.seed, evaluation=evaluation,
-                                       score=score, seconds=round(seconds, 1))
-        _write(folder, [*records.values()])
+        new = [dict(config=job.config, seed=job.seed, evaluation=evaluation, score=score,
+                    seconds=round(seconds, 1)) for evaluation, score in scores.items()]
+        _update(job.folder(root), read_records(job.folder(root)) + new)
         collect_records(root)
         text = ', '.join(f'{name} {score:.1f}' for name, score in scores.items())
         say(f'      {text} after {duration(seconds)}')
 
 
-def _write(folder: Path, records: list[dict[str, Any]]) -> None:
+def _update(folder: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write records to a folder; of several for the same result, the last."""
+    kept = [*{(record['seed'], record['config'], record['evaluation']): record
+              for record in records}.values()]
     with atomic_write(folder / RESULTS) as part:
-        part.write_text(''.join(f'{json.dumps(record)}\n' for record in records))
+        part.write_text(''.join(f'{json.dumps(record)}\n' for record in kept))
+    return kept

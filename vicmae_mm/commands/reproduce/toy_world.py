@@ -10,6 +10,7 @@ from PIL import Image
 from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets
 from vicmae_mm.commands.quickstart.clips import render_clips
 from vicmae_mm.commands.quickstart.digit_scenes import World, load_worlds
+from vicmae_mm.commands.quickstart.mask_propagation import score_propagation
 from vicmae_mm.commands.quickstart.measuring import ImageSet, draw_images, measure
 from vicmae_mm.models.encoder import Encoder
 
@@ -45,21 +46,25 @@ def render(folder: Path, seed: int) -> Path:
     return folder / 'clips'
 
 
-def draw_splits(seed: int, size: int, splits: tuple[str, str] = ('train', 'val')
-                ) -> tuple[ImageSet, ImageSet]:
+def draw_splits(seed: int, size: int) -> list[ImageSet]:
     """Images of side ``size`` px that train the probes, and others that they are measured on."""
     worlds = split_worlds()
-    train, test = (draw_images(worlds[split], poses, size, seed + 1 + number)
-                   for number, (split, poses) in enumerate(zip(splits, POSES.values(),
-                                                               strict=True)))
-    return train, test
+    return [draw_images(worlds[split], poses, size, seed + 1 + number)
+            for number, (split, poses) in enumerate(POSES.items())]
 
 
-def measure_digits(encoder: Encoder, train: ImageSet, test: ImageSet) -> dict[str, float]:
-    """Accuracies in percent: linear probe and kNN, on the class token and the mean of patches."""
-    found = measure(encoder, train, test)
-    return {f'{kind}{suffix}': 100 * getattr(found[level], kind)
-            for level, suffix in (('cls', ''), ('avg', '_patches')) for kind in ('linear', 'knn')}
+def measure_digits(encoder: Encoder, seed: int, size: int) -> dict[str, float]:
+    """Scores in percent, by evaluation.
+
+    Accuracies of a linear probe and kNN, on the class token and on the mean of the patches, and
+    J&F of :func:`score_propagation`.
+    """
+    found = measure(encoder, *draw_splits(seed, size))
+    propagated = score_propagation(encoder, split_worlds()['val'], seed + 3)
+    return {**{f'{kind}{suffix}': 100 * getattr(found[level], kind)
+               for level, suffix in (('cls', ''), ('avg', '_patches'))
+               for kind in ('linear', 'knn')},
+            'propagation': 100 * propagated['J&F']}
 
 
 def write_images(folder: Path, seed: int, size: int) -> Path:
