@@ -118,13 +118,13 @@ def test_networks_of_stages_have_maps_and_no_class_attention():
 
 
 @pytest.mark.parametrize('cfg, size, message', [
-    (NETWORKS['ours'], (32, 40), 'its patches of 16 x 16 px do not tile an image of 32 x 40 px'),
+    (NETWORKS['ours'], (32, 40), 'images of 32 x 40 px are not whole patches of 16 x 16'),
     (dict(NETWORKS['mmpretrain'], with_cls_token=False), (32, 48),
      'has no attention of a class token'),
     (dict(type='BEiTViT', **RAW), (32, 48), 'This BEiTViT has no attention of a class token'),
     (dict(type='MlpMixer', img_size=32, patch_size=16, arch=dict(
         embed_dims=24, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=16)), (64, 32),
-     'MlpMixer was built for images of 32 px and cannot encode .2, 3, 64, 32.'),
+     'MlpMixer was built for 32 px and cannot encode .2, 3, 64, 32.'),
 ])
 def test_what_cannot_be_shown_is_refused(cfg, size, message):
     encoder = Encoder(build(**cfg))

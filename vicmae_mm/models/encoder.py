@@ -17,7 +17,7 @@ from vicmae_mm.utils.errors import InputError
 
 from .pooling import last_outputs
 from .precision import at_least_fp32
-from .token_layout import as_tokens, image_size, innermost_network, num_extra_tokens, token_grid
+from .token_layout import as_tokens, image_size, innermost_network, num_extra_tokens, token_map
 
 if TYPE_CHECKING:
     from .vicmae import ViCMAE
@@ -129,20 +129,15 @@ class Encoder(nn.Module):
     def feature_map(self, images: Tensor) -> Tensor:
         """Encode images to maps of their patches (B, C, h, w), or clips to (B, C, t, h, w).
 
-        Inputs are as for :meth:`forward`, of any size in whole patches that the network takes:
-        Vision Transformers of mmpretrain and this package interpolate their positions. For others a
-        ValueError is raised, also if it is not clear which patch is where.
+        Inputs are as for :meth:`forward`, of any size in whole patches that the network takes, else
+        a ValueError: mmpretrain's and our Vision Transformers interpolate their positions.
         """
         try:
             output = self._run(images)
         except (AssertionError, RuntimeError) as error:
-            raise InputError(
-                f'The {type(self.backbone).__name__} was built for images of {self.image_size} px '
-                f'and cannot encode {tuple(images.shape)}: {error}') from error
-        grid = token_grid(self.backbone, output, images.shape[-2:])
-        tokens = as_tokens(self.backbone, output, images.shape[-2:])
-        patches = tokens[:, num_extra_tokens(self.backbone, output):]
-        return patches.transpose(1, 2).unflatten(2, grid)
+            raise InputError(f'{type(self.backbone).__name__} was built for {self.image_size} px '
+                             f'and cannot encode {tuple(images.shape)}: {error}') from error
+        return token_map(self.backbone, output, images.shape[-2:])
 
     def class_attention(self, images: Tensor) -> Tensor:
         """Attention of the class token to each patch in the last block of a Vision Transformer.
@@ -155,9 +150,8 @@ class Encoder(nn.Module):
                                if isinstance(module, MultiheadAttention)), None)
         kernel = getattr(attention, 'scaled_dot_product_attention', None)
         if not self.has_cls_token or kernel is not F.scaled_dot_product_attention:
-            raise InputError(
-                f'This {type(self.backbone).__name__} has no attention of a class token that can '
-                'be shown: it takes a VisionTransformer of mmpretrain or this package.')
+            raise InputError(f'This {type(self.backbone).__name__} has no attention of a class '
+                             'token, as a VisionTransformer of mmpretrain or this package has.')
         qkv: list[Tensor] = []
         # Of this layer: fused kernels do not return their weights.
         hook = attention.qkv.register_forward_hook(lambda *call: qkv.append(call[2]))

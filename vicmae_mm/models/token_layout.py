@@ -89,27 +89,25 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
     return output.flatten(1, -2)
 
 
-def token_grid(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> tuple[int, ...]:
-    """Rows and columns of the patches in what a backbone returned; for clips, times before them.
+def token_map(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tensor:
+    """Turn what a backbone returned into a map of patches (B, C, h, w), or (B, C, t, h, w).
 
     Arguments and errors are those of :func:`as_tokens`; also a ValueError if it is not clear which
     patch is where.
     """
-    second = _channels_second(backbone, output, image)
     if output.ndim > 3:
-        return tuple(output.shape[2:] if second else output.shape[1:-1])
+        return output if _channels_second(backbone, output, image) else output.movedim(-1, 1)
+    patches = as_tokens(backbone, output, image)[:, num_extra_tokens(backbone, output):]
     embed = getattr(innermost_network(backbone), 'patch_embed', None)
     patch: Any = getattr(
         getattr(embed, 'projection', getattr(embed, 'proj', None)), 'stride', image)[-2:]
-    grid = image[0] // patch[0], image[1] // patch[1]
-    patches = output.shape[2 if second else 1] - num_extra_tokens(backbone, output)
-    times = (patches // max(1, math.prod(grid)),
-             ) if getattr(backbone, 'num_frames', None) is not None else ()
-    if image[0] % patch[0] or image[1] % patch[1] or math.prod(times + grid) != patches:
-        raise _not_understood(
-            backbone, output, f'its patches of {patch[0]} x {patch[1]} px do not tile an image of '
-            f'{image[0]} x {image[1]} px, or are unknown (crop or resize it to multiples)')
-    return times + grid
+    grid: tuple[int, ...] = (image[0] // patch[0], image[1] // patch[1])
+    if getattr(backbone, 'num_frames', None) is not None:
+        grid = (patches.shape[1] // max(1, math.prod(grid)), *grid)
+    if image[0] % patch[0] or image[1] % patch[1] or math.prod(grid) != patches.shape[1]:
+        raise _not_understood(backbone, output, f'images of {image[0]} x {image[1]} px are not '
+                              f'whole patches of {patch[0]} x {patch[1]}: crop or resize them')
+    return patches.transpose(1, 2).unflatten(2, grid)
 
 
 def _channels_second(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> bool:
