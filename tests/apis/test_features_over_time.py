@@ -7,8 +7,9 @@ from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH
 from tests.helpers.runs import save_run
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.apis import extract_features_over_time, features, load_backbone
-from vicmae_mm.datasets.readers import VideoError, image_or_video, open_video
+from vicmae_mm.datasets.readers import VideoError, open_video, pyav_reader
 from vicmae_mm.datasets.readers.image_or_video import prepare_frame
+from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
 from vicmae_mm.models import Encoder, VideoViT
 
 
@@ -115,27 +116,20 @@ def test_what_cannot_be_decoded(encoder, clip, tmp_path, monkeypatch):
     (tmp_path / 'photo.png').write_bytes(_png())
     with pytest.raises(VideoError, match=r'photo\.png: is not a video'):
         extract_features_over_time(encoder, tmp_path / 'photo.png', 5)
-    plain = image_or_video.open_video
-
-    def promise_more(path):
-        video = plain(path)
-        video.num_frames, video.frame_times = 80, np.arange(80) / 25
-        return video
-
-    monkeypatch.setattr(image_or_video, 'open_video', promise_more)
-    with pytest.raises(VideoError, match='only the first 50 of its frames decode'):
+    monkeypatch.setattr(PyAVReader, 'frame_times', np.arange(80) / 25)
+    with pytest.raises(VideoError, match='frame 50 was requested, but only 50 frames decode'):
         extract_features_over_time(encoder, clip, 5)
 
 
 def test_frames_are_decoded_once_and_not_kept(encoder, clip, monkeypatch):
-    decoded, plain, held = [], image_or_video.decode_in_order, []
+    decoded, plain, held = [], pyav_reader.decode_all, []
 
-    def count(path, numbers):
-        for image in plain(path, numbers):
-            decoded.append(image.shape)
-            yield image
+    def count(path):
+        for frame in plain(path):
+            decoded.append(frame.pts)
+            yield frame
 
-    monkeypatch.setattr(image_or_video, 'decode_in_order', count)
+    monkeypatch.setattr(pyav_reader, 'decode_all', count)
     times, vectors = features.encoding_over_time(encoder, 25., 'cls', 4, 1, 8)(clip)
     assert len(times) == 47 and not decoded
     for number, vector in enumerate(vectors):

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from tests.helpers.runs import save_run
 from tests.helpers.videos import draw_frame, make_video
 from vicmae_mm.apis import extract_features, extract_features_over_time
-from vicmae_mm.datasets.readers import image_or_video
+from vicmae_mm.datasets.readers import pyav_reader
 
 
 @pytest.fixture
@@ -187,8 +187,8 @@ def test_an_interruption_leaves_no_file(tool, checkpoint, videos, tmp_path, monk
         yield from list(plain(*args))[:2]
         raise fails
 
-    plain = image_or_video.decode_in_order
-    monkeypatch.setattr(image_or_video, 'decode_in_order', stop)
+    plain = pyav_reader.decode_all
+    monkeypatch.setattr(pyav_reader, 'decode_all', stop)
     with pytest.raises((SystemExit, fails)):
         tool(checkpoint, videos / 'b/x.mp4', '--fps', 5, '--batch-size', 1, '--out', tmp_path / 'o')
     assert not [path for path in (tmp_path / 'o').rglob('*') if path.is_file()]

@@ -17,12 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from vicmae_mm.datasets.annotations.files_below import files_below, report_scan
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS as IMAGE_EXTENSIONS
 from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
-from vicmae_mm.datasets.readers.image_or_video import (
-    ImageInMemory,
-    frames_over_time,
-    prepare_frame,
-    read_frames,
-)
+from vicmae_mm.datasets.readers import image_or_video
+from vicmae_mm.datasets.readers.image_or_video import ImageInMemory, prepare_frame, read_frames
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress
 
@@ -143,7 +139,7 @@ def encoding_over_time(
 
     def encode_video(path: str | Path) -> tuple[np.ndarray, Iterator[Tensor]]:
         path = str(Path(path).expanduser())
-        times, frames = frames_over_time(path, fps, encoder.image_size)
+        times, frames = image_or_video.frames_over_time(path, fps, encoder.image_size)
         if len(times) < size:
             raise InputError(f'{path} has {len(times)} frames at {fps:g} per second, fewer than a '
                              f'window of {size}.')

@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EINVAL
 from io import FileIO
-from itertools import islice
 from stat import S_ISDIR, S_ISREG
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -154,17 +153,6 @@ def decode_all(path: str, **options: str) -> Iterator[VideoFrame]:
         except FFmpegError as error:
             if is_machines(error):
                 raise
-
-
-def decode_in_order(path: str, numbers: Sequence[int]) -> Iterator[np.ndarray]:
-    """The pictures of frames with ascending numbers, by one decode that holds one of them."""
-    wanted, decoded = set(numbers), 0
-    with naming_file(path, 'cannot be decoded'):
-        for decoded, frame in enumerate(islice(decode_all(path), numbers[-1] + 1), 1):
-            if decoded - 1 in wanted:
-                yield upright(frame)
-    if decoded <= numbers[-1]:
-        raise VideoError(path, f'only the first {decoded} of its frames decode')
 
 
 def drop_unknown_matrix(frame: VideoFrame) -> VideoFrame:

@@ -16,9 +16,9 @@ from torch import Tensor
 from vicmae_mm.utils.errors import InputError
 
 from .base import VideoError, is_machines
-from .container import decode_in_order
 from .factory import open_video
 from .presentation_times import frames_at
+from .pyav_reader import PyAVReader
 
 if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
@@ -84,18 +84,14 @@ def frames_over_time(path: str, fps: float,
                      size: int | tuple[int, int]) -> tuple[np.ndarray, Iterator[Tensor]]:
     """The frames of a video that are shown at multiples of ``1 / fps`` seconds, each once.
 
-    Returns:
-        Seconds from the first frame of the video to each, (N,), and the N frames, prepared as by
-        :func:`prepare_frame`: they are decoded once, in order, when they are needed.
-
-    Raises:
-        VideoError: It is not a video, or, later, cannot be decoded to its end.
+    Returns their N times in seconds from the first of all, and the N prepared frames, which come
+    from one decode. A VideoError says why there is no video, or, later, why it ends early.
     """
-    with open_video(path) as video:
+    with PyAVReader(path) as video:
         times = video.frame_times
     chosen = frames_at(times, 1 / fps, rounding=1.001e-3)  # Matroska has milliseconds
     return times[chosen], (prepare_frame(frame, size)
-                           for frame in decode_in_order(path, chosen.tolist()))
+                           for frame in video.decode_in_order(chosen.tolist()))
 
 
 def prepare_frame(frame: np.ndarray, size: int | tuple[int, int],
