@@ -36,7 +36,7 @@ from vicmae_mm.commands.transfer.cached_features import checkpoint_key
 from vicmae_mm.datasets.readers.image_or_video import decode_image
 from vicmae_mm.evaluation.label_propagation import LabelPropagation
 from vicmae_mm.models import Encoder
-from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.atomic_files import atomic_write, check_writable
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
 from vicmae_mm.visualization import draw_grid
@@ -226,6 +226,7 @@ def main() -> None:
     out = args.out_dir or Path('work_dirs/label_propagation',
                                f'{checkpoint.parent.name}_{checkpoint.stem}')
     table = out / f'{args.dataset}.json'
+    check_writable(table)
     key = checkpoint_key(args.checkpoint, args.config)
     keys = {name: video_key(video, key, settings, size) for name, video in videos.items()}
     results = read_results(table, keys)

@@ -92,14 +92,17 @@ def test_joints_and_parts(run, tmp_path):
 @pytest.mark.parametrize('args, words', [
     (('davis', '--size', 24, 40, 2), '--size should be height and width'),
     (('davis', '--size', 0), '--size should be'),
-    (('davis', '--size', 25, 40), 'image of 25 x 40 px'),
+    (('davis', '--size', 25, 40), 'of 25 x 40 px'),
     (('davis', '--top-k', 0), 'top_k=0'),
     (('davis', '--videos', 'b-video', 'c', 'd'), '--videos: the split has no c, d'),
     (('jhmdb', '--masks'), 'JHMDB has joints, not masks'),
+    (('davis', '--out-dir', 'file'), 'file is not a folder'),
     (('vip', ), 'vip/lists/val_videos.txt.* does not exist')])
-def test_wrong_input_is_refused_in_a_line(run, tmp_path, args, words):
+def test_wrong_input_is_refused_in_a_line(run, tmp_path, args, words, monkeypatch):
     make_davis(tmp_path / 'davis')
     make_jhmdb(tmp_path / 'jhmdb')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
     with pytest.raises(SystemExit, match=f'^error: .*{words}') as caught:
         run(*args)
     assert '\n' not in caught.value.code

@@ -31,6 +31,8 @@ def test_videos_are_in_the_order_of_the_list(tmp_path):
     assert [path.name for path in videos[0].frames][8:] == [
         '00008.jpg', '00009.jpg', '00010.jpg', '00011.jpg']
     assert [path.suffix for path in videos[0].labels] == ['.png'] * 12
+    (videos[0].frames[0].parent / '._00000.jpg').write_bytes(b'of another system')
+    assert Davis(tmp_path / 'data').videos() == videos
 
 
 def test_only_test_videos_of_the_first_split(tmp_path):
@@ -110,6 +112,8 @@ def test_joints_go_to_the_map_and_back(tmp_path):
     assert jhmdb.average([jhmdb.score(video, predicted)]) == {'PCK@0.1': 0, 'PCK@0.2': 0}
     moved = [points + np.array([[2 * number - 1], [0]]) for number, points in enumerate(predicted)]
     assert jhmdb.average([jhmdb.score(video, moved)]) == {'PCK@0.1': 0, 'PCK@0.2': 1}
+    # Frames after the last joints do not count.
+    assert jhmdb.score(video, [*moved, moved[0] + 99]) == jhmdb.score(video, moved)
 
 
 @pytest.mark.parametrize('joints', [

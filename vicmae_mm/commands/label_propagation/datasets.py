@@ -57,7 +57,7 @@ class Davis:
         return videos
 
     def _files(self, folder: Path) -> list[Path]:
-        files = [path for path in folder.glob('*') if path.suffix in ('.jpg', '.png')]
+        files = [path for path in folder.glob('[!.]*') if path.suffix in ('.jpg', '.png')]
         if len(files) < self.shortest or not all(path.stem.isdecimal() for path in files):
             raise InputError(f'{folder} should have .jpg or .png files, {self.shortest} or more, '
                              f'named by numbers; it has {len(files)}. {self.source}')
@@ -111,9 +111,9 @@ class Vip(Davis):
     num_classes = 20
 
     def score(self, video: LabelledVideo, predicted: list[np.ndarray]) -> list[Any]:
-        truth, masks = self._masks(video.labels), np.stack(predicted)
-        counted = truth < self.num_classes
-        return ConfusionMatrix.calculate(masks[counted], truth[counted], self.num_classes).tolist()
+        pairs = ((mask[truth < self.num_classes], truth[truth < self.num_classes])
+                 for mask, truth in zip(predicted, self._masks(video.labels), strict=True))
+        return sum(ConfusionMatrix.calculate(*pair, self.num_classes) for pair in pairs).tolist()
 
     def average(self, scores: Sequence[list[Any]]) -> dict[str, float]:
         return {'mIoU': mean_iou(np.sum(scores, axis=0))}
