@@ -18,8 +18,8 @@ from tests.helpers.tiny_configs import write_mae, write_recognizer
 from vicmae_mm.commands.terminal import TerminalFormatter, is_for_people
 
 FULL = ('Epoch(train)   [1][ 7/58]  base_lr: 6.0000e-04 lr: 2.3437e-15  eta: 1 day, 2:10:25  '
-        'time: 4.2677  data_time: 0.2984  memory: 39014  bad_videos: {}  loss: 1.7794  '
-        'loss_recon: 1.7532  recon: 1.7532  loss_contrast: 0.0262  contrast: 1.0481  '
+        'pairs/s: 432  data: 7%  time: 4.2677  data_time: 0.2984  memory: 39014  bad_videos: {}  '
+        'loss: 1.7794  loss_recon: 1.7532  recon: 1.7532  loss_contrast: 0.0262  contrast: 1.0481  '
         'embedding_std: 0.7474  embedding_rank: 5.4206  pair_accuracy: 0.7500  '
         'contrast_weight: 0.0250  top1_acc: 0.5000  recon/in1k: 1.7000  recon/my clips: 1.8000')
 
@@ -74,11 +74,11 @@ def test_a_run_from_start_to_end(tool, tmp_path):
     config = write_mae(tmp_path)
     status, lines = tool('train.py', config, '--work-dir', 'a b')
     assert status == 0
-    first = next(n for n, line in enumerate(lines) if line.startswith('Epoch(train)'))
+    first = next(n for n, line in enumerate(lines) if line.startswith('epoch '))
     assert first < 25
     assert f'  data        4 of {tmp_path}/pictures: 2 batches of 2' in lines[:first]
     assert '0.001 at most, CosineAnnealingLR to epoch ' in row(lines[:first], 'lr')
-    assert all(len(line) < 90 for line in lines if line.startswith('Epoch'))
+    assert all(len(line) < 90 for line in lines if line.startswith(('epoch', 'Epoch')))
     text = log_of(lines)
     for words in ('System environment', 'Config:', 'Hooks will be executed', '"FileClient" will',
                   'data_time: '):
@@ -128,7 +128,7 @@ def test_warnings_of_the_check_are_repeated_before_the_first_step_and_logged(too
         file.write('auto_scale_lr = dict(base_batch_size=512)\n')
     _, lines = tool('train.py', config)
     found = [n for n, line in enumerate(lines) if line.startswith('warning: the learning rate')]
-    first = next(n for n, line in enumerate(lines) if line.startswith('Epoch(train)'))
+    first = next(n for n, line in enumerate(lines) if line.startswith('epoch '))
     assert found[0] == first - 1 and len(found) == 2  # stderr comes last here
     assert 'WARNING - the learning rate 0.001 is for 512' in log_of(lines)
 
@@ -149,16 +149,26 @@ def test_an_interval_is_one_line_of_what_matters():
         return TerminalFormatter().format(logging.LogRecord('', level, '', 0, text, (), None))
 
     assert shown(FULL.format('0.0000')) == (
-        'Epoch(train)   [1][ 7/58]  lr 2.3e-15  eta 1d2h  time 4.27  data 0.3  '
-        'recon 1.75  contrast 1.05  pairs 0.75  top1_acc 0.5')
+        'epoch 0.12  lr 2.3e-15  eta 1d2h  pairs/s 432  data 7%  '
+        'recon 1.75  contrast 1.05  pair acc 0.75  top1_acc 0.5')
     assert '  bad 3  ' in shown(FULL.format('3.0000'))
     longest = 'Epoch(train) [800][1860/1875]' + FULL[FULL.index('  base_lr'):].format('0.0000')
-    for name in ('data_time: 0.2984', 'recon: 1.7532', 'pair_accuracy: 0.7500'):
+    for name in ('recon: 1.7532', 'pair_accuracy: 0.7500'):
         longest = longest.replace(name, name[:-6] + '0.6789')
     line = shown(longest.replace('1 day, 2:10:25', '23:59:59').replace('  top1_acc: 0.5000', ''))
-    assert len(line) <= 120 and line.endswith('recon 0.679  contrast 1.05  pairs 0.679'), line
-    assert shown('Epoch(train) [1][7/7]  loss: 1.2345  top1_acc: 0.5000') == (
-        'Epoch(train) [1][7/7]  loss 1.23  top1_acc 0.5')
+    assert line.startswith('epoch 799.99  ')
+    assert len(line) <= 103 and line.endswith('recon 0.679  contrast 1.05  pair acc 0.679'), line
+    assert shown('Iter(train) [ 20/1000]  lr: 1.0000e-02  eta: 0:01:02  samples/s: 9.5  data: 12%  '
+                 'time: 1.0000  data_time: 0.1200  grad_norm: 2.5000  loss: 1.2345  '
+                 'loss_cls: 1.2345  top1_acc: 0.5000  probe/knn: 62.5000') == (
+        'Iter(train) [ 20/1000]  lr 0.01  eta 0:01:02  samples/s 9.5  data 12%  '
+        'loss 1.23  top1_acc 0.5  probe/knn 62.5')
+    assert shown('Epoch(val) [1][2/2]    acc/top1: 0.5000  data_time: 0.0123  time: 0.0234') == (
+        'Epoch(val) [1][2/2]    acc/top1 0.5')
+    # mmengine's own log processor does not say how many pairs or samples a step has
+    assert shown('Epoch(train) [1][7/7]  lr: 1.0000e-02  eta: 0:01:02  time: 1.2345  '
+                 'data_time: 0.5000  loss: 1.2345') == (
+        'epoch 1.00  lr 0.01  eta 0:01:02  time 1.23  data 0.5  loss 1.23')
     for text in ('Epoch(val) [1][2/2]', 'resumed epoch: 3, iter: 4', 'Epoch(test) [2/2]  a: \n1'):
         assert shown(text) == text
     assert shown('100 % done', logging.WARNING) == 'warning: 100 % done'

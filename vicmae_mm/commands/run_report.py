@@ -1,16 +1,25 @@
 """What train.py says of a run: right before its first step, and when it ends."""
 import os
+import re
 import shlex
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from vicmae_mm.datasets.innermost import innermost_datasets
+from vicmae_mm.engine.hooks import BadVideoHook
 from vicmae_mm.engine.runner_access import unwrapped_model
-from vicmae_mm.engine.step_size import each_wrapper
+from vicmae_mm.engine.step_size import each_wrapper, step_size
+from vicmae_mm.utils.errors import InputError
+
+# Of other scalars it is not known which values are good.
+_BEST = {min: 'loss|recon|contrast|rank', max: 'acc|top|auc|mAP|precision|recall|f1'}
 
 
 class RunReport(Hook):
@@ -29,7 +38,7 @@ class RunReport(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Say what is trained, on what, and where the results go."""
-        self._first = runner.iter
+        self._first, self._epochs, self._began = runner.iter, runner.epoch, time.monotonic()
         model = unwrapped_model(runner)
         count, trained = (sum(each.numel() for each in model.parameters() if each.requires_grad
                               or not only) / 1e6 for only in (False, True))
@@ -71,17 +80,48 @@ class RunReport(Hook):
                ('extract_features.py', str(newest), 'FILES', '--out', 'features.npz'))
         # Without one of its own, it would resume that of an earlier run in this work dir.
         purpose, more = (purpose, f' --resume{more}') if newest else ('to restart', '')
+        scalars = {name.removeprefix('logged/'): scalar._log_history
+                   for name, scalar in runner.message_hub.log_scalars.items()
+                   if re.match('logged/|val/(?!.*time$)', name)}
         _log(runner, how, {
+            'logged': scalars and f'{"best":>8}{"last":>10}',
+            **{name: f'{_best(name, scalar):>8}{scalar[-1]:10.4g}'
+               for name, scalar in scalars.items()},
+            'time': f'{timedelta(seconds=round(time.monotonic() - self._began))}'
+                    + f' since step {self._first:,}' * bool(self._first)
+                    + self._speed(runner) * (runner.iter > self._first),
+            'bad files': ', '.join(f'{bad:,} of {total:,}' for bad, total in (each.count(
+                runner) for each in runner.hooks if isinstance(each, BadVideoHook)) if total),
             'checkpoint': newest or 'none was written yet',
             'pictures': ', '.join(filter(os.path.exists, pictures)),
             purpose: f'{train} --work-dir {shlex.quote(runner.work_dir)}{more}',
             'to use it': newest and shlex.join(['python', os.path.join(folder, use[0]), *use[1:]])})
 
+    def _speed(self, runner: Runner) -> str:
+        """Of the samples of all processes, in the steps of this session."""
+        steps, loader = runner.iter - self._first, runner.train_dataloader
+        with suppress(InputError, KeyError):  # batches of various sizes, no timer
+            spent, waited = (runner.message_hub.log_scalars[name]._log_history[-steps:].sum()
+                             for name in ('train/time', 'train/data_time'))
+            size = step_size(runner, runner.optim_wrapper)
+            # The last batch of an epoch may be smaller.
+            lacks = 0 if loader.drop_last else len(loader) * size.batch - len(loader.sampler)
+            number = steps * size.batch - lacks * (runner.epoch - self._epochs)
+            return (f', {number * size.pairs * size.processes / spent:,.1f} {size.noun}/s in steps'
+                    f', {waited / spent:.0%} of which is waiting for data')
+        return ''
+
+
+def _best(name: str, values: Any) -> str:
+    known = [best for best, names in _BEST.items() if re.search(names, name)]
+    return f'{known[0](values):.4g}' if known else ''
+
 
 def _log(runner: Runner, first: str, rows: dict[str, Any]) -> None:
     epochs = f'{runner.epoch:,} of {runner.max_epochs:,} epochs, ' if _has_epochs(runner) else ''
+    width = max(11, *map(len, rows))
     lines = [f'{first}: {epochs}{runner.iter:,} of {runner.max_iters:,} steps done.', *(
-        f'  {name:11} {text}' for name, text in {**rows, 'log': runner.logger.log_file}.items()
+        f'  {name:{width}} {text}' for name, text in {**rows, 'log': runner.logger.log_file}.items()
         if text)]
     runner.logger.info('\n'.join(lines))
 

@@ -25,11 +25,13 @@ _STALE = re.compile('"FileClient" will be deprecated|"HardDiskBackend" is the al
                     r'.*: nothing is left to train\. |bad [a-z ]+: 0 of ')
 # Of an interval: values of the log file only, shorter names, numbers to be rounded
 _FILE_ONLY = re.compile(
-    r'(?<= )((base_lr|memory|loss_(recon|contrast)|embedding_\w+|contrast_weight): \S+|'
-    r'loss: \S+(?=.* recon: )|(recon|contrast|pair_accuracy)/[^:]+: \S+|bad_videos: 0\.0+)( +|$)')
-_NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'pairs ', 'bad_videos: ': 'bad ', ': ': ' '}
+    r'(?<= )((base_lr|memory|loss_\w+|grad_norm|embedding_\w+|contrast_weight): \S+|'
+    r'loss: \S+(?=.* recon: )|(recon|contrast|pair_accuracy)/[^:]+: \S+|bad_videos: 0\.0+)( +|$)|'
+    r'(?<=%)  time: \S+  data_time: \S+|  data_time: \S+  time: \S+$')
+_NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'pair acc ', 'bad_videos: ': 'bad ', ': ': ' '}
 _NUMBER = re.compile(r'(?<= )(lr |data |)(-?\d+\.\d+(?:e[+-]\d+)?)(?= |$)')
 _LONG = re.compile(r'(\d+) days?, (\d+):\d+:\d+')
+_PLACE = re.compile(r'Epoch\(train\) *\[(\d+)\]\[ *(\d+)/(\d+)\]')
 
 
 def is_for_people(record: logging.LogRecord) -> bool:
@@ -43,7 +45,7 @@ def is_for_people(record: logging.LogRecord) -> bool:
 
 
 class TerminalFormatter(logging.Formatter):
-    """Messages without time and origin; the values of an interval take about 120 columns."""
+    """Messages without time and origin; the values of an interval take about 100 columns."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The text for the terminal."""
@@ -55,8 +57,10 @@ class TerminalFormatter(logging.Formatter):
         text = _LONG.sub(r'\1d\2h', _FILE_ONLY.sub('', text))
         for name, short in _NAMES.items():
             text = text.replace(name, short)
-        return _NUMBER.sub(
+        text = _NUMBER.sub(
             lambda found: f'{found[1]}{float(found[2]):.{2 if found[1] else 3}g}', text).rstrip()
+        return _PLACE.sub(
+            lambda at: f'epoch {int(at[1]) - 1 + int(at[2]) / int(at[3]):.2f}', text)
 
 
 def build_tool_runner(cfg: Config, level: int = logging.INFO) -> Runner:

@@ -39,13 +39,20 @@ class GlobalLogProcessor(LogProcessor):
         self._logged = {name: scalar.updates for name, scalar in scalars.items()}
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
-        """As mmengine's; the record also has the length of an epoch, and what chance gives."""
+        """As mmengine's, with speed, length of an epoch and what chance gives; keeps results."""
         record, line = super().get_log_after_iter(runner, batch_idx, mode)
-        if mode == 'train' and isinstance(runner.train_loop, EpochBasedTrainLoop):
+        if mode != 'train':
+            return record, line
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
             record['epoch_length'] = len(runner.train_dataloader)
-        if 'pair_accuracy' in record:
-            with suppress(InputError):  # batches that differ in size
-                size = step_size(runner, runner.optim_wrapper)
+        for name in filter(record.__contains__, ('recon', 'contrast', 'pair_accuracy', 'loss')):
+            runner.message_hub.update_scalar(f'logged/{name}', record[name])
+        with suppress(InputError, KeyError):  # batches that differ in size, no timer
+            size = step_size(runner, runner.optim_wrapper)
+            record[f'{size.noun}_per_second'] = speed = size.simultaneous / record['time']
+            line = line.replace('  time: ', f'  {size.noun}/s: {speed:.{int(speed < 100)}f}  data: '
+                                f'{record["data_time"] / record["time"]:.0%}  time: ', 1)
+            if 'pair_accuracy' in record:
                 record['pair_accuracy_chance'] = 1 / size.simultaneous
                 head = getattr(unwrapped_model(runner), 'contrast_head', None)
                 if isinstance(head, InfoNCEHead) and not head.needs_identities:

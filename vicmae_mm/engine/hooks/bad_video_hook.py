@@ -40,7 +40,7 @@ class BadVideoHook(Hook):
             dataset.share_bad_videos(self._ledger_path)
         # Every rank has read the entries of earlier runs before any rank adds one of this run.
         barrier()
-        self._publish(runner)
+        self.count(runner)
 
     def before_val(self, runner: Runner) -> None:
         """Let a bad file be an error."""
@@ -52,9 +52,7 @@ class BadVideoHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Log the number of bad videos."""
-        for dataset in self._datasets:
-            dataset.bad_videos.refresh()
-        bad, total = self._publish(runner)
+        bad, total = self.count(runner)
         for dataset in self._datasets:
             dataset.bad_videos.forget()  # the machine's faults would add up in a long run
         if self._datasets:
@@ -63,7 +61,10 @@ class BadVideoHook(Hook):
             share = f'{100 * bad / total:.3f} %'
             runner.logger.info(f'bad {kinds}: {bad:,} of {total:,} ({share}){see}')
 
-    def _publish(self, runner: Runner) -> tuple[int, int]:
+    def count(self, runner: Runner) -> tuple[int, int]:
+        """Log how many are bad now, and return it with the number of all."""
+        for dataset in self._datasets:
+            dataset.bad_videos.refresh()
         bad = sum(len(dataset.bad_videos) for dataset in self._datasets)
         total = sum(dataset.bad_videos.total(len(dataset)) for dataset in self._datasets)
         if self._datasets:
