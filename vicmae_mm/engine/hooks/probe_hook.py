@@ -157,6 +157,7 @@ class ProbeHook(Hook):
         words = ', '.join({**_LABELLED, **_PAIRS}[name].format(scores[name]) for name in scores)
         runner.logger.info(f'Probe after {runner.epoch} epochs: {words} '
                            f'({time.monotonic() - began:.1f} s)')
+        runner.message_hub.update_scalars({f'logged/{key}': scores[key] for key in scores})
         runner.visualizer.add_scalars(
             dict(scores, epoch_length=len(runner.train_dataloader)), step=runner.iter,
             file_path=f'{runner.timestamp}.json')
