@@ -62,18 +62,19 @@ def main() -> None:
     failed, elsewhere = run_missing(jobs, root, JobRunner(root, CONFIGS, scale, args.gpus))
 
     scores = read_scores(root)
-    if not scores:
-        raise InputError(f'{root} has no results yet.')
-    report = markdown_report(tables, scores)
-    (root / 'report.md').write_text(report)
-    draw_tables(tables, scores, args.scale, root / 'report.png')
-    print(report)
-    say(f'Wrote {root / "report.md"}, {root / "report.png"} and {root / RESULTS}')
+    if scores:
+        report = markdown_report(tables, scores)
+        (root / 'report.md').write_text(report)
+        draw_tables(tables, scores, args.scale, root / 'report.png')
+        print(report)
+        say(f'Wrote {root / "report.md"}, {root / "report.png"} and {root / RESULTS}')
     if elsewhere:
         say(f'{len(elsewhere)} runs are in progress in other processes: {", ".join(elsewhere)}')
     if failed:
         sys.exit(f'error: {len(failed)} of {len(jobs)} runs failed, see {FAILED} in their folders; '
                  f'the same command tries them again: {", ".join(failed)}')
+    if not scores:
+        raise InputError(f'{root} has no results yet.')
 
 
 if __name__ == '__main__':

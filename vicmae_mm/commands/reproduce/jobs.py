@@ -116,6 +116,7 @@ def _update(folder: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]
     """Write records to a folder; of several for the same result, the last."""
     kept = [*{(record['seed'], record['config'], record['evaluation']): record
               for record in records}.values()]
-    with atomic_write(folder / RESULTS) as part:
-        part.write_text(''.join(f'{json.dumps(record)}\n' for record in kept))
+    if kept:
+        with atomic_write(folder / RESULTS) as part:
+            part.write_text(''.join(f'{json.dumps(record)}\n' for record in kept))
     return kept
