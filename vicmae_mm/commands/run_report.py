@@ -119,9 +119,9 @@ def _best(name: str, values: Any) -> str:
 
 def _log(runner: Runner, first: str, rows: dict[str, Any]) -> None:
     epochs = f'{runner.epoch:,} of {runner.max_epochs:,} epochs, ' if _has_epochs(runner) else ''
+    rows = {**rows, 'log': runner.logger.log_file}
     lines = [f'{first}: {epochs}{runner.iter:,} of {runner.max_iters:,} steps done.', *(
-        f'  {name:{max(11, *map(len, rows))}} {text}' for name, text in {**rows, 'log': runner.logger.log_file}.items()
-        if text)]
+        f'  {name:{max(11, *map(len, rows))}} {text}' for name, text in rows.items() if text)]
     runner.logger.info('\n'.join(lines))
 
 

@@ -28,7 +28,7 @@ _FILE_ONLY = re.compile(
     r'(?<= )((base_lr|memory|loss_\w+|grad_norm|embedding_\w+|contrast_weight): \S+|'
     r'loss: \S+(?=.* recon: )|(recon|contrast|pair_accuracy)/[^:]+: \S+|bad_videos: 0\.0+)( +|$)|'
     r'(?<=%)  time: \S+  data_time: \S+|  data_time: \S+  time: \S+$')
-_NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'pair acc ', 'bad_videos: ': 'bad ', ': ': ' '}
+_NAMES = {'data_time: ': 'data ', 'pair_accuracy: ': 'acc ', 'bad_videos: ': 'bad ', ': ': ' '}
 _NUMBER = re.compile(r'(?<= )(lr |data |)(-?\d+\.\d+(?:e[+-]\d+)?)(?= |$)')
 _LONG = re.compile(r'(\d+) days?, (\d+):\d+:\d+')
 _PLACE = re.compile(r'Epoch\(train\) *\[(\d+)\]\[ *(\d+)/(\d+)\]')
