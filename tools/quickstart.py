@@ -23,12 +23,18 @@ from vicmae_mm.commands.options import KeepText
 from vicmae_mm.commands.quickstart.clips import render_clips
 from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
 from vicmae_mm.commands.quickstart.mask_propagation import score_propagation
-from vicmae_mm.commands.quickstart.measuring import draw_images, majority_share, measure
+from vicmae_mm.commands.quickstart.measuring import (
+    as_labelled,
+    draw_images,
+    majority_share,
+    measure,
+)
 from vicmae_mm.commands.quickstart.pictures import draw_pictures
 from vicmae_mm.commands.quickstart.pretraining import build_runner, pretrain
 from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
 from vicmae_mm.commands.quickstart.steps import Steps
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.engine.hooks import ProbeHook
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
 from vicmae_mm.models import Encoder
 from vicmae_mm.utils.errors import InputError
@@ -84,14 +90,17 @@ def main() -> None:
     trained = []
     for name in configs:
         with steps.step():
-            trained.append(pretrain(build_runner(
-                RECIPES[name], args.work_dir, args.clips, args.seed, options)))
+            runner = build_runner(RECIPES[name], args.work_dir, args.clips, args.seed, options)
+            size = runner.model.backbone.img_size[0]
+            train = draw_images(train_world, 2, size, args.seed + 1)
+            test = draw_images(held_out_world, 1, size, args.seed + 2)
+            for hook in runner.hooks:
+                if isinstance(hook, ProbeHook):
+                    hook.images = dict(train=as_labelled(train), test=as_labelled(test))
+            trained.append(pretrain(runner))
     first = trained[0]
 
     with steps.step():
-        size = first.model.backbone.img_size[0]
-        train = draw_images(train_world, 2, size, args.seed + 1)
-        test = draw_images(held_out_world, 1, size, args.seed + 2)
         networks = {**{each.title: each.model for each in trained}, 'untrained': first.initial}
         accuracies = {}
         masks = {'first mask, unmoved': score_propagation(None, held_out_world, args.seed + 3)}

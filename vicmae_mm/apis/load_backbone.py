@@ -90,12 +90,9 @@ def _convert(weights: dict, checkpoint: str,
     return result.state, usual_normalisation(result.source, result.state)
 
 
-def backbone_of_config(cfg: Config, normalisation: dict[str, Any],
-                       name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The backbone of a config and its normalisation; the given one if it has none.
-
-    Raises as :func:`load_backbone`, with the name.
-    """
+def backbone_of_config(
+        cfg: Config, normalisation: dict[str, Any], name: str) -> tuple[nn.Module, dict[str, Any]]:
+    """The backbone of a config and its normalisation; the given one if it has none."""
     from mmpretrain.models.selfsup.mae import MAEViT
 
     from vicmae_mm.models import VideoViT
@@ -123,10 +120,7 @@ def backbone_of_config(cfg: Config, normalisation: dict[str, Any],
 
 def fill_backbone(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: str,
                   config: str) -> None:
-    """Load weights that are exactly the backbone's, of floating point and finite.
-
-    Raises as :func:`load_backbone`, with the names of checkpoint and config.
-    """
+    """Load weights that are exactly the backbone's, of floating point and finite."""
     expected = {PREFIX + key: value for key, value in backbone.state_dict().items()}
     check_fit(weights, expected, checkpoint, config)
     # Most would load without an error, and give features without meaning.

@@ -52,7 +52,7 @@ class Images(Dataset):
         return prepared.expand(length, -1, -1, -1).transpose(0, 1) if length else prepared[0]
 
     def take(self, chosen: Tensor) -> 'Images':
-        """The images at some indices (M,)."""
+        """Those at some indices (M,)."""
         return Images([self.records[index] for index in chosen.tolist()], self.targets[chosen],
                       self.size, self.classes, self.clip_length)
 

@@ -46,10 +46,10 @@ def knn_votes(train_features: Tensor, train_targets: Tensor, features: Tensor, k
 def partner_ranks(first: Tensor, second: Tensor) -> Tensor:
     """Rank (N,), from 1, of each one's partner among all second ones (N, C), by cosine similarity.
 
-    Others that are as similar rank before the partner: if all features are equal, all ranks are N.
+    Others that are as similar rank first: if all features are equal, or none is finite, all are N.
     """
     similarity = F.normalize(first.double(), dim=1) @ F.normalize(second.double(), dim=1).T
-    return (similarity >= similarity.diagonal()[:, None]).sum(1)
+    return (~(similarity < similarity.diagonal()[:, None])).sum(1)
 
 
 def knn_predict(train_features: Tensor, train_labels: Tensor, features: Tensor, k: int = 20,

@@ -12,7 +12,7 @@ from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
 from vicmae_mm.datasets.innermost import build_inner
 
 from .images import DatasetProblem, Images, is_video
-from .protocol import TOP_1, held_out
+from .protocol import TOP_1, hold_out
 
 FOLDERS = ('train', 'val', 'test')
 _EXTENSIONS = (*EXTENSIONS, *VIDEO_EXTENSIONS)
@@ -40,31 +40,24 @@ def open_class_folders(name: str, folder: Path, size: Any,
     """Open class folders of images and videos, to be scored by top-1.
 
     ``folder/{train,[val,]test}/<class>/<image>``. Without ``test``, ``val`` is tested on; without
-    any of the three, a fifth of each class of ``folder/<class>/<image>``.
-
-    Args:
-        name: Of the source.
-        folder: The folder.
-        size: As in :class:`Images`, as is ``clip_length``.
+    any of the three, a fifth of each class of ``folder/<class>/<image>``. ``size`` and
+    ``clip_length`` are those of :class:`Images`.
 
     Raises:
         DatasetProblem: If images or classes are missing.
     """
-    train, val, test = (_class_folder_files(folder / split) for split in FOLDERS)
-    remark, problem = '', ''
-    if not any((folder / split).is_dir() for split in FOLDERS):
-        try:
-            return _split(_open_part(str(folder), size, clip_length))
-        except (DatasetProblem, ValueError) as error:
-            problem = f' Without these: {error}'
-    if val and not test and not (folder / 'test').exists():
-        val, test, remark = [], val, 'tested on val'
+    if not any((folder / split).is_dir() for split in FOLDERS) and any(
+            path.suffix.lower() in _EXTENSIONS for path in folder.glob('*/**/*')):
+        return _split(name, _open_part(str(folder), size, clip_length))
+    has_test = (folder / 'test').is_dir() or not (folder / 'val').is_dir()
+    splits = FOLDERS if has_test else ('train', '', 'val')
+    train, val, test = (_class_folder_files(folder / split) if split else [] for split in splits)
     classes = sorted({_class_of(path) for path in train})
     if len(classes) < 2 or not test:
         raise DatasetProblem(
             f'missing: {folder} should contain train/<class>/<image>, test/<class>/<image> and, '
             'optionally, val/<class>/<image>, of two classes or more; train has '
-            f'{len(classes)}, test {len({_class_of(path) for path in test})}.{problem}')
+            f'{len(classes)}, test {len({_class_of(path) for path in test})}.')
     unknown = sorted({_class_of(path) for path in val + test} - set(classes))
     if unknown:
         # Quotes where spaces would not be seen.
@@ -78,19 +71,17 @@ def open_class_folders(name: str, folder: Path, size: Any,
         return Images([dict(img_path=str(folder / split / path)) for path in paths], labels, size,
                       classes, clip_length)
 
-    tested = 'val' if remark else 'test'
     return Source(name, TOP_1, len(classes), images('train', train),
-                  images('val', val) if val else None, images(tested, test), remark)
+                  images('val', val) if val else None, images(splits[2], test),
+                  '' if has_test else 'tested on val')
 
 
 def open_labelled(setting: Any, size: Any, clip_length: int | None = None) -> Source:
-    """Open what a setting names; without a test part, a fifth of each class is held out.
+    """Open labelled images; without a test part, a fifth of each class is held out.
 
-    Args:
-        setting: A folder, as in :func:`open_class_folders`; a list with a ``path label`` in each
-            line, relative to its folder; the config of a dataset; or ``dict(train=..., test=...)``
-            of these (class folders without splits) or of :class:`Images`.
-        size: As in :class:`Images`, as is ``clip_length``.
+    ``setting`` is a folder, as in :func:`open_class_folders`; a list of ``path label``, relative
+    to its folder; the config of a dataset; or ``dict(train=..., test=...)`` of these, where a
+    folder has no splits, or of :class:`Images`, whose arguments the others are.
 
     Raises:
         DatasetProblem: If images, labels or classes are missing.
@@ -99,69 +90,61 @@ def open_labelled(setting: Any, size: Any, clip_length: int | None = None) -> So
     if isinstance(setting, str) and setting and Path(setting).expanduser().is_dir():
         return open_class_folders(setting, Path(setting).expanduser(), size, clip_length)
     if not (isinstance(setting, Mapping) and {*setting} == {'train', 'test'}):
-        return _split(_open_part(setting, size, clip_length))
+        return _split('images', _open_part(setting, size, clip_length))
     train, test = (_open_part(setting[part], size, clip_length) for part in ('train', 'test'))
     if unknown := {*test.targets.tolist()} - {*train.targets.tolist()}:
         raise DatasetProblem(f'train lacks the classes {sorted(unknown)[:4]} of test.')
     return Source('images', TOP_1, int(train.targets.max()) + 1, train, None, test)
 
 
-def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> tuple[Images, Images]:
-    """Frames, or clips, at one and at three quarters of videos.
+def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> list[Images]:
+    """Frames, or clips, at one and at three quarters of videos, as targets their numbers.
 
-    Args:
-        setting: A folder of videos, a list of them, relative to its folder, or the config of a
-            dataset of videos.
-        size: As in :class:`Images`, as is ``clip_length``.
-
-    Raises:
-        DatasetProblem: If there are no videos, or others than videos.
-        ValueError: If a list or a dataset is refused.
+    ``setting`` is a folder, a list or the config of a dataset of videos; it raises as, and the
+    others are as in :func:`open_labelled`.
     """
-    names = [info.get('filename', '') for info in
-             _dataset(setting, 'video', type='vicmae_mm.VideoPairDataset')[0]]
-    if len(names) < 2 or (others := [name for name in names if not is_video(name)]):
-        raise DatasetProblem(f'pairs are of two videos or more: {others[0] if others else names}')
-    first, second = (Images([dict(img_path=name, position=position) for name in names],
-                            torch.arange(len(names)), size, clip_length=clip_length)
-                     for position in (0.25, 0.75))
-    return first, second
+    infos, _ = open_dataset(setting, 'video', type='vicmae_mm.VideoPairDataset')
+    names = [info.get('filename', '') for info in infos]
+    if len(names) < 2 or not all(map(is_video, names)):
+        raise DatasetProblem(f'{setting} should be of video files, two or more.')
+    return [Images([dict(img_path=name, position=position) for name in names],
+                   torch.arange(len(names)), size, clip_length=clip_length)
+            for position in (0.25, 0.75)]
 
 
-def _split(images: Images) -> Source:
-    held = held_out(images.targets)
-    return Source('images', TOP_1, int(images.targets.max()) + 1,
-                  images.take((~held).nonzero().flatten()), None,
-                  images.take(held.nonzero().flatten()), 'tested on a fifth of each class')
+def _split(name: str, images: Images) -> Source:
+    train, test = hold_out(images)
+    return Source(name, TOP_1, int(images.targets.max()) + 1, train, None, test,
+                  'tested on a fifth of each class')
 
 
 def _open_part(setting: Any, size: Any, clip_length: int | None) -> Images:
     """Images of one split, of two classes or more, each with one label."""
     if isinstance(setting, Images):
         return setting
-    infos, dataset = _dataset(
+    infos, classes = open_dataset(
         setting, 'img_path', type='vicmae_mm.LabelledImages', extensions=_EXTENSIONS)
     labels: list[Any] = [info.get('gt_label', info.get('label')) for info in infos]
     if not all(isinstance(label, Integral) and int(label) >= 0 for label in labels) or (
             len({*labels}) < 2):
         raise DatasetProblem(f'{setting}: each image needs one label, a number from 0, and there '
                              'should be two classes or more.')
-    records = [{'img_path': info.get('filename', ''), **info} for info in infos]
-    return Images(records, torch.tensor([*map(int, labels)]), size,
-                  dataset.metainfo.get('classes'), clip_length)
+    return Images([{'img_path': info.get('filename', ''), **info} for info in infos],
+                  torch.tensor([*map(int, labels)]), size, classes, clip_length)
 
 
-def _dataset(setting: Any, prefix: str, **own: Any) -> tuple[list[dict[str, Any]], Any]:
-    """The records of a dataset, of its config or of a list or folder for one of our ``own``."""
+def open_dataset(setting: Any, prefix: str = '', **own: Any) -> tuple[list[dict[str, Any]], Any]:
+    """Records and classes of a dataset, of its config, or our ``own`` of a list or folder."""
     if not isinstance(setting, Mapping):
         path = Path(setting).expanduser()
         if not setting or not path.exists():
-            raise DatasetProblem(f'there is no file or folder {str(setting)!r}.')
+            raise DatasetProblem(f'There is no file or folder {str(setting)!r} to probe on.')
         is_list = path.is_file()
         setting = dict(own, allow_outside_root=True, ann_file=str(path) if is_list else '',
                        data_prefix={prefix: str(path.parent if is_list else path)})
     dataset = build_inner('dataset', setting)
-    return [dataset.get_data_info(index) for index in range(len(dataset))], dataset
+    return ([dataset.get_data_info(index) for index in range(len(dataset))],
+            dataset.metainfo.get('classes'))
 
 
 def _class_folder_files(folder: Path) -> list[str]:

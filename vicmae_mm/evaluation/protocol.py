@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ class Features:
         return Features(torch.cat([self.features, other.features]),
                         torch.cat([self.targets, other.targets]))
 
-    def __getitem__(self, chosen: Tensor) -> Features:
+    def take(self, chosen: Tensor) -> Features:
+        """Those at some indices (M,)."""
         return Features(self.features[chosen], self.targets[chosen])
 
 
@@ -78,30 +80,26 @@ class LinearScore:
     logits: Tensor
 
 
-def held_out(targets: Tensor, share: float = HELD_OUT, seed: int = 0) -> Tensor:
-    """Whether each sample (N,) is in a random share of its class that is held out.
+def hold_out(data: Any, share: float = HELD_OUT, seed: int = 0) -> tuple[Any, Any]:
+    """Hold out a random share of each class for validation.
 
-    The share is rounded, but at least one sample of a class with two or more.
+    The share is rounded, but at least one sample of a class with two or more. Returns the rest and
+    the share, each in the order of ``data``, features or images whose targets are classes (N,).
 
     Raises:
         DatasetProblem: If no class has two samples.
     """
     generator = torch.Generator().manual_seed(seed)
-    held = torch.zeros(len(targets), dtype=torch.bool)
-    for label in targets.unique():
-        members = (targets == label).nonzero().flatten()
+    held = torch.zeros(len(data), dtype=torch.bool)
+    for label in data.targets.unique():
+        members = (data.targets == label).nonzero().flatten()
         count = round(share * len(members)) or int(len(members) > 1)
         held[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     if not held.any():
         raise DatasetProblem('no class has two images to train on, so none can be held out for '
                              'validation.')
-    return held
-
-
-def hold_out(data: Features, share: float = HELD_OUT, seed: int = 0) -> tuple[Features, Features]:
-    """The rest and the share of :func:`held_out`, each in the order of ``data``, of classes."""
-    held = held_out(data.targets, share, seed)
-    return data[~held], data[held]
+    rest, held_out = (data.take(chosen.nonzero().flatten()) for chosen in (~held, held))
+    return rest, held_out
 
 
 def linear_score(splits: Splits, metric: str, num_classes: int,

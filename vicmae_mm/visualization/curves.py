@@ -46,12 +46,10 @@ def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
         new = [record for record in _read_lines(Path(path))
                if 'loss' in record or any(name.startswith('probe/') for name in record)]
         if new:
-            records = [record for record in records if _place(record) < _place(new[0])] + new
+            first = new[0]['step'] + ('loss' not in new[0]) / 2  # a probe follows its step
+            records = [record for record in records
+                       if record['step'] + ('loss' not in record) / 2 < first] + new
     return records
-
-
-def _place(record: Record) -> tuple[float, bool]:
-    return record['step'], 'loss' not in record  # a probe follows the step before it
 
 
 def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:

@@ -20,7 +20,8 @@ SMALL = (
     'model.backbone.arch.num_layers=1',
     'epochs=2', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
     'train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1',
-    'default_hooks.checkpoint.interval=2', 'default_hooks.curves=None')
+    'default_hooks.checkpoint.interval=2', 'default_hooks.curves=None',
+    'default_hooks.probe.max_images=60')
 
 
 def quickstart(repo, work_dir, *args):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vicmae_mm.evaluation import encode, knn_accuracy, linear_probe_accuracy
+from vicmae_mm.evaluation.images import Images
 from vicmae_mm.models import Encoder
 
 from .digit_scenes import World, draw_scene, random_pose
@@ -44,6 +45,12 @@ def draw_images(world: World, per_digit: int, size: int, seed: int) -> ImageSet:
     ])
     return ImageSet(
         torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(world.labels[numbers]))
+
+
+def as_labelled(part: ImageSet) -> Images:
+    """The same for :class:`ProbeHook`."""
+    return Images([dict(img=image.permute(1, 2, 0).numpy()) for image in part.images], part.labels,
+                  tuple(part.images.shape[2:]))
 
 
 def measure(encoder: Encoder, train: ImageSet, test: ImageSet) -> dict[str, Accuracy]:

@@ -21,8 +21,7 @@ from vicmae_mm.utils.progress import Progress, say
 
 from .cached_features import FeatureCache, checkpoint_key
 from .results import Result, as_markdown, read_results, write_predictions, write_results
-from .sources import open_task
-from .tasks import TASKS, choose_tasks
+from .tasks import TASKS, choose_tasks, open_task
 
 
 @dataclass(frozen=True)

@@ -15,31 +15,31 @@ from vicmae_mm.apis.load_backbone import PREFIX, backbone_of_config, fill_backbo
 from vicmae_mm.engine.late_values import settle
 from vicmae_mm.engine.loops import ResumableTrainLoop
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
-from vicmae_mm.evaluation.encode import encode
+from vicmae_mm.evaluation import encode, linear_probe_accuracy
 from vicmae_mm.evaluation.images import Images
 from vicmae_mm.evaluation.knn import partner_ranks
 from vicmae_mm.evaluation.labelled_sources import FOLDERS, open_labelled, open_pairs
-from vicmae_mm.evaluation.logistic_regression import linear_probe_accuracy
 from vicmae_mm.evaluation.protocol import TOP_1, Features, Splits, hold_out, knn_score
 from vicmae_mm.models import Encoder
 from vicmae_mm.registry import HOOKS
-from vicmae_mm.utils.errors import InputError, UserError
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.main_process import on_main_process
 from vicmae_mm.utils.seeding import seeded
 
-_LABELLED = {'probe/knn_accuracy': 'kNN {:.2f} %', 'probe/linear_accuracy': 'linear {:.2f} %'}
-_PAIRS = {'probe/recall_at_1': 'recall@1 {:.2f} %', 'probe/median_rank': 'median rank {:g}'}
+BATCH_SIZE = 256  # that of tools/knn.py: in equal batches, features are equal to the last bit
+SCORES = {'probe/knn_accuracy': 'kNN {:.2f} %', 'probe/linear_accuracy': 'linear {:.2f} %',
+          'probe/recall_at_1': 'recall@1 {:.2f} %', 'probe/median_rank': 'median rank {:g}'}
+_LABELLED, _PAIRS = [*SCORES][:2], [*SCORES][2:]
 
 
 @HOOKS.register_module()
 class ProbeHook(Hook):
     """Measure frozen features before training, every few epochs and at its end (docs/probes.md).
 
-    ``probe/knn_accuracy``, that of ``tools/knn.py`` for a checkpoint of that moment, and
-    ``probe/linear_accuracy`` need ``images``; ``probe/recall_at_1`` and ``probe/median_rank`` of
-    the second frame need ``pairs``. They go to the log, the visualizer, and ``save_best`` of the
-    checkpoint hook. A network of its own is filled with the weights each time (the averages of an
-    ``EMAHook``), so that training is the same to the last bit.
+    ``images`` are for ``probe/knn_accuracy``, that of ``tools/knn.py`` for a checkpoint of that
+    moment, and ``probe/linear_accuracy``; ``pairs`` for ``probe/recall_at_1`` and
+    ``probe/median_rank`` of the second frame. Log, visualizer and ``save_best`` get them. Another
+    network is filled with the weights, of an ``EMAHook`` the averages: training stays the same.
 
     Args:
         images: Labelled images or videos, see :func:`open_labelled`, or None.
@@ -47,9 +47,8 @@ class ProbeHook(Hook):
         interval: Number of epochs between probes.
         level: ``'cls'`` or ``'avg'``, see :class:`Encoder`; by default ``'cls'`` if there is one.
         k: Number of neighbours.
-        max_images: At most so many of ``images``, a third of them to test on, and a sixth of that
-            number of ``pairs``; None for all. They stay in memory, each process's share.
-        batch_size: Images per forward pass.
+        max_images: At most so many ``images``, a third of them tested, and a sixth as many
+            ``pairs``; None for all. Each process keeps its share in memory.
 
     Raises:
         ValueError: Before the first step, on settings and files that cannot be used.
@@ -58,14 +57,11 @@ class ProbeHook(Hook):
     priority = 'ABOVE_NORMAL'  # before the timer, whose steps would include it
 
     def __init__(self, images: Any = None, pairs: Any = None, interval: int = 10,
-                 level: str | None = None, k: int = 20, max_images: int | None = 3000,
-                 batch_size: int = 256) -> None:
+                 level: str | None = None, k: int = 20, max_images: int | None = 3000) -> None:
         self.images, self.pairs, self.level = images, pairs, level
         self.interval, self.k, self.max_images = interval, k, max_images
-        self.batch_size = batch_size
-        for name, least in dict(interval=1, k=1, max_images=12, batch_size=1).items():
-            value = getattr(self, name)
-            if (type(value) is not int or value < least) and (name, value) != ('max_images', None):
+        for name, value in dict(interval=interval, k=k, max_images=max_images or 12).items():
+            if type(value) is not int or value < (least := 12 if name == 'max_images' else 1):
                 raise InputError(f'ProbeHook: {name}={value!r} should be {least} or more.')
         self._parts: dict[str, Images] = {}
         self._batches: dict[str, list[Tensor]] = {}  # of this process
@@ -74,14 +70,11 @@ class ProbeHook(Hook):
         """Open the data, and check that what is to be measured can be."""
         if current_task(runner) != 'train':
             return
-        names = {*(_LABELLED if self.images is not None else ()),
-                 *(_PAIRS if self.pairs is not None else ())}
-        for hook in runner.hooks:
-            for key in getattr(hook, 'save_best', None) or ():
-                if key.startswith('probe/') and key not in names:
-                    raise InputError(
-                        f'save_best={key!r} is not measured: set default_hooks.probe.images for '
-                        f'{" and ".join(_LABELLED)}, .pairs for {" and ".join(_PAIRS)}.')
+        names = _LABELLED * (self.images is not None) + _PAIRS * (self.pairs is not None)
+        for key in (key for hook in runner.hooks for key in getattr(hook, 'save_best', None) or ()):
+            if key.startswith('probe/') and key not in names:
+                raise InputError(f'save_best={key!r} is not measured: {", ".join(_LABELLED)} need '
+                                 f'images of ProbeHook, {", ".join(_PAIRS)} need pairs.')
         if not names:
             return
         cfg = deepcopy(runner.cfg)
@@ -93,68 +86,56 @@ class ProbeHook(Hook):
         self._encoder = Encoder(backbone, **normalisation)
         self.level = self.level or ('cls' if self._encoder.has_cls_token else 'avg')
         self._encoder.check_level(self.level)
-        try:
-            self._open(self._encoder.image_size, self._encoder.num_frames)
-        except (UserError, OSError) as error:
-            raise InputError(f'ProbeHook: {error}') from error
+        self._open(self._encoder.image_size, self._encoder.num_frames)
 
     def _open(self, *shape: Any) -> None:
-        third = None if self.max_images is None else self.max_images // 3
+        third = self.max_images and self.max_images // 3
         if self.images is not None:
             source = open_labelled(self.images, *shape)
             self._num_classes = source.num_classes
             for name in FOLDERS:
                 if part := getattr(source, name):
-                    twice = 2 if name == 'train' and source.val is None else 1
-                    self._parts[name] = _some(part, third and third * twice)
+                    twice = name == 'train' and source.val is None
+                    self._parts[name] = _some(part, third and third * (1 + twice))
             if len(self._parts['train']) < source.num_classes:
                 raise InputError(f'{source.num_classes:,} classes need a larger max_images.')
-        if self.pairs is not None:
-            self._parts.update(zip(
-                ('first', 'second'), (_some(part, third and third // 2)
-                                      for part in open_pairs(self.pairs, *shape)), strict=True))
+        for name, part in zip(('first', 'second'), (
+                [] if self.pairs is None else open_pairs(self.pairs, *shape)), strict=False):
+            self._parts[name] = _some(part, third and third // 2)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Probe at the interval; here, what was trained is saved, and its epoch counted."""
         state = runner.message_hub.runtime_info.get(ResumableTrainLoop.STATE)
         within = isinstance(runner.train_loop, ResumableTrainLoop) and state and (
             state['first_iter'] != runner.iter)
+        if self._parts and not self._batches:
+            self._read(runner)
         if self._parts and not within and runner.epoch % self.interval == 0:
             self._probe(runner)
-        elif self._parts and not self._batches:
-            self._read(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Probe the result."""
-        if self._parts:
+        """Probe the result, unless a finished run was resumed."""
+        if self._batches:
             self._probe(runner)
 
     def _read(self, runner: Runner) -> None:
         """Read this process's batches, which are the same for any number of processes."""
-        step = max(1, self.batch_size // (self._encoder.num_frames or 1))
-        workers = runner.train_dataloader.num_workers
+        step = max(1, BATCH_SIZE // (self._encoder.num_frames or 1))
         for name, part in self._parts.items():
             batches = torch.arange(len(part)).split(step)[get_rank()::get_world_size()]
             own = part.take(torch.cat([torch.arange(0), *batches]))
             with seeded((0, )):
-                self._batches[name] = [*DataLoader(own, step, num_workers=workers)]
+                self._batches[name] = [*DataLoader(
+                    own, step, num_workers=runner.train_dataloader.num_workers)]
         sizes = ', '.join(f'{len(part):,} {name}' for name, part in self._parts.items())
         runner.logger.info(f'ProbeHook: {sizes}; features {self.level!r}.')
 
     def _probe(self, runner: Runner) -> None:
-        began, is_first = time.monotonic(), not self._batches
+        began = time.monotonic()
         settle(runner)
-        try:
-            if is_first:
-                self._read(runner)
-            with seeded((0, )):
-                scores = self._measure(runner)
-        except UserError as error:
-            if is_first:
-                raise
-            runner.logger.error(f'ProbeHook: no scores, training continues. {error}')
-            return
-        words = ', '.join({**_LABELLED, **_PAIRS}[name].format(scores[name]) for name in scores)
+        with seeded((0, )):
+            scores = self._measure(runner)
+        words = ', '.join(SCORES[name].format(value) for name, value in scores.items())
         runner.logger.info(f'Probe after {runner.epoch} epochs: {words} '
                            f'({time.monotonic() - began:.1f} s)')
         runner.message_hub.update_scalars({f'logged/{key}': scores[key] for key in scores})
@@ -175,12 +156,12 @@ class ProbeHook(Hook):
         fill_backbone(self._encoder.backbone, weights, 'the model', 'its config')
         self._encoder.to(device)
         features = {}
-        for name, part in self._parts.items():
+        for name, batches in self._batches.items():
             own = [encode(self._encoder, batch, self.level or 'avg', len(batch))
-                   for batch in self._batches[name]]
+                   for batch in batches]
             shares = chain(*zip_longest(*all_gather_object(own)))  # in turn, as they were dealt out
             features[name] = Features(torch.cat([each for each in shares if each is not None]),
-                                      part.targets)
+                                      self._parts[name].targets)
         self._encoder.cpu()
         return on_main_process(lambda: self._scores(features, device))
 
@@ -188,13 +169,12 @@ class ProbeHook(Hook):
         scores: dict[str, float] = {}
         if 'train' in features:
             train, test = features['train'], features['test']
-            splits = Splits(*(train, features['val']) if 'val' in features else hold_out(train),
-                            test)
-            bank = splits.train + splits.val
-            linear = linear_probe_accuracy(
-                bank.features.to(device), bank.targets.to(device), test.features.to(device),
-                test.targets.to(device))
-            knn, _ = knn_score(splits, TOP_1, self._num_classes, self.k)
+            # As tools/knn.py does, which has the same order of images then.
+            rest, val = (train, features['val']) if 'val' in features else hold_out(train)
+            knn, _ = knn_score(Splits(rest, val, test), TOP_1, self._num_classes, self.k)
+            bank = rest + val
+            linear = linear_probe_accuracy(bank.features.to(device), bank.targets.to(device),
+                                           test.features.to(device), test.targets.to(device))
             scores.update(zip(_LABELLED, (knn, 100 * linear), strict=True))
         if 'first' in features:
             ranks = partner_ranks(features['first'].features, features['second'].features).double()
