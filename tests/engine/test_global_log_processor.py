@@ -59,6 +59,8 @@ def train(folder: str) -> dict[str, dict]:
         results[name] = dict(
             logged=[json.loads(line) for line in ''.join(texts).splitlines()], own=float(own),
             reductions=reduce.call_count,
+            kept={key: runner.message_hub.get_scalar(f'logged/{key}')._log_history.tolist()
+                  for key in ('recon', 'contrast', 'pair_accuracy', 'loss')},
             watching=any(getattr(hook, '_watching', False) for hook in runner.hooks))
     return results
 
@@ -81,6 +83,20 @@ def test_scalars_do_not_depend_on_the_number_of_processes(runs, head):
 def test_the_share_of_the_main_process_is_another(runs):
     run = runs[4][0]['info_nce']
     assert abs(run['own'] / run['logged'][-1]['contrast'] - 1) > 1e-3
+
+
+def test_what_is_kept_for_the_report_is_of_all_processes(runs):
+    for results in runs.values():
+        logged = results[0]['info_nce']['logged']
+        for key, values in results[0]['info_nce']['kept'].items():
+            assert values == [record[key] for record in logged]
+            assert all(result['info_nce']['kept'][key] == values for result in results)
+
+
+def test_speed_is_that_of_all_processes(runs):
+    for results in runs.values():
+        for record in results[0]['info_nce']['logged']:
+            assert record['pairs_per_second'] == pytest.approx(PAIRS / record['time'])
 
 
 def test_one_reduction_per_logged_line(runs):
