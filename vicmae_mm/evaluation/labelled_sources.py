@@ -92,8 +92,8 @@ def open_labelled(setting: Any, size: Any, clip_length: int | None = None) -> So
     if not (isinstance(setting, Mapping) and {*setting} == {'train', 'test'}):
         return _split('images', _open_part(setting, size, clip_length))
     train, test = (_open_part(setting[part], size, clip_length) for part in ('train', 'test'))
-    if unknown := {*test.targets.tolist()} - {*train.targets.tolist()}:
-        raise DatasetProblem(f'train lacks the classes {sorted(unknown)[:4]} of test.')
+    if train.classes != test.classes or {*test.targets.tolist()} - {*train.targets.tolist()}:
+        raise DatasetProblem(f'train and test of {dict(setting)} should have the same classes.')
     return Source('images', TOP_1, int(train.targets.max()) + 1, train, None, test)
 
 

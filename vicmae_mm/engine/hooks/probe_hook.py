@@ -60,9 +60,12 @@ class ProbeHook(Hook):
                  level: str | None = None, k: int = 20, max_images: int | None = 3000) -> None:
         self.images, self.pairs, self.level = images, pairs, level
         self.interval, self.k, self.max_images = interval, k, max_images
-        for name, value in dict(interval=interval, k=k, max_images=max_images or 12).items():
-            if type(value) is not int or value < (least := 12 if name == 'max_images' else 1):
+        for name, value, least in (('interval', interval, 1), ('k', k, 1),
+                                   ('max_images', 12 if max_images is None else max_images, 12)):
+            if type(value) is not int or value < least:
                 raise InputError(f'ProbeHook: {name}={value!r} should be {least} or more.')
+        if level not in (None, 'cls', 'avg'):
+            raise InputError(f"ProbeHook: level={level!r} should be 'cls' or 'avg'.")
         self._parts: dict[str, Images] = {}
         self._batches: dict[str, list[Tensor]] = {}  # of this process
 

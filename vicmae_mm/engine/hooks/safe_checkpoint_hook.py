@@ -58,6 +58,8 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     MID_EPOCH = 'iter_{}.pth'
+    _default_greater_keys = [*CheckpointHook._default_greater_keys, 'recall']
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'rank']
     file_backend: Any
     keep_ckpt_ids: deque[int]
     last_ckpt: str | None  # the newest that is complete
@@ -175,8 +177,10 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         # runner.val() without training: there are no new weights to save, and no folder for them.
         if current_task(runner) == 'train' and self.save_best:
+            # A validation has no scores of ProbeHook, which gives others the score None.
+            probed = dict.fromkeys(key for key in self.key_indicators if key.startswith('probe/'))
             with self._saving(runner):
-                super()._save_best_checkpoint(runner, metrics)
+                super()._save_best_checkpoint(runner, {**probed, **metrics})
 
     @contextmanager
     def _saving(self, runner: Runner) -> Iterator[None]:
