@@ -120,9 +120,10 @@ def encode(pictures: Iterable[np.ndarray], path: Path, rate: Fraction) -> None:
     with av.open(str(path), 'w', format='mp4') as container:
         stream = container.add_stream('libx264', rate=rate)
         stream.pix_fmt, stream.options = 'yuv420p', {'crf': '18'}
-        for picture in pictures:
+        for number, picture in enumerate(pictures):
             height, width = (side // 2 * 2 for side in picture.shape[:2])  # must be even
-            stream.height, stream.width = height, width
+            if number == 0:
+                stream.height, stream.width = height, width
             frame = np.ascontiguousarray(picture[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode(None))
