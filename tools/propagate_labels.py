@@ -90,7 +90,7 @@ def input_size(given: Any, image: np.ndarray) -> tuple[int, int]:
     if isinstance(given, tuple):
         return given
     sides = image.shape[:2]
-    height, width = (given if side == max(sides) else given * side // max(sides) // 64 * 64
+    height, width = (given if side == max(sides) else max(64, given * side // max(sides) // 64 * 64)
                      for side in sides)
     return height, width
 

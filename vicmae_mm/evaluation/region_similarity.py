@@ -65,7 +65,7 @@ def score_objects(truth: np.ndarray, predicted: np.ndarray) -> list[Scores]:
 
 def average_objects(objects: Sequence[Scores]) -> dict[str, float]:
     """Means over objects, of all sequences together: ``'J&F'``, ``'J mean'`` and so on."""
-    means = {f'{name} {kind}': float(np.mean([scores[name][kind] for scores in objects]))
+    means = {f'{name} {kind}': float(np.mean([each[name][kind] for each in objects] or math.nan))
              for name in 'JF' for kind in ('mean', 'recall', 'decay')}
     return {'J&F': (means['J mean'] + means['F mean']) / 2, **means}
 
