@@ -92,6 +92,6 @@ default_hooks = dict(
     logger=dict(interval=10),
     reconstruction=dict(interval=max_epochs),
     # on digits that tools/quickstart.py draws; with the level that the contrast compares
-    probe=dict(interval=10, level='avg', max_images=1200),
+    probe=dict(interval=10, level='avg', max_images=600),
     # 0 for a quarter of the run in the paper; here from the start, every step is needed
     contrast_weight=dict(type='vicmae_mm.ContrastWeightHook', schedule='constant'))

@@ -35,20 +35,53 @@ class Source:
     remark: str = ''
 
 
-def open_class_folders(name: str, folder: Path, size: Any,
-                       clip_length: int | None = None) -> Source:
-    """Open class folders of images and videos, to be scored by top-1.
+def open_labelled(name: str, setting: Any, size: Any, clip_length: int | None = None) -> Source:
+    """Open labelled images or videos, to be scored by top-1.
 
-    ``folder/{train,[val,]test}/<class>/<image>``. Without ``test``, ``val`` is tested on; without
-    any of the three, a fifth of each class of ``folder/<class>/<image>``. ``size`` and
-    ``clip_length`` are those of :class:`Images`.
+    Args:
+        name: Of the source.
+        setting: ``folder/{train,[val,]test}/<class>/<image>``; without ``test``, ``val`` is tested
+            on. Without a test part, a fifth of each class is held out: ``folder/<class>/<image>``,
+            a list of ``path label``, relative to its folder, or the config of a dataset. Or
+            ``dict(train=..., test=...)`` of these three or of :class:`Images`.
+        size: As in :class:`Images`, as is ``clip_length``.
 
     Raises:
-        DatasetProblem: If images or classes are missing.
+        DatasetProblem: If images, labels or classes are missing.
+        ValueError: If a list or a dataset is refused.
     """
-    if not any((folder / split).is_dir() for split in FOLDERS) and any(
-            path.suffix.lower() in _EXTENSIONS for path in folder.glob('*/**/*')):
-        return _split(name, _open_part(str(folder), size, clip_length))
+    if isinstance(setting, Mapping) and {*setting} == {'train', 'test'}:
+        train, test = (_open_part(setting[part], size, clip_length) for part in ('train', 'test'))
+        if train.classes != test.classes or {*test.targets.tolist()} - {*train.targets.tolist()}:
+            raise DatasetProblem(f'train and test of {dict(setting)} should have the same classes.')
+        return Source(name, TOP_1, int(train.targets.max()) + 1, train, None, test)
+    folder = Path('' if isinstance(setting, Mapping) else setting).expanduser()
+    if str(folder) != '.' and folder.is_dir() and (
+            any((folder / split).is_dir() for split in FOLDERS) or
+            not any(path.suffix.lower() in _EXTENSIONS for path in folder.glob('*/**/*'))):
+        return _open_splits(name, folder, size, clip_length)
+    images = _open_part(setting, size, clip_length)
+    train, test = hold_out(images)
+    return Source(name, TOP_1, int(images.targets.max()) + 1, train, None, test,
+                  'tested on a fifth of each class')
+
+
+def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> list[Images]:
+    """Frames, or clips, at one and at three quarters of videos, as targets their numbers.
+
+    ``setting`` is a folder, a list or the config of a dataset of videos; it raises as, and the
+    others are as in :func:`open_labelled`.
+    """
+    infos, _ = open_dataset(setting, 'video', type='vicmae_mm.VideoPairDataset')
+    names = [info.get('filename', '') for info in infos]
+    if len(names) < 2 or not all(map(is_video, names)):
+        raise DatasetProblem(f'{setting} should be of video files, two or more.')
+    return [Images([dict(img_path=name, position=position) for name in names],
+                   torch.arange(len(names)), size, clip_length=clip_length)
+            for position in (0.25, 0.75)]
+
+
+def _open_splits(name: str, folder: Path, size: Any, clip_length: int | None) -> Source:
     has_test = (folder / 'test').is_dir() or not (folder / 'val').is_dir()
     splits = FOLDERS if has_test else ('train', '', 'val')
     train, val, test = (_class_folder_files(folder / split) if split else [] for split in splits)
@@ -74,48 +107,6 @@ def open_class_folders(name: str, folder: Path, size: Any,
     return Source(name, TOP_1, len(classes), images('train', train),
                   images('val', val) if val else None, images(splits[2], test),
                   '' if has_test else 'tested on val')
-
-
-def open_labelled(setting: Any, size: Any, clip_length: int | None = None) -> Source:
-    """Open labelled images; without a test part, a fifth of each class is held out.
-
-    ``setting`` is a folder, as in :func:`open_class_folders`; a list of ``path label``, relative
-    to its folder; the config of a dataset; or ``dict(train=..., test=...)`` of these, where a
-    folder has no splits, or of :class:`Images`, whose arguments the others are.
-
-    Raises:
-        DatasetProblem: If images, labels or classes are missing.
-        ValueError: If a list or a dataset is refused.
-    """
-    if isinstance(setting, str) and setting and Path(setting).expanduser().is_dir():
-        return open_class_folders(setting, Path(setting).expanduser(), size, clip_length)
-    if not (isinstance(setting, Mapping) and {*setting} == {'train', 'test'}):
-        return _split('images', _open_part(setting, size, clip_length))
-    train, test = (_open_part(setting[part], size, clip_length) for part in ('train', 'test'))
-    if train.classes != test.classes or {*test.targets.tolist()} - {*train.targets.tolist()}:
-        raise DatasetProblem(f'train and test of {dict(setting)} should have the same classes.')
-    return Source('images', TOP_1, int(train.targets.max()) + 1, train, None, test)
-
-
-def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> list[Images]:
-    """Frames, or clips, at one and at three quarters of videos, as targets their numbers.
-
-    ``setting`` is a folder, a list or the config of a dataset of videos; it raises as, and the
-    others are as in :func:`open_labelled`.
-    """
-    infos, _ = open_dataset(setting, 'video', type='vicmae_mm.VideoPairDataset')
-    names = [info.get('filename', '') for info in infos]
-    if len(names) < 2 or not all(map(is_video, names)):
-        raise DatasetProblem(f'{setting} should be of video files, two or more.')
-    return [Images([dict(img_path=name, position=position) for name in names],
-                   torch.arange(len(names)), size, clip_length=clip_length)
-            for position in (0.25, 0.75)]
-
-
-def _split(name: str, images: Images) -> Source:
-    train, test = hold_out(images)
-    return Source(name, TOP_1, int(images.targets.max()) + 1, train, None, test,
-                  'tested on a fifth of each class')
 
 
 def _open_part(setting: Any, size: Any, clip_length: int | None) -> Images:

@@ -12,13 +12,13 @@ from tests.helpers.runs import PREPROCESSOR
 from tests.helpers.transfer_datasets import make_class_folders, save
 from vicmae_mm.commands.transfer import cached_features
 from vicmae_mm.commands.transfer.cached_features import FeatureCache, checkpoint_key
-from vicmae_mm.evaluation.labelled_sources import open_class_folders
+from vicmae_mm.evaluation.labelled_sources import open_labelled
 from vicmae_mm.models import Encoder
 
 
 @pytest.fixture
 def images(tmp_path):
-    return open_class_folders('mine', make_class_folders(tmp_path / 'mine'), IMG_SIZE).train
+    return open_labelled('mine', make_class_folders(tmp_path / 'mine'), IMG_SIZE).train
 
 
 @pytest.fixture

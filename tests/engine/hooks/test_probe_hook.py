@@ -19,7 +19,7 @@ from vicmae_mm.apis import load_backbone
 from vicmae_mm.engine.hooks import ProbeHook, probe_hook
 from vicmae_mm.evaluation.encode import encode
 from vicmae_mm.evaluation.knn import partner_ranks
-from vicmae_mm.evaluation.labelled_sources import open_class_folders
+from vicmae_mm.evaluation.labelled_sources import open_labelled
 from vicmae_mm.evaluation.protocol import TOP_1, Features, Splits, hold_out, knn_score
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError, UserError
@@ -109,7 +109,7 @@ def test_training_is_the_same_without(trained, tmp_path):
 @pytest.mark.parametrize('epoch, record', [(2, 1), (4, 2)])
 def test_accuracy_is_that_of_the_tool_on_the_checkpoint(trained, data, epoch, record):
     encoder = load_backbone(trained / f'epoch_{epoch}.pth')
-    source = open_class_folders('', data / 'photos', encoder.image_size)
+    source = open_labelled('', data / 'photos', encoder.image_size)
     train, test = (Features(encode(encoder, part, 'cls'), part.targets)
                    for part in (source.train, source.test))
     score, _ = knn_score(Splits(*hold_out(train), test), TOP_1, source.num_classes, 3)
@@ -180,7 +180,8 @@ def test_equal_for_any_number_of_processes(tmp_path, data):
     (dict(images='/nowhere'), "no file or folder '/nowhere'"),
     (dict(images=''), "no file or folder ''"),
     (dict(pairs='{data}/photos'), 'No video found'),
-    (dict(max_images=12, images='{data}/photos/train'), ''),
+    (dict(images='{data}/photos/train'), ''),
+    (dict(max_images=2, images='{data}/photos'), '3 classes need a larger max_images'),
     (dict(images=dict(train='{data}/photos/train', test='{data}/photos')), 'test'),
 ])
 def test_wrong_data_is_refused_before_the_first_step(tmp_path, data, changes, message):
@@ -198,7 +199,7 @@ def test_wrong_data_is_refused_before_the_first_step(tmp_path, data, changes, me
 
 
 @pytest.mark.parametrize('settings', [
-    dict(level='tokens'), dict(interval=0), dict(k=0), dict(max_images=3), dict(k=2.5)])
+    dict(level='tokens'), dict(interval=0), dict(k=0), dict(max_images=0), dict(k=2.5)])
 def test_wrong_settings(settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         ProbeHook(**settings)

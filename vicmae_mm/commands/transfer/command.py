@@ -14,7 +14,7 @@ from torch import Tensor
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.options import add_device
 from vicmae_mm.evaluation.images import DatasetProblem
-from vicmae_mm.evaluation.labelled_sources import Source, open_class_folders
+from vicmae_mm.evaluation.labelled_sources import Source, open_labelled
 from vicmae_mm.evaluation.protocol import MAP_11, Splits, hold_out
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
@@ -118,7 +118,7 @@ def _choose_sources(args: argparse.Namespace) -> dict[str, Callable[[Any, Any], 
             raise InputError(f'--folder {name}={folder}: the name {name} is already used by a '
                              'dataset of Table 3 or another --folder. Choose another name.')
         taken.add(name.lower())
-        sources[name] = partial(open_class_folders, name, folder)
+        sources[name] = partial(open_labelled, name, folder)
     return sources
 
 

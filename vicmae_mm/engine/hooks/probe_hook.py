@@ -47,8 +47,8 @@ class ProbeHook(Hook):
         interval: Number of epochs between probes.
         level: ``'cls'`` or ``'avg'``, see :class:`Encoder`; by default ``'cls'`` if there is one.
         k: Number of neighbours.
-        max_images: At most so many ``images``, a third of them tested, and a sixth as many
-            ``pairs``; None for all. Each process keeps its share in memory.
+        max_images: At most so many images to train on, to test on, and pairs; None for all. Each
+            process keeps its share in memory.
 
     Raises:
         ValueError: Before the first step, on settings and files that cannot be used.
@@ -57,13 +57,12 @@ class ProbeHook(Hook):
     priority = 'ABOVE_NORMAL'  # before the timer, whose steps would include it
 
     def __init__(self, images: Any = None, pairs: Any = None, interval: int = 10,
-                 level: str | None = None, k: int = 20, max_images: int | None = 3000) -> None:
+                 level: str | None = None, k: int = 20, max_images: int | None = 1000) -> None:
         self.images, self.pairs, self.level = images, pairs, level
         self.interval, self.k, self.max_images = interval, k, max_images
-        for name, value, least in (('interval', interval, 1), ('k', k, 1),
-                                   ('max_images', 12 if max_images is None else max_images, 12)):
-            if type(value) is not int or value < least:
-                raise InputError(f'ProbeHook: {name}={value!r} should be {least} or more.')
+        for name, value in dict(interval=interval, k=k, max_images=max_images).items():
+            if (name, value) != ('max_images', None) and (type(value) is not int or value < 1):
+                raise InputError(f'ProbeHook: {name}={value!r} should be a number, 1 or more.')
         if level not in (None, 'cls', 'avg'):
             raise InputError(f"ProbeHook: level={level!r} should be 'cls' or 'avg'.")
         self._parts: dict[str, Images] = {}
@@ -89,22 +88,20 @@ class ProbeHook(Hook):
         self._encoder = Encoder(backbone, **normalisation)
         self.level = self.level or ('cls' if self._encoder.has_cls_token else 'avg')
         self._encoder.check_level(self.level)
-        self._open(self._encoder.image_size, self._encoder.num_frames)
-
-    def _open(self, *shape: Any) -> None:
-        third = self.max_images and self.max_images // 3
+        shape = self._encoder.image_size, self._encoder.num_frames
+        parts: dict[str, Any] = {}
         if self.images is not None:
-            source = open_labelled(self.images, *shape)
+            source = open_labelled('images', self.images, *shape)
             self._num_classes = source.num_classes
-            for name in FOLDERS:
-                if part := getattr(source, name):
-                    twice = name == 'train' and source.val is None
-                    self._parts[name] = _some(part, third and third * (1 + twice))
-            if len(self._parts['train']) < source.num_classes:
-                raise InputError(f'{source.num_classes:,} classes need a larger max_images.')
-        for name, part in zip(('first', 'second'), (
-                [] if self.pairs is None else open_pairs(self.pairs, *shape)), strict=False):
-            self._parts[name] = _some(part, third and third // 2)
+            parts.update((name, getattr(source, name)) for name in FOLDERS)
+        if self.pairs is not None:
+            parts.update(zip(('first', 'second'), open_pairs(self.pairs, *shape), strict=True))
+        for name, part in parts.items():
+            if part:
+                order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
+                self._parts[name] = part.take(order[:self.max_images].sort().values)
+        if parts.get('train') and len(self._parts['train']) < self._num_classes:
+            raise InputError(f'ProbeHook: {self._num_classes:,} classes need a larger max_images.')
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Probe at the interval; here, what was trained is saved, and its epoch counted."""
@@ -184,8 +181,3 @@ class ProbeHook(Hook):
             recall = 100 * (ranks == 1).double().mean().item()
             scores.update(zip(_PAIRS, (recall, ranks.quantile(0.5).item()), strict=True))
         return scores
-
-
-def _some(part: Images, most: int | None) -> Images:
-    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
-    return part.take(order[:most].sort().values)
