@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from tests.helpers.labelled_videos import SIZE, make_davis, make_jhmdb, make_vip
+from vicmae_mm import apis
 from vicmae_mm.evaluation.region_similarity import average_objects, score_objects
-from vicmae_mm.models import Encoder
+from vicmae_mm.models import Encoder, VideoViT
 
 from .transfer import checkpoint  # noqa: F401  (fixture)
 
@@ -87,6 +88,14 @@ def test_joints_and_parts(run, tmp_path):
     result = run('vip', '--size', 128)
     assert result['encoded'][0] == (1, 3, 64, 128), '76 px, in multiples of 64'
     assert result['top_k'] == 10 and 0 < result['all']['mIoU'] < 1
+
+
+def test_a_network_for_clips_sees_still_ones(run, tmp_path, monkeypatch):
+    network = VideoViT(arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=32),
+                       img_size=32, patch_size=8, num_frames=4, out_type='raw')
+    monkeypatch.setattr(apis, 'load_backbone', lambda *_: Encoder(network).eval())
+    make_davis(tmp_path / 'davis')
+    assert run('davis')['encoded'] == [(1, 3, *SIZE)] * 8
 
 
 @pytest.mark.parametrize('args, words', [
