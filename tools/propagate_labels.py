@@ -42,7 +42,7 @@ from vicmae_mm.utils.progress import Progress, say
 from vicmae_mm.visualization import draw_grid
 
 DATASETS = dict(davis=Davis, jhmdb=Jhmdb, vip=Vip)
-COLUMNS, WIDTH = 5, 320  # of a picture: frames, and px of one
+COLUMNS, WIDTH = 5, 384  # of a picture: frames, and px of one
 DOT = 4  # px around a joint
 # The colours of DAVIS and Pascal VOC: the bits of a number, every third one for each channel.
 PALETTE = np.stack([sum((np.arange(256) >> 3 * bit + channel & 1) << 7 - bit for bit in range(3))
