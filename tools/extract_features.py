@@ -233,7 +233,8 @@ def extract_over_time(args: argparse.Namespace, bad: list[str]) -> int:
         features, all_times, rows = map(np.concatenate, zip(*kept, strict=True))
         with atomic_write(args.out) as part, open(part, 'wb') as out:
             np.savez(out, features=features, times=all_times, names=rows)
-    print(f'Wrote {args.out}: features over time of {len(todo) - len(bad)} videos')
+    if todo:
+        print(f'Wrote {args.out}: features over time of {len(todo) - len(bad)} videos')
     return len(names) - len(bad)
 
 
