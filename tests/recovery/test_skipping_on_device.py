@@ -82,7 +82,8 @@ def train(folder: Path, kind: type, bad: Hook, max_skipped: int, *hooks: Any, ep
                    for line in next(folder.rglob('*.log')).read_text().splitlines()
                    if 'skipped: ' in line]
     left['scalars'] = [
-        {key: value for key, value in json.loads(line).items() if 'time' not in key}
+        {key: value for key, value in json.loads(line).items()
+         if 'time' not in key and 'per_second' not in key}
         for path in folder.rglob('scalars.json') for line in path.read_text().splitlines()]
     left['state'] = state(runner)
     left['saved'] = {path.name: saved(path) for path in sorted(folder.glob('*.pth'))}
