@@ -244,3 +244,19 @@ def test_ranks_of_partners():
     assert partner_ranks(first, first.roll(1, 0)).tolist() == [4] * 4  # tied with two, after one
     assert partner_ranks(torch.ones(4, 3), torch.ones(4, 3)).tolist() == [4] * 4
     assert partner_ranks(torch.full((4, 3), torch.nan), first[:, :3]).tolist() == [4] * 4
+
+
+@pytest.mark.parametrize('serialize', [True, False])
+def test_pairs_that_are_trained_on_are_refused(tmp_path, data, monkeypatch, serialize):
+    trained = dict(type='vicmae_mm.VideoPairDataset', data_prefix=dict(video=str(data / 'videos')),
+                   pipeline=[], serialize_data=serialize)
+    monkeypatch.chdir(data)
+    (tmp_path / 'list.txt').write_text('videos/a 3.mp4\nvideos/a 4.mp4\n')
+    pairs = dict(ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(video='.'),
+                 type='vicmae_mm.VideoPairDataset', allow_outside_root=True)
+    runner = runner_of(tmp_path / 'run', 1, dict(pairs=pairs), train_dataloader=dict(
+        batch_size=2, num_workers=0, sampler=dict(type='vicmae_mm.EpochSampler'),
+        dataset=dict(type='RepeatDataset', times=2, dataset=trained)))
+    with pytest.raises(InputError, match=r'a 3\.mp4 is one of the pairs, but also trained on'):
+        runner.train()
+    assert runner.iter == 0

@@ -1,4 +1,5 @@
 """How good the frozen features are, while the run trains."""
+import os.path as osp
 import time
 from copy import deepcopy
 from itertools import chain, zip_longest
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vicmae_mm.apis.load_backbone import PREFIX, backbone_of_config, fill_backbone
+from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.late_values import settle
 from vicmae_mm.engine.loops import ResumableTrainLoop
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
@@ -120,6 +122,7 @@ class ProbeHook(Hook):
 
     def _read(self, runner: Runner) -> None:
         """Read this process's batches, which are the same for any number of processes."""
+        on_main_process(lambda: self._check_held_out(runner.train_dataloader.dataset))
         step = max(1, BATCH_SIZE // (self._encoder.num_frames or 1))
         for name, part in self._parts.items():
             batches = torch.arange(len(part)).split(step)[get_rank()::get_world_size()]
@@ -129,6 +132,19 @@ class ProbeHook(Hook):
                     own, step, num_workers=runner.train_dataloader.num_workers)]
         sizes = ', '.join(f'{len(part):,} {name}' for name, part in self._parts.items())
         runner.logger.info(f'ProbeHook: {sizes}; features {self.level!r}.')
+
+    def _check_held_out(self, trained: Any) -> None:
+        records = self._parts['first'].records if 'first' in self._parts else ()
+        pairs = {osp.abspath(record['img_path']) for record in records}
+        for dataset in innermost_datasets(trained) if pairs else ():
+            # An index of a list is read in one go; mmengine empties a list that it has serialised.
+            infos = getattr(dataset, 'data_list', None) or map(
+                getattr(dataset, 'get_data_info', lambda _: {}), range(len(dataset)))
+            for name in (info.get('filename', '') for info in infos if isinstance(info, dict)):
+                if osp.abspath(name) in pairs:
+                    raise InputError(f'ProbeHook: {name} is one of the pairs, but also trained on. '
+                                     'Leave the pairs out of the training list or folder, or name '
+                                     'them in its exclude_file.')
 
     def _probe(self, runner: Runner) -> None:
         began = time.monotonic()
