@@ -77,6 +77,15 @@ def test_options(child, tmp_path):
     assert 'did you mean train_dataloader.dataset.data_prefix.video?' in warning
 
 
+def test_arguments_are_no_misspellings_of_others():
+    pretraining = str(REPO / 'configs/vicmae_vit-b16_k400.py')
+    found = check(Config.fromfile(pretraining), 'default_hooks.checkpoint.save_best')
+    assert not found.errors and not found.warnings
+    # CheckpointHook takes any argument without a word.
+    warning, = check(Config.fromfile(pretraining), 'default_hooks.checkpoint.save_lst').warnings
+    assert 'did you mean default_hooks.checkpoint.save_last?' in warning
+
+
 def test_the_copy_of_a_config_in_the_work_dir_passes(child, tmp_path):
     cfg = child('')
     cfg.dump(tmp_path / 'dumped.py')

@@ -2,8 +2,10 @@
 import re
 from collections.abc import Collection
 from difflib import get_close_matches
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS
 
 from vicmae_mm.commands.options import setting_at
 from vicmae_mm.commands.scope_advice import arguments
@@ -32,7 +34,8 @@ def check_keys(cfg: Config, runner: type, options: Collection[str], findings: Fi
     An unknown key is an error if it resembles a known one, at the top level also if it is an option
     (of the dotted names ``options``, which ``cfg`` contains), or a dict, list or new value of a
     variable that no config uses afterwards; in a library's config, that is a warning. So is an
-    option that resembles its neighbours. ``allow_unknown``, a list in the config, lets keys pass.
+    option that resembles its neighbours and is no argument. ``allow_unknown``, a list in the
+    config, lets keys pass.
     """
     allowed = cfg.get('allow_unknown') or ()
     allowed = {*([allowed] if isinstance(allowed, str) else allowed), 'tta_model', 'tta_pipeline'}
@@ -63,9 +66,19 @@ def check_keys(cfg: Config, runner: type, options: Collection[str], findings: Fi
         path, _, key = option.rpartition('.')
         node = setting_at(cfg, path) if path else None
         close = get_close_matches(key, {*node} - {key} if isinstance(node, dict) else (), 1, _ALIKE)
-        if close and key not in re.findall(r'\w+', cfg.text):
+        if close and key not in re.findall(r'\w+', cfg.text) and not _takes(node, key):
             findings.warn(f'--cfg-options {option}: the config has no such setting; did you mean '
                           f'{path}.{close[0]}?')
+
+
+def _takes(node: Any, key: str) -> bool:
+    """Whether the class that is built from a dict has an argument that the dict does not give."""
+    for registry in (HOOKS, MODELS, DATASETS, OPTIMIZERS):
+        with registry.switch_scope_and_registry(None) as own:
+            kind = own.get(node['type']) if isinstance(node.get('type'), str) else node.get('type')
+        if kind and key in arguments(kind):
+            return True
+    return False
 
 
 def _unused(cfg: Config, key: str) -> str | None:
