@@ -21,7 +21,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 
 from vicmae_mm.commands.options import open_config
 from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
-from vicmae_mm.commands.reproduce.evaluating import JobRunner
+from vicmae_mm.commands.reproduce.job_runner import JobRunner
 from vicmae_mm.commands.reproduce.jobs import FAILED, RESULTS, list_jobs, run_missing
 from vicmae_mm.commands.reproduce.picture import draw_tables
 from vicmae_mm.commands.reproduce.tables import TABLES

@@ -41,7 +41,7 @@ def set_epochs(cfg: Config, epochs: int | None = None) -> None:
         raise InputError(f'--epochs {epochs}: {kind} cannot be scaled from {length} epochs. Set '
                          'param_scheduler and train_cfg.max_epochs yourself.')
     for name in ('param_scheduler', 'default_hooks', 'custom_hooks', 'train_cfg'):
-        for settings in _dicts(cfg.get(name)):
+        for settings in nested_dicts(cfg.get(name)):
             _scale(settings, length, epochs)
     if loop.get('val_interval') == loop.max_epochs:  # once, at the end
         loop.val_interval = epochs
@@ -50,16 +50,16 @@ def set_epochs(cfg: Config, epochs: int | None = None) -> None:
 
 def schedules_of(cfg: Config) -> list[Any]:
     """The settings of all schedules, of one or several optimizers."""
-    return [each for each in _dicts(cfg.get('param_scheduler')) if 'type' in each]
+    return [each for each in nested_dicts(cfg.get('param_scheduler')) if 'type' in each]
 
 
-def _dicts(node: Any) -> Iterator[Any]:
+def nested_dicts(node: Any) -> Iterator[Any]:
     """The dicts in a part of a config, from the outside in."""
     if isinstance(node, dict):
         yield node
         node = [*node.values()]
     for each in node if isinstance(node, (list, tuple)) else ():
-        yield from _dicts(each)
+        yield from nested_dicts(each)
 
 
 def warms_up(schedule: Any) -> bool:

@@ -1,11 +1,11 @@
 """The runs of a grid: shared rows, failures, resumption and several processes."""
-import json
 import subprocess
 import sys
+from multiprocessing import get_context
 
 import pytest
 
-from vicmae_mm.commands.reproduce.jobs import Job, collect_records, list_jobs, run_missing
+from vicmae_mm.commands.reproduce.jobs import Job, list_jobs, read_records, run_missing
 
 
 def test_a_row_that_tables_share_is_one_job_with_the_evaluations_of_all():
@@ -30,15 +30,15 @@ def test_a_failure_is_kept_and_tried_again_and_results_are_not_computed_twice(tm
     failed, elsewhere = run_missing(jobs, tmp_path, run)
     assert called == jobs and failed == [str(tmp_path / 'seed0/c')] and not elsewhere
     assert 'out of luck' in (tmp_path / 'seed0/c/failed.txt').read_text()
-    records = [json.loads(line) for line in (tmp_path / 'results.jsonl').read_text().splitlines()]
-    assert records == collect_records(tmp_path) and len(records) == 3 + 2 + 3
+    records = read_records(tmp_path)
+    assert len(records) == 3 + 2 + 3
     assert {'config': 'a/b', 'seed': 0, 'evaluation': 'more', 'score': 5.0}.items() <= (
         next(each for each in records if each['evaluation'] == 'more').items())
 
     broken.clear()
     assert run_missing(jobs, tmp_path, run) == ([], [])
     assert called[3:] == [jobs[1]] and not (tmp_path / 'seed0/c/failed.txt').exists()
-    assert len(collect_records(tmp_path)) == 9
+    assert len(read_records(tmp_path)) == 9
 
 
 def test_jobs_of_another_process_are_left_to_it(tmp_path):
@@ -51,7 +51,7 @@ def test_jobs_of_another_process_are_left_to_it(tmp_path):
         result = run_missing(jobs, tmp_path, lambda job, folder: iter([{'x': 1.0}]))
         other.stdin.close()
     assert result == ([], [str(tmp_path / 'seed0/a')])
-    assert [record['config'] for record in collect_records(tmp_path)] == ['b']
+    assert [record['config'] for record in read_records(tmp_path)] == ['b']
 
 
 def test_ctrl_c_is_not_a_failure_of_the_job(tmp_path):
@@ -64,10 +64,15 @@ def test_ctrl_c_is_not_a_failure_of_the_job(tmp_path):
     assert not (tmp_path / 'seed0/a/failed.txt').exists()
 
 
-def test_results_outlive_the_folders_of_their_jobs(tmp_path):
-    job = Job('a', 0, ('x', ))
-    run_missing([job], tmp_path, lambda job, folder: iter([{'x': 1.0}]))
-    before = collect_records(tmp_path)
-    (tmp_path / 'seed0/a/results.jsonl').unlink()
-    assert collect_records(tmp_path) == before
-    run_missing([job], tmp_path, lambda job, folder: pytest.fail('it has a result'))
+def test_processes_add_their_results_to_one_file(tmp_path):
+    def add(seed):
+        job = Job('a', seed, tuple(map(str, range(30))))
+        run_missing([job], tmp_path, lambda *args: ({name: 1.0} for name in job.evaluations))
+
+    others = [get_context('fork').Process(target=add, args=(seed, )) for seed in range(2)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    assert len(read_records(tmp_path)) == 60
+    run_missing([Job('a', 1, ('29', ))], tmp_path, lambda *args: pytest.fail('it has a result'))

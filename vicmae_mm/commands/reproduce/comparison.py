@@ -4,7 +4,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from .jobs import collect_records
+from .jobs import read_records
 from .statistics import mean_interval, paired_difference, verdict
 from .tables import TABLES, Table
 
@@ -15,13 +15,9 @@ Scores = Mapping[tuple[str, str], Mapping[int, float]]  # of config and evaluati
 
 
 def read_scores(root: Path) -> Scores:
-    """The scores, in percent, of all jobs in a folder.
-
-    Returns:
-        Scores by seed, for each config and evaluation.
-    """
+    """The scores, in percent, of all jobs in a folder."""
     scores: dict[tuple[str, str], dict[int, float]] = {}
-    for record in collect_records(root):
+    for record in read_records(root):
         scores.setdefault((record['config'], record['evaluation']), {})[
             record['seed']] = record['score']
     return scores

@@ -1,8 +1,10 @@
 """The runs of tables, in one folder that several machines can share."""
+import fcntl
 import json
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ from vicmae_mm.utils.progress import duration, say
 
 from .tables import TABLES
 
-RESULTS = 'results.jsonl'  # of a job in its folder, of all jobs in the folder above
-FAILED = 'failed.txt'
+RESULTS = 'results.jsonl'  # of all jobs
+FAILED = 'failed.txt'  # in the folder of a job
 
 
 @dataclass(frozen=True)
@@ -82,22 +84,25 @@ def run_missing(jobs: list[Job], root: Path, run: Callable[[Job, Path], Iterator
 
 def missing(job: Job, root: Path) -> list[str]:
     """The evaluations of a job that have no result."""
-    records = read_records(root) + read_records(job.folder(root))
-    done = {record['evaluation'] for record in records
+    done = {record['evaluation'] for record in read_records(root)
             if (record['config'], record['seed']) == (job.config, job.seed)}
     return [name for name in job.evaluations if name not in done]
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The records in a folder: ``config``, ``seed``, ``evaluation``, ``score`` and ``seconds``."""
-    path = folder / RESULTS
+def read_records(root: Path) -> list[dict[str, Any]]:
+    """The records of all jobs: ``config``, ``seed``, ``evaluation``, ``score`` and ``seconds``."""
+    path = root / RESULTS
     return [*map(json.loads, path.read_text().splitlines())] if path.is_file() else []
 
 
-def collect_records(root: Path) -> list[dict[str, Any]]:
-    """Add the records of all jobs below a folder to its own, which may outlive the jobs."""
-    folders = [root, *(path.parent for path in sorted(root.glob(f'seed*/*/{RESULTS}')))]
-    return _update(root, [record for folder in folders for record in read_records(folder)])
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process, on any machine, changes what is shared in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'shared.lock', 'a') as file:  # to close it releases the lock
+        with suppress(OSError):  # a file system without locks: ``lock_work_dir`` warns of it
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
 
 
 def _run(job: Job, root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]) -> None:
@@ -106,17 +111,9 @@ def _run(job: Job, root: Path, run: Callable[[Job, Path], Iterator[dict[str, flo
         seconds, start = time.monotonic() - start, time.monotonic()
         new = [dict(config=job.config, seed=job.seed, evaluation=evaluation, score=score,
                     seconds=round(seconds, 1)) for evaluation, score in scores.items()]
-        _update(job.folder(root), read_records(job.folder(root)) + new)
-        collect_records(root)
+        with alone(root), atomic_write(root / RESULTS) as part:
+            records = {(each['seed'], each['config'], each['evaluation']): each
+                       for each in read_records(root) + new}  # of several for a result, the last
+            part.write_text(''.join(f'{json.dumps(each)}\n' for each in records.values()))
         text = ', '.join(f'{name} {score:.1f}' for name, score in scores.items())
         say(f'      {text} after {duration(seconds)}')
-
-
-def _update(folder: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write records to a folder; of several for the same result, the last."""
-    kept = [*{(record['seed'], record['config'], record['evaluation']): record
-              for record in records}.values()]
-    if kept:
-        with atomic_write(folder / RESULTS) as part:
-            part.write_text(''.join(f'{json.dumps(record)}\n' for record in kept))
-    return kept

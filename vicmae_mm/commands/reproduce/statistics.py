@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import sem
 from scipy.stats import t as student_t
-
-LEVEL = 0.95
 
 
 class Interval(NamedTuple):
@@ -22,9 +21,7 @@ class Interval(NamedTuple):
 def mean_interval(values: Sequence[float]) -> Interval:
     """Student's interval of the mean of independent values."""
     count = len(values)
-    if count < 2:
-        return Interval(float(np.mean(values)), math.inf)
-    half = student_t.ppf((1 + LEVEL) / 2, count - 1) * np.std(values, ddof=1) / math.sqrt(count)
+    half = student_t.ppf(0.975, count - 1) * sem(values) if count > 1 else math.inf
     return Interval(float(np.mean(values)), float(half))
 
 

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 _LINEAR = {'linear': 'linear'}
-_SHARES = (5, 10, 25, 50, 75, 100)
+SHARES = (5, 10, 25, 50, 75, 100)  # of the labels, in percent
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Table:
 
 # What an evaluation runs in configs/transfer/imagenet
 EVALUATIONS = {'linear': 'linear_vit-b16',
-               **{f'finetune_{share:03}': f'semi_{share:03}pct_vit-b16' for share in _SHARES}}
+               **{f'finetune_{share:03}': f'semi_{share:03}pct_vit-b16' for share in SHARES}}
 
 _VICMAE = 'vicmae_vit-b16_k400'
 _SIMSIAM, _VICREG = 'baselines/mae-simsiam_vit-b16_k400', 'baselines/mae-vicreg_vit-b16_k400'
@@ -54,7 +54,7 @@ TABLES = {
         Row('spatial', _VICMAE, (67.66, )),
         Row('colour and spatial', 'ablations/table6_color-spatial', (66.03, )))),
     10: Table('Fine-tuning on a share of the labels',
-              {f'{share} %': f'finetune_{share:03}' for share in _SHARES}, (
+              {f'{share} %': f'finetune_{share:03}' for share in SHARES}, (
         Row('MAE + SimSiam', _SIMSIAM, (7.15, 23.41, 39.73, 54.94, 62.88, 67.44)),
         Row('MAE + VICReg', _VICREG, (47.48, 56.63, 66.62, 73.00, 75.29, 77.41)),
         Row('ViC-MAE', _VICMAE, (50.25, 58.22, 67.65, 73.97, 75.80, 77.89)))),

@@ -1,7 +1,4 @@
 """What the scale "toy" trains on and measures: clips and images of digits."""
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +11,13 @@ from vicmae_mm.commands.quickstart.mask_propagation import score_propagation
 from vicmae_mm.commands.quickstart.measuring import ImageSet, draw_images, measure
 from vicmae_mm.models.encoder import Encoder
 
+from .jobs import alone
+from .tables import SHARES
+
 NUM_CLIPS = 1000
 # Held-out digits that chose the settings of configs/reproduce/toy.py, and are in no result
 NUM_VALIDATION = 240
 POSES = dict(train=2, val=4)  # of each digit
-SHARES = 5, 10, 25, 50, 75, 100
 
 
 def split_worlds() -> dict[str, World]:
@@ -30,18 +29,9 @@ def split_worlds() -> dict[str, World]:
     return dict(train=train, validation=validation, val=test)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process, on any machine, prepares a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / 'prepare.lock', 'a') as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)  # released when the file is closed
-        yield
-
-
 def render(folder: Path, seed: int) -> Path:
     """Render the clips of a seed, unless they are there. Returns their folder."""
-    with _alone(folder):
+    with alone(folder):
         render_clips(folder / 'clips', split_worlds()['train'], NUM_CLIPS, seed)
     return folder / 'clips'
 
@@ -73,7 +63,7 @@ def write_images(folder: Path, seed: int, size: int) -> Path:
     A share is one of digits, with all of their images. Returns ``folder / 'images'``.
     """
     root = folder / 'images'
-    with _alone(folder):
+    with alone(folder):
         if not (root / 'subsets').is_dir():
             for name, images in zip(POSES, draw_splits(seed, size), strict=True):
                 _write_classes(root / name, images)

@@ -1,5 +1,6 @@
 """A job at the toy scale, and what is left to several GPUs."""
 import json
+from dataclasses import replace
 
 import pytest
 from mmengine.config import Config
@@ -7,9 +8,8 @@ from mmengine.config import Config
 from tests.conftest import REPO
 from tests.helpers.distributed import unformatted_configs
 from vicmae_mm.commands.reproduce import toy_world
-from vicmae_mm.commands.reproduce.evaluating import JobRunner
+from vicmae_mm.commands.reproduce.job_runner import JobRunner, last_accuracy
 from vicmae_mm.commands.reproduce.jobs import Job, run_missing
-from vicmae_mm.commands.reproduce.training import last_accuracy, train
 from vicmae_mm.utils.errors import RunError
 
 TINY = {'model.backbone.arch': dict(_delete_=True, embed_dims=96, num_layers=1, num_heads=2,
@@ -60,9 +60,10 @@ def test_several_gpus_get_the_config_and_resume(tmp_path):
         'echo -n "$(dirname "$1")/epoch_9.pth" > "$(dirname "$1")/last_checkpoint"\n')
     cfg = Config.fromfile(REPO / 'configs/vicmae_vit-b16_k400.py')
     with unformatted_configs():
-        assert train(cfg, work_dir, 8, tools) == work_dir / 'epoch_9.pth'
+        runner = JobRunner(tmp_path, tmp_path / 'configs', Config(), 8)
+        assert runner.train(cfg, work_dir) == work_dir / 'epoch_9.pth'
         arguments = (work_dir / 'output.txt').read_text().split()
         assert arguments == [str(work_dir / 'reproduce.py'), '8', '--resume']
         assert Config.fromfile(arguments[0]).work_dir == str(work_dir)
         with pytest.raises(RunError, match=r'failed: see the end of .*output\.txt'):
-            train(cfg, work_dir, 3, tools)
+            replace(runner, num_gpus=3).train(cfg, work_dir)
