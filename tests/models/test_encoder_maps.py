@@ -119,6 +119,7 @@ def test_networks_of_stages_have_maps_and_no_class_attention():
 
 @pytest.mark.parametrize('cfg, size, message', [
     (NETWORKS['ours'], (32, 40), 'images of 32 x 40 px are not whole patches of 16 x 16'),
+    (dict(NETWORKS['pooled'], patch_size=8), (28, 42), '28 x 42 px are not whole patches of 8 x 8'),
     (dict(NETWORKS['mmpretrain'], with_cls_token=False), (32, 48),
      'has no attention of a class token'),
     (dict(type='BEiTViT', **RAW), (32, 48), 'This BEiTViT has no attention of a class token'),

@@ -34,9 +34,9 @@ def count_keypoints(truth: np.ndarray, predicted: np.ndarray,
                     thresholds: Sequence[float]) -> np.ndarray:
     """Count joints that are as close to the truth as a share of the person's size.
 
-    As in the evaluators of TimeCycle, UVC, CRW and CropMAE: a person is 0.6 of the diagonal of the
-    box around the true joints; joints without a prediction are left out, also of the box; the first
-    frame, which is given, does not count.
+    As in the evaluators of CRW and CropMAE: a person is 0.6 of the diagonal of the box around the
+    true joints; joints without a prediction are left out, also of the box; the first frame, which
+    is given, does not count.
 
     Positions are x and y (2, J, T) in px, NaN where there is no prediction. Returned are, for each
     joint (J, 1 + thresholds), all predictions and those within each threshold.

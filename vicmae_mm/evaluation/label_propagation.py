@@ -1,9 +1,10 @@
 """Labels of the first frame of a video, carried to the others by the similarity of features."""
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -82,3 +83,18 @@ class LabelPropagation:
             weights = (best / self.temperature).softmax(1)
             result.append((weights[..., None] * labels[chosen]).sum(1))
         return torch.cat(result)
+
+
+def class_shares(mask: Tensor, grid: Sequence[int]) -> Tensor:
+    """Labels (K, h, w) of a mask (H, W): the share of each class, 0 to its largest one, in cells.
+
+    ``grid`` is h and w.
+    """
+    classes = torch.arange(int(mask.max()) + 1)[:, None, None]
+    return F.interpolate((mask == classes).float()[None], tuple(grid), mode='bilinear')[0]
+
+
+def likeliest_classes(labels: Tensor, size: Sequence[int]) -> np.ndarray:
+    """The mask (H, W), uint8, of labels (K, h, w); ``size`` is H and W."""
+    scores = F.interpolate(labels[None], tuple(size), mode='bilinear')[0]
+    return scores.argmax(0).byte().cpu().numpy()

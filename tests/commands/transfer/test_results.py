@@ -68,7 +68,7 @@ def test_the_papers_columns_only_next_to_its_datasets():
 def test_results_are_read_back_and_older_files_are_measured_again(tmp_path):
     path = tmp_path / 'r.json'
     result = row('mine', {os.fsdecode(b'\xff'): [1, 2]})
-    write_results(path, 'key', 'a.pth', 'cls', [result], {})
+    write_results(path, 'title', dict(checkpoint_key='key'), [result], {})
     assert read_results(path, 'key') == dict(mine=result)
     content = json.loads(path.read_text())
     del content['results'][0]['by_class']

@@ -9,9 +9,10 @@ from mmpretrain.evaluation.metrics import ConfusionMatrix
 from PIL import Image
 from scipy.io import loadmat
 from torch import Tensor
-from torch.nn import functional as F
 
+from vicmae_mm.datasets.readers.image_or_video import decode_image
 from vicmae_mm.evaluation import keypoint_accuracy as pck
+from vicmae_mm.evaluation.label_propagation import class_shares, likeliest_classes
 from vicmae_mm.evaluation.region_similarity import average_objects, mean_iou, score_objects
 from vicmae_mm.utils.errors import InputError, some_of
 
@@ -24,6 +25,14 @@ class LabelledVideo(NamedTuple):
     labels: list[Path]
 
 
+def read_frame(path: Path) -> np.ndarray:
+    """Pixels (H, W, 3) RGB, uint8; a ValueError names a file that cannot be read."""
+    try:
+        return decode_image(path, upright=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f'The frame {path} cannot be read: {error}') from error
+
+
 class Davis:
     """DAVIS-2017, validation: masks of objects, scored by J&F.
 
@@ -31,7 +40,7 @@ class Davis:
         ValueError: Here and in the methods, if a file is missing or not what it should be.
     """
 
-    size: int | tuple[int, int] = (480, 880)  # of the input: height and width, or its long side
+    size: tuple[int, ...] = (480, 880)  # of the input: height and width, or its long side
     top_k = 7
     source = 'It is TrainVal 480p of https://davischallenge.org/davis2017/code.html'
     places = 'ImageSets/2017/val.txt', 'JPEGImages/480p', 'Annotations/480p'
@@ -67,15 +76,12 @@ class Davis:
         """Labels (K, h, w) of the first frame: of a mask, the shares of its classes."""
         mask = torch.from_numpy(self._masks(video.labels[:1])[0])
         mask[mask >= self.num_classes] = 0
-        return torch.cat([F.interpolate((mask == number).float()[None, None], size=tuple(grid),
-                                        mode='bilinear')[0] for number in range(mask.max() + 1)])
+        return class_shares(mask, grid)
 
     def predict(self, video: LabelledVideo, labels: Tensor) -> np.ndarray:
         """The mask (H, W), uint8, as large as the annotated ones, or joints (2, J) in px."""
         with Image.open(video.labels[0]) as image:
-            size = image.height, image.width
-        scores = F.interpolate(labels[None], size=size, mode='bilinear')[0]
-        return scores.argmax(0).byte().cpu().numpy()
+            return likeliest_classes(labels, (image.height, image.width))
 
     def score(self, video: LabelledVideo, predicted: list[np.ndarray]) -> list[Any]:
         """Score the predictions for all frames; :meth:`average` takes lists of this."""
@@ -103,7 +109,7 @@ class Davis:
 class Vip(Davis):
     """VIP, validation: masks of 19 parts of persons, scored by mIoU over all frames."""
 
-    size = 880
+    size = (880, )
     top_k = 10
     source = 'It is VIP_Fine of https://github.com/HCPLab-SYSU/ATEN'
     places = 'lists/val_videos.txt', 'Images', 'Annotations/Category_ids'

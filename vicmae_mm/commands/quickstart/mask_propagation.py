@@ -1,9 +1,12 @@
 """Dense score of an encoder on rendered clips, whose masks of the digit are known."""
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from vicmae_mm.evaluation.label_propagation import LabelPropagation
+from vicmae_mm.evaluation.label_propagation import (
+    LabelPropagation,
+    class_shares,
+    likeliest_classes,
+)
 from vicmae_mm.evaluation.region_similarity import average_objects, score_objects
 from vicmae_mm.models import Encoder
 
@@ -33,10 +36,8 @@ def score_propagation(encoder: Encoder | None, world: World, seed: int,
         if encoder is not None:
             frames = torch.tensor(np.stack([draw_scene(world, digit, pose) for pose in poses]))
             maps = encoder.eval().feature_map(frames.permute(0, 3, 1, 2).to(encoder.mean.device))
-            ink = F.interpolate(torch.tensor(masks[None, :1]).float(), maps.shape[2:],
-                                mode='bilinear')[0]
-            labels = torch.stack([*LabelPropagation()(maps, torch.cat([1 - ink, ink]))])
-            predicted = F.interpolate(labels, masks.shape[1:], mode='bilinear').argmax(1).numpy(
-                force=True)
+            first = class_shares(torch.tensor(masks[0]), maps.shape[2:])
+            predicted = np.stack([likeliest_classes(labels, masks.shape[1:])
+                                  for labels in LabelPropagation()(maps, first)])
         scores += score_objects(masks, predicted)
     return average_objects(scores)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.options import add_device
+from vicmae_mm.commands.result_files import results_folder
 from vicmae_mm.evaluation.images import DatasetProblem
 from vicmae_mm.evaluation.labelled_sources import Source, open_labelled
 from vicmae_mm.evaluation.protocol import MAP_11, Splits, hold_out
@@ -20,7 +21,7 @@ from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
 
 from .cached_features import FeatureCache, checkpoint_key
-from .results import Result, as_markdown, read_results, write_predictions, write_results
+from .results import Result, read_results, write_predictions, write_results
 from .tasks import TASKS, choose_tasks, open_task
 
 
@@ -79,8 +80,7 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     encoder = load_backbone(args.checkpoint, args.config, args.device)
     key = checkpoint_key(args.checkpoint, args.config)
     cache = FeatureCache(args.cache, encoder, key, args.level, args.batch_size, args.workers)
-    path = Path(args.checkpoint).resolve()
-    out = args.out_dir or Path('work_dirs/transfer', f'{path.parent.name}_{path.stem}')
+    out = args.out_dir or results_folder('transfer', args.checkpoint)
     # Before the first dataset is encoded, which may take hours.
     out.mkdir(parents=True, exist_ok=True)
     table = out / f'{method.name}_{args.level}.json'
@@ -95,10 +95,10 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
             problems[name] = str(error)
             say(f'{name}: {error}')
         # After every dataset, so that an interrupted run keeps its results.
-        write_results(table, key, args.checkpoint, args.level, list(results.values()), problems)
-        markdown = as_markdown(f'{method.name}, features {args.level} of {args.checkpoint}',
-                               list(results.values()), problems)
-        table.with_suffix('.md').write_text(markdown, encoding='utf-8', errors='surrogateescape')
+        markdown = write_results(
+            table, f'{method.name}, features {args.level} of {args.checkpoint}',
+            dict(checkpoint=args.checkpoint, checkpoint_key=key, level=args.level),
+            [*results.values()], problems)
     print(markdown)
     say(f'Wrote {table.with_suffix(".md")} and {table}')
     if problems:

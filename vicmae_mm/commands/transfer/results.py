@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vicmae_mm.commands.result_files import markdown_table, write_result_files
 from vicmae_mm.evaluation.images import Images
 from vicmae_mm.utils.atomic_files import atomic_write
 
@@ -28,8 +29,7 @@ def as_markdown(title: str, results: list[Result], problems: dict[str, str]) -> 
     """One row per dataset, next to the paper's numbers, if any; then what was not measured."""
     columns = [row for row in PAPER
                if any(paper_score(row, result.dataset) is not None for result in results)]
-    header = ['dataset', 'metric', 'this checkpoint', *columns, 'details']
-    rows = [header, ['---', '---', *['---:'] * (1 + len(columns)), '---']]
+    rows = []
     for result in results:
         paper = (paper_score(row, result.dataset) for row in columns)
         rows.append([
@@ -37,10 +37,11 @@ def as_markdown(title: str, results: list[Result], problems: dict[str, str]) -> 
             *('' if score is None else f'{score:.2f}' for score in paper), result.details])
     lines = [f'# {title}']
     if results:
-        lines += ['', *(f'| {" | ".join(row)} |' for row in rows)]
+        lines += ['', *markdown_table(['dataset', 'metric', 'this checkpoint', *columns, 'details'],
+                                      rows, texts=('metric', 'details'))]
     if problems:
         lines += ['', 'Not measured:', '', *(f'- {name}: {why}' for name, why in problems.items())]
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(lines)
 
 
 def write_predictions(path: Path, images: Images, shares: Tensor) -> dict[str, list[int]]:
@@ -69,10 +70,10 @@ def read_results(path: Path, checkpoint_key: str) -> dict[str, Result]:
         return {}  # results can be measured again, so a damaged file is no error
 
 
-def write_results(path: Path, checkpoint_key: str, checkpoint: str, level: str,
-                  results: list[Result], problems: dict[str, str]) -> None:
-    """Write the JSON file atomically."""
-    content = dict(checkpoint=checkpoint, checkpoint_key=checkpoint_key, level=level,
-                   results=[asdict(result) for result in results], not_measured=problems)
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+def write_results(path: Path, title: str, about: dict[str, str], results: list[Result],
+                  problems: dict[str, str]) -> str:
+    """Write the JSON file, which begins with ``about``, and the table, which is returned."""
+    markdown = as_markdown(title, results, problems)
+    write_result_files(path, dict(about, results=[asdict(result) for result in results],
+                                  not_measured=problems), markdown)
+    return markdown
