@@ -22,6 +22,8 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]],
 
 def write_result_files(path: Path, content: dict[str, Any], markdown: str) -> None:
     """Write the JSON file and, next to it, the Markdown file, each atomically."""
+    # JSON has no NaN: null.
+    content = json.loads(json.dumps(content), parse_constant=lambda name: None)
     for suffix, text in (('.json', json.dumps(content, indent=2)), ('.md', markdown)):
         with atomic_write(path.with_suffix(suffix)) as part:
             # Names of files need not be UTF-8.

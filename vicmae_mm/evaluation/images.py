@@ -23,8 +23,8 @@ class DatasetProblem(UserError):
 class Images(Dataset):
     """Images of one split, uint8 (3, S, S) RGB: resized by the short side, centre cropped.
 
-    The image of a video is its frame in the middle. If there are videos, and the network is one of
-    clips, all are clips (3, T, S, S): of a video its frames four apart.
+    The image of a video is its middle frame. For a network of clips, if there are videos, all are
+    clips (3, T, S, S): frames of a video four apart, or a still image.
 
     Args:
         records: Each with ``img_path``, of an image or a video, or ``img``, as for

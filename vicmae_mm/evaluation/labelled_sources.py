@@ -67,10 +67,10 @@ def open_labelled(name: str, setting: Any, size: Any, clip_length: int | None = 
 
 
 def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> list[Images]:
-    """Frames, or clips, at one and at three quarters of videos, as targets their numbers.
+    """Frames, or clips, at one and at three quarters of videos; targets number the videos.
 
-    ``setting`` is a folder, a list or the config of a dataset of videos; it raises as, and the
-    others are as in :func:`open_labelled`.
+    ``setting`` is a folder, a list or the config of a dataset of videos. Errors and the other
+    arguments are those of :func:`open_labelled`.
     """
     infos, _ = open_dataset(setting, 'video', type='vicmae_mm.VideoPairDataset')
     names = [info.get('filename', '') for info in infos]
@@ -88,9 +88,9 @@ def _open_splits(name: str, folder: Path, size: Any, clip_length: int | None) ->
     classes = sorted({_class_of(path) for path in train})
     if len(classes) < 2 or not test:
         raise DatasetProblem(
-            f'missing: {folder} should contain train/<class>/<image>, test/<class>/<image> and, '
-            'optionally, val/<class>/<image>, of two classes or more; train has '
-            f'{len(classes)}, test {len({_class_of(path) for path in test})}.')
+            f'missing: {folder} should contain <class>/<image>, or train/<class>/<image>, '
+            'test/<class>/<image> and, optionally, val/<class>/<image>, of two classes or more; '
+            f'train has {len(classes)}, test {len({_class_of(path) for path in test})}.')
     unknown = sorted({_class_of(path) for path in val + test} - set(classes))
     if unknown:
         # Quotes where spaces would not be seen.

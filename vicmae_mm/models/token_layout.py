@@ -99,21 +99,20 @@ def token_map(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
     patch: Any = getattr(
         getattr(embed, 'projection', getattr(embed, 'proj', None)), 'stride', image)[-2:]
     grid: tuple[int, ...] = (image[0] // patch[0], image[1] // patch[1])
-    is_cut = bool(image[0] % patch[0] or image[1] % patch[1])
-    cut = _not_understood(backbone, output, f'images of {image[0]} x {image[1]} px are not '
-                          f'whole patches of {patch[0]} x {patch[1]}: crop or resize them')
+    fits = image[0] % patch[0] == image[1] % patch[1] == 0
     if output.ndim > 3:
-        maps = output if _channels_second(backbone, output, image) else output.movedim(-1, 1)
-        # Networks of stages, whose maps are smaller than their first patches, take any size.
-        if is_cut and maps.shape[-2] >= grid[0]:
-            raise cut
-        return maps
-    patches = as_tokens(backbone, output, image)[:, num_extra_tokens(backbone, output):]
-    if getattr(backbone, 'num_frames', None) is not None:
-        grid = (patches.shape[1] // max(1, math.prod(grid)), *grid)
-    if is_cut or math.prod(grid) != patches.shape[1]:
-        raise cut
-    return patches.transpose(1, 2).unflatten(2, grid)
+        result = output if _channels_second(backbone, output, image) else output.movedim(-1, 1)
+        # Networks of stages take any size: their maps are smaller than the grid of patches.
+        fits = fits or result.shape[-2] < grid[0]
+    else:
+        result = as_tokens(backbone, output, image)[:, num_extra_tokens(backbone, output):]
+        if getattr(backbone, 'num_frames', None) is not None:
+            grid = (result.shape[1] // max(1, math.prod(grid)), *grid)
+        fits = fits and math.prod(grid) == result.shape[1]
+    if not fits:
+        raise _not_understood(backbone, output, f'images of {image[0]} x {image[1]} px are not '
+                              f'whole patches of {patch[0]} x {patch[1]}: crop or resize them')
+    return result if output.ndim > 3 else result.transpose(1, 2).unflatten(2, grid)
 
 
 def _channels_second(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> bool:

@@ -1,7 +1,6 @@
 """The loop over the videos of a dataset, and its results."""
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -68,7 +67,7 @@ class DenseEvaluation:
                 image = F.interpolate(pixels.movedim(-1, 0)[None].float(),
                                       self._input_size(pixels.shape[:2]), mode='bilinear')
                 features = self.encoder.feature_map(image)[0].float()
-                # A network for clips sees a still one.
+                # A network for clips sees a still clip.
                 yield features.mean(1) if features.ndim == 4 else features
                 progress.advance()
 
@@ -110,8 +109,8 @@ class DenseEvaluation:
             [name, *(f'{100 * value:.2f}' for value in row.values())]
             for name, row in [*rows.items(), ('**all**', mean)]])]
         content = dict(dataset=self.table.stem, checkpoint=self.checkpoint, input_size=self.size,
-                       **vars(self.settings), all=_without_nan(mean), videos={
-                           name: dict(result, metrics=_without_nan(rows[name]))
+                       **vars(self.settings), all=mean, videos={
+                           name: dict(result, metrics=rows[name])
                            for name, result in results.items()})
         write_result_files(self.table, content, '\n'.join(lines))
         return lines
@@ -125,8 +124,3 @@ def _read_results(path: Path, keys: dict[str, str]) -> dict[str, Any]:
                 if name in videos and videos[name]['key'] == key}
     except (OSError, ValueError, LookupError, TypeError):
         return {}  # they can be computed again, so a damaged file is no error
-
-
-def _without_nan(row: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN."""
-    return {name: None if math.isnan(value) else value for name, value in row.items()}

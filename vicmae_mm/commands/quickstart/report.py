@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from vicmae_mm.commands.result_files import markdown_table
 from vicmae_mm.utils.processes.pool import num_cores
 from vicmae_mm.utils.progress import duration
 
@@ -34,11 +35,8 @@ def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: flo
                    for value in (by_level[level].linear, by_level[level].knn)]
             for name, by_level in accuracies.items()}
     rows['majority class'] = [chance] * len(columns)
-    return [
-        f'| network | {" | ".join(columns)} |', '|---' * (1 + len(columns)) + '|',
-        *(f'| {name} | {" | ".join(f"{value:.1%}" for value in values)} |'
-          for name, values in rows.items())
-    ]
+    return markdown_table(['network', *columns], [
+        [name, *(f'{value:.1%}' for value in values)] for name, values in rows.items()])
 
 
 def write_report(path: Path, table: list[str], trained: Sequence[Trained], setting: Setting,
@@ -72,9 +70,9 @@ def write_report(path: Path, table: list[str], trained: Sequence[Trained], setti
         '', 'Its pre-training, with probes on some of these digits every few epochs:', '',
         '![curves](curves.png)', '',
         '## Time', '',
-        '| step | time |', '|---|---|',
-        *(f'| {name} | {duration(time)} |' for name, time in seconds.items()),
-        f'| all | {duration(sum(seconds.values()))} |', '',
+        *markdown_table(['step', 'time'], [
+            *([name, duration(time)] for name, time in seconds.items()),
+            ['all', duration(sum(seconds.values()))]]), '',
         f'{machine()}', '']))
 
 

@@ -38,10 +38,10 @@ _LABELLED, _PAIRS = [*SCORES][:2], [*SCORES][2:]
 class ProbeHook(Hook):
     """Measure frozen features before training, every few epochs and at its end (docs/probes.md).
 
-    ``images`` are for ``probe/knn_accuracy``, that of ``tools/knn.py`` for a checkpoint of that
-    moment, and ``probe/linear_accuracy``; ``pairs`` for ``probe/recall_at_1`` and
-    ``probe/median_rank`` of the second frame. Log, visualizer and ``save_best`` get them. Another
-    network is filled with the weights, of an ``EMAHook`` the averages: training stays the same.
+    ``images`` give ``probe/knn_accuracy``, which ``tools/knn.py`` measures on a checkpoint of that
+    moment, and ``probe/linear_accuracy``; ``pairs`` give ``probe/recall_at_1`` and
+    ``probe/median_rank`` of the second frame, for the log, the visualizer and ``save_best``. The
+    weights, or their averages by an ``EMAHook``, are copied to a network that is not trained.
 
     Args:
         images: Labelled images or videos, see :func:`open_labelled`, or None.
@@ -76,7 +76,7 @@ class ProbeHook(Hook):
             return
         names = _LABELLED * (self.images is not None) + _PAIRS * (self.pairs is not None)
         for key in (key for hook in runner.hooks for key in getattr(hook, 'save_best', None) or ()):
-            if key.startswith('probe/') and key not in names:
+            if key not in names and (key.startswith('probe/') or not runner.val_loop):
                 raise InputError(f'save_best={key!r} is not measured: {", ".join(_LABELLED)} need '
                                  f'images of ProbeHook, {", ".join(_PAIRS)} need pairs.')
         if not names:

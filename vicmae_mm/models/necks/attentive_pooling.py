@@ -46,7 +46,7 @@ class AttentivePooling(BaseModule):
         """Pool tokens (B, L, C) or maps (B, C, H, W), (B, C, T, H, W), B = N * num_clips.
 
         ``features`` is a tensor or a tuple of one; a tuple of a tensor (N, C) is returned, as
-        mmpretrain's heads take it. A ValueError for others, as vectors or several stages.
+        mmpretrain's heads take it. Others, such as vectors or several stages, raise a ValueError.
         """
         tokens = self._tokens(features).unflatten(0, (-1, self.num_clips)).flatten(1, 2)
         keys = self.ln1(tokens)
