@@ -121,7 +121,7 @@ def extract_features_over_time(
 def encoding_over_time(
         encoder: Encoder, fps: float, level: str, window: int | None, stride: int | None,
         batch_size: int) -> Callable[[str | Path], tuple[np.ndarray, Iterator[Tensor]]]:
-    """Check the settings; the function takes a video and computes its T vectors as needed."""
+    """Check the settings; the result gives times (T, 2) of a video, and T vectors one by one."""
     size = (encoder.num_frames or 1) if window is None else window
     step = size if stride is None else stride
     if not 0 < fps <= 1000 or min(size, step, batch_size) < 1:
@@ -133,10 +133,6 @@ def encoding_over_time(
         raise InputError("level='tokens': features over time are vectors, 'cls' or 'avg'.")
     encoder.check_level(level)
 
-    def slide(items: Iterator[Tensor]) -> Iterator[tuple[Tensor, ...]]:  # holds size + step
-        each = enumerate(tee(items, size))
-        return zip(*(islice(item, first, None, step) for first, item in each), strict=False)
-
     def encode_video(path: str | Path) -> tuple[np.ndarray, Iterator[Tensor]]:
         path = str(Path(path).expanduser())
         times, frames = image_or_video.frames_over_time(path, fps, encoder.image_size)
@@ -145,14 +141,19 @@ def encoding_over_time(
                              f'window of {size}.')
         inputs = (frame[None] for frame in frames)
         if encoder.num_frames:  # (1, 3, size, S, S)
-            inputs = (torch.stack(clip, dim=2) for clip in slide(inputs))
+            inputs = (torch.stack(clip, dim=2) for clip in _windows(inputs, size, step))
         batches = iter(lambda: [*islice(inputs, batch_size)], [])
         vectors = (vector for batch in batches for vector in _encode_views(encoder, batch, level))
         if not encoder.num_frames:
-            vectors = (torch.stack(each).mean(dim=0) for each in slide(vectors))
-        return np.stack([times[:len(times) - size + 1:step], times[size - 1::step]], 1), vectors
+            vectors = (torch.stack(each).mean(dim=0) for each in _windows(vectors, size, step))
+        return np.lib.stride_tricks.sliding_window_view(times, size)[::step, [0, -1]], vectors
 
     return encode_video
+
+
+def _windows(items: Iterator[Tensor], size: int, step: int) -> Iterator[tuple[Tensor, ...]]:
+    each = enumerate(tee(items, size))  # which hold at most size + step items
+    return zip(*(islice(item, first, None, step) for first, item in each), strict=False)
 
 
 def _is_image(value: Any) -> bool:
@@ -161,8 +162,10 @@ def _is_image(value: Any) -> bool:
         value.ndim < 4 and getattr(value.dtype, 'kind', '') not in ('O', 'S', 'U')))
 
 
-def list_files(paths: Any) -> list[Any]:
-    """The files at paths; for a folder, every image and video below it, sorted."""
+def list_files(paths: Any, only_videos: bool = False) -> list[Any]:
+    """The files at paths; for a folder, every image and video below it, sorted, or every video."""
+    extensions = (*(() if only_videos else IMAGE_EXTENSIONS), *VIDEO_EXTENSIONS)
+    none = 'no video' if only_videos else 'no image and no video'
     files: list[Any] = []
     for given in [paths] if isinstance(paths, (str, Path)) or _is_image(paths) else paths:
         if _is_image(given):
@@ -181,10 +184,10 @@ def list_files(paths: Any) -> list[Any]:
             files.append(str(path))
             continue
         ignored: Counter[str] = Counter()
-        found = files_below(str(path), (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS), ignored)
-        report_scan(str(path), found, 'images or videos', ignored)
+        found = files_below(str(path), extensions, ignored)
+        report_scan(str(path), found, 'videos' if only_videos else 'images or videos', ignored)
         if not found:
-            raise InputError(f'There is no image and no video in {path}.')
+            raise InputError(f'There is {none} in {path}.')
         files += [str(path / name) for name in found]
     if not files:
         raise InputError('There are no files to encode.')

@@ -13,13 +13,13 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from vicmae_mm.datasets.innermost import innermost_datasets
-from vicmae_mm.engine.hooks import BadVideoHook
+from vicmae_mm.engine.hooks import BadVideoHook, SafeCheckpointHook
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper, step_size
 from vicmae_mm.utils.errors import InputError
 
-# Of other scalars it is not known which values are good.
-_BEST = {min: 'loss|recon|contrast|rank', max: 'acc|top|auc|mAP|precision|recall|f1'}
+# Names of scalars, of which it is known which values are good
+_BEST = {min: SafeCheckpointHook._default_less_keys, max: SafeCheckpointHook._default_greater_keys}
 
 
 class RunReport(Hook):
@@ -113,7 +113,7 @@ class RunReport(Hook):
 
 
 def _best(name: str, values: Any) -> str:
-    known = [best for best, names in _BEST.items() if re.search(names, name)]
+    known = [best for best, names in _BEST.items() if any(each in name for each in names)]
     return f'{known[0](values):.4g}' if known else ''
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 import rich.progress as bars
@@ -73,9 +73,10 @@ class Progress:
         say(text, self._console)
 
 
-def track(items: Sequence[Item], action: str) -> Iterator[Item]:
-    """Iterate over items with a :class:`Progress`."""
-    with Progress(action, len(items)) as progress:
+def track(items: Iterable[Item], action: str, total: int | None = None) -> Iterator[Item]:
+    """Iterate over items with a :class:`Progress`, which disappears if ``total`` is given."""
+    length = len(items) if isinstance(items, Sized) else total or 0
+    with Progress(action, length, transient=total is not None) as progress:
         for item in items:
             yield item
             progress.advance()

@@ -65,15 +65,9 @@ class JobRunner:
         return scaled_config(self.configs / f'{name}.py', self.scale, part, seed)
 
     def train(self, cfg: Config, work_dir: Path) -> Path:
-        """Train in a work dir, from its newest checkpoint if it has one.
+        """Train in a work dir, from its newest checkpoint if it has one; returns the last one.
 
-        With two or more GPUs it calls ``tools/dist_train.sh``.
-
-        Returns:
-            The last checkpoint.
-
-        Raises:
-            RuntimeError: The command failed.
+        Two or more GPUs are left to ``tools/dist_train.sh``.
         """
         cfg.work_dir, cfg.launcher, cfg.resume = str(work_dir), 'none', AUTO
         if self.num_gpus < 2:

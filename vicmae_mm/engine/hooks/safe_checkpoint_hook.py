@@ -58,8 +58,8 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     MID_EPOCH = 'iter_{}.pth'
-    _default_greater_keys = [*CheckpointHook._default_greater_keys, 'recall']
-    _default_less_keys = [*CheckpointHook._default_less_keys, 'rank']
+    _default_greater_keys = [*CheckpointHook._default_greater_keys, 'recall', 'f1']
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'rank', 'recon', 'contrast']
     file_backend: Any
     keep_ckpt_ids: deque[int]
     last_ckpt: str | None  # the newest that is complete
