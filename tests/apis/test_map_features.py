@@ -50,6 +50,11 @@ def test_points_outside_are_refused(encoder, photo, point):
         map_features(encoder, photo, point=point)
 
 
+def test_a_pixel_and_a_share_are_no_point(encoder, photo):
+    with pytest.raises(ValueError, match='is a pixel and a share: give both the same way'):
+        map_features(encoder, photo, point=(1, 0.5))
+
+
 @pytest.mark.parametrize('shape, size, patches', [
     ((32, 64), 64, (8, 16)), ((64, 32), None, (8, 4)), ((5, 3), None, (7, 4)),
     ((10, 500), None, (4, 12)), ((32, 32), 37, (5, 5)), ((32, 32), 1, (1, 1)),

@@ -63,3 +63,9 @@ def test_names_of_class_folders_must_agree(tmp_path):
         (folder / 'test' / old).rename(folder / 'test' / new)
     with pytest.raises(DatasetProblem, match="missing in train: Class 5, 'class 0 '"):
         open_labelled('mine', folder, 8)
+
+
+def test_a_folder_without_class_folders(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    with pytest.raises(DatasetProblem, match='should contain <class>/<image>, or train/<class>'):
+        open_labelled('mine', tmp_path, 8)

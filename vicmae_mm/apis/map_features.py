@@ -69,6 +69,9 @@ def map_features(encoder: Encoder, paths: FileOrImage | Iterable[FileOrImage], *
 def _patch_at(point: Sequence[float], shape: np.ndarray, grid: np.ndarray,
               name: str) -> tuple[int, int]:
     """Row and column of the patch at a point of an image."""
+    if 0 not in point and len({isinstance(value, int) for value in point}) == 2:  # is 1 a share?
+        raise InputError(f'The point {point[0]} {point[1]} is a pixel and a share: give both the '
+                         'same way, such as 120 80 or 0.4 0.6.')
     shares = [(value + 0.5) / side if isinstance(value, int) else value
               for value, side in zip(point[::-1], shape, strict=True)]
     if not all(0 <= share <= 1 for share in shares):

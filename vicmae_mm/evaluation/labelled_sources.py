@@ -84,28 +84,24 @@ def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> list[
 def _open_splits(name: str, folder: Path, size: Any, clip_length: int | None) -> Source:
     has_test = (folder / 'test').is_dir() or not (folder / 'val').is_dir()
     splits = FOLDERS if has_test else ('train', '', 'val')
-    train, val, test = (_class_folder_files(folder / split) if split else [] for split in splits)
-    classes = sorted({_class_of(path) for path in train})
-    if len(classes) < 2 or not test:
+    files = [_class_folder_files(folder / split) if split else [] for split in splits]
+    train, val, test = (sorted({Path(path).parts[0] for path in part}) for part in files)
+    if len(train) < 2 or not test:
         raise DatasetProblem(
-            f'missing: {folder} should contain <class>/<image>, or train/<class>/<image>, '
-            'test/<class>/<image> and, optionally, val/<class>/<image>, of two classes or more; '
-            f'train has {len(classes)}, test {len({_class_of(path) for path in test})}.')
-    unknown = sorted({_class_of(path) for path in val + test} - set(classes))
+            f'missing: {folder} should contain train/<class>/<image>, test/<class>/<image> and, '
+            'optionally, val/<class>/<image>, of two classes or more; train has '
+            f'{len(train)}, test {len(test)}.')
+    # Quotes where spaces would not be seen.
+    unknown = [name if name == name.strip() else repr(name)
+               for name in sorted({*val, *test} - {*train})]
     if unknown:
-        # Quotes where spaces would not be seen.
-        shown = [name if name == name.strip() else repr(name) for name in unknown]
         raise DatasetProblem(f'{folder} has class folders that are missing in train: '
-                             f'{", ".join(shown[:3])}.')
-    numbers = {name: number for number, name in enumerate(classes)}
-
-    def images(split: str, paths: list[str]) -> Images:
-        labels = torch.tensor([numbers[_class_of(path)] for path in paths])
-        return Images([dict(img_path=str(folder / split / path)) for path in paths], labels, size,
-                      classes, clip_length)
-
-    return Source(name, TOP_1, len(classes), images('train', train),
-                  images('val', val) if val else None, images(splits[2], test),
+                             f'{", ".join(unknown[:3])}.')
+    numbers = {name: number for number, name in enumerate(train)}
+    parts = [Images([dict(img_path=str(folder / split / path)) for path in paths],
+                    torch.tensor([numbers[Path(path).parts[0]] for path in paths]),
+                    size, train, clip_length) for split, paths in zip(splits, files, strict=True)]
+    return Source(name, TOP_1, len(train), parts[0], parts[1] if val else None, parts[2],
                   '' if has_test else 'tested on val')
 
 
@@ -146,7 +142,3 @@ def _class_folder_files(folder: Path) -> list[str]:
         return [path for path, _ in scan_classes(str(folder), extensions=_EXTENSIONS)]
     except ValueError as error:
         raise DatasetProblem(str(error)) from error
-
-
-def _class_of(path: str) -> str:
-    return Path(path).parts[0]

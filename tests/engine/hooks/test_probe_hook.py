@@ -205,9 +205,10 @@ def test_wrong_settings(settings):
         ProbeHook(**settings)
 
 
-def test_best_by_a_score_that_is_not_measured(tmp_path, data):
-    runner = runner_of(tmp_path, 1, all_settings(data) | dict(pairs=None), 'probe/recall_at_1')
-    with pytest.raises(InputError, match=r'probe/recall_at_1.* need pairs'):
+@pytest.mark.parametrize('key', ['probe/recall_at_1', 'knn_accuracy', 'auto'])
+def test_best_by_a_score_that_is_not_measured(tmp_path, data, key):
+    runner = runner_of(tmp_path, 1, all_settings(data) | dict(pairs=None), key)
+    with pytest.raises(InputError, match=rf'{key}.* is not measured: .* need pairs'):
         runner.train()
 
 
