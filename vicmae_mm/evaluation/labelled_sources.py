@@ -88,9 +88,9 @@ def _open_splits(name: str, folder: Path, size: Any, clip_length: int | None) ->
     train, val, test = (sorted({Path(path).parts[0] for path in part}) for part in files)
     if len(train) < 2 or not test:
         raise DatasetProblem(
-            f'missing: {folder} should contain train/<class>/<image>, test/<class>/<image> and, '
-            'optionally, val/<class>/<image>, of two classes or more; train has '
-            f'{len(train)}, test {len(test)}.')
+            f'missing: {folder} should contain <class>/<image>, or train/<class>/<image>, '
+            'test/<class>/<image> and, optionally, val/<class>/<image>, of two classes or more; '
+            f'train has {len(train)}, test {len(test)}.')
     # Quotes where spaces would not be seen.
     unknown = [name if name == name.strip() else repr(name)
                for name in sorted({*val, *test} - {*train})]
