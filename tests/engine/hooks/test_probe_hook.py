@@ -93,6 +93,12 @@ def test_probed_before_at_the_interval_and_at_the_end(trained):
     assert (trained / 'curves.png').exists() is False  # no hook for it here
 
 
+def test_the_report_has_no_score_from_before_training(trained):
+    hub = torch.load(trained / 'epoch_4.pth', weights_only=False)['message_hub']
+    logged = hub['log_scalars']['logged/probe/median_rank']._log_history
+    assert len(logged) == len(probes(trained)) - 1
+
+
 def test_training_is_the_same_without(trained, tmp_path):
     runner = runner_of(tmp_path)
     runner.train()

@@ -63,7 +63,7 @@ class DenseEvaluation:
     def _predict(self, video: LabelledVideo, progress: Progress) -> list[np.ndarray]:
         def maps() -> Iterator[Tensor]:
             for path in video.frames:
-                pixels = torch.from_numpy(read_frame(path)).to(self.encoder.mean.device)
+                pixels = torch.tensor(read_frame(path), device=self.encoder.mean.device)
                 image = F.interpolate(pixels.movedim(-1, 0)[None].float(),
                                       self._input_size(pixels.shape[:2]), mode='bilinear')
                 features = self.encoder.feature_map(image)[0].float()

@@ -154,7 +154,8 @@ class ProbeHook(Hook):
         words = ', '.join(SCORES[name].format(value) for name, value in scores.items())
         runner.logger.info(f'Probe after {runner.epoch} epochs: {words} '
                            f'({time.monotonic() - began:.1f} s)')
-        runner.message_hub.update_scalars({f'logged/{key}': scores[key] for key in scores})
+        if runner.iter:  # the best of a run, in its report too, is of what was trained
+            runner.message_hub.update_scalars({f'logged/{key}': scores[key] for key in scores})
         runner.visualizer.add_scalars(
             dict(scores, epoch_length=len(runner.train_dataloader)), step=runner.iter,
             file_path=f'{runner.timestamp}.json')
