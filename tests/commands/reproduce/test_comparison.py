@@ -1,12 +1,15 @@
 """The report compares results with the paper's."""
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import REPO
 from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
 from vicmae_mm.commands.reproduce.picture import draw_tables
+from vicmae_mm.commands.reproduce.tables import TABLES
 
 
 def add(root, **record):
@@ -53,3 +56,13 @@ def test_a_row_that_the_paper_does_not_have_has_a_difference_but_no_sign(root):
     lines = markdown_report([2], read_scores(root)).splitlines()
     assert '| MAE | - | 31.0 | 1 |' in lines
     assert '| ViC-MAE > MAE | - | 19.0 | not in the paper |' in lines
+
+
+def test_the_page_of_evidence_has_the_report_of_its_results(tmp_path):
+    page = (REPO / 'docs/evidence.md').read_text()
+    shutil.copy(REPO / 'evidence/toy/results.jsonl', tmp_path)
+    scores = read_scores(tmp_path)
+    run = [number for number, table in TABLES.items() if any(
+        (row.config, name) in scores for row in table.rows for name in table.columns.values())]
+    for table in markdown_report(run, scores).split('\n\n'):
+        assert table.strip() in page
