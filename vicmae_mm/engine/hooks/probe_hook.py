@@ -152,7 +152,7 @@ class ProbeHook(Hook):
         with seeded((0, )):
             scores = self._measure(runner)
         words = ', '.join(SCORES[name].format(value) for name, value in scores.items())
-        runner.logger.info(f'Probe after {runner.epoch} epochs: {words} '
+        runner.logger.info(f'Probe at epoch {runner.epoch}: {words} '
                            f'({time.monotonic() - began:.1f} s)')
         if runner.iter:  # the best of a run, in its report too, is of what was trained
             runner.message_hub.update_scalars({f'logged/{key}': scores[key] for key in scores})
