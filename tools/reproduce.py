@@ -30,7 +30,7 @@ from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import say
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-SCALES = sorted(path.stem for path in (CONFIGS / 'reproduce').glob('*.py'))
+SCALES = sorted(path.stem for path in (CONFIGS / '_base_/scales').glob('*.py'))
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +58,7 @@ def main() -> None:
     root = args.work_dir or Path(f'work_dirs/reproduce_{args.scale}')
     tables = [*TABLES] if 'all' in args.tables else [*dict.fromkeys(map(int, args.tables))]
     jobs = [] if args.report else list_jobs(tables, range(args.seeds))
-    scale = open_config(str(CONFIGS / 'reproduce' / f'{args.scale}.py'))
+    scale = open_config(str(CONFIGS / '_base_/scales' / f'{args.scale}.py'))
     failed, elsewhere = run_missing(jobs, root, JobRunner(root, CONFIGS, scale, args.gpus))
 
     scores = read_scores(root)

@@ -90,7 +90,8 @@ def test_the_table_of_a_resumed_run_has_all_of_it(train):
         [min(logged), logged[-1]], rel=1e-3)
     assert f', {18 / 10:.1f} pairs/s in steps, ' in first['time']
     rows, records = train(epochs=3, resume=True)  # from step 3: steps 4 and 5 are repeated
-    logged = [record['recon'] for record in records]
+    # In one file if both start in the same second
+    logged = [*{record['step']: record['recon'] for record in records}.values()]
     assert len(logged) == 9
     assert values_of(rows['recon']) == pytest.approx([min(logged), logged[-1]], rel=1e-3)
     assert values_of(rows['val/acc']) == [75, 62.5]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MessageHub, MMLogger, print_log
 from mmengine.registry import HOOKS
+from mmengine.visualization import Visualizer
 
 from tests.conftest import REPO
 from tests.helpers.tiny_configs import write_mae, write_recognizer
@@ -45,8 +46,9 @@ def tool(monkeypatch, tmp_path, capsys):
     def run(name: str, *args: object) -> tuple[int, list[str]]:
         path = str(REPO / 'tools' / name)
         monkeypatch.setattr(sys, 'argv', [path, *map(str, args)])
-        # Two runs of the same second would share a logger, which prints to the stderr of the first.
-        monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())
+        # Two runs of the same second would share them: a logger prints to the stderr of the first.
+        for shared in (MMLogger, MessageHub, Visualizer, *Visualizer.__subclasses__()):
+            monkeypatch.setattr(shared, '_instance_dict', OrderedDict())
         status = 0
         try:
             runpy.run_path(path, run_name='__main__')

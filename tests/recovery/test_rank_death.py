@@ -130,7 +130,7 @@ def test_all_others_end_and_the_next_start_resumes(run):
     no_readers = ('--cfg-options', 'train_dataloader.dataset.decode_timeout=None')  # quicker
     assert run.start(done + 1, '--resume', *no_readers).wait(100) == 0
     log = run.log.read_text()
-    assert f'Epoch(train) [{done + 1}][2/2]' in log  # 8 videos / two processes of batch two
+    assert f'epoch {done + 1}.00  ' in log  # 8 videos / two processes of batch two
     assert f'Training resumes {run.work}/epoch_{done}.pth' in log and run.epochs_done() == done + 1
     assert not run.processes()
 

@@ -49,7 +49,7 @@ def test_photos_and_clips(tool, files, tmp_path, capsys):
 
 
 def test_mp4(tool, files, tmp_path):
-    tool(files / '0/clip.mp4', '--mp4', '--kinds', 'similarity', '--point', '0.5', '10')
+    tool(files / '0/clip.mp4', '--mp4', '--kinds', 'similarity', '--point', '0.5', '0.6')
     assert [path.name for path in (tmp_path / 'feature_maps').iterdir()] == ['clip.mp4']
     with av.open(str(tmp_path / 'feature_maps/clip.mp4')) as container:
         frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]

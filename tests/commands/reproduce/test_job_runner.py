@@ -22,7 +22,7 @@ def scale(monkeypatch):
            for name, world in toy_world.split_worlds().items()}
     monkeypatch.setattr(toy_world, 'split_worlds', lambda: few)
     monkeypatch.setattr(toy_world, 'NUM_CLIPS', 8)
-    scale = Config.fromfile(REPO / 'configs/reproduce/toy.py')
+    scale = Config.fromfile(REPO / 'configs/_base_/scales/toy.py')
     for part in (scale.pretraining, scale.transfer):
         part.epochs = 1
         part.settings.update({**TINY, 'train_dataloader.batch_size': 4})

@@ -15,7 +15,7 @@ DEFAULT = 'vicmae_vit-b16_k400'
 
 
 def scale(name: str) -> Config:
-    return Config.fromfile(CONFIGS / f'reproduce/{name}.py')
+    return Config.fromfile(CONFIGS / f'_base_/scales/{name}.py')
 
 
 def changes(old: Config, new: Config, *keys: str) -> set[str]:

@@ -28,7 +28,7 @@ class JobRunner:
     Args:
         root: Folder of the jobs.
         configs: Folder ``configs`` of the repository; ``tools`` is next to it.
-        scale: The settings of the scale, from ``configs/reproduce``.
+        scale: The settings of the scale, from ``configs/_base_/scales``.
         num_gpus: GPUs per run.
     """
 

@@ -1,4 +1,4 @@
-"""The configs of the tables at a scale: ``configs/reproduce/<scale>.py``."""
+"""The configs of the tables at a scale: ``configs/_base_/scales/<scale>.py``."""
 import copy
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from .jobs import alone
 from .tables import SHARES
 
 NUM_CLIPS = 1000
-# Held-out digits that chose the settings of configs/reproduce/toy.py, and are in no result
+# Held-out digits that chose the settings of configs/_base_/scales/toy.py, and are in no result
 NUM_VALIDATION = 240
 POSES = dict(train=2, val=4)  # of each digit
 
