@@ -2,7 +2,8 @@
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+
+from vicmae_mm.commands.result_files import markdown_table
 
 from .jobs import read_records
 from .statistics import mean_interval, paired_difference, verdict
@@ -37,20 +38,20 @@ def _values(table: Table, scores: Scores) -> list[str]:
     further = {} if 'linear' not in table.columns else {
         name: heading for name, heading in FURTHER.items()
         if any(key[1] == name for key in scores)}
-    lines = _header(['row', *(f'{heading}, paper' for heading in table.columns),
-                     *(f'{heading}, ours' for heading in table.columns), *further.values(),
-                     'seeds'])
+    header = ['row', *(f'{heading}, paper' for heading in table.columns),
+              *(f'{heading}, ours' for heading in table.columns), *further.values(), 'seeds']
+    rows = []
     for row in table.rows:
         names = [*table.columns.values(), *further]
         found = [scores.get((row.config, name), {}) for name in names]
         paper = [f'{value:.2f}' for value in row.paper] or ['-'] * len(table.columns)
         ours = [str(mean_interval([*by_seed.values()])) if by_seed else '-' for by_seed in found]
-        lines.append(_line([row.name, *paper, *ours, len(found[0])]))
-    return lines
+        rows.append([row.name, *paper, *ours, str(len(found[0]))])
+    return markdown_table(header, rows)
 
 
 def _orderings(table: Table, scores: Scores) -> list[str]:
-    lines = _header(['ordering', 'difference, paper', 'difference, ours', 'sign'])
+    rows = []
     for position, (heading, evaluation) in enumerate(table.columns.items()):
         where = f'{heading}: ' if len(table.columns) > 1 else ''
         for low, high in combinations(table.rows, 2):
@@ -62,14 +63,7 @@ def _orderings(table: Table, scores: Scores) -> list[str]:
                                      scores.get((high.config, evaluation), {}))
             sign = ('not run' if not ours else verdict(paper, ours) if known else
                     'not in the paper')
-            lines.append(_line([f'{where}{high.name} > {low.name}',
-                                f'{paper:.2f}' if known else '-', ours or '-', sign]))
-    return lines
-
-
-def _header(cells: list[str]) -> list[str]:
-    return [_line(cells), _line(['---'] * len(cells))]
-
-
-def _line(cells: list[Any]) -> str:
-    return f'| {" | ".join(map(str, cells))} |'
+            rows.append([f'{where}{high.name} > {low.name}', f'{paper:.2f}' if known else '-',
+                         str(ours or '-'), sign])
+    return markdown_table(['ordering', 'difference, paper', 'difference, ours', 'sign'], rows,
+                          ['sign'])
