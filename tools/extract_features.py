@@ -28,7 +28,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.apis import extract_features, load_backbone
 from vicmae_mm.apis.features import encoding_over_time
 from vicmae_mm.commands import feature_files
-from vicmae_mm.commands.options import add_device, add_trust
+from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.file_state import file_state
@@ -38,8 +38,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'checkpoint', help='of this package, mmpretrain, mmaction2, timm, Hugging Face, ...')
+    add_checkpoint(parser)
     parser.add_argument(
         'paths', nargs='+', metavar='PATH', help='images, videos, or folders of them')
     parser.add_argument(
@@ -47,7 +46,6 @@ def parse_args() -> argparse.Namespace:
         help='the class token, the mean of the patch tokens, or all tokens (default: %(default)s)')
     parser.add_argument('--out', required=True, type=Path,
                         help='a .npz or .safetensors file; with --fps, a folder or a .npz file')
-    parser.add_argument('--config', help='its config; by default the one next to the checkpoint')
     parser.add_argument(
         '--batch-size', default=16, type=int,
         help='files, with --fps frames or clips, per forward pass (default: %(default)s)')

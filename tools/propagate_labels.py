@@ -19,7 +19,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.label_propagation.datasets import Davis, Jhmdb, Vip
 from vicmae_mm.commands.label_propagation.dense_evaluation import DenseEvaluation
-from vicmae_mm.commands.options import add_device, add_trust
+from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust
 from vicmae_mm.commands.result_files import results_folder
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.commands.transfer.cached_features import checkpoint_key
@@ -35,10 +35,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'checkpoint', help='of this package, mmpretrain, mmaction2, timm, Hugging Face, ...')
-    parser.add_argument(
-        '--config', help='its config; by default the one next to the checkpoint')
+    add_checkpoint(parser)
     parser.add_argument('--dataset', required=True, choices=DATASETS)
     parser.add_argument('--data-root', required=True, help='its folder')
     parser.add_argument('--videos', nargs='+', metavar='NAME', help='default: all of the split')

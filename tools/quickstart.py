@@ -33,6 +33,7 @@ from vicmae_mm.commands.quickstart.pictures import draw_pictures
 from vicmae_mm.commands.quickstart.pretraining import build_runner, pretrain
 from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
 from vicmae_mm.commands.quickstart.steps import Steps
+from vicmae_mm.commands.result_files import markdown_table
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.engine.hooks import ProbeHook
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
@@ -114,8 +115,8 @@ def main() -> None:
         draw_pictures(first.model, test, first.work_dir, args.work_dir)
     table = [*accuracy_table(accuracies, majority_share(train, test)), '',
              'The mask of the digit, propagated through 30 held-out clips (docs/dense.md):', '',
-             '| network | J&F |', '|---|---|',
-             *(f'| {name} | {scores["J&F"]:.1%} |' for name, scores in masks.items())]
+             *markdown_table(['network', 'J&F'], [
+                 [name, f'{scores["J&F"]:.1%}'] for name, scores in masks.items()])]
     setting = Setting(counts['clips'], counts['stills'], len(train.labels), len(test.labels),
                       args.seed)
     write_report(args.work_dir / 'report.md', table, trained, setting, steps.seconds)

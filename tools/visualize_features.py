@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from vicmae_mm.apis import load_backbone, map_features
-from vicmae_mm.commands.options import add_device, add_trust
+from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.atomic_files import atomic_write, check_writable
 from vicmae_mm.utils.progress import track
@@ -39,8 +39,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'checkpoint', help='of this package, mmpretrain, mmaction2, timm, Hugging Face, ...')
+    add_checkpoint(parser)
     parser.add_argument(
         'paths', nargs='+', metavar='PATH', help='images, videos, or folders of them')
     parser.add_argument(
@@ -59,7 +58,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--mp4', action='store_true', help='draw videos as videos')
     parser.add_argument(
         '--out', default='feature_maps', type=Path, help='a folder (default: %(default)s)')
-    parser.add_argument('--config', help='its config; by default the one next to the checkpoint')
     add_trust(parser)
     add_device(parser)
     args = parser.parse_args()

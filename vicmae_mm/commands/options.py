@@ -146,6 +146,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add ``checkpoint``, of any kind that ``load_backbone`` reads, and ``--config``."""
+    parser.add_argument(
+        'checkpoint', help='of this package, mmpretrain, mmaction2, timm, Hugging Face, ...')
+    parser.add_argument('--config', help='its config; by default the one next to the checkpoint')
+
+
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Add ``--trust-checkpoint``, which takes effect while it is parsed."""
     parser.add_argument(

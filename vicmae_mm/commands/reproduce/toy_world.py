@@ -1,5 +1,6 @@
 """What the scale "toy" trains on and measures: clips and images of digits."""
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +21,7 @@ NUM_VALIDATION = 240
 POSES = dict(train=2, val=4)  # of each digit
 
 
+@cache
 def split_worlds() -> dict[str, World]:
     """Worlds of digits: to train on, to choose settings, and to measure the results."""
     train, held_out = load_worlds()
