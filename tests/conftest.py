@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 import vicmae_mm  # noqa: F401  (compat first)
 from tests.helpers.distributed import unformatted_configs
@@ -41,10 +42,25 @@ def mmpretrain_scope():
 
 @pytest.fixture(autouse=True)
 def open_loggers():
-    """Forget loggers whose files are closed (logging.shutdown): mmengine writes to the last one."""
+    """Forget loggers whose files are closed (logging.shutdown) or removed.
+
+    mmengine writes to the last logger; a run of the same second would get one of an earlier test.
+    """
     for name, logger in [*MMLogger._instance_dict.items()]:
-        if any(getattr(handler, 'stream', '') is None for handler in logger.handlers):
+        if any(getattr(handler, 'stream', '') is None
+               or not os.path.exists(getattr(handler, 'baseFilename', '.'))
+               for handler in logger.handlers):
             del MMLogger._instance_dict[name]
+
+
+@pytest.fixture(autouse=True)
+def visualizers_with_folders():
+    """Forget visualizers whose folders are removed: a run of the same second would get them."""
+    for kind in (Visualizer, *Visualizer.__subclasses__()):
+        for name, visualizer in [*kind._instance_dict.items()]:
+            if not all(os.path.isdir(getattr(backend, '_save_dir', '.'))
+                       for backend in visualizer._vis_backends.values()):
+                del kind._instance_dict[name]
 
 
 @pytest.fixture(autouse=True, scope='session')
