@@ -49,7 +49,7 @@ def global_monitors(online: Tensor, target: Tensor,
 
 @torch.no_grad()
 def embedding_spread(*views: Tensor) -> tuple[Tensor, Tensor]:
-    r"""How much the l2-normalised embeddings of all views vary, and in how many directions.
+    """How much the l2-normalised embeddings of all views vary, and in how many directions.
 
     First, their standard deviation: 0 is collapsed, 1 isotropic. SimSiam's figure 2 (Chen and He,
     arXiv 2011.10566) shows that of each channel of z/||z||, averaged over channels. Multiplied by
@@ -57,7 +57,7 @@ def embedding_spread(*views: Tensor) -> tuple[Tensor, Tensor]:
 
     Second, the participation ratio of the eigenvalues of their covariance,
 
-    .. math:: (\sum_i \lambda_i)^2 / \sum_i \lambda_i^2 = (\mathrm{tr}\, C)^2 / \|C\|_F^2
+    ``(sum of eigenvalues)^2 / sum of squared eigenvalues = tr(C)^2 / ||C||_F^2``
 
     (Gao et al., A theory of multineuronal dimensionality, dynamics and measurement, bioRxiv
     214262), which needs no decomposition. Embeddings on one line have rank 1, however far apart

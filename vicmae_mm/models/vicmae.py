@@ -25,35 +25,32 @@ from vicmae_mm.utils.errors import InputError
 
 @MODELS.register_module()
 class ViCMAE(BaseSelfSupervisor):
-    r"""The method of section 3.3 and, depending on the config, the baselines of section 3.2.
+    """The method of section 3.3 and, depending on the config, the baselines of section 3.2.
 
-    .. math:: \mathcal{L} = w \mathcal{L}^{MASK} + \lambda s \mathcal{L}^{NEG}
+    The loss is ``w * reconstruction + lambda * s * contrast``, where s is the scale that
+    ``ContrastWeightHook`` sets per epoch.
 
-    where :math:`s` is the scale that ``ContrastWeightHook`` sets per epoch.
-
-    ===================  ==============  ============  ===============
-    method               ``decoder``     ``pooling``   ``contrast_head``
-    ===================  ==============  ============  ===============
-    ViC-MAE              MAEDecoder      mean          InfoNCEHead
-    MAE                  MAEDecoder      --            --
-    MAE + SimSiam        MAEDecoder      cls           SimSiamHead
-    MAE + VICReg         MAEDecoder      cls           VICRegHead
-    contrast only        --              any           any
-    ===================  ==============  ============  ===============
+    | method        | ``decoder``  | ``pooling``  | ``contrast_head``  |
+    |---------------|--------------|--------------|--------------------|
+    | ViC-MAE       | MAEDecoder   | mean         | InfoNCEHead        |
+    | MAE           | MAEDecoder   | none         | none               |
+    | MAE + SimSiam | MAEDecoder   | cls          | SimSiamHead        |
+    | MAE + VICReg  | MAEDecoder   | cls          | VICRegHead         |
+    | contrast only | none         | any          | any                |
 
     Args:
-        backbone: The encoder :math:`f_\theta`: a ``ViCMAEViT``, or without a decoder any 2-D
+        backbone: The encoder f: a ``ViCMAEViT``, or without a decoder any 2-D
             backbone of mmpretrain or mmaction2.
-        decoder: The decoder :math:`d_\phi`; None trains on contrast alone.
+        decoder: The decoder d; None trains on contrast alone.
         head: The reconstruction head, required with a decoder.
-        pooling: The pooling operator :math:`\Omega`; None for a backbone that returns one vector
+        pooling: The pooling operator Omega; None for a backbone that returns one vector
             per image. Of several stages the last is pooled, as in :func:`pool_features`.
-        projector: The predictor encoder :math:`\mathcal{P}`; None contrasts pooled tokens.
-        target_projector: The target encoder :math:`\mathcal{T}`; None shares the weights of
+        projector: The predictor encoder P; None contrasts pooled tokens.
+        target_projector: The target encoder T; None shares the weights of
             ``projector``.
         contrast_head: The contrastive loss; None trains on reconstruction alone.
-        recon_weight: Weight :math:`w` of the reconstruction, 1 in the paper.
-        contrast_weight: :math:`\lambda`, 0.025 in Table 7.
+        recon_weight: Weight w of the reconstruction, 1 in the paper.
+        contrast_weight: The paper's lambda, 0.025 in Table 7.
         recon_frames: Which frame of a pair is reconstructed: ``'both'`` (the mean of the two
             losses), ``'first'`` or ``'random'``.
         decoder_chunks: Number of parts in which a batch is decoded, one after the other. More
