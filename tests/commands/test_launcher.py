@@ -41,7 +41,7 @@ def test_it_is_taken_from_the_environment(variables, launcher, environment):
 
 @pytest.mark.parametrize('launcher, variables, words', [
     ('pytorch', {}, 'RANK and WORLD_SIZE and MASTER_ADDR and MASTER_PORT not set, so this process '
-     r'was not started by torchrun: use bash tools/dist_train\.sh CONFIG N\. For a single'),
+     r'was not started by torchrun: use vicmae train CONFIG --devices N\. For a single'),
     ('slurm', {}, r'SLURM_PROCID and .* not started by srun: use bash tools/slurm_train\.sh'),
     ('slurm', dict(SRUN, PATH=''), 'scontrol, .*: set MASTER_ADDR'),
     ('mpi', {}, "not started by Open MPI's mpirun"),
