@@ -1,6 +1,9 @@
 """A bar on a terminal, lines in a log."""
 import io
+import re
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -47,6 +50,21 @@ def test_terminal_gets_a_bar_and_no_log_lines(clock):
         shown.advance()
     text = terminal.file.getvalue()
     assert '2/2' in text and '1 bad' in text and 'of 2' not in text
+
+
+def test_notebook_gets_one_bar_that_changes(clock, monkeypatch):
+    shown = []
+    handle = SimpleNamespace(update=lambda data, raw: shown.append(data['text/plain']))
+    monkeypatch.setitem(sys.modules, 'IPython.display', SimpleNamespace(
+        display=lambda data, raw, display_id: handle.update(data, raw) or handle))
+    with Progress('Training', 4, Console(force_jupyter=True)) as bar:
+        for note in ('first', 'too soon', 'loss [1]'):
+            clock[0] += 0.06
+            bar.update(bar._done + 1, note)
+    with Progress('Done at once', 1, Console(force_jupyter=True)) as bar:
+        bar.advance()
+    assert [re.findall(r'\d/4|first|too|loss.*', text) for text in shown] == [
+        ['2/4', 'too'], ['2/4', 'too'], ['3/4', 'loss [1]']]
 
 
 def test_track_yields_each_item_once(capsys):

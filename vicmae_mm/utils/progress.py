@@ -1,9 +1,9 @@
-"""Progress reports: a bar on a terminal, a line every 30 seconds in a log."""
+"""Progress reports: a bar on a terminal or in a notebook, a line every 30 seconds in a log."""
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import rich.progress as bars
 from rich.console import Console
@@ -38,6 +38,7 @@ class Progress:
             # benchmark would time it too.
             auto_refresh=False, transient=transient, disable=not self._console.is_terminal)
         self._task = self._bar.add_task(action, total=total, note='')
+        self._cell: Any = None  # the place of the bar in the output of a notebook's cell
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -45,6 +46,8 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
+        if self._cell:
+            self._draw_in_cell()
 
     def advance(self, steps: int = 1, bad: int = 0) -> None:
         """Report further steps, of which ``bad`` failed."""
@@ -55,18 +58,30 @@ class Progress:
         """Report the total number of steps done, with a note after the numbers."""
         self._done = done
         self._bar.update(self._task, completed=done, note=note)
-        now, is_terminal = time.monotonic(), self._console.is_terminal
-        if now - self._last_report < (DRAW_INTERVAL if is_terminal else LOG_INTERVAL):
+        draws = (self._bar.refresh if self._console.is_terminal else
+                 self._draw_in_cell if self._console.is_jupyter else None)
+        now = time.monotonic()
+        if now - self._last_report < (DRAW_INTERVAL if draws else LOG_INTERVAL):
             return
         self._last_report = now
-        if is_terminal:
-            self._bar.refresh()
+        if draws:
+            draws()
         else:
             parts = [f'{self.action}: {done:,} of {self.total:,}']
             if 0 < done < self.total:
                 seconds = (now - self._began) / done * (self.total - done)
                 parts.append(f'{duration(seconds)} left')
             self.say(', '.join([*parts, note] if note else parts))
+
+    def _draw_in_cell(self) -> None:
+        """Draw the bar as text; rich's own bar for notebooks needs ipywidgets."""
+        from IPython.display import display
+        plain = Console(width=100, force_jupyter=False, color_system=None)
+        with plain.capture() as drawn:
+            plain.print(self._bar.get_renderable())
+        text = {'text/plain': drawn.get()}
+        self._cell = self._cell or display(text, raw=True, display_id=True)
+        self._cell.update(text, raw=True)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
