@@ -16,6 +16,7 @@ from mmengine.config import config
 from mmengine.registry import DefaultScope
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+from yapf.yapflib import yapf_api
 
 # What every process would import for itself, some seconds each: the fork server
 # imports it once for the whole test session.
@@ -98,7 +99,9 @@ def unformatted_configs() -> Any:
 
     The statements are the same. Tests that start a tool as a process have the usual texts.
     """
-    return patch.object(config, 'FormatCode', lambda text, **kwargs: (text, True))
+    # onedl-mmengine imports it late, from where it is defined.
+    module = config if hasattr(config, 'FormatCode') else yapf_api
+    return patch.object(module, 'FormatCode', lambda text, **kwargs: (text, True))
 
 
 def step(model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
