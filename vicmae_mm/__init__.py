@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import compat
+from .version import __version__
 
+compat.hooks.on_import('mmengine.registry')(
+    lambda module: import_module('.registry', __name__))  # the scope
 compat.apply()
-
-from . import registry  # noqa: E402  (compat must be in place before mmengine is used)
-from .version import __version__  # noqa: E402
 
 __all__ = ['__version__', 'compat', 'registry']
 

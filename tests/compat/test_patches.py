@@ -94,7 +94,7 @@ def test_apply_twice_changes_nothing():
 
 
 def test_import_stays_light():
-    heavy = ['mmcv', 'mmaction', 'mmpretrain', 'mmengine.runner', 'torchvision', 'cv2', 'av']
+    heavy = ['torch', 'numpy', 'mmcv', 'mmaction', 'mmpretrain', 'mmengine.runner', 'torchvision', 'cv2', 'av']
     code = (f'import sys, vicmae_mm; print([m for m in {heavy} if m in sys.modules])')
     out = subprocess.run(
         [sys.executable, '-c', code], cwd=REPO, capture_output=True, text=True, check=True)
@@ -191,10 +191,10 @@ def test_missing_or_too_new_mmcv(installed, message, monkeypatch):
     monkeypatch.setattr(compat.importlib.metadata, 'version', version)
     monkeypatch.setattr(compat, 'find_spec', lambda name: installed or None)
     if message is None:
-        compat._require_mmcv()
+        compat._require_mmcv(None)
     else:
         with pytest.raises(ImportError, match=message) as caught:
-            compat._require_mmcv()
+            compat._require_mmcv(None)
         assert "pip install 'mmcv-lite>=2.0.1,<2.2'" in str(caught.value)
 
 

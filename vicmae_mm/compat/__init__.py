@@ -11,6 +11,7 @@ import importlib.metadata
 import warnings
 from contextlib import suppress
 from importlib.util import find_spec
+from typing import Any
 
 # Importing them adds the hooks.
 from . import import_patches, runner_patches, runtime_patches  # noqa: F401
@@ -23,9 +24,9 @@ def apply() -> None:
     """Apply every patch. Calling it again does nothing.
 
     Raises:
-        ImportError: mmcv is missing or too new, with the command that fixes it.
+        ImportError: mmcv is missing or too new, with the command that fixes it. If mmengine is not
+            imported yet, importing it raises this.
     """
-    _require_mmcv()
     hooks.install()
     # mmcv-lite advises installing the full mmcv, for a module that nothing here uses.
     # Remove when mmcv imports it on demand.
@@ -34,7 +35,8 @@ def apply() -> None:
     warnings.filterwarnings('ignore', message='IProgress not found')
 
 
-def _require_mmcv() -> None:
+@hooks.on_import('mmengine')
+def _require_mmcv(mmengine: Any) -> None:
     if find_spec('mmcv') is None:
         raise ImportError(f'vicmae_mm needs mmcv or mmcv-lite, but neither is installed: {_MMCV}')
     for name in ('mmcv', 'mmcv-lite'):

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-
 from .import_hooks import hooks, rebind
 
 
@@ -60,6 +58,7 @@ def _torchvision_without_ops(extension: Any) -> None:
     """
     if extension._has_ops():
         return
+    import torch
     # The module must keep it alive: a library that is collected removes its declarations.
     library = torch.library.Library('torchvision', 'FRAGMENT')
     for name in ('nms', 'qnms'):

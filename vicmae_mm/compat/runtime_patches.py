@@ -3,12 +3,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
-
-from vicmae_mm.checkpoints import safety
-
-from .growing_history import GrowingHistory
 from .import_hooks import hooks, rebind
 
 
@@ -20,6 +14,9 @@ def _history_buffer(module: Any) -> None:
     Each logged value copies all before it: no report known. Remove when mmengine saves log
     histories as plain data, and appends to them.
     """
+    from vicmae_mm.checkpoints import safety
+
+    from .growing_history import GrowingHistory
     safety.allow_training_state(module.HistoryBuffer)
     for name in vars(GrowingHistory).keys() - vars(type('', (), {})).keys() - {'__annotations__'}:
         setattr(module.HistoryBuffer, name, vars(GrowingHistory)[name])
@@ -32,6 +29,7 @@ def _scalars_of_a_step(module: Any) -> None:
     While a run collects ``step_numbers``, all are read at once, one step later. The norm of
     clipped gradients is one of them. No report known. Remove when mmengine reads them late.
     """
+    import torch
     stock = module.MessageHub.update_scalar
 
     @functools.wraps(stock)
@@ -70,12 +68,17 @@ def _checkpoint_loader(module: Any) -> None:
     pytorch/vision#9632 for the URLs; no report known for the text (``Runner.resume``). Remove
     when mmengine passes ``weights_only=True`` and reads no config on resume.
     """
+    from vicmae_mm.checkpoints import safety
     safety.guard_loader(module.CheckpointLoader)
+    # onedl-mmengine's puts its own list of what may be loaded, with getattr, in the place of ours.
+    if hasattr(module, '_safe_torch_load'):
+        module._safe_torch_load = module.torch.load
 
 
 @hooks.on_import('mmengine.infer.infer')
 def _inferencer(module: Any) -> None:
     """An inferencer without a config executes the checkpoint's. Report and removal: as above."""
+    from vicmae_mm.checkpoints import safety
     safety.refuse_config_of_checkpoint(module.BaseInferencer)
 
 
@@ -129,6 +132,7 @@ def _processes_on_cpu(utils: Any) -> None:
 def _over_gloo_on_cpu(stock: Callable) -> Callable:
     @functools.wraps(stock)
     def init_dist(backend: str, **kwargs: Any) -> None:
+        import torch
         from mmengine.device import get_device
         if get_device() != 'cpu':
             return stock(backend, **kwargs)
@@ -177,7 +181,7 @@ def _negative_hue_mmcv(photometric: Any) -> None:
     stock = photometric.adjust_hue
 
     @functools.wraps(stock)
-    def adjust_hue(img: np.ndarray, hue_factor: float, backend: str | None = None) -> np.ndarray:
+    def adjust_hue(img: Any, hue_factor: float, backend: str | None = None) -> Any:
         return stock(img, _Hue(hue_factor), backend)
 
     rebind(stock, adjust_hue)
@@ -189,9 +193,10 @@ def _negative_hue_mmaction(processing: Any) -> None:
 
     No report known. Remove with mmaction2 > 1.2.0 if it computes in int.
     """
+    import numpy as np
     cv2 = processing.cv2
 
-    def adjust_hue(img: np.ndarray, factor: float) -> np.ndarray:
+    def adjust_hue(img: Any, factor: float) -> Any:
         hsv = cv2.cvtColor(np.clip(img, 0, 255).astype(np.uint8), cv2.COLOR_RGB2HSV)
         # 180, not 256: OpenCV stores the hue of 8-bit images in steps of two degrees.
         hsv[..., 0] = (hsv[..., 0].astype(np.int16) + int(factor * 255)) % 180
