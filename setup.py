@@ -7,8 +7,9 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-# What `mim train vicmae_mm CONFIG` and `_base_ = 'vicmae_mm::...'` look for in vicmae_mm/.mim.
-CARRIED = ('configs', 'tools', 'model-index.yml')
+# What `vicmae`, `mim train vicmae_mm CONFIG` and `_base_ = 'vicmae_mm::...'` look for in
+# vicmae_mm/.mim.
+CARRIED = ('benchmarks', 'configs', 'docs', 'tools', 'model-index.yml')
 
 
 class BuildWithMim(build_py):

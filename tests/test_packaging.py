@@ -38,8 +38,8 @@ def build(checkout: Path, kind: str, folder: Path) -> Path:
 def checkout(tmp_path_factory) -> Path:
     """A copy of the checkout, in a folder with a space."""
     copy = tmp_path_factory.mktemp('check out') / 'vicmae'
-    keep = ('vicmae_mm', 'configs', 'tools', 'requirements', 'setup.py', 'pyproject.toml',
-            'README.md', 'LICENSE', 'MANIFEST.in', 'model-index.yml')
+    keep = ('vicmae_mm', 'benchmarks', 'configs', 'docs', 'tools', 'requirements', 'setup.py',
+            'pyproject.toml', 'README.md', 'LICENSE', 'MANIFEST.in', 'model-index.yml')
     for name in keep:
         copier = shutil.copytree if (REPO / name).is_dir() else shutil.copy
         (copy / name).parent.mkdir(exist_ok=True)
@@ -61,8 +61,8 @@ def metadata(wheel) -> email.message.Message:
 
 def carried() -> set[str]:
     """Files that have to be in the package, by their names in a wheel."""
-    files = {f'vicmae_mm/.mim/{path.relative_to(REPO)}' for folder in ('configs', 'tools')
-             for path in (REPO / folder).rglob('*') if path.suffix in ('.py', '.sh')}
+    files = {f'vicmae_mm/.mim/{path.relative_to(REPO)}' for folder in ('benchmarks', 'configs', 'docs', 'tools')
+             for path in (REPO / folder).rglob('*') if path.suffix in ('.py', '.sh', '.md')}
     modules = {str(path.relative_to(REPO)) for path in (REPO / 'vicmae_mm').rglob('*.py')
                if '.mim' not in path.parts}
     return files | modules | {'vicmae_mm/.mim/model-index.yml'}

@@ -1,0 +1,103 @@
+"""The console command ``vicmae``: each of its commands is a script of ``tools/``."""
+import ast
+import os
+import signal
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+
+from vicmae_mm.utils.carried_files import carried_folder
+
+# What each command runs, by purpose: a script, and what its command line begins with.
+COMMANDS = {
+    'Train': {
+        'quickstart': 'tools/quickstart.py', 'pretrain': 'tools/pretrain.py',
+        'train': 'tools/train.py', 'test': 'tools/test.py', 'check': 'tools/check_config.py',
+        'reproduce': 'tools/reproduce.py'},
+    'Look': {
+        'browse': 'tools/browse_pairs.py', 'curves': 'tools/plot_curves.py',
+        'reconstruct': 'tools/visualize_reconstruction.py',
+        'visualize': 'tools/visualize_features.py'},
+    'Measure': {
+        'knn': 'tools/knn.py', 'probe': 'tools/linear_transfer.py',
+        'propagate': 'tools/propagate_labels.py',
+        'benchmark-data': 'benchmarks/run.py data', 'benchmark': 'benchmarks/run.py'},
+    'Weights and features': {
+        'convert': 'tools/convert_checkpoint.py', 'features': 'tools/extract_features.py'},
+    'Data': {
+        'check-videos': 'tools/data/check_videos.py', 'pack': 'tools/data/pack_frames.py',
+        'reencode': 'tools/data/reencode_videos.py',
+        'make-kinetics-lists': 'tools/data/make_kinetics_lists.py',
+        'make-k710-lists': 'tools/data/make_k710_lists.py',
+        'make-mit-lists': 'tools/data/make_mit_lists.py',
+        'make-imagenet-subset': 'tools/data/make_imagenet_subset.py'}}
+
+_HELP = '''usage: vicmae COMMAND ...
+
+ViC-MAE: learn representations of images from videos without labels, and use them.
+{commands}
+
+Examples:
+  vicmae quickstart
+  vicmae train vicmae_vit-b16_k400 --devices 8
+  vicmae features CHECKPOINT videos --out features.npz
+
+`vicmae COMMAND --help` lists its options. Exit status: 0 done, 1 an error, 2 wrong usage,
+3 done except for bad input, which is listed, 130 stopped with Ctrl-C.
+Documentation: {docs}'''
+
+
+def main() -> None:
+    """Run the command that is named first on the command line."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until run_tool: the imports take seconds.
+        signal.signal(
+            signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
+    program = 'python -m vicmae_mm' if sys.argv[0].endswith('__main__.py') else 'vicmae'
+    name, *args = sys.argv[1:] or ['--help']
+    known = {each: run for group in COMMANDS.values() for each, run in group.items()}
+    if name in ('-h', '--help'):
+        lines = [line for title, group in COMMANDS.items() for line in (
+            f'\n{title}:', *(f'  {each:21} {_summary(run)}' for each, run in group.items()))]
+        print(_HELP.format(commands='\n'.join(lines), docs=carried_folder('docs')))
+    elif name in known:
+        path, *first = known[name].split()
+        _run_script(_script(path), [f'{program} {name}', *first, *args])
+    else:
+        # Names of scripts, too: who types linear_transfer.py is told of probe.
+        names = {Path(run.split()[0]).stem: each for each, run in reversed(known.items())}
+        names |= {each: each for each in known}
+        close = dict.fromkeys(names[each] for each in get_close_matches(Path(name).stem, names))
+        print(f'error: there is no command {name!r}: '
+              + f'did you mean {" or ".join(close)}? ' * bool(close)
+              + f'`{program} --help` lists all.', file=sys.stderr)
+        sys.exit(2)
+
+
+def _script(path: str) -> Path:
+    folder, _, name = path.partition('/')
+    return carried_folder(folder) / name
+
+
+def _summary(run: str) -> str:
+    """The first line of a script's docstring, without importing the script."""
+    path, *command = run.split()
+    script = _script(path).with_stem(command[0]) if command else _script(path)
+    if not script.is_file():  # TODO pretrain
+        return ''
+    return (ast.get_docstring(ast.parse(script.read_text('utf-8'))) or '').partition('\n')[0]
+
+
+def _run_script(path: Path, argv: list[str]) -> None:
+    """Run a script as Python would; its usage begins with ``argv[0]``, not with its path."""
+    module, sys.argv = ModuleType('__main__'), argv
+    # Without a __spec__, as that of a script: processes that are spawned import it by its path.
+    module.__file__ = str(path)
+    sys.modules['__main__'] = module
+    try:
+        exec(compile(path.read_bytes(), path, 'exec'), vars(module))
+    except ImportError as error:  # run_tool words those that come later
+        if os.environ.get('VICMAE_TRACEBACK') == '1':
+            raise
+        sys.exit(f'error: {error}')
