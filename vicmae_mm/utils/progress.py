@@ -76,7 +76,7 @@ class Progress:
     def _draw_in_cell(self) -> None:
         """Draw the bar as text; rich's own bar for notebooks needs ipywidgets."""
         from IPython.display import display
-        plain = Console(width=100, force_jupyter=False, color_system=None)
+        plain = Console(width=120, force_jupyter=False, color_system=None)
         with plain.capture() as drawn:
             plain.print(self._bar.get_renderable())
         text = {'text/plain': drawn.get()}
