@@ -17,6 +17,7 @@ from tests.conftest import REPO
 from tests.helpers.upstream_faults import FAULTS
 from vicmae_mm import compat
 from vicmae_mm.checkpoints.safety import CAN_LOAD_SAFELY
+from vicmae_mm.compat import runtime_patches
 
 NUMPY_2 = int(np.__version__.split('.')[0]) >= 2
 
@@ -94,7 +95,8 @@ def test_apply_twice_changes_nothing():
 
 
 def test_import_stays_light():
-    heavy = ['torch', 'numpy', 'mmcv', 'mmaction', 'mmpretrain', 'mmengine.runner', 'torchvision', 'cv2', 'av']
+    heavy = ['torch', 'numpy', 'mmcv', 'mmaction', 'mmpretrain', 'mmengine.runner', 'torchvision',
+             'cv2', 'av']
     code = (f'import sys, vicmae_mm; print([m for m in {heavy} if m in sys.modules])')
     out = subprocess.run(
         [sys.executable, '-c', code], cwd=REPO, capture_output=True, text=True, check=True)
@@ -174,28 +176,42 @@ def test_a_bare_folder_is_not_a_package(tmp_path, monkeypatch):
     assert get_installed_path('plain_module') == str(tmp_path)
 
 
-@pytest.mark.parametrize('installed, message', [
-    ({}, 'neither is installed: pip install'),
-    ({'mmcv': '2.2.0'}, 'mmcv 2.2.0 is installed'),
-    ({'mmcv-lite': '2.10.1'}, 'mmcv-lite 2.10.1 is installed'),
-    ({'mmcv': '2.1.0'}, None),
-    ({'mmcv-lite': '2.1.0'}, None),
-])
-def test_missing_or_too_new_mmcv(installed, message, monkeypatch):
+@pytest.mark.parametrize('name, spec', [
+    ('mmengine', None), ('mmcv', None), ('mmcv', SimpleNamespace(origin=None))])
+def test_missing_files_are_named_with_what_to_uninstall_first(name, spec, monkeypatch):
+    # as after `pip uninstall onedl-mmengine` where mmengine was installed as well
+    monkeypatch.setattr(compat, 'packages_distributions', lambda: {name: [name, name]})
+    monkeypatch.setattr(compat, 'find_spec', lambda name: spec)
+    with pytest.raises(ImportError, match='its files are not there: ') as caught:
+        compat.apply() if name == 'mmengine' else compat._require_mmcv(None)
+    assert f': pip uninstall {name}, then pip install \'{name}' in str(caught.value)
 
-    def version(name: str) -> str:
-        if name not in installed:
-            raise compat.importlib.metadata.PackageNotFoundError(name)
-        return installed[name]
 
-    monkeypatch.setattr(compat.importlib.metadata, 'version', version)
-    monkeypatch.setattr(compat, 'find_spec', lambda name: installed or None)
-    if message is None:
-        compat._require_mmcv(None)
-    else:
-        with pytest.raises(ImportError, match=message) as caught:
-            compat._require_mmcv(None)
-        assert "pip install 'mmcv-lite>=2.0.1,<2.2'" in str(caught.value)
+@pytest.mark.parametrize('name, version, is_supported', [
+    ('mmcv', '1.7.2', False), ('mmcv', '2.0.0rc4', False), ('mmcv', '2.0.1', True),
+    ('mmcv', '2.1.0', True), ('mmcv', '2.2.0', False), ('mmcv', '2.10.1', False),
+    ('mmengine', '0.10.4', False), ('mmengine', '0.10.12', True), ('mmengine', '1.0.0', False)])
+def test_the_imported_files_decide_which_version_it_is(name, version, is_supported, monkeypatch):
+    owners = {'mmcv': ['onedl-mmcv', 'mmcv-lite'], 'mmengine': []}
+    monkeypatch.setattr(compat, 'packages_distributions', lambda: owners)
+    module = SimpleNamespace(__name__=name, __version__=version)
+    if is_supported:
+        compat._check_version(module)
+        return
+    with pytest.raises(ImportError, match=f'^{name} {version} is installed') as caught:
+        compat._check_version(module)
+    advice = dict(mmengine=": pip install 'mmengine>=0.10.5,<1'",
+                  mmcv='pip uninstall mmcv-lite onedl-mmcv, then '
+                       "pip install 'mmcv-lite>=2.0.1,<2.2'")
+    assert str(caught.value).endswith(advice[name])
+
+
+def test_the_loader_of_onedl_mmengine_gets_no_list_of_its_own():
+    module = SimpleNamespace(
+        CheckpointLoader=type('Loader', (), dict(load_checkpoint=classmethod(len))),
+        _safe_torch_load=None, torch=torch)
+    runtime_patches._checkpoint_loader(module)
+    assert module._safe_torch_load is torch.load
 
 
 def test_drn_stand_in_says_what_to_do():

@@ -7,26 +7,30 @@ with the tools of mmaction2 and mmpretrain too.
 Supported: Python 3.10 to 3.13, torch 2.1 to 2.15, mmengine 0.10, mmaction2 1.2.0,
 mmpretrain 1.2.0, mmcv or mmcv-lite 2.0.1 to 2.1.
 """
-import importlib.metadata
+import re
 import warnings
-from contextlib import suppress
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
-from typing import Any
+from types import ModuleType
 
 # Importing them adds the hooks.
 from . import import_patches, runner_patches, runtime_patches  # noqa: F401
 from .import_hooks import hooks
 
-_MMCV = "pip install 'mmcv-lite>=2.0.1,<2.2'"
+# onedl-mmengine installs the folder mmengine too; onedl-mmcv, mmcv, mmcv-full and mmcv-lite install
+# mmcv. The last one installed leaves its files: what is imported tells, pip's list does not.
+_RANGES = dict(mmengine=((0, 10, 5), (1, )), mmcv=((2, 0, 1), (2, 2)))
+_WANTED = dict(mmengine="'mmengine>=0.10.5,<1'", mmcv="'mmcv-lite>=2.0.1,<2.2'")
 
 
 def apply() -> None:
     """Apply every patch. Calling it again does nothing.
 
     Raises:
-        ImportError: mmcv is missing or too new, with the command that fixes it. If mmengine is not
-            imported yet, importing it raises this.
+        ImportError: mmengine is missing, with the command that fixes it. Importing mmengine raises
+            this if mmcv is missing, and importing either if its version is not supported.
     """
+    _require('mmengine')
     hooks.install()
     # mmcv-lite advises installing the full mmcv, for a module that nothing here uses.
     # Remove when mmcv imports it on demand.
@@ -36,12 +40,27 @@ def apply() -> None:
 
 
 @hooks.on_import('mmengine')
-def _require_mmcv(mmengine: Any) -> None:
-    if find_spec('mmcv') is None:
-        raise ImportError(f'vicmae_mm needs mmcv or mmcv-lite, but neither is installed: {_MMCV}')
-    for name in ('mmcv', 'mmcv-lite'):
-        with suppress(importlib.metadata.PackageNotFoundError):
-            version = importlib.metadata.version(name)
-            if tuple(int(n) for n in version.split('.')[:2]) >= (2, 2):
-                raise ImportError(f'{name} {version} is installed, but mmaction2 1.2.0 requires '
-                                  f'mmcv before 2.2: pip uninstall {name}, then {_MMCV}')
+def _require_mmcv(mmengine: ModuleType) -> None:
+    _require('mmcv')
+
+
+def _require(name: str) -> None:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:  # none: a folder that an uninstallation left behind
+        raise ImportError(f'vicmae_mm needs {name}, and its files are not there: {_advice(name)}')
+
+
+@hooks.on_import('mmengine', 'mmcv')
+def _check_version(module: ModuleType) -> None:
+    lowest, above = _RANGES[module.__name__]
+    version = tuple(int(number) for number in re.findall(r'\d+', module.__version__)[:3])
+    if not lowest <= version < above:
+        raise ImportError(f'{module.__name__} {module.__version__} is installed, which mmaction2 '
+                          f'1.2.0 or vicmae_mm does not support: {_advice(module.__name__)}')
+
+
+def _advice(name: str) -> str:
+    """Uninstalling one of two distributions that share a folder takes the files of both."""
+    owners = packages_distributions().get(name)
+    remove = f'pip uninstall {" ".join(sorted({*owners}))}, then ' if owners else ''
+    return f'{remove}pip install {_WANTED[name]}'
