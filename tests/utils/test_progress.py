@@ -61,8 +61,10 @@ def test_notebook_gets_one_bar_that_changes(clock, monkeypatch):
         for note in ('first', 'too soon', 'loss [1]'):
             clock[0] += 0.06
             bar.update(bar._done + 1, note)
-    with Progress('Done at once', 1, Console(force_jupyter=True)) as bar:
-        bar.advance()
+    for seconds, steps in ((0, 4), (1, 1)):
+        with Progress('Done at once', steps, Console(force_jupyter=True)) as bar:
+            clock[0] += seconds
+            bar.update(steps)
     assert [re.findall(r'\d/4|first|too|loss.*', text) for text in shown] == [
         ['2/4', 'too'], ['2/4', 'too'], ['3/4', 'loss [1]']]
 

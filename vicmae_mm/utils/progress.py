@@ -59,7 +59,7 @@ class Progress:
         self._done = done
         self._bar.update(self._task, completed=done, note=note)
         draws = (self._bar.refresh if self._console.is_terminal else
-                 self._draw_in_cell if self._console.is_jupyter else None)
+                 self._draw_in_cell if self._console.is_jupyter and self.total > 1 else None)
         now = time.monotonic()
         if now - self._last_report < (DRAW_INTERVAL if draws else LOG_INTERVAL):
             return
