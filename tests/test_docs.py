@@ -20,8 +20,10 @@ from mmengine.registry import Registry
 import vicmae_mm
 from tests.conftest import REPO
 from vicmae_mm import registry
+from vicmae_mm.commands import console
 
 DOCUMENTS = sorted([*REPO.glob('*.md'), *(REPO / 'docs').glob('*.md')])
+LANGUAGES = 'shell', 'bash', 'text'
 MANUAL = [path for path in DOCUMENTS if path.name != 'CHANGELOG.md']  # which has old names too
 
 
@@ -121,8 +123,22 @@ def commands(document: Path) -> list[str]:
     text = re.sub(r'\\+\n', ' ', document.read_text())  # in a docstring, two are one
     named = re.search(r'^C=(\S+)', text, re.M)
     text = text.replace('$C ', f'{named[1]} ') if named else text
-    start = r'^ *(?:\$ )?(?:\w+=\S+ )*(?:python|bash) '
-    return re.findall(start + '((?:tools|benchmarks)/.*)', text, re.M)
+    start = r'^ *(?:\$ )?(?:\w+=\S+ )*'
+    scripts = re.findall(start + '(?:python|bash) ((?:tools|benchmarks)/.*)', text, re.M)
+    # The command vicmae: at the start of a line of code, or in a sentence.
+    lines = '\n'.join(blocks(text, *LANGUAGES)) if document.suffix == '.md' else text
+    prose = re.sub(r'^ *```.*?^ *```', '', text, flags=re.M | re.S)
+    named = [*re.findall(start + 'vicmae (.*)', lines, re.M),
+             *re.findall(r'`vicmae ([a-z][^`\n]*)`', prose)]
+    return scripts + [script_of(command) for command in named]
+
+
+def script_of(command: str) -> str:
+    """``tools/knn.py CHECKPOINT`` of ``knn CHECKPOINT``."""
+    name, _, rest = command.partition(' ')
+    known = {each: run for group in console.COMMANDS.values() for each, run in group.items()}
+    assert name in known, f'vicmae {command}'
+    return f'{known[name]} {rest}'
 
 
 # What the scripts run.
