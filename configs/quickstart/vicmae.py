@@ -1,56 +1,23 @@
 # A small ViC-MAE on the clips of tools/quickstart.py: minutes on two CPU cores.
 # What differs from the paper does so because it sees 3000 times fewer pairs in training.
-_base_ = '../_base_/default_runtime.py'
+_base_ = ['../_base_/models/vicmae_toy.py', '../_base_/default_runtime.py']
 
 # For tools/quickstart.py, as is ``start`` in other configs
 title = 'ViC-MAE'
 about = 'the method of the paper, on pairs of frames.'
 allow_unknown = ['title', 'about', 'start']
 
-size, patch, width = 32, 4, 96
-
 model = dict(
-    type='vicmae_mm.ViCMAE',
     data_preprocessor=dict(
         type='vicmae_mm.PairDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        to_rgb=False),
-    backbone=dict(
-        type='vicmae_mm.ViCMAEViT',
-        arch=dict(embed_dims=width, num_layers=3, num_heads=4, feedforward_channels=4 * width),
-        img_size=size,
-        patch_size=patch,
-        # Half, as in the authors' later recipe. With 0.75 a digit of 8 x 8 pixels is left with
-        # too little for the contrast to get started in so few steps.
-        mask_ratio=0.5),
-    decoder=dict(
-        type='vicmae_mm.MAEDecoder',
-        num_patches=(size // patch)**2,
-        patch_size=patch,
-        embed_dim=width,
-        decoder_embed_dim=64,
-        decoder_depth=1,
-        decoder_num_heads=4),
-    head=dict(
-        type='mmpretrain.MAEPretrainHead',
-        norm_pix=True,
-        patch_size=patch,
-        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2')),
-    pooling=dict(type='vicmae_mm.TokenPooling', mode='mean'),
-    projector=dict(type='vicmae_mm.Projector', in_channels=width),
-    contrast_head=dict(type='vicmae_mm.InfoNCEHead', temperature=0.1),
-    # 0.025 in the paper: there it refines what 200 epochs of reconstruction have learnt.
-    contrast_weight=1.0,
-    init_cfg=[
-        dict(type='Xavier', layer='Linear', distribution='uniform'),
-        dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0)
-    ])
+        to_rgb=False))
 
 # The paper's crop. No flip: a mirrored digit is another sign.
 crop = dict(
     type='mmpretrain.RandomResizedCrop',
-    scale=size,
+    scale=_base_.size,
     crop_ratio_range=(0.5, 1.0),
     interpolation='area')
 pack = dict(type='vicmae_mm.PackFrames', meta_keys=('filename', ))
