@@ -76,10 +76,11 @@ def open_container(path: str) -> Iterator[InputContainer]:
     av = library()
     with _open_file(path) as file:
         with naming_file(path, 'is not a video, or its header is damaged'), file.checked():
-            # Metadata that are not UTF-8 would be an error, and are not used. The list is
-            # libavformat's own for local files: a playlist must not lead it to the network.
-            container = av.open(file, metadata_errors='ignore',
-                                options={'protocol_whitelist': 'file,crypto,data'})
+            # The list is libavformat's own for local files: a playlist must not lead it to the
+            # network. Before PyAV 19, metadata that are not UTF-8 would be an error.
+            lenient = hasattr(av.container.InputContainer, 'metadata_errors')
+            container = av.open(file, options={'protocol_whitelist': 'file,crypto,data'},
+                                **(dict(metadata_errors='ignore') if lenient else {}))
         with container:
             name = container.format.name
             if name in NOT_VIDEOS or name.endswith('_pipe'):
