@@ -1,10 +1,12 @@
 """Blocks of code that a page marks with ``<!-- run -->`` run, in order, on tiny data.
 
 A page is run in a folder of its own, with small clips, photos and a checkpoint under the names that
-pages use; ``/data`` is a folder in it. The configs there are the shipped ones, shrunk, with one
-epoch: ``--epochs 100`` counts as 1, and ``epoch_100.pth`` is its checkpoint; images have 32 px.
+pages use; ``/data`` is a folder in it. The network of ``vicmae pretrain`` has two small layers, and
+a run one epoch: ``--epochs 100`` counts as 1, and ``epoch_100.pth`` is its checkpoint.
 """
+import os
 import re
+import runpy
 import shlex
 import shutil
 import sys
@@ -15,10 +17,12 @@ import pytest
 from PIL import Image
 
 from tests.conftest import REPO
+from tests.helpers.models import TINY_ARCH, WIDTH
 from tests.helpers.runs import save_run
 from tests.helpers.transfer_datasets import make_class_folders
 from tests.helpers.videos import draw_frame, make_video
 from vicmae_mm.commands import console
+from vicmae_mm.commands.pretrain import settings
 
 MARKED = re.compile(r'^<!-- run -->\n```(shell|python)\n(.*?)^```', re.M | re.S)
 PAGES = [path for path in sorted([REPO / 'README.md', *(REPO / 'docs').rglob('*.md')])
@@ -30,7 +34,8 @@ def stand_ins(tmp_path_factory) -> Path:
     """What pages name."""
     folder = tmp_path_factory.mktemp('stand_ins')
     make_class_folders(folder / 'data/photos')
-    for name in ('data/my_videos', 'videos'):
+    make_class_folders(folder / 'my_photos')
+    for name in ('data/my_videos', 'my_videos', 'videos'):
         (folder / name).mkdir()
         for index in range(4):
             make_video(folder / name / f'{index}.mp4', 12)
@@ -52,6 +57,28 @@ def as_on_tiny_data(code: str, folder: Path) -> str:
     return code
 
 
+@pytest.fixture
+def tiny_network(tmp_path, monkeypatch) -> None:
+    """The default of ``vicmae pretrain``, small, and trained in this process."""
+    bases = shutil.copytree(REPO / 'configs/_base_', tmp_path / '_base_')
+    config = bases / f'models/{settings.NETWORKS[settings.DEFAULT_MODEL]}.py'
+    config.write_text(f"""_base_ = './vicmae_vit-b16.py'
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, **{TINY_ARCH})),
+    decoder=dict(embed_dim={WIDTH}, decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2),
+    projector=dict(in_channels={WIDTH}))
+""")
+    monkeypatch.setattr(settings, '_BASES', bases)
+    monkeypatch.setattr(os, 'execv', lambda _, command: run_script(
+        *command[1:], monkeypatch=monkeypatch))
+
+
+def run_script(script: str, *words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``vicmae pretrain`` turns into."""
+    monkeypatch.setattr(sys, 'argv', [script, *words])
+    runpy.run_path(script, run_name='__main__')
+
+
 def run_shell(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run commands of ours in this process, which has imported what they need."""
     for line in code.replace('\\\n', ' ').splitlines():
@@ -59,6 +86,8 @@ def run_shell(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if not words:
             continue
         program, *args = words
+        if args[0] == 'pretrain' and '--epochs' not in args:
+            args += ['--epochs', '1']
         assert program == 'vicmae', f'only vicmae is run here: {line}'
         monkeypatch.setattr(sys, 'argv', ['vicmae', *args])
         monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])
@@ -70,12 +99,31 @@ def run_shell(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda path: path.stem)
-def test_marked_blocks_run(page, stand_ins, tmp_path, monkeypatch):
+def test_marked_blocks_run(page, stand_ins, tiny_network, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(stand_ins, tmp_path / 'here'))
+    marked = MARKED.findall(page.read_text())
+    if any('vicmae pretrain' in code for _, code in marked):
+        shutil.rmtree('work_dirs')  # the page makes its own
     names: dict = {}
-    for language, code in MARKED.findall(page.read_text()):
+    for language, code in marked:
         code = as_on_tiny_data(textwrap.dedent(code), Path.cwd())
         if language == 'shell':
             run_shell(code, monkeypatch)
         else:
             exec(compile(code, f'a block of {page.name}', 'exec'), names)
+
+
+@pytest.mark.parametrize('line, message', [
+    ('vicmae knn none.pth --folder photos=photos', 'none.pth'),
+    ('vicmae reconstruct work_dirs/mine/epoch_1.pth clip.mp4 --colour', '2'),
+    ('vicmae teach clip.mp4', '2'), ('ls', 'only vicmae')])
+def test_a_block_that_fails_is_reported(stand_ins, monkeypatch, line, message):
+    monkeypatch.chdir(stand_ins)
+    with pytest.raises((pytest.fail.Exception, AssertionError), match=message):
+        run_shell(f'{line} # x\n', monkeypatch)
+
+
+def test_the_way_from_videos_to_use_is_run():
+    run = ''.join(code for page in PAGES for _, code in MARKED.findall(page.read_text()))
+    assert {'pretrain', 'reconstruct', 'features', 'knn', 'convert'} <= set(
+        re.findall(r'^vicmae (\w+)', run, re.M))
