@@ -30,7 +30,8 @@ class DecordReader(SeekingReader):
         try:
             import decord
         except ImportError as error:
-            raise ImportError("the backend 'decord' needs decord: pip install decord") from error
+            raise ImportError("the backend 'decord' needs the package decord, which exists for "
+                              'x86-64 only: pip install decord') from error
         return decord
 
     def _read(self, wanted: list[int]) -> np.ndarray:

@@ -39,9 +39,10 @@ class TorchCodecReader(SeekingReader):
                 raise ImportError('it finds no FFmpeg version that it supports')
         except (ImportError, RuntimeError, OSError) as error:  # depends on what is missing
             raise ImportError(
-                "the backend 'torchcodec' needs the torchcodec version for this torch, and "
-                "FFmpeg's shared libraries: pip install torchcodec, and get FFmpeg from the system "
-                f'or conda ({str(error).strip().splitlines()[0]})') from error
+                "the backend 'torchcodec' needs torchcodec (0.12 or later for torch 2.11 or later, "
+                "else the version for this torch) and FFmpeg's shared libraries, which its wheel "
+                'lacks: pip install torchcodec, and apt-get install ffmpeg or conda install ffmpeg '
+                f'({str(error).strip().splitlines()[0]})') from error
         return decoders
 
     def _read(self, wanted: list[int]) -> np.ndarray:
