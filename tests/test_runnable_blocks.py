@@ -86,9 +86,9 @@ def run_shell(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if not words:
             continue
         program, *args = words
+        assert program == 'vicmae', f'only vicmae is run here: {line}'
         if args[0] == 'pretrain' and '--epochs' not in args:
             args += ['--epochs', '1']
-        assert program == 'vicmae', f'only vicmae is run here: {line}'
         monkeypatch.setattr(sys, 'argv', ['vicmae', *args])
         monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])
         try:

@@ -32,6 +32,7 @@ def test_every_page_is_built_and_nothing_is_loaded_from_the_network(site):
              for path in site.rglob('*.html')}
     sources = {path.relative_to(REPO / 'docs').with_suffix('').as_posix()
                for path in (REPO / 'docs').rglob('*.md')}
+    sources |= {f'notebooks/{path.stem}' for path in (REPO / 'notebooks').glob('*.ipynb')}
     assert pages.keys() == sources | {'404', 'changelog', 'contributing'}
     for name, page in pages.items():
         loaded = re.findall(r'<(?:img|link|script|iframe)\b[^>]*?(?:src|href)="([^"]+)', page)
