@@ -14,6 +14,8 @@ from vicmae_mm.utils.errors import InputError
 _KINDS = ('vit', 'vit_mae', 'vit_msn', 'videomae')
 _SIZES = ('hidden_size', 'num_hidden_layers', 'patch_size')
 _DEFAULTS = dict(num_attention_heads=12, layer_norm_eps=1e-12)
+# Of timm's arguments, what transformers calls the same.
+_TIMM = dict(embed_dim='hidden_size', depth='num_hidden_layers', num_heads='num_attention_heads')
 # Names of transformers, and ours.
 ACTIVATIONS = {'gelu': 'GELU', 'quick_gelu': 'mmpretrain.QuickGELU'}
 
@@ -51,8 +53,11 @@ class HubConfig:
     def _of(cls, network: Mapping, images: Mapping, source: str) -> HubConfig:
         if timm := network.get('pretrained_cfg'):
             act = 'quick_gelu' if 'quickgelu' in network['architecture'] else 'gelu'
-            return cls(source, heads=_positive(network.get('num_attention_heads')), is_timm=True,
-                       activation=act, image=_size(timm['input_size'][-2:]),
+            args = {_TIMM.get(key, key): value for key, value in (
+                network | network.get('model_args', {})).items()}
+            return cls(source, {key: _positive(args[key]) for key in _SIZES if args.get(key)},
+                       _positive(args.get('num_attention_heads')), is_timm=True,
+                       activation=act, image=_size(args.get('img_size', timm['input_size'][-2:])),
                        normalisation=_scaled(timm['mean'], timm['std'], 255))
         if not {'model_type', 'num_attention_heads', 'hidden_act'} & network.keys():
             network = {}  # not a config of transformers

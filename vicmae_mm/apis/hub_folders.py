@@ -1,0 +1,233 @@
+"""Folders that transformers and timm load; neither of them is needed to write one."""
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor
+
+from vicmae_mm.checkpoints.conversion import Conversion, convert_with_report
+from vicmae_mm.checkpoints.conversion.families import NO_EMBED_CLASS, OURS
+from vicmae_mm.checkpoints.saved_config import read_config_text
+from vicmae_mm.checkpoints.weight_files import unwrap, write_weights
+from vicmae_mm.checkpoints.weight_folders import PICKLED, SAFE
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
+from vicmae_mm.utils.errors import InputError
+
+from .hub_config import ACTIVATIONS
+from .load_backbone import load_backbone
+from .model_card import model_card
+
+if TYPE_CHECKING:
+    from vicmae_mm.models import Encoder
+
+# Families with classes in transformers: its model_type, and the classes of encoder and classifier.
+_CLASSES = {'hf-vit': ('vit', 'ViTModel', 'ViTForImageClassification'),
+            'hf-vitmae': ('vit_mae', 'ViTMAEForPreTraining', ''),
+            'hf-dinov2': ('dinov2', 'Dinov2Model', ''),
+            'hf-videomae': ('videomae', 'VideoMAEModel', 'VideoMAEForVideoClassification')}
+FOLDERS = ('hf', *_CLASSES, 'timm')
+_TIMM = {192: 'tiny_patch16', 384: 'small_patch16', 1024: 'large_patch16', 1280: 'huge_patch14'}
+_Settings = dict[str, Any]
+
+
+def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = 'hf', *,
+                     config: str | Path | None = None, encoder_only: bool = False,
+                     replace: bool = False) -> Conversion:
+    """Write a folder for ``AutoModel.from_pretrained`` or ``timm.create_model('local-dir:...')``.
+
+    Args:
+        checkpoint: Of a Vision Transformer; as for :func:`load_backbone`, like ``config``.
+        folder: Its weights are written last; ``replace`` allows it to exist.
+        target: One of :data:`FOLDERS`; ``'hf'`` is the class that fits the encoder. All but
+            ``'hf-vitmae'`` leave out a decoder, and ``encoder_only`` leaves out a classifier.
+
+    Returns:
+        What was written, and what became of other tensors.
+
+    Raises:
+        FileExistsError: If the folder exists, or has other weights.
+        ValueError: If the target has no such network.
+    """
+    folder = Path(folder).expanduser().resolve()
+    check_folder(folder, replace)
+    encoder = load_backbone(checkpoint, config)
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+    meta: _Settings = content.get('meta') or {}
+    cfg = read_config_text(Path(config).read_text('utf-8') if config else meta.get('cfg'))
+    files: dict[str, Any] = {}
+    try:
+        net = _network(encoder)
+        result = _convert(unwrap(content, str(checkpoint))[0], net, target, encoder_only)
+        head = result.state.get('head.weight', result.state.get('classifier.weight', ()))
+        names = [*map(str, (meta.get('dataset_meta') or {}).get('classes') or ())]
+        names = names if len(names) == len(head) else [f'LABEL_{i}' for i in range(len(head))]
+        if target == 'timm':
+            files['config.json'] = _timm_config(net, result.state, names, *_pixels(encoder))
+        else:
+            files['config.json'] = _transformers_config(net, result, names, cfg.get('model', {}))
+            files['preprocessor_config.json'] = _image_processor(
+                'num_frames' in net, *_pixels(encoder))
+    except ValueError as error:
+        raise InputError(f'{checkpoint}: {error}') from error
+    files['README.md'] = model_card(
+        folder.name, checkpoint, result, files['config.json'], meta, cfg)
+    # Last, and removed first: without weights, no folder looks complete.
+    for name in ('model.safetensors', 'preprocessor_config.json'):
+        (folder / name).unlink(missing_ok=True)
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content, indent=2) + '\n'
+        atomic_write_bytes(folder / name, [text.encode()])
+    write_weights(folder / 'model.safetensors', result.state)
+    return result
+
+
+def check_folder(folder: Path, replace: bool) -> None:
+    """Raise a FileExistsError if a folder exists, or, to replace it, if it has other weights."""
+    found = [*folder.iterdir()] if folder.is_dir() else [folder][:folder.exists()]
+    others = [file.name for file in found if file == folder or (
+        file.name != 'model.safetensors' and file.name.endswith((*PICKLED, SAFE, '.index.json')))]
+    if others or (folder.exists() and not replace):
+        raise FileExistsError(f'{folder} ' + (
+            f'cannot be replaced, with {others[0]} there: name a new folder.' if others else
+            'exists: --force replaces the files of converted weights in it.'))
+
+
+def _network(encoder: Encoder) -> _Settings:
+    """The settings of a network that others have, too, under the names of transformers."""
+    from mmpretrain.models.backbones import VisionTransformer
+
+    from vicmae_mm.models import RegisterViT, VideoViT
+    net: Any = encoder.backbone
+    if type(net) not in (VisionTransformer, RegisterViT, VideoViT):
+        raise InputError('such folders are written for plain Vision Transformers, and this is a '
+                         f'{type(net).__name__}: use it in mmpretrain or mmaction2.')
+    layer, pooled = net.layers[0], hasattr(net, 'ln2')
+    activation = layer.ffn.layers[0][1]
+    act = next((name for name, kind in ACTIVATIONS.items() if kind.rpartition('.')[2] == type(
+        activation).__name__ and getattr(activation, 'approximate', 'none') == 'none'), None)
+    for wrong, reason in (
+            (encoder.bgr, 'takes BGR images'), (act is None, f'has the activation {activation}'),
+            (net.final_norm and pooled, 'has a norm before pooling and one after it'),
+            (net.out_indices[-1] != len(net.layers) - 1, 'ends before its last layer')):
+        if wrong:
+            raise InputError(f'transformers and timm have no network that {reason}.')
+    settings: _Settings = dict(
+        hidden_size=net.embed_dims, num_hidden_layers=len(net.layers),
+        num_attention_heads=layer.attn.num_heads, intermediate_size=layer.ffn.layers[1].in_features,
+        hidden_act=act, layer_norm_eps=layer.ln1.eps, image_size=encoder.image_size,
+        patch_size=net.patch_embed.projection.kernel_size[-1])
+    if encoder.num_frames:
+        settings.update(num_frames=net.num_frames, tubelet_size=net.tubelet_size,
+                        use_mean_pooling=pooled)
+    if getattr(net, 'num_registers', 0):
+        settings['num_register_tokens'] = net.num_registers
+    return settings
+
+
+def _convert(weights: Mapping[str, Tensor], net: _Settings, target: str,
+             encoder_only: bool) -> Conversion:
+    first = convert_with_report(weights, leave_out=True, img_size=net['image_size'],
+                                num_frames=net.get('num_frames', 16))
+    state, keep = first.state, ['backbone.']
+    if target == 'hf':
+        target = 'hf-videomae' if 'num_frames' in net else (
+            'hf-dinov2' if 'backbone.layers.0.attn.gamma1.weight' in state else 'hf-vit')
+    elif target == 'timm' and 'num_register_tokens' in net:
+        target = NO_EMBED_CLASS
+    elif target == 'hf-vitmae':
+        keep.append('neck.')
+    # All of a classifier: without a norm before its last layer, its output would be another.
+    if encoder_only or not any(key.startswith(('head.', 'cls_head.')) for key in state):
+        first.left_out += [key for key in state if not key.startswith(tuple(keep))]
+        state = {key: value for key, value in state.items() if key.startswith(tuple(keep))}
+    result = convert_with_report(state, OURS, target)
+    result.source, result.left_out = first.source, first.left_out + result.left_out
+    if target == 'hf-dinov2':  # it has one for pre-training
+        result.state['embeddings.mask_token'] = 0 * state['backbone.cls_token'][0]
+    return result
+
+
+def _transformers_config(net: _Settings, result: Conversion, names: list[str],
+                         model: _Settings) -> _Settings:
+    kind, encoder, classifier = _CLASSES[result.target]
+    dtype = str(next(iter(result.state.values())).dtype).removeprefix('torch.')
+    settings = dict(net, model_type=kind, architectures=[classifier if names else encoder],
+                    torch_dtype=dtype)
+    if names:
+        settings.update(id2label=dict(enumerate(names)), label2id={
+            name: i for i, name in enumerate(names)})
+    if kind == 'dinov2':
+        settings['mlp_ratio'], rest = divmod(net['intermediate_size'], net['hidden_size'])
+        if rest:
+            raise InputError('transformers has no DINOv2 with feed-forward layers of this width.')
+        if 'num_register_tokens' in net:
+            settings.update(model_type='dinov2_with_registers',
+                            architectures=['Dinov2WithRegistersModel'])
+    if kind == 'vit_mae':
+        decoder = model.get('decoder') or model.get('neck')
+        predicted = result.state.get('decoder.decoder_pred.weight')
+        if not decoder or predicted is None or len(predicted) != 3 * net['patch_size']**2:
+            raise InputError('hf-vitmae needs a decoder that predicts pixels, and the training '
+                             'config (--config) for the number of its heads. Use --to hf.')
+        layers = [len(value) for key, value in result.state.items()
+                  if key.startswith('decoder.') and key.endswith('.intermediate.dense.bias')]
+        settings.update(
+            decoder_hidden_size=predicted.shape[1], decoder_num_hidden_layers=len(layers),
+            decoder_intermediate_size=layers[0],
+            decoder_num_attention_heads=decoder.get('decoder_num_heads', 16),
+            mask_ratio=model.get('backbone', {}).get('mask_ratio', 0.75),
+            norm_pix_loss=model.get('head', {}).get('norm_pix', False))
+    return settings
+
+
+def _pixels(encoder: Encoder) -> tuple[list[int], int, list[float], list[float]]:
+    """Height and width, short side before the crop, mean and std of pixels of 0 to 1."""
+    net: Any = encoder.backbone
+    size = [*net.img_size]
+    # By way of a text: 123.675, and not its nearest neighbour of 32 bits.
+    mean, std = ([round(float(str(value)) / 255, 10) for value in values.cpu().numpy()]
+                 for values in (encoder.mean, encoder.std))
+    return size, round(size[0] * 256 / 224), mean, std
+
+
+def _image_processor(is_video: bool, size: list[int], short: int, mean: list[float],
+                     std: list[float]) -> _Settings:
+    crop = dict(height=size[0], width=size[1])
+    is_square = size[0] == size[1]  # to a rectangle, the whole image is resized
+    return dict(
+        image_processor_type=f'{"VideoMAE" if is_video else "Bit"}ImageProcessor', resample=3,
+        size=dict(shortest_edge=short) if is_square else crop, do_center_crop=is_square,
+        crop_size=crop, image_mean=mean, image_std=std)
+
+
+def _timm_config(net: _Settings, state: Mapping[str, Tensor], names: list[str], size: list[int],
+                 short: int, mean: list[float], std: list[float]) -> _Settings:
+    is_clip, width, act = 'norm_pre.weight' in state, net['hidden_size'], net['hidden_act']
+    if net['layer_norm_eps'] != (1e-5 if is_clip else 1e-6) or (act != 'gelu' and not is_clip):
+        raise InputError(f'timm has no network with {act} and eps={net["layer_norm_eps"]}.')
+    arch = _TIMM.get(width, 'base_patch16')
+    if is_clip:
+        arch = 'base_patch16_clip' + '_quickgelu' * (act != 'gelu')
+    labels = dict(num_classes=len(names),
+                  global_pool='avg' if 'fc_norm.weight' in state else 'token')
+    args = dict(
+        labels, img_size=size, patch_size=net['patch_size'], embed_dim=width,
+        depth=net['num_hidden_layers'], num_heads=net['num_attention_heads'],
+        mlp_ratio=net['intermediate_size'] / width)
+    if 'blocks.0.ls1.gamma' in state:
+        args['init_values'] = 1e-5
+    if 'reg_token' in state:
+        args.update(reg_tokens=net['num_register_tokens'], no_embed_class=True)
+    return dict(
+        labels, architecture=f'vit_{arch}_224', num_features=width, label_names=names or None,
+        model_args=args, pretrained_cfg=dict(
+            # timm rounds size / crop_pct down, to the short side.
+            input_size=[3, *size], crop_pct=math.floor(size[0] / short * 1e6) / 1e6,
+            interpolation='bicubic', crop_mode='center', fixed_input_size=True, mean=mean, std=std,
+            num_classes=len(names), first_conv='patch_embed.proj', classifier='head',
+            custom_load=False))

@@ -1,0 +1,119 @@
+"""The README.md of a folder of weights, as the Hub shows it."""
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from vicmae_mm.checkpoints.conversion import Conversion
+from vicmae_mm.checkpoints.weight_folders import files_of_weights
+from vicmae_mm.version import __version__
+from vicmae_mm.visualization.curves import find_scalars
+
+_Settings = dict[str, Any]
+_RECIPE = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
+           'auto_scale_lr', 'randomness', 'load_from')
+_NO_METRIC = re.compile(r'(.*lr|.*time|memory|epoch.*|iter|step|bad_videos|.*_chance)$')
+_TEXT = '''---
+library_name: {library}
+pipeline_tag: {task}
+tags: [vicmae]
+# license: yours to choose, within the rights to the data and to the weights it started from
+---
+# {name}
+
+`{model}` of {library}, converted from `{file}` ({source}) by vicmae_mm {version}. Values are
+unchanged, bit for bit.
+
+```python
+import torch
+from PIL import Image
+{code}
+with torch.no_grad():
+    {use}
+```
+
+## Training
+
+{facts}
+
+```json
+{recipe}
+```
+
+## Metrics
+
+{metrics}
+'''
+_TIMM = '''import timm
+
+model = timm.create_model({path!r}, pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+images = transform(Image.open('photo.jpg').convert('RGB'))[None]'''
+_TRANSFORMERS = '''from transformers import AutoImageProcessor, {auto}
+
+model = {auto}.from_pretrained({path!r}{options}).eval()
+processor = AutoImageProcessor.from_pretrained({path!r})
+inputs = processor({images}, return_tensors='pt')'''
+
+
+def model_card(name: str, checkpoint: str | Path, result: Conversion, settings: _Settings,
+               meta: _Settings, cfg: _Settings) -> str:
+    """Describe what is in a folder.
+
+    ``settings`` are its ``config.json``, ``meta`` is the checkpoint's, ``cfg`` the training config
+    as data. Metrics and versions come from the files next to the checkpoint.
+    """
+    file = files_of_weights(checkpoint)[0]
+    logs = ''.join(path.read_text('utf-8', 'replace')[:9999]
+                   for path in sorted(file.parent.glob('*/*.log'))[-1:])
+    data: _Settings = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    values = [data.get(key) for key in ('type', 'data_root', 'ann_file', 'data_prefix')]
+    facts = dict(
+        data=', '.join(str(value) for value in values if value),
+        length=f'{meta["epoch"]} epochs, {meta["iter"]} iterations' if 'iter' in meta else '',
+        end=meta.get('time'),
+        versions=', '.join(map(' '.join, re.findall(r' (PyTorch|MMEngine): (\S+)', logs))))
+    metrics = _metrics(file.parent, meta.get('iter', 0))
+    return _TEXT.format(
+        name=name, file=file.name, source=result.source, version=__version__,
+        facts='\n'.join(f'* {key}: {value or "not known"}' for key, value in facts.items()),
+        recipe=json.dumps({key: cfg[key] for key in _RECIPE if key in cfg}, indent=1),
+        metrics='\n'.join(f'* {key}: {value:.6g}' for key, value in metrics.items()) or (
+            'None was found.'), **_usage(name, settings))
+
+
+def _metrics(work_dir: Path, iterations: int) -> dict[str, float]:
+    """The last value of each before the checkpoint was written."""
+    last: dict[str, float] = {}
+    for path in find_scalars(work_dir):
+        for line in path.read_text().splitlines():
+            with suppress(ValueError):  # a killed run may leave half a line
+                record = json.loads(line)
+                if record.get('iter', 0) > iterations:
+                    break
+                last.update(record)
+    return {key: value for key, value in last.items() if not _NO_METRIC.match(key)}
+
+
+def _usage(name: str, settings: _Settings) -> dict[str, str]:
+    """What the text says about the library, and how to load the folder."""
+    kind, options = settings.get('model_type'), ''
+    medium, image = 'Image', "Image.open('photo.jpg')"
+    if kind == 'videomae':
+        medium, image = 'Video', f'[{image}] * {settings["num_frames"]}'
+    auto, run = 'AutoModel', 'tokens = model(**inputs).last_hidden_state'
+    if labels := settings.get('label_names') or settings.get('id2label'):
+        auto, run = f'AutoModelFor{medium}Classification', 'logits = model(**inputs).logits'
+    elif kind == 'vit_mae':
+        auto, run = 'ViTMAEForPreTraining', 'patches = model(**inputs).logits'
+    elif kind == 'vit':
+        options = ', add_pooling_layer=False'
+    code = _TRANSFORMERS.format(path=name, auto=auto, options=options, images=image)
+    if kind is None:
+        code = _TIMM.format(path=f'local-dir:{name}')
+        run = 'logits = model(images)' if labels else 'tokens = model.forward_features(images)'
+    return dict(
+        library='transformers' if kind else 'timm', code=code, use=run,
+        model=settings.get('architecture') or settings['architectures'][0],
+        task=f'{medium.lower()}-{"classification" if labels else "feature-extraction"}')
