@@ -1,1 +1,1 @@
-"""Measurements of speed and memory; not installed. Run them with run.py."""
+"""Measurements of speed and memory; `vicmae benchmark` runs them."""

@@ -5,8 +5,8 @@ of the contrastive part (pooling, projector, gather, InfoNCE, monitors) as a sha
 step, and what it gathers and keeps; times both on this device, as in one of the processes, with
 random embeddings in place of the others'.
 
-  python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py --gather
-  python benchmarks/run.py contrast configs/vicmae_vit-b16_k400.py --pairs 524288 --processes 1024
+  vicmae benchmark contrast configs/vicmae_vit-b16_k400.py --gather
+  vicmae benchmark contrast configs/vicmae_vit-b16_k400.py --pairs 524288 --processes 1024
 """
 import argparse
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
-"""Cost of reading the data, and how many cores a GPU needs for it.
+"""Measure how fast data is read, and the cores a GPU needs.
 
-Reads with the train_dataloader of a config, as train.py builds it; nothing is trained. Prints the
-pairs per second that its workers deliver here, where their time goes, what the training process
+Reads with the train_dataloader of a config, as `vicmae train` builds it; nothing is trained. Prints
+the pairs per second that its workers deliver here, where their time goes, what the training process
 pays per pair, and the cores that a GPU needs.
 
-  python benchmarks/run.py data configs/vicmae_vit-b16_k400.py --gpu-rate 1870 --workers 8 \\
+  vicmae benchmark-data configs/vicmae_vit-b16_k400.py --gpu-rate 1870 --workers 8 \\
       --cfg-options train_dataloader.batch_size=64
 """
 import argparse
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     # ViT-B/16 on an H200: from a third to all of what it could do
     add_number(parser, '--gpu-rate', [1000., 2000., 3400.], 'how fast a GPU trains, as measured '
-               'by benchmarks/run.py step', 'PAIRS_PER_S')
+               'by vicmae benchmark step', 'PAIRS_PER_S')
     parser.add_argument('--workers', type=int, metavar='N',
                         help="default: the config's, at most one for each core of this machine")
     add_number(parser, '--samples', 64, 'samples whose stages are timed one by one')
@@ -118,7 +118,7 @@ def _check_images(sample: Any, config: str) -> None:
     views = inputs if isinstance(inputs, list) else [inputs]
     if not all(isinstance(view, torch.Tensor) and view.ndim == 3 for view in views):
         raise InputError(f'{config}: its samples are not images (C, H, W), as in pre-training. '
-                         'To measure tests on clips, use benchmarks/run.py views.')
+                         'To measure tests on clips, use vicmae benchmark views.')
 
 
 def _ms(seconds: float) -> str:

@@ -9,11 +9,11 @@ and for packed frames, and these frames as JPEG files, read with mmaction2's pip
 and torchvision. Clips are in memory, as the system caches files. Packages that are not installed
 are left out; benchmarks/peers.py says how to install them.
 
-  python benchmarks/run.py decode data/kinetics400/videos_val
+  vicmae benchmark decode data/kinetics400/videos_val
 
 With --long, opens long videos by a kept index instead, next to 10 s of each:
 
-  python benchmarks/run.py decode --long data/recordings/a.mp4 data/recordings/a.mkv
+  vicmae benchmark decode --long data/recordings/a.mp4 data/recordings/a.mkv
 """
 import argparse
 import os

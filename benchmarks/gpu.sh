@@ -52,5 +52,5 @@ END
 part tests 90 python -m pytest -q -W ignore -m gpu $(grep -rl 'mark\.gpu' tests)
 # shellcheck disable=SC2086
 part step 190 python benchmarks/run.py step "$out/config.py" \
-    --batch $batches --steps "$steps" --profile
+    --batch-size $batches --steps "$steps" --profile
 part loop 130 python benchmarks/run.py loop "$out/config.py" --epochs 4 --profile

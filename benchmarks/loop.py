@@ -4,7 +4,7 @@ Trains as tools/train.py does, with its options, and divides the time of the tra
 GPU, a part contains the launch of its kernels and whatever it waits for. Not included is what comes
 before the second step (start of workers, compilation). Without --work-dir, the run is deleted.
 
-  python benchmarks/run.py loop configs/vicmae_vit-b16_k400-packed.py --epochs 3 \\
+  vicmae benchmark loop configs/vicmae_vit-b16_k400-packed.py --epochs 3 \\
       --cfg-options train_dataloader.num_batch_per_epoch=100
 """
 import argparse

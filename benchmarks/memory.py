@@ -4,7 +4,7 @@ A variant is the config with other settings. Without --variant, these are compar
 the blocks of the encoder, of the decoder and of both, and decoding in chunks. On a GPU, the command
 also searches for the largest batch that fits.
 
-  python benchmarks/run.py memory configs/vicmae_vit-b16_k400.py --batch 256 \\
+  vicmae benchmark memory configs/vicmae_vit-b16_k400.py --batch-size 256 \\
       --variant '4 chunks' model.decoder_chunks=4 --variant '8 chunks' model.decoder_chunks=8
 """
 import argparse
@@ -39,7 +39,7 @@ class _Variant(KeepText):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, clock=True)
-    parser.add_argument('--batch', type=int, metavar='PAIRS',
+    parser.add_argument('--batch-size', type=int, metavar='PAIRS',
                         help='pairs per step; default: {cuda}, on a CPU {cpu}'.format(**BATCH))
     parser.add_argument('--variant', nargs='+', action=_Variant, metavar=('NAME', 'KEY=VALUE'),
                         help='settings to compare with the config; may be given several times')
@@ -49,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @quiet_logs()
 def run(args: argparse.Namespace) -> None:
     device = select_device(args.device)
-    batch = args.batch or BATCH[device.type]
+    batch = args.batch_size or BATCH[device.type]
     if batch < 2 or args.steps < (device.type == 'cuda'):
-        raise InputError('--batch must be 2 or more; --steps 1 or more, on a CPU 0 or more.')
+        raise InputError('--batch-size must be 2 or more; --steps 1 or more, on a CPU 0 or more.')
     cfg = read_config(args)
     settings = {PLAIN: {}, **(args.variant or _usual_settings(cfg))}
     variants = {name: Config(cfg.to_dict()) for name in settings}

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepText, add_device, merge_settings
+from vicmae_mm.commands.options import KeepText, add_device, merge_settings, open_config
 from vicmae_mm.utils.errors import InputError
 
 
@@ -23,7 +23,7 @@ def add_config(parser: argparse.ArgumentParser, clock: bool = False) -> None:
 
 def read_config(args: argparse.Namespace) -> Config:
     """Read the config with the settings of the command line."""
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     merge_settings(cfg, args.cfg_options)
     return cfg
 

@@ -1,7 +1,7 @@
-"""Measure what a run costs on this machine: python benchmarks/run.py COMMAND ...
+"""Measure what a run costs on this machine.
 
-python benchmarks/run.py COMMAND --help says what a command measures. Whatever is compared is
-measured interleaved in one run; machines differ, so read the ratios before the milliseconds.
+`vicmae benchmark COMMAND --help` says what a command measures. Whatever is compared is measured
+interleaved in one run; machines differ, so read the ratios before the milliseconds.
 """
 import argparse
 import sys
@@ -22,10 +22,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    typed = parser.prog.split()[-1]  # benchmark-data is a command of its own
     for name in COMMANDS:
         module = import_module(f'benchmarks.{name}')
         command = commands.add_parser(
-            name, help=(module.__doc__ or '').splitlines()[0], description=module.__doc__,
+            name, prog=parser.prog if typed == f'benchmark-{name}' else None,
+            help=(module.__doc__ or '').splitlines()[0], description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
         command.set_defaults(run=module.run)

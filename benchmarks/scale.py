@@ -5,7 +5,7 @@ pipeline makes random frames, and no frame is decoded. Everything else is as in 
 dataset, the sampler, the workers (which read records), the ledger, and the check of a config with
 --config. The index of the list goes to a temporary folder, which is empty at the first start.
 
-  python benchmarks/run.py scale --entries 1e5 1e6 1e7
+  vicmae benchmark scale --entries 1e5 1e6 1e7
 """
 import argparse
 import logging

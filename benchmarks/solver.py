@@ -1,7 +1,7 @@
 """Time the logistic regression of linear_transfer.py against scikit-learn's.
 
-    python benchmarks/run.py solver --classes 10
-    python benchmarks/run.py solver --classes 500 --device cuda
+    vicmae benchmark solver --classes 10
+    vicmae benchmark solver --classes 500 --device cuda
 
 The features are random but resemble those of a network: correlated, with an offset, and with
 variances that fall as a power of their rank. Both solvers start at 0. Besides the time, compare

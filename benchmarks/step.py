@@ -5,8 +5,8 @@ on made-up frame pairs that are already on the device; reading data is not inclu
 trains on single frames, such as MAE's, gets pairs too. The share of the device's peak refers to
 large matrix products measured in the same run.
 
-  python benchmarks/run.py step configs/vicmae_vit-b16_k400.py --batch 256 512 --gpus 1 2 --compile
-  python benchmarks/run.py step configs/vicmae_vit-b16_k400.py --baseline \\
+  vicmae benchmark step configs/vicmae_vit-b16_k400.py --batch-size 256 512 --devices 1 2
+  vicmae benchmark step configs/vicmae_vit-b16_k400.py --baseline \\
       --cfg-options model.backbone.mask_ratio=0.5
 """
 import argparse
@@ -35,9 +35,9 @@ CPU_BATCH = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, clock=True)
     parser.add_argument(
-        '--batch', nargs='+', type=int, metavar='PAIRS',
+        '--batch-size', nargs='+', type=int, metavar='PAIRS',
         help=f"pairs per process; default: the config's, on a CPU {CPU_BATCH}")
-    add_number(parser, '--gpus', [1], 'GPUs, one process for each; on a CPU, processes')
+    add_number(parser, '--devices', [1], 'GPUs, one process for each; on a CPU, processes')
     add_number(parser, '--steps', 20, 'timed steps')
     parser.add_argument('--compile', action='store_true', help='compile the model of the config')
     parser.add_argument(
@@ -50,19 +50,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @quiet_logs()
 def run(args: argparse.Namespace) -> None:
     device = select_device(args.device)
-    check_positive(args, 'steps', 'gpus', 'batch')
-    if device.type == 'cuda' and max(args.gpus) > torch.cuda.device_count():
-        raise InputError(f'--gpus {max(args.gpus)}: this machine has {torch.cuda.device_count()}')
-    if args.clock == 'cpu' and (device.type != 'cpu' or max(args.gpus) > 1):
+    check_positive(args, 'steps', 'devices', 'batch_size')
+    if device.type == 'cuda' and max(args.devices) > torch.cuda.device_count():
+        raise InputError(
+            f'--devices {max(args.devices)}: this machine has {torch.cuda.device_count()}')
+    if args.clock == 'cpu' and (device.type != 'cpu' or max(args.devices) > 1):
         raise InputError('--clock cpu works for one process on a CPU: drop --clock, or --device '
-                         'and --gpus.')
+                         'and --devices.')
     cfg = read_config(args)
     ours = with_compile(cfg) if args.compile else cfg
     cfgs = {OURS: ours}
     if args.baseline:
         cfgs = {BASELINE: mmpretrain_mae(cfg), SAME_WORK: without_contrast(ours), **cfgs}
     on_gpu, clock = device.type == 'cuda', Clock(args.clock, device)
-    args.batch = args.batch or [ours.train_dataloader.batch_size if on_gpu else CPU_BATCH]
+    args.batch_size = args.batch_size or [ours.train_dataloader.batch_size if on_gpu else CPU_BATCH]
     print_machine('mmengine', 'mmpretrain')
     peak = measure_peak(device, clock)
     print(f'matmul peak: {peak}')
@@ -80,13 +81,13 @@ def run(args: argparse.Namespace) -> None:
     finally:
         print(''.join(notes), end='', flush=True)
     if args.profile:
-        _print_profile(ours, device, args.batch[0], args.steps, clock)
+        _print_profile(ours, device, args.batch_size[0], args.steps, clock)
 
 
 def _rows(args: argparse.Namespace, device: torch.device, cfgs: Mapping[str, Config],
           peak: float, flops: Mapping[str, float], notes: list[str]) -> Iterator[list[object]]:
     """Measure the models; ``notes`` gets a line per measurement that compiled anything."""
-    for processes, batch in itertools.product(args.gpus, args.batch):
+    for processes, batch in itertools.product(args.devices, args.batch_size):
         options = (cfgs, batch, args.steps, args.clock)
         with doing(f'{args.steps} steps of {batch} pairs in {processes} process(es)'):
             costs, compilation = measure_steps(device, *options) if processes == 1 else or_none(

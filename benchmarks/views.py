@@ -8,8 +8,8 @@ in memory, as the system caches files. With --model, the config's model with ran
 as well, and the scores are compared; on a CPU, --cfg-options can make it small enough.
 
   C=configs/transfer/kinetics400/finetune_vit-b16_16x4.py
-  python benchmarks/run.py views $C data/kinetics400/videos_val --workers 8 --model
-  python benchmarks/run.py views $C a.mp4 b.mp4 --model --device cpu --cfg-options \\
+  vicmae benchmark views $C data/kinetics400/videos_val --workers 8 --model
+  vicmae benchmark views $C a.mp4 b.mp4 --model --device cpu --cfg-options \\
       model.backbone.arch=deit-tiny model.backbone.patch_size=112 model.cls_head.in_channels=192
 """
 import argparse

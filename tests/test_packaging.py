@@ -61,7 +61,8 @@ def metadata(wheel) -> email.message.Message:
 
 def carried() -> set[str]:
     """Files that have to be in the package, by their names in a wheel."""
-    files = {f'vicmae_mm/.mim/{path.relative_to(REPO)}' for folder in ('benchmarks', 'configs', 'docs', 'tools')
+    folders = ('benchmarks', 'configs', 'docs', 'tools')
+    files = {f'vicmae_mm/.mim/{path.relative_to(REPO)}' for folder in folders
              for path in (REPO / folder).rglob('*') if path.suffix in ('.py', '.sh', '.md')}
     modules = {str(path.relative_to(REPO)) for path in (REPO / 'vicmae_mm').rglob('*.py')
                if '.mim' not in path.parts}

@@ -1,12 +1,12 @@
-"""Draw the pairs of frames that training sees, next to the whole frames.
+"""Draw the pairs of frames that training sees.
 
-    python tools/browse_pairs.py configs/vicmae_vit-b16_k400.py --out pairs.png
-    python tools/browse_pairs.py configs/vicmae_vit-b16_k400.py --count 4 --epoch 3 \\
+    vicmae browse configs/vicmae_vit-b16_k400.py --out pairs.png
+    vicmae browse configs/vicmae_vit-b16_k400.py --count 4 --epoch 3 \\
         --cfg-options train_dataloader.dataset.data_root=path/to/videos
 
-Evenly spread samples of the training data (of a mix, of each dataset at least one), with the
-numbers of their frames and the times. Frames, crops and flips are those that the given epoch of
-training draws. Augmentation that runs on the GPU is not shown.
+Evenly spread samples of the training data (of a mix, of each dataset at least one), next to the
+whole frames, with their numbers and times. Frames, crops and flips are those that the given epoch
+of training draws. Augmentation that runs on the GPU is not shown.
 """
 import argparse
 import os
@@ -43,8 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--count', type=int, default=6, help='samples (default: %(default)s)')
     parser.add_argument('--epoch', type=int, default=0,
                         help='the epoch whose draws are shown, from 0 (default: %(default)s)')
-    parser.add_argument('--videos', default='', metavar='FOLDER',
-                        help='where the videos of packed frames are, for their times')
+    parser.add_argument('--prefix', default='', metavar='FOLDER',
+                        help='folder of the videos of packed frames, for their times')
     parser.add_argument('--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
                         help='settings to replace in the config')
     args = parser.parse_args()
@@ -78,7 +78,7 @@ def main() -> None:
             if isinstance(dataset, MixedPairs):
                 number, index = dataset.locate(index)
                 source = next(iter(innermost_datasets(dataset.datasets[number])))
-            samples.append(trace_sample(source, index, args.videos))
+            samples.append(trace_sample(source, index, args.prefix))
         except VideoError as error:
             print(f'Left out: {error}', file=sys.stderr)
     if not samples:

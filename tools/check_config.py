@@ -1,9 +1,9 @@
 """Check a config before training.
 
-    python tools/check_config.py configs/vicmae_vit-b16_k400.py --processes 8
+    vicmae check configs/vicmae_vit-b16_k400.py --devices 8
 
 Checks types, data, a few samples, shapes, the batch size and free disk space, without a GPU. The
-options are those of tools/train.py, which runs the same check. Exit status: 0 if the config can be
+options are those of `vicmae train`, which runs the same check. Exit status: 0 if the config can be
 trained, 1 if not.
 """
 import argparse
@@ -27,14 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_train_options(parser)
-    parser.add_argument(
-        '--processes', type=int, metavar='N',
-        help='number of training processes (default: those that the launcher started)')
     args = parser.parse_args()
-    if args.processes is not None and args.processes < 1:
-        parser.error('--processes must be 1 or more')
     cfg = read_train_config(args)
-    processes = args.processes or count_processes(args.launcher)
+    processes = args.devices or count_processes(args.launcher)
     findings = check_config(cfg, processes, args.cfg_options or ())
     print(f'{args.config}, {processes} process(es):')
     for line in findings.notes:

@@ -6,7 +6,8 @@ usage() {
 Usage: bash tools/dist_test.sh CONFIG CHECKPOINT N [OPTION...]
 
 Tests with N processes, one per GPU; without a GPU, N processes on the CPU.
-The options are those of tools/test.py, e.g. --out predictions.pkl, --cfg-options KEY=VALUE.
+It is vicmae test CONFIG CHECKPOINT --devices N [OPTION...], whose options are
+--out predictions.pkl, --cfg-options KEY=VALUE, ...
 For several machines see tools/dist_train.sh.
 END
 }
@@ -14,4 +15,4 @@ END
 [[ ${1:-} != @(-h|--help) ]] || { usage; exit; }
 (($# >= 3)) && [[ $1 != -* ]] || { usage >&2; exit 2; }
 source "$(dirname -- "${BASH_SOURCE[0]}")/_launch.sh"
-launch test.py "$3" 2 "$1" "$2" "${@:4}"
+launch test.py "$3" "$1" "$2" "${@:4}"

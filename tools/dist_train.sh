@@ -6,7 +6,8 @@ usage() {
 Usage: bash tools/dist_train.sh CONFIG N [OPTION...]
 
 Trains with N processes, one per GPU; without a GPU, N processes on the CPU.
-The options are those of tools/train.py, e.g. --resume, --work-dir DIR, --cfg-options KEY=VALUE.
+It is vicmae train CONFIG --devices N [OPTION...], whose options are --resume, --work-dir DIR,
+--cfg-options KEY=VALUE, ...
 
 Several machines: run it on each, with NNODES (number of machines), NODE_RANK (0, 1, ...),
 MASTER_ADDR (address of the first) and, if 29500 is in use, PORT in the environment. N is per
@@ -19,4 +20,4 @@ END
 [[ ${1:-} != @(-h|--help) ]] || { usage; exit; }
 (($# >= 2)) && [[ $1 != -* ]] || { usage >&2; exit 2; }
 source "$(dirname -- "${BASH_SOURCE[0]}")/_launch.sh"
-launch train.py "$2" 1 "$1" "${@:3}"
+launch train.py "$2" "$1" "${@:3}"

@@ -1,7 +1,7 @@
-"""Write frozen features of images and videos to a file, or of videos over time to a folder.
+"""Write the features of images and videos to files.
 
-    python tools/extract_features.py CHECKPOINT clip.mp4 photos/ --level avg --out features.npz
-    python tools/extract_features.py CHECKPOINT videos/ --fps 5 --window 16 --stride 8 --out data/
+    vicmae features CHECKPOINT clip.mp4 photos/ --level avg --out features.npz
+    vicmae features CHECKPOINT videos/ --fps 5 --window 16 --stride 8 --out data/
 
 Without --fps, both formats contain the same: ``features``, float32, one row per file, and the names
 of the files, as the array ``names`` in .npz and as JSON in the metadata of .safetensors:
@@ -30,7 +30,7 @@ from vicmae_mm.apis.features import encoding_over_time
 from vicmae_mm.commands import feature_files
 from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust
 from vicmae_mm.commands.run_tool import run_tool
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import SOME_ARE_BAD, InputError
 from vicmae_mm.utils.file_state import file_state
 
 
@@ -50,9 +50,9 @@ def parse_args() -> argparse.Namespace:
         '--batch-size', default=16, type=int,
         help='files, with --fps frames or clips, per forward pass (default: %(default)s)')
     parser.add_argument(
-        '--num-frames', type=int, help='frames per video that an image encoder sees (default: 8)')
+        '--frames', type=int, help='frames per video that an image encoder sees (default: 8)')
     parser.add_argument(
-        '--num-workers', type=int, help='processes that read files; 0: this one (default: 0)')
+        '--workers', type=int, help='processes that read files; 0: this one (default: 0)')
     over_time = parser.add_argument_group('features over time, of videos only')
     over_time.add_argument(
         '--fps', type=float, help="frames per second; a rate above a video's gives each frame once")
@@ -65,8 +65,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.fps is None and (args.window, args.stride) != (None, None):
         raise InputError('--window and --stride count frames at a rate: they need --fps.')
-    if args.fps is not None and (args.num_frames, args.num_workers) != (None, None):
-        raise InputError('--num-frames and --num-workers do not apply to --fps.')
+    if args.fps is not None and (args.frames, args.workers) != (None, None):
+        raise InputError('--frames and --workers do not apply to --fps.')
     return args
 
 
@@ -74,8 +74,8 @@ def extract_files(args: argparse.Namespace, bad: list[str]) -> int:
     """Write one row per file; return the number of files."""
     result = extract_features(
         args.checkpoint, args.paths, args.level, config=args.config, device=args.device,
-        batch_size=args.batch_size, num_frames=8 if args.num_frames is None else args.num_frames,
-        num_workers=args.num_workers or 0, on_bad_file=bad.append)
+        batch_size=args.batch_size, num_frames=8 if args.frames is None else args.frames,
+        num_workers=args.workers or 0, on_bad_file=bad.append)
     feature_files.write_features(args.out, result)
     print(f'Wrote {args.out}: features {tuple(result.features.shape)} of '
           f'{len(result.names)} files')
@@ -93,8 +93,8 @@ def extract_over_time(args: argparse.Namespace, bad: list[str]) -> int:
     return feature_files.write_over_time(args.out, names, encode, settings, bad)
 
 
-def main() -> None:
-    """Write the features, and list the inputs of which there are none."""
+def main() -> int | None:
+    """Write the features, and list the inputs of which there are none; return the status."""
     args = parse_args()
     over_time, bad = args.fps is not None, list[str]()
     feature_files.check_output(args.out, over_time)
@@ -105,8 +105,9 @@ def main() -> None:
             print(reason, file=sys.stderr)
         raise
     if bad:
-        sys.exit('\n'.join([*bad, f'error: {len(bad)} of {len(bad) + good} files could not be '
-                            f'read: {args.out} contains the rest']))
+        print(*bad, f'error: {len(bad)} of {len(bad) + good} files could not be read: {args.out} '
+              'contains the rest', sep='\n', file=sys.stderr)
+    return SOME_ARE_BAD if bad else None
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
-"""Nearest-neighbour classification with frozen features, on the datasets of linear_transfer.py.
+"""Classify images by their nearest neighbours.
 
-    python tools/knn.py CHECKPOINT --data-root data
-    python tools/knn.py CHECKPOINT --folder mine=path/to/folder --k 200
+    vicmae knn CHECKPOINT --data-root data
+    vicmae knn CHECKPOINT --folder mine=path/to/folder --k 200
 
-The cosine-weighted vote of the k nearest training and validation images, with temperature 0.07.
-Shares the cached features of linear_transfer.py.
+The cosine-weighted vote of the k nearest training and validation images, with temperature 0.07, on
+the datasets of `vicmae probe`, whose kept features it shares.
 """
 import argparse
 import os

@@ -1,8 +1,8 @@
-"""Linear evaluation of frozen features on the twelve image datasets of Table 3.
+"""Linear probe on your images, or the datasets of Table 3.
 
-    python tools/linear_transfer.py CHECKPOINT --data-root data
-    python tools/linear_transfer.py CHECKPOINT --datasets Food DTD --data-root data --level avg
-    python tools/linear_transfer.py CHECKPOINT --folder mine=path/to/folder
+    vicmae probe CHECKPOINT --data-root data
+    vicmae probe CHECKPOINT --datasets Food DTD --data-root data --level avg
+    vicmae probe CHECKPOINT --folder mine=path/to/folder
 
 L2-regularised logistic regression; of 45 penalties, the best on the validation images is used
 for the final fit, which includes these images. Features are computed once and kept. Missing

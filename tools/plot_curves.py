@@ -1,6 +1,8 @@
-"""Draw the curves of a pre-training run, as CurvesHook does during training.
+"""Draw the curves of a training run.
 
-    python tools/plot_curves.py work_dirs/run
+    vicmae curves work_dirs/run
+
+The picture is the one that CurvesHook draws during training.
 """
 import argparse
 import os

@@ -1,11 +1,12 @@
-"""Dense evaluation with frozen features: labels of the first frame, propagated through videos.
+"""Propagate labels through videos: DAVIS, JHMDB, VIP.
 
-    python tools/propagate_labels.py CHECKPOINT --dataset davis --data-root data/DAVIS
-    python tools/propagate_labels.py CHECKPOINT --dataset jhmdb --data-root data/JHMDB
-    python tools/propagate_labels.py CHECKPOINT --dataset vip --data-root data/VIP_Fine --pictures
+    vicmae propagate CHECKPOINT --dataset davis --data-root data/DAVIS
+    vicmae propagate CHECKPOINT --dataset jhmdb --data-root data/JHMDB
+    vicmae propagate CHECKPOINT --dataset vip --data-root data/VIP_Fine --pictures
 
-J&F on DAVIS-2017, PCK on JHMDB, mIoU on VIP, with the protocol of SiamMAE and CropMAE; layouts and
-sources are in docs/dense.md. Videos that were scored with the same settings are not scored again.
+The labels of the first frame are propagated by frozen features: J&F on DAVIS-2017, PCK on JHMDB,
+mIoU on VIP, with the protocol of SiamMAE and CropMAE; docs/dense.md has layouts and sources. Videos
+that were scored with the same settings are not scored again.
 """
 import argparse
 import os
@@ -47,7 +48,7 @@ def parse_args() -> argparse.Namespace:
                         'before, in cells (default: %(default)s)')
     parser.add_argument('--context-frames', type=int, default=20, help='frames before, besides the '
                         'first (default: %(default)s)')
-    parser.add_argument('--out-dir', type=Path, help='folder for tables, masks and pictures '
+    parser.add_argument('--out', type=Path, help='folder for tables, masks and pictures '
                         '(default: work_dirs/label_propagation/RUN_CHECKPOINT)')
     parser.add_argument('--masks', action='store_true', help='write masks as DAVIS has them')
     parser.add_argument('--pictures', action='store_true', help='write a picture of each video')
@@ -73,7 +74,7 @@ def main() -> None:
         raise InputError(f'--videos: the split has no {", ".join(sorted(unknown))}.' if videos else
                          f'{dataset.paths[0]} lists no video.')
     encoder = load_backbone(args.checkpoint, args.config, args.device)
-    out = args.out_dir or results_folder('label_propagation', args.checkpoint)
+    out = args.out or results_folder('label_propagation', args.checkpoint)
     table = out / f'{args.dataset}.json'
     check_writable(table)
     evaluation = DenseEvaluation(

@@ -1,7 +1,7 @@
-"""Pre-train ViC-MAE on clips rendered here, and measure what it has learnt.
+"""Pre-train on clips rendered here, and measure the result.
 
-    python tools/quickstart.py
-    python tools/quickstart.py --recipes vicmae images joint
+    vicmae quickstart
+    vicmae quickstart --recipes vicmae images joint
 
 Renders clips of handwritten digits (scikit-learn's, no download), pre-trains a small ViC-MAE
 and an MAE on them, and measures both, and the untrained network, on images of digits that are
@@ -30,7 +30,7 @@ from vicmae_mm.commands.quickstart.measuring import (
     measure,
 )
 from vicmae_mm.commands.quickstart.pictures import draw_pictures
-from vicmae_mm.commands.quickstart.pretraining import build_runner, pretrain
+from vicmae_mm.commands.quickstart.pretraining import build_runner, train_recipe
 from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
 from vicmae_mm.commands.quickstart.steps import Steps
 from vicmae_mm.commands.result_files import markdown_table
@@ -98,7 +98,7 @@ def main() -> None:
             for hook in runner.hooks:
                 if isinstance(hook, ProbeHook):
                     hook.images = dict(train=as_labelled(train), test=as_labelled(test))
-            trained.append(pretrain(runner))
+            trained.append(train_recipe(runner))
     first = trained[0]
 
     with steps.step():

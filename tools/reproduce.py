@@ -1,9 +1,9 @@
-"""The paper's Tables 2, 4, 5, 6 and 10, in one command.
+"""Repeat the paper's Tables 2, 4, 5, 6 and 10.
 
-    python tools/reproduce.py 4                                  # on one CPU core
-    python tools/reproduce.py all --seeds 5 --work-dir work_dirs/toy
-    python tools/reproduce.py all --work-dir work_dirs/toy --report
-    python tools/reproduce.py 4 --scale full --gpus 8
+    vicmae reproduce 4                                  # on one CPU core
+    vicmae reproduce all --seeds 5 --work-dir work_dirs/toy
+    vicmae reproduce all --work-dir work_dirs/toy --report
+    vicmae reproduce 4 --scale full --devices 8
 
 Trains every row of the tables with every seed, evaluates it, and compares the results with the
 paper's. Runs that are done are kept, others continue where they stopped; start the command again,
@@ -44,8 +44,8 @@ def parse_args() -> argparse.Namespace:
                         '1, ... (default: %(default)s)')
     parser.add_argument('--work-dir', type=Path, help='folder of all runs (default: '
                         'work_dirs/reproduce_SCALE)')
-    parser.add_argument('--gpus', type=int, default=0, help='GPUs per run (default: one if there '
-                        'is one)')
+    parser.add_argument('--devices', type=int, default=0, help='GPUs per run (default: one if '
+                        'there is one)')
     parser.add_argument('--report', action='store_true', help='run nothing; report what is there')
     return parser.parse_args()
 
@@ -53,13 +53,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run what is missing, then report."""
     args = parse_args()
-    if args.seeds < 1 or args.gpus < 0:
-        raise InputError(f'--seeds {args.seeds} and --gpus {args.gpus} must be at least 1 and 0.')
+    if args.seeds < 1 or args.devices < 0:
+        raise InputError(f'--seeds {args.seeds} and --devices {args.devices} must be at least '
+                         '1 and 0.')
     root = args.work_dir or Path(f'work_dirs/reproduce_{args.scale}')
     tables = [*TABLES] if 'all' in args.tables else [*dict.fromkeys(map(int, args.tables))]
     jobs = [] if args.report else list_jobs(tables, range(args.seeds))
     scale = open_config(str(CONFIGS / '_base_/scales' / f'{args.scale}.py'))
-    failed, elsewhere = run_missing(jobs, root, JobRunner(root, CONFIGS, scale, args.gpus))
+    failed, elsewhere = run_missing(jobs, root, JobRunner(root, CONFIGS, scale, args.devices))
 
     scores = read_scores(root)
     if scores:

@@ -1,13 +1,16 @@
-"""Test a model on the data of the config's test_dataloader, and print its metrics.
+"""Test a model on the test data of a config.
 
-    python tools/test.py my_photos.py work_dirs/my_photos/epoch_30.pth
-    python tools/test.py configs/transfer/kinetics400/finetune_vit-b16_16x4.py \\
+    vicmae test my_photos.py work_dirs/my_photos/epoch_30.pth
+    vicmae test configs/transfer/kinetics400/finetune_vit-b16_16x4.py \\
         work_dirs/finetune_vit-b16_16x4/epoch_75.pth --out predictions.pkl
+
+The data are those of the test_dataloader; the metrics are printed.
 """
 import argparse
 import logging
 import os
 import signal
+import sys
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
@@ -17,8 +20,14 @@ from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches
 import mmengine
 from mmengine.config import Config
 
-from vicmae_mm.checkpoints.integrity import check_exists
-from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
+from vicmae_mm.checkpoints.weight_folders import check_exists
+from vicmae_mm.commands.launcher import (
+    count_processes,
+    is_first_process,
+    prepare_launcher,
+    should_start,
+    start_processes,
+)
 from vicmae_mm.commands.options import add_run_options, merge_options, open_config
 from vicmae_mm.commands.preflight import check_config
 from vicmae_mm.commands.terminal import build_tool_runner
@@ -33,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
     parser.add_argument(
-        '--out', '--dump', metavar='FILE',
+        '--out', metavar='FILE',
         help='write the predictions to FILE.pkl, or the metrics to FILE.json (see --out-item); '
         'replaces a file that exists')
     parser.add_argument(
@@ -74,11 +83,13 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
             ]
 
 
-def main() -> None:
-    """Test the model."""
+def main() -> int | None:
+    """Test the model; return the status of processes that do."""
     args = parse_args()
     cfg = open_config(args.config)
     merge_args(cfg, args)
+    if should_start(args.devices, cfg.launcher):
+        return start_processes(__file__, args.devices, sys.argv[1:])
     prepare_launcher(cfg.launcher)
     if is_first_process(cfg.launcher):
         check_config(
@@ -89,6 +100,7 @@ def main() -> None:
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
+    return None
 
 
 if __name__ == '__main__':

@@ -1,17 +1,19 @@
-"""Train a model: pre-training, or fine-tuning and linear probes (configs/transfer).
+"""Train what a config describes, or continue a run.
 
-    python tools/train.py configs/vicmae_vit-b16_k400.py --work-dir work_dirs/mine \\
+    vicmae train configs/vicmae_vit-b16_k400.py --work-dir work_dirs/mine \\
         --auto-scale-lr --epochs 100 --cfg-options train_dataloader.batch_size=64 \\
         train_dataloader.dataset.data_root= train_dataloader.dataset.ann_file= \\
         train_dataloader.dataset.data_prefix.video=path/to/videos
-    python tools/train.py work_dirs/mine/vicmae_vit-b16_k400.py --work-dir work_dirs/mine --resume
+    vicmae train work_dirs/mine/vicmae_vit-b16_k400.py --work-dir work_dirs/mine --resume
 
-docs/your_data.md goes from a folder of videos to predictions.
+Pre-training, fine-tuning or a linear probe (configs/transfer). If there is no file of this name, it
+is a config of this package. docs/your_data.md goes from a folder of videos to predictions.
 """
 import argparse
 import logging
 import os
 import signal
+import sys
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
@@ -21,7 +23,13 @@ from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
-from vicmae_mm.commands.launcher import count_processes, is_first_process, prepare_launcher
+from vicmae_mm.commands.launcher import (
+    count_processes,
+    is_first_process,
+    prepare_launcher,
+    should_start,
+    start_processes,
+)
 from vicmae_mm.commands.preflight import check_config
 from vicmae_mm.commands.run_report import RunReport
 from vicmae_mm.commands.stopping import is_stopped
@@ -49,10 +57,12 @@ def check_epoch(runner: Runner) -> None:
             f'batch of {loader.batch_size}: lower train_dataloader.batch_size.')
 
 
-def main() -> None:
-    """Check the config, then train the model."""
+def main() -> int | None:
+    """Check the config, then train the model; return the status of processes that do."""
     args = parse_args()
     cfg = read_train_config(args)
+    if should_start(args.devices, cfg.launcher):
+        return start_processes(__file__, args.devices, sys.argv[1:])
     report = RunReport()
     # One process is enough: if it exits, the launcher ends the others.
     prepare_launcher(cfg.launcher)
@@ -70,6 +80,7 @@ def main() -> None:
     finally:
         if is_stopped():  # whatever error a signal has led to
             report.stopped(runner)
+    return None
 
 
 if __name__ == '__main__':

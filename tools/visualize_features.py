@@ -1,7 +1,7 @@
 """Draw what the patches of images and videos encode.
 
-    python tools/visualize_features.py work_dirs/run/latest.pth clip.mp4 photos --size 448
-    python tools/visualize_features.py latest.pth clip.mp4 --point 120 80 --mp4
+    vicmae visualize work_dirs/run/latest.pth clip.mp4 photos --size 448
+    vicmae visualize latest.pth clip.mp4 --point 120 80 --mp4
 
 Next to each image or frame: the features of its patches as colours, their similarity to those of
 one patch, and the attention of the class token. All images are in photos.png; each video has a

@@ -1,6 +1,6 @@
-"""Draw what a checkpoint reconstructs from videos and images.
+"""Draw what a model reconstructs of videos and images.
 
-    python tools/visualize_reconstruction.py work_dirs/run/latest.pth clip.mp4 photo.jpg
+    vicmae reconstruct work_dirs/run/latest.pth clip.mp4 photo.jpg
 
 A video gives two rows, its frames at 1/4 and 3/4; an image gives one. The columns are the frame,
 the frame after masking, the reconstruction, and the reconstruction with the visible patches

@@ -11,8 +11,12 @@ from typing import Any
 from . import compat
 from .version import __version__
 
-compat.hooks.on_import('mmengine.registry')(
-    lambda module: import_module('.registry', __name__))  # the scope
+
+@compat.hooks.on_import('mmengine.registry')
+def _add_scope(module: Any) -> None:
+    import_module('.registry', __name__)
+
+
 compat.apply()
 
 __all__ = ['__version__', 'compat', 'registry']
@@ -22,6 +26,8 @@ def __getattr__(name: str) -> Any:
     """Import what is named: a folder, or a component as configs write it, ``vicmae_mm.ViCMAE``."""
     if not name.startswith('_') and find_spec(f'{__name__}.{name}'):
         return import_module(f'.{name}', __name__)
+    if name == 'pretrain':
+        return import_module('.apis', __name__).pretrain
     for folder in ('models', 'datasets', 'engine', 'evaluation') if name[0].isupper() else ():
         if hasattr(module := import_module(f'.{folder}', __name__), name):
             return getattr(module, name)

@@ -79,7 +79,7 @@ def test_contrast_of_another_encoder():
 
 
 def test_memory_of_the_usual_variants(tmp_path, capsys):
-    run(memory, write_tiny_step_config(tmp_path), '--batch', '16', '--steps', '1')
+    run(memory, write_tiny_step_config(tmp_path), '--batch-size', '16', '--steps', '1')
     found = {row[0]: float(row[1]) for row in rows(capsys.readouterr().out)}
     assert found['the config'] > found['encoder checkpointed']
     assert found['the config'] > found['decoder in 4 chunks']
@@ -94,7 +94,7 @@ def test_no_decoder_no_usual_variants(tmp_path):
 
 
 def test_memory_of_variants_of_ones_own(tmp_path, capsys):
-    run(memory, write_tiny_step_config(tmp_path), '--batch', '16', '--steps', '0',
+    run(memory, write_tiny_step_config(tmp_path), '--batch-size', '16', '--steps', '0',
         '--variant', 'half as wide', 'model.decoder_chunks=2', 'model.backbone.mask_ratio=0.5',
         '--variant', 'nothing else')
     table = rows(capsys.readouterr().out)

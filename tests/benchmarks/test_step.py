@@ -142,7 +142,7 @@ def test_time_of_a_part_is_not_that_of_its_callers(monkeypatch):
 
 def test_the_command_in_two_processes(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(step_costs.MATRIX_SIZES, 'cpu', (64, ))
-    step.run(command(write_tiny_step_config(tmp_path), '--batch', '4', '--gpus', '2',
+    step.run(command(write_tiny_step_config(tmp_path), '--batch-size', '4', '--devices', '2',
                      '--steps', '2', '--baseline', '--profile'))
     printed = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in printed.splitlines()
@@ -170,7 +170,7 @@ def test_rows_are_printed_before_the_next_is_measured(tmp_path, capsys, monkeypa
     monkeypatch.setattr(step, 'measure_steps', measure)
     monkeypatch.setattr(step, 'measure_peak', lambda *_, **__: Peak(1e9, 8, torch.float32))
     with pytest.raises(KeyboardInterrupt):
-        step.run(command(write_tiny_step_config(tmp_path), '--batch', '4', '8', '--compile'))
+        step.run(command(write_tiny_step_config(tmp_path), '--batch-size', '4', '8', '--compile'))
     assert '1 x 4 pairs: 60.0 s for the first steps, 2 graphs, 0' in capsys.readouterr().out
 
 
@@ -195,7 +195,7 @@ def test_a_process_without_room_is_told():
         run_processes(_without_room, 2, 'cpu')
 
 
-@pytest.mark.parametrize('words', [['--steps', '0'], ['--clock', 'cpu', '--gpus', '2']])
+@pytest.mark.parametrize('words', [['--steps', '0'], ['--clock', 'cpu', '--devices', '2']])
 def test_options_that_make_no_sense(tmp_path, words):
     with pytest.raises(ValueError, match='--'):
         step.run(command(write_tiny_step_config(tmp_path), *words))

@@ -1,9 +1,19 @@
 """The launcher of a run is the one that its environment shows."""
 import os
+import signal
 
 import pytest
+import torch
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing import SignalException
 
-from vicmae_mm.commands.launcher import detect_launcher, prepare_launcher
+from vicmae_mm.commands import launcher as launchers
+from vicmae_mm.commands.launcher import (
+    detect_launcher,
+    prepare_launcher,
+    should_start,
+    start_processes,
+)
 
 TORCHRUN = dict(RANK='1', LOCAL_RANK='1', WORLD_SIZE='2', MASTER_ADDR='a', MASTER_PORT='1')
 SRUN = dict(SLURM_PROCID='1', SLURM_NTASKS='2', SLURM_STEP_NUM_TASKS='2', SLURM_NODELIST='n[1-2]')
@@ -65,3 +75,77 @@ def test_its_own_environment_will_do(launcher, variables, environment, monkeypat
     prepare_launcher(launcher)
     if launcher == 'mpi':
         assert (os.environ['LOCAL_RANK'], os.environ['MASTER_ADDR']) == ('1', '127.0.0.1')
+
+
+@pytest.fixture
+def start(environment, monkeypatch):
+    """Starts processes on 8 cores and some GPUs; returns the arguments of torchrun."""
+    for name in ('NNODES', 'NODE_RANK', 'PORT', 'OMP_NUM_THREADS', 'VICMAE_COMMAND'):
+        monkeypatch.delenv(name, raising=False)
+    for name in ('OMP_NUM_THREADS', 'VICMAE_COMMAND'):
+        monkeypatch.setenv(name, '')  # restored afterwards
+    monkeypatch.setattr(launchers, 'num_cores', lambda: 8)
+    monkeypatch.setattr(launchers.sys, 'argv', ['vicmae train', 'a.py'])
+
+    def start(devices: int, gpus: int, **variables: str) -> list[str]:
+        for name in ('OMP_NUM_THREADS', 'VICMAE_COMMAND'):
+            monkeypatch.delenv(name)
+        environment(variables)
+        started: list[list[str]] = []
+        monkeypatch.setattr(run, 'main', started.append)
+        monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+        assert start_processes('train.py', devices, ['a.py', '--resume', 'x y$z']) == 0
+        return started[0]
+
+    return start
+
+
+def test_processes_are_started_by_torchrun(start, capsys):
+    assert start(4, gpus=8) == ['--standalone', '--nproc-per-node', '4', 'train.py', 'a.py',
+                                '--resume', 'x y$z', '--launcher', 'pytorch']
+    assert os.environ['VICMAE_COMMAND'] == 'vicmae train CONFIG --devices 4'
+    assert capsys.readouterr().err == ''
+    start(2, gpus=0, VICMAE_COMMAND='bash dist_train.sh CONFIG 2')
+    assert os.environ['VICMAE_COMMAND'] == 'bash dist_train.sh CONFIG 2'
+    assert capsys.readouterr().err.startswith('No GPU: running 2 processes on the CPU, connected')
+
+
+def test_several_machines_meet_at_the_given_address(start):
+    machines = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1')
+    assert start(8, gpus=8, **machines)[:8] == [
+        '--nnodes', '2', '--node-rank', '1', '--master-addr', '10.0.0.1', '--master-port', '29500']
+    assert start(8, gpus=8, **machines, PORT='1234')[7] == '1234'
+
+
+@pytest.mark.parametrize('devices, threads', [(1, '8'), (3, '2'), (16, '1')])
+def test_threads_share_the_cores(devices, threads, start):
+    start(devices, gpus=0)
+    assert os.environ['OMP_NUM_THREADS'] == threads
+    start(devices, gpus=0, OMP_NUM_THREADS='7')
+    assert os.environ['OMP_NUM_THREADS'] == '7'
+
+
+@pytest.mark.parametrize('gpus, variables, words', [
+    (1, {}, '2 processes were requested, but there are 1 GPUs.*CUDA_VISIBLE_DEVICES='),
+    (2, dict(NNODES='2'), 'NNODES=2 needs MASTER_ADDR')])
+def test_what_cannot_be_started_is_refused(gpus, variables, words, start):
+    with pytest.raises(ValueError, match=words):
+        start(2, gpus, **variables)
+
+
+def test_a_signal_is_the_exit_status(start, monkeypatch):
+    def main(args: list[str]) -> None:
+        raise SignalException('stopped', signal.SIGINT)
+
+    start(1, gpus=0)
+    monkeypatch.setattr(run, 'main', main)
+    assert start_processes('train.py', 1, []) == 130
+
+
+def test_processes_are_started_once(environment):
+    assert should_start(2, 'none') and not should_start(None, 'none')
+    environment(dict(TORCHRUN, LOCAL_WORLD_SIZE='2'))
+    assert not should_start(2, 'pytorch')
+    for devices, launcher in ((4, 'pytorch'), (8, 'slurm')):
+        with pytest.raises(ValueError, match=f'--devices {devices}: .* already started'):
+            should_start(devices, launcher)

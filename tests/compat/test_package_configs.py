@@ -9,7 +9,7 @@ from mmengine.hub import get_config
 from tests.conftest import REPO
 from tests.helpers.tiny_configs import write_mae
 from vicmae_mm.commands.run_tool import user_message
-from vicmae_mm.compat import import_patches
+from vicmae_mm.utils import carried_files
 
 SHIPPED = sorted(path.relative_to(REPO / 'configs') for path in (REPO / 'configs').rglob('*.py')
                  if '_base_' not in path.parts)
@@ -38,7 +38,7 @@ def test_settings_merge_and_variables_of_the_base_can_be_used(tmp_path):
 def test_from_a_clone_that_is_not_installed(tmp_path, monkeypatch):
     (tmp_path / 'configs').mkdir()
     write_mae(tmp_path).rename(tmp_path / 'configs/mae.py')
-    monkeypatch.setattr(import_patches, '__file__', str(tmp_path / 'vicmae_mm/compat/a.py'))
+    monkeypatch.setattr(carried_files, '__file__', str(tmp_path / 'vicmae_mm/utils/a.py'))
     (tmp_path / 'mine.py').write_text("_base_ = 'vicmae_mm::mae.py'\n")
     assert Config.fromfile(tmp_path / 'mine.py').model.type == 'MAE'
 

@@ -82,7 +82,7 @@ def convert(path: Path, ground: Path, work_dir: Path) -> None:
 
 def features(path: Path, ground: Path, work_dir: Path) -> None:
     run_tool('extract_features.py', path, ground / 'clip.mp4', '--config',
-             ground / 'run/tiny.py', '--out', work_dir / 'out.npz', '--num-frames', 2)
+             ground / 'run/tiny.py', '--out', work_dir / 'out.npz', '--frames', 2)
 
 
 def reconstruction(path: Path, ground: Path, work_dir: Path) -> None:
@@ -100,7 +100,7 @@ def linear(path: Path, ground: Path, work_dir: Path) -> None:
 
 def transfer(tool: str, path: Path, ground: Path, work_dir: Path, *args: object) -> None:
     shutil.copy(ground / 'run/tiny.py', path.parent)
-    run_tool(tool, path, '--folder', f'mine={ground}/classes', '--out-dir', work_dir / 'out',
+    run_tool(tool, path, '--folder', f'mine={ground}/classes', '--out', work_dir / 'out',
              '--workers', 0, *args)
 
 

@@ -36,10 +36,10 @@ def tool(monkeypatch, tmp_path, capsys):
 
 def test_output(tool, tmp_path):
     config = write_mae(tmp_path)
-    status, out, err = tool(config, '--processes', 2, '--cfg-options', 'train_cfg.max_epochs=3',
+    status, out, err = tool(config, '--devices', 2, '--cfg-options', 'train_cfg.max_epochs=3',
                             'model.backbone.mask_rato=0.5')
     assert status.startswith("error: model: MAEViT has no argument 'mask_rato'; did you mean")
-    status, out, err = tool(config, '--processes', 2, '--cfg-options', 'train_cfg.max_epochs=3',
+    status, out, err = tool(config, '--devices', 2, '--cfg-options', 'train_cfg.max_epochs=3',
                             'allow_unknown=randomnes', 'randomnes.seed=3')
     assert status is None and out.startswith(f'{config}, 2 process(es):\n  data: 4 samples')
     assert out.endswith('This config can be trained.\n') and not err

@@ -50,7 +50,7 @@ def read(path):
 @pytest.mark.parametrize('out', ['features.npz', 'new/folder/features.safetensors'])
 @pytest.mark.parametrize('level', ['cls', 'tokens'])
 def test_file_holds_what_the_api_returns(tool, checkpoint, files, tmp_path, out, level, capsys):
-    tool(checkpoint, *files, '--level', level, '--out', tmp_path / out, '--num-frames', 2)
+    tool(checkpoint, *files, '--level', level, '--out', tmp_path / out, '--frames', 2)
     expected, names = extract_features(checkpoint, files, level, num_frames=2)
     features, found = read(tmp_path / out)
     assert torch.equal(features, expected) and found == names
@@ -71,12 +71,12 @@ def test_config_named(tool, checkpoint, files, tmp_path):
     assert (tmp_path / 'a.npz').is_file()
 
 
-def test_bad_files_are_listed_and_the_others_written(tool, checkpoint, files, tmp_path):
+def test_bad_files_are_listed_and_the_others_written(tool, checkpoint, files, tmp_path, capsys):
     (tmp_path / 'photos/text.jpg').write_text('no picture')
     with pytest.raises(SystemExit) as stop:
         tool(checkpoint, *files, '--out', tmp_path / 'a.npz')
-    lines = stop.value.code.splitlines()
-    assert 'text.jpg is neither an image nor a readable video' in lines[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 3 and 'text.jpg is neither an image nor a readable video' in lines[0]
     assert lines[1].startswith('error: 1 of 3 files could not be read: ')
     assert len(read(tmp_path / 'a.npz')[1]) == 2
 
@@ -166,7 +166,7 @@ def test_videos_of_one_name(tool, checkpoint, videos, tmp_path):
         tool(checkpoint, videos, '--fps', 5, '--out', tmp_path / 'y')
 
 
-def test_videos_that_end_early_leave_no_part(tool, checkpoint, videos, tmp_path):
+def test_videos_that_end_early_leave_no_part(tool, checkpoint, videos, tmp_path, capsys):
     """One is cut in its middle, one is damaged so that it cannot be opened, one is too short."""
     cut = make_video(videos / 'b/cut.ts', num_frames=30)
     cut.write_bytes(cut.read_bytes()[:len(cut.read_bytes()) // 2])
@@ -174,7 +174,8 @@ def test_videos_that_end_early_leave_no_part(tool, checkpoint, videos, tmp_path)
     make_video(videos / 'c/x.mp4', num_frames=2)
     with pytest.raises(SystemExit) as stop:
         tool(checkpoint, videos, '--fps', 5, '--window', 2, '--out', tmp_path / 'out')
-    lines = stop.value.code.splitlines()
+    assert stop.value.code == 3
+    lines = capsys.readouterr().err.splitlines()[-3:]
     assert 'b/x.mp4: is not a video' in lines[0] and 'c/x.mp4 has 1 frames at 5 per' in lines[1]
     assert lines[2].startswith('error: 2 of 4 files could not be read: ') and len(lines) == 3
     assert sorted(path.name for path in (tmp_path / 'out').rglob('*.*')) == [
@@ -201,7 +202,7 @@ def test_an_interruption_leaves_no_file(tool, checkpoint, videos, tmp_path, monk
     (['', '--fps', 5], 'error: A path is empty.'),
     (['none.mp4', '--fps', 5], 'none.mp4 is missing.'),
     (['FILE', '--fps', 0], 'error: fps=0 must be above 0'),
-    (['FILE', '--fps', 5, '--num-frames', 2], 'error: --num-frames and --num-workers do not'),
+    (['FILE', '--fps', 5, '--frames', 2], 'error: --frames and --workers do not'),
     (['FILE', '--fps', 5, '--level', 'tokens'], "error: level='tokens'"),
     (['FILE', '--fps', 5, '--out', 'a.npy'], 'error: a.npy is neither a folder nor a .npz file'),
     (['FILE', '--fps', 5, '--out', 'b.safetensors'], 'error: b.safetensors is neither'),

@@ -20,7 +20,7 @@ def scores(file: str) -> dict[str, float]:
 def test_features_are_shared_with_the_linear_tool(
         tool, checkpoint, tmp_path, monkeypatch):  # noqa: F811
     folder = make_class_folders(tmp_path / 'mine')
-    args = (checkpoint, '--folder', f'mine={folder}', '--out-dir', 'out')
+    args = (checkpoint, '--folder', f'mine={folder}', '--out', 'out')
     tool('linear_transfer.py', *args)
 
     def refuse(*_):
@@ -35,7 +35,7 @@ def test_features_are_shared_with_the_linear_tool(
 
 def test_several_labels_per_image(tool, checkpoint, tmp_path):  # noqa: F811
     make_voc(tmp_path / 'data')
-    tool('knn.py', checkpoint, '--datasets', 'VOC2007', '--out-dir', 'out', '--k', 3)
+    tool('knn.py', checkpoint, '--datasets', 'VOC2007', '--out', 'out', '--k', 3)
     # two classes, found by all their neighbours, and 18 without images
     assert scores('knn3_cls.json')['VOC2007'] == pytest.approx(10)
 
@@ -54,7 +54,7 @@ def test_one_own_folder(tool, checkpoint, tmp_path, capsys, name):  # noqa: F811
     for split in ('train', 'test'):
         (folder / split / 'class 5').rename(folder / split / strange)
     save(folder / 'test' / strange / 'x.png', 0, 99)  # looks like the other class
-    args = (name, checkpoint, '--folder', f'mine={folder}', '--out-dir', 'out')
+    args = (name, checkpoint, '--folder', f'mine={folder}', '--out', 'out')
     tool(*args)
     printed = capsys.readouterr()
     header = next(line for line in printed.out.splitlines() if line.startswith('| dataset'))

@@ -80,12 +80,12 @@ def test_missing_and_broken_ones_do_not_stop_the_others(
 @pytest.mark.parametrize('splits', [('train', 'test'), ('train', 'val', 'test')])
 def test_class_folders(tool, checkpoint, tmp_path, capsys, splits):  # noqa: F811
     folder = make_class_folders(tmp_path / 'mine', splits)
-    tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--level', 'avg', '--out-dir', 'out')
+    tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--level', 'avg', '--out', 'out')
     assert results('out/linear_avg.json')['scores'] == {'mine': 100}
     # a changed file is encoded and scored again: now two thirds of class 5 look like class 0
     for path in sorted((folder / 'test/class 5').iterdir())[:2]:
         save(path, 0, 99)
-    tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--level', 'avg', '--out-dir', 'out')
+    tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--level', 'avg', '--out', 'out')
     assert results('out/linear_avg.json')['scores']['mine'] == pytest.approx(100 * 4 / 6)
 
 
@@ -94,7 +94,7 @@ def test_workers_say_what_is_broken_in_one_line(
     folder = make_class_folders(tmp_path / 'mine')
     (folder / 'train/class 0/1.png').write_bytes(b'')
     with pytest.raises(SystemExit, match='1 of 1 datasets not measured: mine'):
-        tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--out-dir', 'out', '--workers', 1)
+        tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--out', 'out', '--workers', 1)
     assert results('out/linear_cls.json')['not_measured']['mine'].startswith(
         f'image {folder}/train/class 0/1.png cannot be read: ')
 
@@ -108,7 +108,7 @@ def test_other_names_for_errors(tool, checkpoint, tmp_path, capsys):  # noqa: F8
         tool(TOOL, checkpoint, '--folder', 'mine')
     assert "'mine' should be NAME=PATH" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        tool(TOOL, checkpoint, '--folder', f'mine={tmp_path}', '--out-dir', 'out')
+        tool(TOOL, checkpoint, '--folder', f'mine={tmp_path}', '--out', 'out')
     assert 'train has 0, test 0.' in results('out/linear_cls.json')['not_measured']['mine']
 
 
@@ -116,7 +116,7 @@ def test_other_names_for_errors(tool, checkpoint, tmp_path, capsys):  # noqa: F8
     (['--folder', 'food=x'], '--folder food=x: the name food is already used by a dataset of '),
     (['--folder', 'a=x', '--folder', 'a=y'], '--folder a=y: the name a is already used by'),
     (['--folder', 'a=x', '--batch-size', '0'], '--batch-size 0 and --workers 0 should be'),
-    (['--folder', 'a=x', '--out-dir', 'file'], 'file: File exists'),
+    (['--folder', 'a=x', '--out', 'file'], 'file: File exists'),
 ])
 def test_wrong_options(tool, checkpoint, tmp_path, args, message):  # noqa: F811
     (tmp_path / 'file').touch()

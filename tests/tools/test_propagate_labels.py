@@ -27,7 +27,7 @@ def run(repo, tmp_path, monkeypatch, checkpoint):  # noqa: F811
     def call(kind: str, *args: object) -> dict:
         encoded.clear()
         words = [checkpoint, '--dataset', kind, '--data-root', tmp_path / kind,
-                 '--out-dir', tmp_path / 'out', *args]
+                 '--out', tmp_path / 'out', *args]
         if '--size' not in args:
             words += ['--size', *SIZE]
         script = str(repo / 'tools/propagate_labels.py')
@@ -105,7 +105,7 @@ def test_a_network_for_clips_sees_still_ones(run, tmp_path, monkeypatch):
     (('davis', '--top-k', 0), 'top_k=0'),
     (('davis', '--videos', 'b-video', 'c', 'd'), '--videos: the split has no c, d'),
     (('jhmdb', '--masks'), 'JHMDB has joints, not masks'),
-    (('davis', '--out-dir', 'file'), 'file is not a folder'),
+    (('davis', '--out', 'file'), 'file is not a folder'),
     (('vip', ), 'vip/lists/val_videos.txt.* does not exist')])
 def test_wrong_input_is_refused_in_a_line(run, tmp_path, args, words, monkeypatch):
     make_davis(tmp_path / 'davis')

@@ -1,7 +1,7 @@
-"""Find the videos of a folder or list that cannot be read, before training does.
+"""Find videos that cannot be read, before training does.
 
-    python tools/data/check_videos.py data/kinetics400/videos_train
-    python tools/data/check_videos.py data/kinetics400/kinetics400_train_list_videos.txt \\
+    vicmae check-videos data/kinetics400/videos_train
+    vicmae check-videos data/kinetics400/kinetics400_train_list_videos.txt \\
         --prefix data/kinetics400/videos_train --clean-list data/kinetics400/train_clean.txt
 
 Opens every video as training does and decodes its first, middle and last frame, in parallel.
@@ -15,7 +15,7 @@ alone.
 Writes bad_videos.jsonl (path and reason of each bad file; set it as exclude_file of the dataset to
 exclude them from training) and checked_videos.jsonl (progress).
 
-Exit status: 0 no bad videos, 1 some bad videos, 2 an error (also if the machine could not read some
+Exit status: 0 no bad videos, 3 some bad videos, 1 an error (also if the machine could not read some
 videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
@@ -42,6 +42,7 @@ from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.readers import MachineError
+from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.file_state import file_state
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
@@ -134,8 +135,8 @@ def main() -> int:
     if bad and not stopped:
         print('To exclude them from training: --cfg-options '
               f'train_dataloader.dataset.exclude_file={shlex.quote(bad_file)}')
-    return status or int(bool(left_out))
+    return status or (SOME_ARE_BAD if left_out else 0)
 
 
 if __name__ == '__main__':
-    run_tool(main, error_status=2)
+    run_tool(main)

@@ -1,12 +1,12 @@
-"""Make the lists of labelled images for semi-supervised training (Table 10).
+"""List shares of the labelled images, for Table 10.
 
-    python tools/data/make_imagenet_subset.py data/imagenet
-    python tools/data/make_imagenet_subset.py /data/photos --percentages 10 50 --seed 1
-    python tools/data/make_imagenet_subset.py data/imagenet --ann-file data/imagenet/meta/train.txt
+    vicmae make-imagenet-subset data/imagenet
+    vicmae make-imagenet-subset /data/photos --percentages 10 50 --seed 1
+    vicmae make-imagenet-subset data/imagenet --ann-file data/imagenet/meta/train.txt
 
-Draws the same share of every class at random; each larger list contains the smaller ones. Writes
-ROOT/subsets/train_001pct.txt, train_005pct.txt and so on (one "path label" per line, paths relative
-to ROOT/train), which configs/transfer/imagenet/semi_* read.
+For semi-supervised training. Draws the same share of every class at random; each larger list
+contains the smaller ones. Writes ROOT/subsets/train_001pct.txt, train_005pct.txt and so on (one
+"path label" per line, paths relative to ROOT/train), which configs/transfer/imagenet/semi_* read.
 """
 import argparse
 import os
@@ -22,6 +22,7 @@ from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets
 from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
+from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.progress import track
 
 NUM_CLASSES = 1000  # ImageNet-1K
@@ -63,7 +64,7 @@ def main() -> int:
     if classes != NUM_CLASSES:
         print(f'WARNING: these labels are not those of ImageNet-1K, which has {NUM_CLASSES:,} '
               'classes')
-    return 1 if bad else 0
+    return SOME_ARE_BAD if bad else 0
 
 
 if __name__ == '__main__':

@@ -1,10 +1,11 @@
-"""Make the list of Kinetics-710 for pre-training from Kinetics-400, 600 and 700 on disk.
+"""List the videos of Kinetics-710 for pre-training.
 
-    python tools/data/make_k710_lists.py data/kinetics400 data/kinetics600 data/kinetics700
+    vicmae make-k710-lists data/kinetics400 data/kinetics600 data/kinetics700
 
 The training videos of the three, each once, without those of any validation or test set. Videos
 are identified by the YouTube ids in their names (YOUTUBEID_SSSSSS_EEEEEE.mp4, or the id alone if
-a csv file has it). Searches for folders and official csv files like make_kinetics_lists.py.
+a csv file has it). Searches for folders and official csv files like
+`vicmae make-kinetics-lists`.
 
 Writes kinetics710_train_list_videos.txt (one "path -1" per line, paths relative to the folder that
 the three have in common).
@@ -22,6 +23,7 @@ from vicmae_mm.commands.preparation.kinetics import FOLDERS
 from vicmae_mm.commands.preparation.kinetics710 import build_kinetics710_list
 from vicmae_mm.commands.preparation.lists import describe_use, write_labelled
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.utils.errors import SOME_ARE_BAD
 
 DATASETS = ('kinetics400', 'kinetics600', 'kinetics700')
 
@@ -47,7 +49,7 @@ def main() -> int:
                     'kinetics710_train_list_videos.txt')
     left_out = write_labelled(file, videos.videos)
     print(f'{videos.summary()}\n    -> {describe_use(videos, file, videos.folder)}')
-    return 1 if left_out else 0
+    return SOME_ARE_BAD if left_out else 0
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""Make the annotation lists of Kinetics-400, 600 or 700 for the videos on disk.
+"""List the videos of Kinetics-400, 600 or 700 on disk.
 
-    python tools/data/make_kinetics_lists.py data/kinetics400
-    python tools/data/make_kinetics_lists.py /data/k700 --name kinetics700 --out data/kinetics700
+    vicmae make-kinetics-lists data/kinetics400
+    vicmae make-kinetics-lists /data/k700 --name kinetics700 --out data/kinetics700
 
 Searches for videos named YOUTUBEID_SSSSSS_EEEEEE.mp4, flat or in class folders, in train/ or
 videos_train/, val/ or videos_val/, test/ or videos_test/. Searches for the official csv files
@@ -23,6 +23,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.commands.preparation import kinetics
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.utils.errors import SOME_ARE_BAD
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +59,7 @@ def main() -> int:
     print(*skipped, f'{len(classes)} classes -> {files[-1]}', sep='\n')
     if len(classes) != expected:
         print(f'WARNING: these labels are not those of {args.name}, which has {expected} classes')
-    return 1 if left_out else 0
+    return SOME_ARE_BAD if left_out else 0
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
-"""Make the annotation lists of Moments in Time for the videos on disk.
+"""List the videos of Moments in Time on disk.
 
-    python tools/data/make_mit_lists.py data/mit
+    vicmae make-mit-lists data/mit
 
 Expects class/file.mp4 in the folders training/ and validation/ (or videos/training/ and
 videos/validation/), and the dataset's own files trainingSet.csv, validationSet.csv and
@@ -20,6 +20,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.commands.preparation import moments
 from vicmae_mm.commands.preparation.lists import describe_use, write_lists
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.utils.errors import SOME_ARE_BAD
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +39,7 @@ def main() -> int:
     for item, file in zip(lists, files, strict=False):
         print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
     print(f'{len(classes)} classes -> {files[-1]}')
-    return 1 if left_out else 0
+    return SOME_ARE_BAD if left_out else 0
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""Pack a video dataset as JPEG frames in a few large files that are tens of times faster to read.
+"""Pack frames of videos: tens of times faster to read.
 
-    python tools/data/pack_frames.py data/kinetics400/videos_train data/kinetics400_packed
-    python tools/data/pack_frames.py data/kinetics400/kinetics400_train_list_videos.txt \\
+    vicmae pack data/kinetics400/videos_train data/kinetics400_packed
+    vicmae pack data/kinetics400/kinetics400_train_list_videos.txt \\
         data/kinetics400_packed --prefix data/kinetics400/videos_train
 
 Stores 16 evenly spread frames of each video (--frames), their shorter side at most 256 pixels, with
@@ -13,7 +13,7 @@ time all will need: press Ctrl-C if that is too much.
 
 Videos that cannot be read are skipped and listed in DST/bad_videos.jsonl.
 
-Exit status: 0 all done, 1 some bad videos, 2 an error (also if the machine could not read some
+Exit status: 0 all done, 3 some bad videos, 1 an error (also if the machine could not read some
 videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
@@ -117,4 +117,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    run_tool(main, error_status=2)
+    run_tool(main)

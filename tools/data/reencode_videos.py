@@ -1,6 +1,6 @@
-"""Encode the videos of a folder again: smaller, and several times faster to read frames from.
+"""Encode videos again: smaller, and faster to read.
 
-    python tools/data/reencode_videos.py data/kinetics400/train data/kinetics400_256/train
+    vicmae reencode data/kinetics400/train data/kinetics400_256/train
 
 DST receives the layout of SRC, every video as H.264 mp4 without sound, the shorter side at most 256
 pixels, with a keyframe every 12 frames. Frames and their time stamps are kept, rotation is applied.
@@ -10,7 +10,7 @@ too much.
 
 Videos that cannot be read are skipped and listed in DST/bad_videos.jsonl.
 
-Exit status: 0 all done, 1 some bad videos, 2 an error (also if the machine could not read some
+Exit status: 0 all done, 3 some bad videos, 1 an error (also if the machine could not read some
 videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
@@ -106,4 +106,4 @@ def report(jobs: list[ReencodeJob], target: str) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main, error_status=2)
+    run_tool(main)

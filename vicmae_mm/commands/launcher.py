@@ -76,7 +76,8 @@ def prepare_launcher(launcher: str) -> None:
 def typed_command() -> str:
     """What the user typed to start this tool: ``vicmae train`` or ``python tools/train.py``."""
     name = sys.argv[0]
-    return name if name.startswith('vicmae ') else f'python {shlex.quote(name)}'
+    typed = name.startswith(('vicmae ', 'python -m vicmae_mm '))
+    return name if typed else f'python {shlex.quote(name)}'
 
 
 def should_start(devices: int | None, launcher: str) -> bool:

@@ -21,6 +21,7 @@ from vicmae_mm.utils.home_folder import expand_home
 
 from .image_size import set_image_size
 from .launcher import detect_launcher
+from .shipped_configs import find_shipped
 
 # Settings with a path, or another name that the user makes up.
 _PATH = re.compile(r'(dir|root|file|path|prefix|checkpoint|from|name)$')
@@ -46,12 +47,15 @@ class KeepText(DictAction):
 
 
 def open_config(path: str) -> Config:
-    """``Config.fromfile``; any error is raised as one for the user.
+    """``Config.fromfile`` of a file, or else of a shipped config of this name, which is said.
+
+    All errors are raised as ones for the user.
 
     Raises:
         ValueError: It cannot be read; names the line, if there is one.
         OSError, ImportError, SyntaxError: As raised.
     """
+    path = find_shipped(path)
     if os.path.isdir(path):
         raise InputError(f'{path} is a folder, not a config.')
     try:
@@ -135,6 +139,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         'model.contrast_head.temperature=0.2 randomness.seed=1; lists as KEY="[1,2]", a '
         'text that looks like a number or a list as KEY=\'"[1]"\'')
     parser.add_argument(
+        '--devices', type=_at_least_one, metavar='N', help='number of processes: one for each GPU '
+        'of this machine or, without a GPU, on the CPU (default: one). For several machines, set '
+        'NNODES, NODE_RANK, MASTER_ADDR and PORT on each')
+    parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default=detect_launcher(),
         help='what started the processes; taken from the environment that it sets')
     parser.add_argument('--no-pin-memory', action='store_true', help='do not pin batches in memory')
@@ -144,6 +152,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     # torch.distributed.launch passes it; torchrun sets the variable LOCAL_RANK instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'must be a positive integer, not {text!r}')
+    return int(text)
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,8 @@ from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper, step_size
 from vicmae_mm.utils.errors import InputError
 
+from .launcher import typed_command
+
 # Names of scalars, of which it is known which values are good
 _BEST = {min: SafeCheckpointHook._default_less_keys, max: SafeCheckpointHook._default_greater_keys}
 
@@ -73,11 +75,14 @@ class RunReport(Hook):
         pictures = (f'{runner.work_dir}/curves.png', f'{runner.log_dir}/vis_data/vis_image')
         # It has the settings of the command line, too.
         config = os.path.join(runner.work_dir, os.path.basename(runner.cfg.filename))
-        train, folder = f'python {shlex.quote(sys.argv[0])} CONFIG', os.path.dirname(sys.argv[0])
-        train = os.environ.get('VICMAE_COMMAND', train).strip().replace(
+        train = os.environ.get('VICMAE_COMMAND', f'{typed_command()} CONFIG').strip().replace(
             'CONFIG', shlex.quote(config))
-        use = (('test.py', config, str(newest)) if runner.cfg.get('test_dataloader') else
-               ('extract_features.py', str(newest), 'FILES', '--out', 'features.npz'))
+        command, script, *use = (
+            ('test', 'test.py', config, str(newest)) if runner.cfg.get('test_dataloader') else
+            ('features', 'extract_features.py', str(newest), 'FILES', '--out', 'features.npz'))
+        ours = re.match('(vicmae|python -m vicmae_mm) ', train)
+        use = [*ours[1].split(), command, *use] if ours else [
+            'python', os.path.join(os.path.dirname(sys.argv[0]), script), *use]
         # Without one of its own, it would resume that of an earlier run in this work dir.
         purpose, more = (purpose, f' --resume{more}') if newest else ('to restart', '')
         scalars = {name.removeprefix('logged/'): scalar._log_history
@@ -95,7 +100,7 @@ class RunReport(Hook):
             'checkpoint': newest or 'none was written yet',
             'pictures': ', '.join(filter(os.path.exists, pictures)),
             purpose: f'{train} --work-dir {shlex.quote(runner.work_dir)}{more}',
-            'to use it': newest and shlex.join(['python', os.path.join(folder, use[0]), *use[1:]])})
+            'to use it': newest and shlex.join(use)})
 
     def _speed(self, runner: Runner) -> str:
         """Of the samples of all processes, in the steps of this session."""

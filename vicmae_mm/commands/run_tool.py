@@ -29,8 +29,8 @@ _REGISTRY = os.path.join('mmengine', 'registry', 'build_functions.py')
 
 
 @stops_quietly()
-def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
-    """Run ``main``; an error that the user can fix ends it with ``error: ...`` and a status.
+def run_tool(main: Callable[[], int | None]) -> None:
+    """Run ``main``; an error that the user can fix ends it with ``error: ...`` and status 1.
 
     A number that ``main`` returns is the exit status. Ctrl-C and SIGTERM are one line, too.
 
@@ -60,11 +60,7 @@ def run_tool(main: Callable[[], int | None], error_status: int = 1) -> None:
             if isinstance(handler, logging.FileHandler):
                 handler.handle(record)
         rank = f' (rank {os.environ["RANK"]})' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
-        line = f'error{rank}: {message}'
-        if error_status == 1:
-            sys.exit(line)
-        print(line, file=sys.stderr)
-        sys.exit(error_status)
+        sys.exit(f'error{rank}: {message}')
 
 
 def user_message(error: Exception) -> str | None:

@@ -7,9 +7,10 @@ import sys
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from vicmae_mm.utils.carried_files import carried_folder
 
 from .import_hooks import hooks, rebind
 
@@ -147,13 +148,11 @@ def _our_configs(module: Any) -> None:
         package, _, name = cfg_path.partition('::')
         if package != 'vicmae_mm':
             return stock(cfg_path, filename)
-        root = Path(__file__).parents[1]
-        # Installed as .mim; a clone that is not installed has them next to the package.
-        folders = [root / '.mim' / 'configs', root.parent / 'configs']
-        for path in (folder / name for folder in folders):
-            if path.is_file():
-                return str(path), None
-        raise FileNotFoundError(errno.ENOENT, f'there is no such config in {folders[0]}', cfg_path)
+        path = carried_folder('configs') / name
+        if path.is_file():
+            return str(path), None
+        raise FileNotFoundError(
+            errno.ENOENT, f'there is no such config in {path.parent}', cfg_path)
 
     module.Config._get_cfg_path = staticmethod(get_cfg_path)
 

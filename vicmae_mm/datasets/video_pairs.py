@@ -49,7 +49,7 @@ class VideoPairDataset(SegmentedDataset):
         pipeline (Sequence): Transforms.
         labels_from_folders (bool): Without ``ann_file``: label videos by their top-level folder;
             ``metainfo['classes']`` is set to the folders' names.
-        exclude_file (str): A ``bad_videos.jsonl`` of ``tools/data/check_videos.py`` or of an
+        exclude_file (str): A ``bad_videos.jsonl`` of ``vicmae check-videos`` or of an
             earlier run, relative to the current folder. Its videos, and segments that overlap those
             it names, are left out while the files are unchanged.
         allow_outside_root (bool): Allow a list to name files outside of both ``data_root`` and

@@ -1,6 +1,9 @@
 """Errors that the user can fix without a programmer."""
 from collections.abc import Sequence
 
+# Exit status of a command that is done, except for bad input, which it has listed
+SOME_ARE_BAD = 3
+
 
 class UserError(Exception):
     """Marks an error about a file, setting or checkpoint, whose message says what to do.

@@ -17,7 +17,7 @@ from .grid import BACKGROUND, draw_grid
 
 TITLES = ('first: whole frame', 'as trained on', 'second: whole frame', 'as trained on')
 MAX_ROWS = 4  # frames shown of a clip
-NO_PAIRS = ('does not draw pairs of frames: browse_pairs.py needs a pre-training pipeline, with '
+NO_PAIRS = ('does not draw pairs of frames: vicmae browse needs a pre-training pipeline, with '
             'SampleFramePair or SampleClipPair, VideoDecode and PackFrames. For images and single '
             "clips there is mmpretrain's browse_dataset.py")
 

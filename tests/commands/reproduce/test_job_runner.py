@@ -55,15 +55,17 @@ def test_a_job_is_pretrained_measured_and_finetuned_once(scale, tmp_path):
 def test_several_gpus_get_the_config_and_resume(tmp_path):
     tools, work_dir = tmp_path / 'tools', tmp_path / 'run'
     tools.mkdir()
-    (tools / 'dist_train.sh').write_text(
-        'echo "$@"; [[ $2 != 3 ]] || exit 4\ntouch "$(dirname "$1")/epoch_9.pth"\n'
-        'echo -n "$(dirname "$1")/epoch_9.pth" > "$(dirname "$1")/last_checkpoint"\n')
+    (tools / 'train.py').write_text(
+        'import sys\nfrom pathlib import Path\nprint(*sys.argv[1:])\n'
+        'assert sys.argv[3] != "3"\nfolder = Path(sys.argv[1]).parent\n'
+        '(folder / "epoch_9.pth").touch()\n'
+        '(folder / "last_checkpoint").write_text(str(folder / "epoch_9.pth"))\n')
     cfg = Config.fromfile(REPO / 'configs/vicmae_vit-b16_k400.py')
     with unformatted_configs():
         runner = JobRunner(tmp_path, tmp_path / 'configs', Config(), 8)
         assert runner.train(cfg, work_dir) == work_dir / 'epoch_9.pth'
         arguments = (work_dir / 'output.txt').read_text().split()
-        assert arguments == [str(work_dir / 'reproduce.py'), '8', '--resume']
+        assert arguments == [str(work_dir / 'reproduce.py'), '--devices', '8', '--resume']
         assert Config.fromfile(arguments[0]).work_dir == str(work_dir)
         with pytest.raises(RunError, match=r'failed: see the end of .*output\.txt'):
             replace(runner, num_gpus=3).train(cfg, work_dir)

@@ -26,7 +26,7 @@ def test_message_says_what_is_wrong_and_what_to_do(tmp_path):
         bad.check(40)
     message = str(caught.value)
     for part in ("4 of 40 (10.0%) of 'list.txt'", 'the limit is 5.0%', '/x/a.mp4: reason a',
-                 str(tmp_path / 'bad_videos.jsonl'), 'data_root', 'tools/data/check_videos.py',
+                 str(tmp_path / 'bad_videos.jsonl'), 'data_root', 'vicmae check-videos',
                  'max_bad_share'):
         assert part in message
     assert '/x/d.mp4' not in message  # examples only

@@ -69,7 +69,7 @@ def choose_network(keys: Collection[str]) -> tuple[str, str]:
     if len(names) > 1:
         raise InputError(
             f'It contains {len(names)} networks: {describe_family(keys)}. Choose one: convert the '
-            'file with tools/convert_checkpoint.py and --drop (drop=[...]) with the prefixes of '
+            'file with vicmae convert and --drop (drop=[...]) with the prefixes of '
             'the others.')
     prefix = next(iter(networks))
     if names[0] == 'timm' and f'{prefix}blocks.0.ls1.gamma' in keys and isinstance(keys, Mapping):

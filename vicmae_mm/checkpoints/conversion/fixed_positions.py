@@ -31,8 +31,8 @@ def fixed_positions(patches: Tensor, num_frames: int, img_size: int | tuple[int,
             (num_frames % tubelet, height % side, width % side)):
         raise InputError(
             f'{num_frames} frames of {img_size} px cannot be divided into tubelets of {tubelet} '
-            f'frames of {side} px: pass the size that the network was trained with (--num-frames, '
-            '--img-size).')
+            f'frames of {side} px: pass the size that the network was trained with (--frames, '
+            '--size).')
     positions = num_frames // tubelet * (height // side) * (width // side)
     return sinusoid_table(positions, len(patches)).to(patches.dtype)
 

@@ -76,7 +76,7 @@ def read_samples(loader: DataLoader, findings: Findings, split: str = 'train',
     seconds = (time.monotonic() - begin) / len(indices)
     if num_bad == len(indices):
         findings.error(f'all {num_bad} videos that were read are bad (see the warnings): find the '
-                       'others with tools/data/check_videos.py')
+                       'others with vicmae check-videos')
     use = dict(train='training', val='validation', test='the test')[split]
     findings.note(f'data: {size:,} samples for {use}; {len(indices)} read, '
                   f'{1000 * seconds:.0f} ms each')

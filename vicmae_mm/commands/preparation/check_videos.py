@@ -12,6 +12,7 @@ from vicmae_mm.datasets.readers.pyav_reader import PyAVReader, count_frames
 from vicmae_mm.datasets.segments import cut_segments
 from vicmae_mm.datasets.video_durations import read_duration
 from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.file_state import FileState, file_state
 
 from .pack_video import MAX_HELD
@@ -187,4 +188,4 @@ def report_videos(total: int, bad: Mapping[str, Damage], bad_file: str, unread: 
     if stopped:
         print('Stopped before all were done. Run the same command to continue.')
         return 130
-    return 2 if unread else 1 if bad else 0
+    return 1 if unread else SOME_ARE_BAD if bad else 0

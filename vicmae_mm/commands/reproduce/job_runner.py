@@ -2,6 +2,7 @@
 import json
 import logging
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class JobRunner:
     def train(self, cfg: Config, work_dir: Path) -> Path:
         """Train in a work dir, from its newest checkpoint if it has one; returns the last one.
 
-        Two or more GPUs are left to ``tools/dist_train.sh``.
+        Two or more GPUs are left to ``tools/train.py``.
         """
         cfg.work_dir, cfg.launcher, cfg.resume = str(work_dir), 'none', AUTO
         if self.num_gpus < 2:
@@ -76,8 +77,9 @@ class JobRunner:
             work_dir.mkdir(parents=True, exist_ok=True)
             config, output = work_dir / 'reproduce.py', work_dir / 'output.txt'
             cfg.dump(config)
-            script = self.configs.parent / 'tools/dist_train.sh'
-            command = ['bash', str(script), str(config), str(self.num_gpus), '--resume']
+            script = self.configs.parent / 'tools/train.py'
+            command = [sys.executable, str(script), str(config), '--devices', str(self.num_gpus),
+                       '--resume']
             with open(output, 'a') as file:
                 if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode:
                     raise RunError(f'{" ".join(command)} failed: see the end of {output}.')

@@ -41,7 +41,7 @@ class Method:
 def add_transfer_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of both tools."""
     parser.add_argument('checkpoint', help='a pre-trained or fine-tuned checkpoint of any family '
-                        'that tools/convert_checkpoint.py knows')
+                        'that `vicmae convert` knows')
     parser.add_argument(
         '--config', help='its config; by default the one in the work dir of the checkpoint')
     parser.add_argument(
@@ -60,7 +60,7 @@ def add_transfer_options(parser: argparse.ArgumentParser) -> None:
                         '(default: %(default)s)')
     parser.add_argument('--cache', type=Path, default='work_dirs/transfer/features',
                         help='folder where features are kept (default: %(default)s)')
-    parser.add_argument('--out-dir', type=Path, help='folder for tables and predictions '
+    parser.add_argument('--out', type=Path, help='folder for tables and predictions '
                         '(default: work_dirs/transfer/RUN_CHECKPOINT)')
 
 
@@ -80,7 +80,7 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     encoder = load_backbone(args.checkpoint, args.config, args.device)
     key = checkpoint_key(args.checkpoint, args.config)
     cache = FeatureCache(args.cache, encoder, key, args.level, args.batch_size, args.workers)
-    out = args.out_dir or results_folder('transfer', args.checkpoint)
+    out = args.out or results_folder('transfer', args.checkpoint)
     # Before the first dataset is encoded, which may take hours.
     out.mkdir(parents=True, exist_ok=True)
     table = out / f'{method.name}_{args.level}.json'

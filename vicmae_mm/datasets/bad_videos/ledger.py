@@ -122,11 +122,11 @@ def read_bad_videos(path: str, videos: Iterable[str]) -> dict[Part, dict]:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'The list of bad videos {path!r} does not exist: '
-                                'tools/data/check_videos.py and training write such lists.')
+                                'vicmae check-videos and training write such lists.')
     entries = BadVideoLedger(path).read_new()
     if not entries and os.path.getsize(path):
         raise InputError(f'{path!r} is not a list of bad videos: expected one JSON object per '
-                         'line, as tools/data/check_videos.py writes them.')
+                         'line, as vicmae check-videos writes them.')
     bad = match_entries(entries, videos)
     if not bad and not all(entry.get('machine') for entry in entries):
         print_log(f'None of the {len(entries):,} videos that {path} names matches one here, for '

@@ -10,7 +10,7 @@ from vicmae_mm.utils.errors import RunError
 from .ledger import BadVideoLedger, Part, Segment, match_entries, part_of
 
 REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
-          'bad files (tools/data/check_videos.py)')
+          'bad files (vicmae check-videos)')
 MACHINE_REMEDY = ('Most of these files may be good: the machine fails. Check disks and mounts, '
                   'permissions, memory and the limit of open files (ulimit -n), then use --resume')
 DEFAULT_SHARE, TOLERATED = 0.05, 3

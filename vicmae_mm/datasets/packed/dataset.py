@@ -16,12 +16,12 @@ from .packed_video import PackedVideo
 from .remote import RemoteReader
 from .storage import RangeReader
 
-REMEDY = 'Copy the shards again, or run tools/data/pack_frames.py again, which rebuilds them'
+REMEDY = 'Copy the shards again, or run vicmae pack again, which rebuilds them'
 
 
 @DATASETS.register_module()
 class PackedFrameDataset(SegmentedDataset):
-    """Videos packed by ``tools/data/pack_frames.py``, on a disk or in object storage.
+    """Videos packed by ``vicmae pack``, on a disk or in object storage.
 
     Records, bad videos and randomness are as in :class:`VideoPairDataset`, except that the pipeline
     opens nothing: it begins with ``vicmae_mm.SampleFramePair`` and ``vicmae_mm.VideoDecode``. A

@@ -66,11 +66,11 @@ class PackIndex(ListIndex):
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f'There are no packed frames in {reader.root!r} ({error}): set data_root to a '
-                'folder written by tools/data/pack_frames.py, which must have finished.') from None
+                'folder written by vicmae pack, which must have finished.') from None
         except (ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
             raise InputError(
                 f'{INDEX_FILE}, {", ".join(ARRAYS)} in {reader.root} are not an index of packed '
-                f'frames ({error}): copy them again, or run tools/data/pack_frames.py again to '
+                f'frames ({error}): copy them again, or run vicmae pack again to '
                 'rebuild them.') from error
 
     def __reduce__(self) -> tuple:

@@ -62,7 +62,7 @@ class SampleClipPair(SampleFramePair):
             raise InputError(
                 f'SampleClipPair: clips need every frame, but only {len(stored)} of {total} are '
                 'packed. Read clips from the videos (vicmae_mm.VideoPairDataset), or pack all '
-                'frames with tools/data/pack_frames.py --every 1.')
+                'frames with vicmae pack --every 1.')
         results = super().transform(results)
         start = results.get('start_index', 0)
         clip = np.arange(self.clip_len) * self.frame_interval

@@ -153,7 +153,7 @@ class SampleFramePair(ShownTransform):
             return reader.frame_times[frames + results.get('start_index', 0)]
         if stored is None or 'stored_times' not in results:
             raise InputError(f'{self}: gaps in seconds need the times of frames, which VideoInit '
-                             'and frames packed by this version of tools/data/pack_frames.py have. '
+                             'and frames packed by this version of vicmae pack have. '
                              'Use one of these, or gaps in frames (delta, max_gap).')
         # Of frames that are not stored, only for the positions of windows: none is drawn.
         times = results['stored_times']
@@ -169,7 +169,7 @@ class SampleFramePair(ShownTransform):
             if pair is None:
                 raise InputError(
                     f'{self}: no two of the {len(stored)} frames stored for a video of {total} '
-                    'frames form such a pair. Pack more: run tools/data/pack_frames.py with a '
+                    'frames form such a pair. Pack more: run vicmae pack with a '
                     'larger --frames or, for a small delta, with --every (at most delta).')
             return pair
         start = _draw_from(starts)

@@ -71,7 +71,7 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     if not any(key in expected and expected[key].shape == value.shape
                for key, value in found.items()):
         raise InputError(f'{says} {CheckpointFit.of(found, expected)}. Use files with the names of '
-                         'mmpretrain, or of a family that tools/convert_checkpoint.py knows.')
+                         'mmpretrain, or of a family that vicmae convert knows.')
     if not is_converted:
         _check_positions(found, name, model)
     loaded = {key: value for key, value in found.items() if key in expected and (
@@ -99,7 +99,7 @@ def _convert(weights: _Tensors, name: str, model: Any,
             weights, leave_out=True, grid=getattr(backbone, 'patch_resolution', None), **clip)
     except ValueError as error:
         raise InputError(f'{subject} cannot be converted: {error} See '
-                         'tools/convert_checkpoint.py.') from None
+                         'vicmae convert.') from None
     if frames is None and result.state[_PATCHES].ndim == 5:
         raise InputError(
             f'{name} is of a network for clips, but a {type(backbone).__name__} takes images: '

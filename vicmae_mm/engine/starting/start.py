@@ -39,7 +39,7 @@ def choose_start(runner: Runner) -> None:
     _decided.add(runner)
     epochs = runner.cfg.get('epochs')
     if epochs not in (None, runner.max_epochs):
-        raise InputError(f"epochs={epochs} takes effect with this package's tools/train.py; the "
+        raise InputError(f"epochs={epochs} takes effect with vicmae train; the "
                          f'tool that started this run makes it {runner.max_epochs} long.')
     asked, load_from = runner._resume, runner._load_from
     path, what = _to_resume(runner, asked, load_from)
@@ -118,7 +118,7 @@ def _refuse_dropped_load_from(cfg: Config) -> None:
         raise InputError(
             f'There is no checkpoint to resume, and load_from={named} of {cfg.filename} was '
             'dropped by the tool that started this run: start it without --resume the first time, '
-            "or use this package's tools/train.py.")
+            "or use vicmae train.")
 
 
 def _first_weights(runner: Runner) -> str:
