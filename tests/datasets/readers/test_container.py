@@ -35,8 +35,9 @@ def test_unknown_codec(tmp_path):
 def test_metadata_that_is_not_utf8(tmp_path):
     path = make_video(tmp_path / 'a.mp4', 3)
     path.write_bytes(path.read_bytes().replace(b'VideoHandler', b'Video\xffandler'))
-    with pytest.raises(UnicodeDecodeError):
-        av.open(str(path))
+    if hasattr(av.container.InputContainer, 'metadata_errors'):  # before PyAV 19
+        with pytest.raises(UnicodeDecodeError):
+            av.open(str(path))
     with open_video(str(path)) as reader:
         assert reader.num_frames == 3
 
