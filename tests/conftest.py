@@ -1,17 +1,22 @@
 """Shared fixtures: one default scope a test, GPU tests skipped without a GPU."""
+import copy
 import gc
+import multiprocessing
 import os
 import signal
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 import vicmae_mm  # noqa: F401  (compat first)
-from tests.helpers.distributed import unformatted_configs
+from tests.helpers.distributed import PRELOAD, unformatted_configs
+from vicmae_mm.engine.hooks import curves_hook
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -83,6 +88,41 @@ def short_wait_for_workers():
 def plain_config_texts():
     """Spare every run the time of laying out its config's text."""
     with unformatted_configs():
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def no_curves():
+    """Spare every run the picture of its curves, which takes longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves_hook, 'plot_curves', lambda *_: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def configs_read_once():
+    """Read each file of configs/ once: it takes 30 ms, and there are thousands of calls."""
+    stock, known = Config._file2dict, {}
+
+    def read(filename, *args, **kwargs):
+        key = (os.path.abspath(filename), args, *kwargs.items())
+        if not key[0].startswith(f'{REPO}/configs/'):
+            return stock(filename, *args, **kwargs)
+        if key not in known:
+            known[key] = stock(filename, *args, **kwargs)
+        return copy.deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, '_file2dict', staticmethod(read))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def one_fork_server():
+    """Whatever starts processes first, the server has imported what any of them needs."""
+    multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOAD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseContext, 'set_forkserver_preload', lambda *_: None)
         yield
 
 

@@ -20,8 +20,10 @@ from yapf.yapflib import yapf_api
 
 # What every process would import for itself, some seconds each: the fork server
 # imports it once for the whole test session.
-_PRELOAD = ['pytest', 'tests.helpers.distributed', 'mmpretrain.models', 'vicmae_mm.models',
-            'tests.helpers.runs', 'tests.recovery.killed_runs']
+PRELOAD = ['pytest', 'tests.helpers.distributed', 'mmpretrain.models', 'vicmae_mm.models',
+           'tests.helpers.runs', 'tests.recovery.killed_runs',
+           *(f'vicmae_mm.commands.preparation.{name}' for name in (
+               'check_videos', 'pack_video', 'reencode'))]
 
 
 def run_distributed(fn: Callable, world_size: int, *args: Any, timeout: float = 120.) -> list[Any]:
@@ -41,7 +43,6 @@ def run_distributed(fn: Callable, world_size: int, *args: Any, timeout: float = 
         RuntimeError: With the traceback of each rank that failed.
     """
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(_PRELOAD)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         processes = [

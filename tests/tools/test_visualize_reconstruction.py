@@ -1,6 +1,5 @@
 """The command: a picture, or one line that says what is wrong."""
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -91,11 +90,3 @@ def test_device_that_is_not_there(tool, checkpoint, clip, capsys):
     with pytest.raises(SystemExit):
         tool(checkpoint, clip, '--device', 'gpu0')
     assert "'gpu0' cannot be used" in capsys.readouterr().err
-
-
-def test_as_a_command(repo, tmp_path):
-    command = [sys.executable, repo / 'tools/visualize_reconstruction.py', 'none.pth', 'none.mp4']
-    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert failed.returncode == 1
-    assert failed.stderr.strip().endswith('error: There is no checkpoint none.pth.')
-    assert 'Traceback' not in failed.stderr

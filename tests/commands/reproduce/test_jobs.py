@@ -1,11 +1,10 @@
 """The runs of a grid: shared rows, failures, resumption and several processes."""
-import subprocess
-import sys
 from multiprocessing import get_context
 
 import pytest
 
 from vicmae_mm.commands.reproduce.jobs import Job, list_jobs, read_records, run_missing
+from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
 
 
 def test_a_row_that_tables_share_is_one_job_with_the_evaluations_of_all():
@@ -42,14 +41,21 @@ def test_a_failure_is_kept_and_tried_again_and_results_are_not_computed_twice(tm
 
 
 def test_jobs_of_another_process_are_left_to_it(tmp_path):
-    hold = ('import sys; from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir; '
-            'lock_work_dir(sys.argv[1]); print("held", flush=True); sys.stdin.read()')
     jobs = [Job('a', 0, ('x', )), Job('b', 0, ('x', ))]
-    with subprocess.Popen([sys.executable, '-c', hold, str(tmp_path / 'seed0/a')], text=True,
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == 'held\n'
-        result = run_missing(jobs, tmp_path, lambda job, folder: iter([{'x': 1.0}]))
-        other.stdin.close()
+    context = get_context('fork')
+    held, done = context.Event(), context.Event()
+
+    def hold():
+        lock_work_dir(str(tmp_path / 'seed0/a'))
+        held.set()
+        done.wait(60)
+
+    other = context.Process(target=hold)
+    other.start()
+    assert held.wait(60)
+    result = run_missing(jobs, tmp_path, lambda job, folder: iter([{'x': 1.0}]))
+    done.set()
+    other.join()
     assert result == ([], [str(tmp_path / 'seed0/a')])
     assert [record['config'] for record in read_records(tmp_path)] == ['b']
 

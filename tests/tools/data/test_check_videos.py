@@ -9,9 +9,10 @@ import pytest
 
 from tests.helpers.failing_disk import failing_disk
 from tests.helpers.videos import make_audio, make_video
+from vicmae_mm.commands.preparation.check_videos import CheckRecord
 from vicmae_mm.datasets import VideoPairDataset
 
-from .helpers import interrupt
+from .helpers import run_in_fork
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def bad_of(path: Path) -> dict[str, str]:
 
 
 def test_folder(tool, videos, tmp_path, capsys):
-    assert tool('check_videos', 'videos') == 1
+    assert tool('check_videos', 'videos') == 3
     work_dir = tmp_path / 'work_dirs/check_videos/videos'
     bad = bad_of(work_dir / 'bad_videos.jsonl')
     assert set(bad) == {'videos/text.mp4', 'videos/a class/sound.mp4'}
@@ -48,7 +49,7 @@ def test_folder(tool, videos, tmp_path, capsys):
 
 def test_list_and_clean_list(tool, videos, tmp_path, capsys):
     args = ('list.txt', '--prefix', 'videos', '--work-dir', 'run', '--clean-list', 'clean.txt')
-    assert tool('check_videos', *args) == 1
+    assert tool('check_videos', *args) == 3
     out = capsys.readouterr().out  # before a dataset logs what is missing
     bad = bad_of(tmp_path / 'run/bad_videos.jsonl')
     assert bad['videos/gone.mp4'] == 'does not exist' and len(bad) == 3
@@ -70,18 +71,18 @@ def test_only_changed_files_are_checked_again(tool, videos, tmp_path, capsys):
     tool('check_videos', 'videos', '--work-dir', 'run')
     make_video(videos / 'text.mp4', 3)
     capsys.readouterr()
-    assert tool('check_videos', 'videos', '--work-dir', 'run') == 1
+    assert tool('check_videos', 'videos', '--work-dir', 'run') == 3
     assert '4 of 5 videos were already checked' in capsys.readouterr().out
     assert set(bad_of(tmp_path / 'run/bad_videos.jsonl')) == {'videos/a class/sound.mp4'}
-    assert tool('check_videos', 'videos', '--work-dir', 'run', '--full') == 1
+    assert tool('check_videos', 'videos', '--work-dir', 'run', '--full') == 3
     assert '1 of 5 videos were already checked' in capsys.readouterr().out
 
 
 def test_time_outs_are_bad_and_tried_again(tool, videos, tmp_path, capsys):
-    assert tool('check_videos', 'videos', '--work-dir', 'run', '--timeout', '1e-7') == 1
+    assert tool('check_videos', 'videos', '--work-dir', 'run', '--timeout', '1e-7') == 3
     reasons = set(bad_of(tmp_path / 'run/bad_videos.jsonl').values())
     assert any('took longer than 1e-07 s' in reason for reason in reasons)
-    assert tool('check_videos', 'videos', '--work-dir', 'run') == 1
+    assert tool('check_videos', 'videos', '--work-dir', 'run') == 3
     assert len(bad_of(tmp_path / 'run/bad_videos.jsonl')) == 2
 
 
@@ -98,27 +99,35 @@ def test_errors(tool, videos, tmp_path, capsys, args, message):
     (tmp_path / 'nothing').mkdir()
     (tmp_path / 'empty.txt').write_text('')
     (tmp_path / 'outside.txt').write_text('one.mp4\n../../secret.mp4\n')
-    assert tool('check_videos', *args) == 2
-    assert message in capsys.readouterr().err
+    status, error = tool('check_videos', *args), capsys.readouterr().err
+    assert message in error and status == (2 if error.startswith('usage: ') else 1)
 
 
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
-def test_stopped_and_again(repo, tool, tmp_path, capsys, how):
+def test_stopped_and_again(tool, tmp_path, capsys, monkeypatch, how):
     (tmp_path / 'videos').mkdir()
-    first = make_video(tmp_path / 'videos/0.mp4', 200)
-    for i in range(1, 80):
+    first = make_video(tmp_path / 'videos/0.mp4', 20)
+    for i in range(1, 8):
         os.link(first, first.with_name(f'{i}.mp4'))
-    log = tmp_path / 'run/checked_videos.jsonl'
     args = ['videos', '--work-dir', 'run', '--clean-list', 'clean.txt', '--full', '--workers', '1']
-    status, out = interrupt(repo / 'tools/data/check_videos.py', args, tmp_path,
-                            lambda: log.exists() and log.read_text().count('\n') > 3, how)
+    stock, added = CheckRecord.add, []
+
+    def add(*record) -> None:
+        stock(*record)
+        added.append(record)
+        if len(added) == 3:
+            signal.raise_signal(how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CheckRecord, 'add', add)
+        status, out = run_in_fork(lambda: tool('check_videos', *args), tmp_path / 'out')
     assert status == (130 if how == signal.SIGINT else -how) and 'Traceback' not in out
     assert ('Run the same command to continue' in out) == (how == signal.SIGINT)
-    done = log.read_text().count('"path"')
-    assert 3 <= done < 80 and not (tmp_path / 'clean.txt').exists()
+    assert (tmp_path / 'run/checked_videos.jsonl').read_text().count('"path"') == 3
+    assert not (tmp_path / 'clean.txt').exists()
     assert tool('check_videos', *args) == 0
-    assert f'{done} of 80 videos were already checked' in capsys.readouterr().out
-    assert len((tmp_path / 'clean.txt').read_text().splitlines()) == 80
+    assert '3 of 8 videos were already checked' in capsys.readouterr().out
+    assert len((tmp_path / 'clean.txt').read_text().splitlines()) == 8
 
 
 def test_real_clips(tool, real_data, tmp_path):
@@ -133,7 +142,7 @@ def test_a_video_that_the_machine_fails_to_read_is_not_bad(
         make_video(tmp_path / f'videos/{name}.mp4', 5)
     command = ('check_videos', 'videos', '--work-dir', 'work', '--clean-list', 'clean.txt')
     with failing_disk('closed.mp4', errno.EACCES):
-        assert tool(*command) == 2
+        assert tool(*command) == 1
     printed = capsys.readouterr().out
     assert '1 videos could not be read now, such as videos/closed.mp4:' in printed
     assert '0 of 2 videos are bad' in printed and not (tmp_path / 'clean.txt').exists()
