@@ -6,11 +6,13 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints.conversion.helpers import assert_same, randomise
-from tests.helpers.models import tiny_vicmae
+from tests.helpers.models import tiny_config, tiny_vicmae
 from tests.helpers.payloads import attacks, safe_torch
+from tests.helpers.work_dirs import PREPROCESSOR
 from vicmae_mm.checkpoints.conversion import convert
 
 
@@ -131,3 +133,45 @@ def test_as_a_command(repo, tmp_path):
                             capture_output=True, text=True)
     assert failed.returncode == 1 and 'Traceback' not in failed.stderr
     assert failed.stderr.strip().endswith('error: There is no checkpoint none.pth.')
+
+
+def test_a_folder(tool, state, tmp_path, capsys):
+    config = tiny_config(data_preprocessor=PREPROCESSOR)
+    Config(dict(model=config)).dump(tmp_path / 'config.py')
+    tool('run.pth', 'out-1.0', '--to', 'hf')
+    out = capsys.readouterr().out
+    assert 'run.pth: vicmae_mm\n  mapped:    backbone 30\n  left out:  neck.mask_token|' in out
+    assert 'out-1.0: hf-vit, 38 tensors' in out and 'has no licence yet' in out
+    tool('out-1.0', 'other', '--to', 'timm')  # from a folder to a folder
+    tool('other', 'back.pth')
+    assert_same(torch.load('back.pth')['state_dict'], {
+        key: value for key, value in state.items() if key.startswith('backbone.')})
+    tool('out-1.0', 'other', '--to', 'hf', '--force')
+    assert_same(load_file('other/model.safetensors'), load_file('out-1.0/model.safetensors'))
+
+
+@pytest.mark.parametrize('args, message', [
+    (['run.pth', 'x.safetensors', '--to', 'hf'], 'error: --to hf writes a folder: name DST '),
+    (['run.pth', 'file', '--to', 'hf', '--force'], 'file cannot be replaced, with file there'),
+    (['run.pth', 'empty', '--to', 'hf'], 'empty exists: --force replaces'),
+    (['run.pth', 'folder', '--to', 'hf', '--force'], 'folder cannot be replaced, with a.pth there'),
+    (['run.pth', 'file/x', '--to', 'hf', '--config', 'no/ours.py'], 'Not a directory'),
+    (['run.pth', 'x', '--to', 'mae'], 'error: x has none of the suffixes .pth, '),
+    (['run.pth', 'x', '--to', 'hf', '--drop', 'a'], 'error: --from, --drop, '),
+    (['run.pth', 'x.pth', '--config', 'a.py'], 'error: --config is for a folder'),
+    (['run.pth', 'x', '--to', 'hf'], 'Cannot infer the architecture of run.pth'),
+    (['run.pth', 'x', '--to', 'hf', '--config', 'none.py'], 'There is no config none.py'),
+    (['swin.pth', 'x', '--to', 'hf'], 'looks like a Swin Transformer'),
+])
+def test_a_folder_that_cannot_be_written(tool, state, tmp_path, args, message):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'no').mkdir()
+    Config(dict(model=tiny_config(data_preprocessor=PREPROCESSOR))).dump(tmp_path / 'no/ours.py')
+    (tmp_path / 'folder/a.pth').touch()
+    torch.save({'layers.0.blocks.0.norm1.weight': torch.ones(2)}, 'swin.pth')
+    with pytest.raises(SystemExit) as stop:
+        tool(*args)
+    assert message in stop.value.code and '\n' not in stop.value.code
+    assert not (tmp_path / 'x').exists() and not (tmp_path / 'x.pth').exists()

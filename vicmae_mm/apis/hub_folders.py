@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,29 +58,25 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
     meta: _Settings = content.get('meta') or {}
     cfg = read_config_text(Path(config).read_text('utf-8') if config else meta.get('cfg'))
-    files: dict[str, Any] = {}
     try:
-        net = _network(encoder)
+        net, images = _network(encoder), _image_processor(encoder)
         result = _convert(unwrap(content, str(checkpoint))[0], net, target, encoder_only)
         head = result.state.get('head.weight', result.state.get('classifier.weight', ()))
         names = [*map(str, (meta.get('dataset_meta') or {}).get('classes') or ())]
         names = names if len(names) == len(head) else [f'LABEL_{i}' for i in range(len(head))]
-        if target == 'timm':
-            files['config.json'] = _timm_config(net, result.state, names, *_pixels(encoder))
-        else:
-            files['config.json'] = _transformers_config(net, result, names, cfg.get('model', {}))
-            files['preprocessor_config.json'] = _image_processor(
-                'num_frames' in net, *_pixels(encoder))
+        files: _Settings = {'config.json': _timm_config(net, images, result.state, names)} if (
+            target == 'timm') else {
+                'config.json': _transformers_config(net, result, names, cfg.get('model', {})),
+                'preprocessor_config.json': images}
     except ValueError as error:
         raise InputError(f'{checkpoint}: {error}') from error
-    files['README.md'] = model_card(
-        folder.name, checkpoint, result, files['config.json'], meta, cfg)
-    # Last, and removed first: without weights, no folder looks complete.
+    card = model_card(folder.name, checkpoint, result, files['config.json'], meta, cfg)
     for name in ('model.safetensors', 'preprocessor_config.json'):
         (folder / name).unlink(missing_ok=True)
-    for name, content in files.items():
-        text = content if isinstance(content, str) else json.dumps(content, indent=2) + '\n'
-        atomic_write_bytes(folder / name, [text.encode()])
+    atomic_write_bytes(folder / 'README.md', [card.encode()])
+    for name, settings in files.items():
+        atomic_write_bytes(folder / name, [json.dumps(settings, indent=2).encode()])
+    # Last: without weights, no folder looks complete.
     write_weights(folder / 'model.safetensors', result.state)
     return result
 
@@ -116,10 +111,10 @@ def _network(encoder: Encoder) -> _Settings:
             (net.out_indices[-1] != len(net.layers) - 1, 'ends before its last layer')):
         if wrong:
             raise InputError(f'transformers and timm have no network that {reason}.')
-    settings: _Settings = dict(
-        hidden_size=net.embed_dims, num_hidden_layers=len(net.layers),
+    settings = dict(
+        hidden_size=net.embed_dims, num_hidden_layers=len(net.layers), hidden_act=act,
         num_attention_heads=layer.attn.num_heads, intermediate_size=layer.ffn.layers[1].in_features,
-        hidden_act=act, layer_norm_eps=layer.ln1.eps, image_size=encoder.image_size,
+        layer_norm_eps=layer.ln1.eps, image_size=encoder.image_size,
         patch_size=net.patch_embed.projection.kernel_size[-1])
     if encoder.num_frames:
         settings.update(num_frames=net.num_frames, tubelet_size=net.tubelet_size,
@@ -129,22 +124,35 @@ def _network(encoder: Encoder) -> _Settings:
     return settings
 
 
-def _convert(weights: Mapping[str, Tensor], net: _Settings, target: str,
+def _image_processor(encoder: Encoder) -> _Settings:
+    """Our preprocessing for evaluation; for rectangles, all of an image instead of a crop."""
+    size: Any = encoder.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    # By way of a text: 123.675, and not its nearest neighbour of 32 bits.
+    mean, std = ([round(float(str(value)) / 255, 10) for value in values.cpu().numpy()]
+                 for values in (encoder.mean, encoder.std))
+    crop = dict(height=height, width=width)
+    return dict(
+        image_processor_type=f'{"VideoMAE" if encoder.num_frames else "Bit"}ImageProcessor',
+        resample=3, do_center_crop=height == width, crop_size=crop, image_mean=mean, image_std=std,
+        size=dict(shortest_edge=round(height * 256 / 224)) if height == width else crop)
+
+
+def _convert(weights: dict[str, Tensor], net: _Settings, target: str,
              encoder_only: bool) -> Conversion:
     first = convert_with_report(weights, leave_out=True, img_size=net['image_size'],
                                 num_frames=net.get('num_frames', 16))
-    state, keep = first.state, ['backbone.']
+    state = first.state
     if target == 'hf':
         target = 'hf-videomae' if 'num_frames' in net else (
             'hf-dinov2' if 'backbone.layers.0.attn.gamma1.weight' in state else 'hf-vit')
     elif target == 'timm' and 'num_register_tokens' in net:
         target = NO_EMBED_CLASS
-    elif target == 'hf-vitmae':
-        keep.append('neck.')
     # All of a classifier: without a norm before its last layer, its output would be another.
     if encoder_only or not any(key.startswith(('head.', 'cls_head.')) for key in state):
-        first.left_out += [key for key in state if not key.startswith(tuple(keep))]
-        state = {key: value for key, value in state.items() if key.startswith(tuple(keep))}
+        keep = ('backbone.', 'neck.' if target == 'hf-vitmae' else 'backbone.')
+        first.left_out += [key for key in state if not key.startswith(keep)]
+        state = {key: value for key, value in state.items() if key.startswith(keep)}
     result = convert_with_report(state, OURS, target)
     result.source, result.left_out = first.source, first.left_out + result.left_out
     if target == 'hf-dinov2':  # it has one for pre-training
@@ -155,29 +163,30 @@ def _convert(weights: Mapping[str, Tensor], net: _Settings, target: str,
 def _transformers_config(net: _Settings, result: Conversion, names: list[str],
                          model: _Settings) -> _Settings:
     kind, encoder, classifier = _CLASSES[result.target]
+    hidden, width = net['intermediate_size'], net['hidden_size']
     dtype = str(next(iter(result.state.values())).dtype).removeprefix('torch.')
     settings = dict(net, model_type=kind, architectures=[classifier if names else encoder],
                     torch_dtype=dtype)
     if names:
-        settings.update(id2label=dict(enumerate(names)), label2id={
-            name: i for i, name in enumerate(names)})
+        settings.update(id2label=dict(enumerate(names)),
+                        label2id={name: i for i, name in enumerate(names)})
     if kind == 'dinov2':
-        settings['mlp_ratio'], rest = divmod(net['intermediate_size'], net['hidden_size'])
-        if rest:
+        settings['mlp_ratio'] = hidden // width
+        if hidden % width:
             raise InputError('transformers has no DINOv2 with feed-forward layers of this width.')
         if 'num_register_tokens' in net:
             settings.update(model_type='dinov2_with_registers',
                             architectures=['Dinov2WithRegistersModel'])
     if kind == 'vit_mae':
         decoder = model.get('decoder') or model.get('neck')
-        predicted = result.state.get('decoder.decoder_pred.weight')
-        if not decoder or predicted is None or len(predicted) != 3 * net['patch_size']**2:
+        pixels = result.state.get('decoder.decoder_pred.weight')
+        if not decoder or pixels is None or len(pixels) != 3 * net['patch_size']**2:
             raise InputError('hf-vitmae needs a decoder that predicts pixels, and the training '
                              'config (--config) for the number of its heads. Use --to hf.')
         layers = [len(value) for key, value in result.state.items()
                   if key.startswith('decoder.') and key.endswith('.intermediate.dense.bias')]
         settings.update(
-            decoder_hidden_size=predicted.shape[1], decoder_num_hidden_layers=len(layers),
+            decoder_hidden_size=pixels.shape[1], decoder_num_hidden_layers=len(layers),
             decoder_intermediate_size=layers[0],
             decoder_num_attention_heads=decoder.get('decoder_num_heads', 16),
             mask_ratio=model.get('backbone', {}).get('mask_ratio', 0.75),
@@ -185,34 +194,14 @@ def _transformers_config(net: _Settings, result: Conversion, names: list[str],
     return settings
 
 
-def _pixels(encoder: Encoder) -> tuple[list[int], int, list[float], list[float]]:
-    """Height and width, short side before the crop, mean and std of pixels of 0 to 1."""
-    net: Any = encoder.backbone
-    size = [*net.img_size]
-    # By way of a text: 123.675, and not its nearest neighbour of 32 bits.
-    mean, std = ([round(float(str(value)) / 255, 10) for value in values.cpu().numpy()]
-                 for values in (encoder.mean, encoder.std))
-    return size, round(size[0] * 256 / 224), mean, std
-
-
-def _image_processor(is_video: bool, size: list[int], short: int, mean: list[float],
-                     std: list[float]) -> _Settings:
-    crop = dict(height=size[0], width=size[1])
-    is_square = size[0] == size[1]  # to a rectangle, the whole image is resized
-    return dict(
-        image_processor_type=f'{"VideoMAE" if is_video else "Bit"}ImageProcessor', resample=3,
-        size=dict(shortest_edge=short) if is_square else crop, do_center_crop=is_square,
-        crop_size=crop, image_mean=mean, image_std=std)
-
-
-def _timm_config(net: _Settings, state: Mapping[str, Tensor], names: list[str], size: list[int],
-                 short: int, mean: list[float], std: list[float]) -> _Settings:
+def _timm_config(net: _Settings, images: _Settings, state: dict[str, Tensor],
+                 names: list[str]) -> _Settings:
     is_clip, width, act = 'norm_pre.weight' in state, net['hidden_size'], net['hidden_act']
     if net['layer_norm_eps'] != (1e-5 if is_clip else 1e-6) or (act != 'gelu' and not is_clip):
         raise InputError(f'timm has no network with {act} and eps={net["layer_norm_eps"]}.')
-    arch = _TIMM.get(width, 'base_patch16')
-    if is_clip:
-        arch = 'base_patch16_clip' + '_quickgelu' * (act != 'gelu')
+    arch = 'base_patch16_clip' + '_quickgelu' * (act != 'gelu') if is_clip else (
+        _TIMM.get(width, 'base_patch16'))
+    size = [*images['crop_size'].values()]
     labels = dict(num_classes=len(names),
                   global_pool='avg' if 'fc_norm.weight' in state else 'token')
     args = dict(
@@ -226,8 +215,9 @@ def _timm_config(net: _Settings, state: Mapping[str, Tensor], names: list[str], 
     return dict(
         labels, architecture=f'vit_{arch}_224', num_features=width, label_names=names or None,
         model_args=args, pretrained_cfg=dict(
-            # timm rounds size / crop_pct down, to the short side.
-            input_size=[3, *size], crop_pct=math.floor(size[0] / short * 1e6) / 1e6,
-            interpolation='bicubic', crop_mode='center', fixed_input_size=True, mean=mean, std=std,
+            # timm rounds size / crop_pct down, to the short side before the crop.
+            crop_pct=math.floor(size[0] / round(size[0] * 256 / 224) * 1e6) / 1e6,
+            input_size=[3, *size], interpolation='bicubic', crop_mode='center',
+            mean=images['image_mean'], std=images['image_std'], fixed_input_size=True,
             num_classes=len(names), first_conv='patch_embed.proj', classifier='head',
             custom_load=False))
