@@ -203,3 +203,47 @@ def test_features_of_a_folder_in_the_home_folder(tmp_path, monkeypatch):
     Image.new('RGB', (40, 40)).save(tmp_path / 'a.png')
     features, names = extract_features('~/net', '~/a.png')
     assert features.shape == (1, 48) and names == [str(tmp_path / 'a.png')]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('damage', ['none', 'shard', 'truncated'])
+def test_a_folder_of_save_pretrained_in_several_files(tmp_path, damage):
+    net = randomise(transformers.ViTModel(transformers.ViTConfig(**SIZES))).eval()
+    net.save_pretrained(tmp_path, max_shard_size='20KB')
+    shards = sorted(tmp_path.glob('model-*.safetensors'))
+    assert len(shards) > 1
+    if damage == 'shard':
+        shards[1].unlink()
+    elif damage == 'truncated':
+        shards[1].write_bytes(shards[1].read_bytes()[:-9])
+    if damage != 'none':
+        with pytest.raises(ValueError, match=rf'{shards[1].name}( is not a|: all files)'):
+            load_backbone(tmp_path)
+        return
+    pixels = images()
+    mean = torch.tensor([127.5]).view(1, 1, 1)
+    torch.testing.assert_close(load_backbone(tmp_path)(pixels),
+                               net((pixels - mean) / mean).last_hidden_state)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('safe', [True, False])
+def test_a_folder_of_timms_save_for_hf(tmp_path, safe):
+    timm = pytest.importorskip('timm')
+    net = randomise(timm.create_model(
+        'vit_base_patch16_224', img_size=32, num_classes=0, embed_dim=48, depth=2, num_heads=4))
+    timm.models.save_for_hf(net, tmp_path, safe_serialization=safe)
+    config = json.loads((tmp_path / 'config.json').read_text())
+    mean, std = (config['pretrained_cfg'][key] for key in ('mean', 'std'))
+    pixels = images()
+    encoder = load_backbone(tmp_path)
+    torch.testing.assert_close(encoder(pixels), net.forward_features(normalised(pixels, mean, std)))
+    assert encoder.backbone.layers[0].attn.num_heads == 4
+    config['model_args']['depth'] = 3
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(ValueError, match='belongs to another network'):
+        load_backbone(tmp_path)
+    config.pop('model_args')  # what timm wrote earlier
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(ValueError, match='num_attention_heads'):
+        load_backbone(tmp_path)
