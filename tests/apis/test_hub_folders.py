@@ -118,6 +118,18 @@ def test_the_decoder_in_transformers(checkpoint, tmp_path):
         model.decoder(hidden.last_hidden_state, hidden.ids_restore).logits, rtol=0, atol=1e-12)
 
 
+def test_a_config_that_is_named(checkpoint, tmp_path):
+    torch.save(dict(state_dict=read_weights(checkpoint)), tmp_path / 'bare.pth')
+    with pytest.raises(ValueError, match='Cannot infer the architecture'):
+        write_hub_folder(tmp_path / 'bare.pth', tmp_path / 'x', 'hf-vitmae')
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = '{checkpoint.parent}/run.py'\nmodel = dict(backbone=dict(mask_ratio=0.5))")
+    write_hub_folder(
+        tmp_path / 'bare.pth', tmp_path / 'x', 'hf-vitmae', config=tmp_path / 'mine.py')
+    assert json.loads((tmp_path / 'x/config.json').read_text())['mask_ratio'] == 0.5
+    assert 'data/clips' in (tmp_path / 'x/README.md').read_text()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize('target', ['hf', 'hf-vitmae', 'timm'])
 def test_such_a_folder_is_a_checkpoint(checkpoint, tmp_path, target):
@@ -276,6 +288,8 @@ def test_the_code_of_a_classifiers_card_runs(tmp_path, monkeypatch):
     (dict(VIT, out_type='avg_featmap'), 'timm', 'a norm before pooling and one after it'),
     (dict(VIT, layer_cfgs=dict(act_cfg=dict(type='ReLU'))), 'hf', 'has the activation ReLU'),
     (dict(VIT, out_indices=[0]), 'hf', 'ends before its last layer'),
+    (dict(VIT, patch_cfg=dict(stride=8, kernel_size=16, padding=4)), 'hf', 'patches that overlap'),
+    (dict(VIT, layer_cfgs=dict(ffn_type='swiglu_fused')), 'timm', 'plain Vision Transformers'),
     (dict(VIT, norm_cfg=dict(type='LN', eps=1e-5)), 'timm', r'gelu and eps=1e-05'),
     (CLIP, 'hf', r'no place .*pre_norm.* A whole encoder fits into: .*timm'),
     (VIT, 'hf-vitmae', 'needs a decoder that predicts pixels'),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vicmae_mm.checkpoints.conversion import Conversion, convert_with_report
 from vicmae_mm.checkpoints.conversion.families import NO_EMBED_CLASS, OURS
+from vicmae_mm.checkpoints.find_config import read_config
 from vicmae_mm.checkpoints.saved_config import read_config_text
 from vicmae_mm.checkpoints.weight_files import unwrap, write_weights
 from vicmae_mm.checkpoints.weight_folders import PICKLED, SAFE
@@ -57,7 +58,7 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
     encoder = load_backbone(checkpoint, config)
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
     meta: _Settings = content.get('meta') or {}
-    cfg = read_config_text(Path(config).read_text('utf-8') if config else meta.get('cfg'))
+    cfg = read_config(config).to_dict() if config else read_config_text(meta.get('cfg'))
     try:
         net, images = _network(encoder), _image_processor(encoder)
         result = _convert(unwrap(content, str(checkpoint))[0], net, target, encoder_only)
@@ -98,24 +99,27 @@ def _network(encoder: Encoder) -> _Settings:
 
     from vicmae_mm.models import RegisterViT, VideoViT
     net: Any = encoder.backbone
-    if type(net) not in (VisionTransformer, RegisterViT, VideoViT):
+    if type(net) not in (VisionTransformer, RegisterViT, VideoViT) or (
+            not hasattr(net.layers[0].ffn, 'layers')):  # gated
         raise InputError('such folders are written for plain Vision Transformers, and this is a '
                          f'{type(net).__name__}: use it in mmpretrain or mmaction2.')
     layer, pooled = net.layers[0], hasattr(net, 'ln2')
-    activation = layer.ffn.layers[0][1]
+    activation, patches = layer.ffn.layers[0][1], net.patch_embed.projection
     act = next((name for name, kind in ACTIVATIONS.items() if kind.rpartition('.')[2] == type(
         activation).__name__ and getattr(activation, 'approximate', 'none') == 'none'), None)
     for wrong, reason in (
             (encoder.bgr, 'takes BGR images'), (act is None, f'has the activation {activation}'),
             (net.final_norm and pooled, 'has a norm before pooling and one after it'),
-            (net.out_indices[-1] != len(net.layers) - 1, 'ends before its last layer')):
+            (net.out_indices[-1] != len(net.layers) - 1, 'ends before its last layer'),
+            (len({*patches.kernel_size[-2:], *patches.stride[-2:]}) > 1,
+             'has patches that overlap or are not square')):
         if wrong:
             raise InputError(f'transformers and timm have no network that {reason}.')
     settings = dict(
         hidden_size=net.embed_dims, num_hidden_layers=len(net.layers), hidden_act=act,
         num_attention_heads=layer.attn.num_heads, intermediate_size=layer.ffn.layers[1].in_features,
         layer_norm_eps=layer.ln1.eps, image_size=encoder.image_size,
-        patch_size=net.patch_embed.projection.kernel_size[-1])
+        patch_size=patches.kernel_size[-1])
     if encoder.num_frames:
         settings.update(num_frames=net.num_frames, tubelet_size=net.tubelet_size,
                         use_mean_pooling=pooled)

@@ -78,7 +78,7 @@ def model_card(name: str, checkpoint: str | Path, result: Conversion, settings: 
     return _TEXT.format(
         name=name, file=file.name, source=result.source, version=__version__,
         facts='\n'.join(f'* {key}: {value or "not known"}' for key, value in facts.items()),
-        recipe=json.dumps({key: cfg[key] for key in _RECIPE if key in cfg}, indent=1),
+        recipe=json.dumps({key: cfg[key] for key in _RECIPE if key in cfg}, indent=1, default=str),
         metrics='\n'.join(f'* {key}: {value:.6g}' for key, value in metrics.items()) or (
             'None was found.'), **_usage(name, settings))
 
