@@ -33,15 +33,15 @@ COMMANDS = {
         'make-mit-lists': 'tools/data/make_mit_lists.py',
         'make-imagenet-subset': 'tools/data/make_imagenet_subset.py'}}
 
-_HELP = '''usage: vicmae COMMAND ...
+_HELP = '''usage: {program} COMMAND ...
 
 ViC-MAE: learn representations of images from videos without labels, and use them.
 {commands}
 
 Examples:
-  vicmae quickstart
+  vicmae pretrain videos --out work_dirs/mine
+  vicmae reconstruct work_dirs/mine videos/clip.mp4
   vicmae train vicmae_vit-b16_k400 --devices 8
-  vicmae features CHECKPOINT videos --out features.npz
 
 `vicmae COMMAND --help` lists its options. Exit status: 0 done, 1 an error, 2 wrong usage,
 3 done except for bad input, which is listed, 130 stopped with Ctrl-C.
@@ -60,7 +60,7 @@ def main() -> None:
     if name in ('-h', '--help'):
         lines = [line for title, group in COMMANDS.items() for line in (
             f'\n{title}:', *(f'  {each:21} {_summary(run)}' for each, run in group.items()))]
-        print(_HELP.format(commands='\n'.join(lines), docs=carried_folder('docs')))
+        print(_HELP.format(program=program, commands='\n'.join(lines), docs=carried_folder('docs')))
     elif name in known:
         path, *first = known[name].split()
         _run_script(_script(path), [f'{program} {name}', *first, *args])
@@ -84,8 +84,6 @@ def _summary(run: str) -> str:
     """The first line of a script's docstring, without importing the script."""
     path, *command = run.split()
     script = _script(path).with_stem(command[0]) if command else _script(path)
-    if not script.is_file():  # TODO pretrain
-        return ''
     return (ast.get_docstring(ast.parse(script.read_text('utf-8'))) or '').partition('\n')[0]
 
 
