@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.checkpoints.weight_folders import check_exists
 
 URLS = ['https://example.invalid/a.pth', 's3://bucket/a.pth', 'petrel:s3://bucket/a.pth',
         'open-mmlab://resnet50', 'torchvision://resnet50']

@@ -33,7 +33,7 @@ def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfi
     from mmpretrain.models.backbones import VisionTransformer
 
     from vicmae_mm.models import RegisterViT, VideoViT
-    settings = _settings(weights, checkpoint, hub)
+    settings = backbone_settings(weights, checkpoint, hub)
     projection = weights['backbone.patch_embed.projection.weight']
     patches = weights['backbone.pos_embed'].shape[1] - settings['with_cls_token']
     if projection.ndim == 4:
@@ -50,8 +50,12 @@ def infer_backbone(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfi
         tubelet_size=tubelet, separable_position=time is not None, **settings)
 
 
-def _settings(weights: Mapping[str, Tensor], checkpoint: str, hub: HubConfig) -> dict[str, Any]:
-    """Everything but the sizes of images and clips."""
+def backbone_settings(weights: Mapping[str, Tensor], checkpoint: str,
+                      hub: HubConfig) -> dict[str, Any]:
+    """Arguments of a ``VisionTransformer``, without the sizes of images and clips.
+
+    Arguments and errors are those of :func:`infer_backbone`.
+    """
     projection = weights.get('backbone.patch_embed.projection.weight')
     feedforward = weights.get('backbone.layers.0.ffn.layers.0.0.bias')
     if projection is None or feedforward is None or 'backbone.pos_embed' not in weights or (

@@ -62,7 +62,7 @@ def load_backbone(checkpoint: str | Path, config: str | Path | None = None,
         with suppress(FileNotFoundError):
             config = find_config(checkpoint)
     hub = HubConfig.next_to(checkpoint) if config is None else HubConfig()
-    weights, usual = _convert(weights, name, hub) if is_foreign else (weights, {})
+    weights, usual = convert_encoder(weights, name, hub) if is_foreign else (weights, {})
     weights = {key: value for key, value in weights.items() if key.startswith(PREFIX)}
     if config is None:
         backbone, normalisation = infer_backbone(weights, name, hub), hub.normalisation or usual
@@ -78,8 +78,8 @@ def load_backbone(checkpoint: str | Path, config: str | Path | None = None,
     return encoder
 
 
-def _convert(weights: dict, checkpoint: str,
-             hub: HubConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def convert_encoder(weights: dict, checkpoint: str,
+                    hub: HubConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights of another family under the names of this package, and its usual normalisation."""
     try:
         result = convert_with_report(

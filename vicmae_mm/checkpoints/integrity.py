@@ -1,51 +1,17 @@
-"""Whether a checkpoint file exists and is undamaged.
+"""Whether a checkpoint file is undamaged.
 
 A checkpoint is a zip archive. torch stores a CRC-32 of every tensor in it, but does not compare
 them when it loads. Here they are compared.
 """
-import os
-import re
 import zipfile
 from pathlib import Path
 
 import torch
 
-from vicmae_mm.utils.errors import InputError
-
 from .file_kinds import foreign_kind
-from .weight_folders import files_of_weights
 
 _LEGACY_PICKLE = b'\x80'  # first byte of what torch before 1.6 wrote: a bare pickle, no checksums
-# A URL or a prefix of mmengine's loaders, such as open-mmlab:// or petrel:s3://. pathlib makes one
-# slash of two.
-_URL = re.compile(r'[\w.+:-]+:/')
 _DIRECTORY = 0x10  # MS-DOS attribute: torch reads such a member as empty memory
-
-
-def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> None:
-    """Refuse a checkpoint that is not there; URLs are not looked up.
-
-    Args:
-        path: A file or URL, or a folder of the Hub.
-        advice: What to do if the file does not exist, for the message.
-        allow_url: Whether a URL will do.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It is a URL, and must not be one; or a folder without weights.
-    """
-    local = os.path.expanduser(path)
-    if _URL.match(str(path)):
-        if not allow_url:
-            raise InputError(f'{path} is a URL: download it, and pass the local file.')
-    elif os.path.exists(local):
-        files_of_weights(local)
-    else:
-        if os.path.islink(local):
-            target = os.readlink(local)
-            advice = f'it is a link to {target}, which is missing' + (
-                ' (fetch it with git annex get)' if '/annex/' in target else '')
-        raise FileNotFoundError(f'There is no checkpoint {path}{f": {advice}" if advice else "."}')
 
 
 def find_damage(path: str | Path) -> str | None:

@@ -1,4 +1,5 @@
 """Which checkpoint of a work directory a run resumes from."""
+import functools
 import logging
 import re
 from pathlib import Path
@@ -8,6 +9,36 @@ from mmengine.logging import print_log
 from vicmae_mm.checkpoints.integrity import find_damage
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.main_process import on_main_process
+
+_NAMES = ['epoch_*.pth', 'iter_*.pth']
+_log_once = functools.cache(print_log)  # a checkpoint is opened for its config and its weights
+
+
+def has_checkpoints(folder: Path) -> bool:
+    """Whether the folder has checkpoints, as that of a run."""
+    return any(path.is_file() for name in _NAMES for path in folder.glob(name))
+
+
+def newest_of_run(folder: Path) -> Path | None:
+    """The newest undamaged checkpoint in the folder of a run, which the log names.
+
+    None if there are no checkpoints.
+
+    Raises:
+        ValueError: All are damaged.
+    """
+    if not has_checkpoints(folder):
+        return None
+    state = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob('*.pth')))
+    newest = _newest(folder, state)
+    _log_once(f'{folder} is the folder of a run: using {newest.name}, its newest undamaged '
+              'checkpoint.', 'current')
+    return newest
+
+
+@functools.lru_cache(8)  # checking one reads all of it
+def _newest(folder: Path, state: tuple) -> Path:
+    return Path(_choose(folder, folder, _NAMES) or '').resolve()
 
 
 def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | None:

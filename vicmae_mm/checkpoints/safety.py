@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from vicmae_mm.utils.errors import InputError, UserError
 
 from .file_kinds import foreign_kind, is_safetensors
-from .integrity import check_exists, find_damage, newest_undamaged_in_folder_of
-from .weight_folders import files_of_weights
+from .integrity import find_damage, newest_undamaged_in_folder_of
+from .weight_folders import check_exists, files_of_weights
 
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
 _STATISTICS = ('min', 'max', 'current', 'mean')

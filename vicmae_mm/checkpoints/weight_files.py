@@ -16,8 +16,7 @@ from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.errors import InputError
 
 from .conversion.families import WRAPPER
-from .integrity import check_exists
-from .weight_folders import PICKLED, SAFE
+from .weight_folders import PICKLED, SAFE, check_exists
 
 # Keys of a state dict in files of mmengine, MAE's authors, PySlowFast and DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'model_state', 'module')

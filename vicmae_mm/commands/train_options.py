@@ -3,7 +3,7 @@ import argparse
 
 from mmengine.config import Config, ConfigDict
 
-from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.checkpoints.weight_folders import check_exists
 from vicmae_mm.engine.starting.start import AUTO
 from vicmae_mm.utils.errors import InputError
 

@@ -14,7 +14,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.checkpoints.weight_folders import check_exists
 from vicmae_mm.commands.run_tool import user_message
 from vicmae_mm.engine.hooks import ClassCountHook
 from vicmae_mm.engine.starting.start import choose_start, pretrained_modules

@@ -87,7 +87,7 @@ class Trained:
     model: ViCMAE
 
 
-def pretrain(runner: Runner) -> Trained:
+def train_recipe(runner: Runner) -> Trained:
     """Train and return the initial and the trained model.
 
     Raises:

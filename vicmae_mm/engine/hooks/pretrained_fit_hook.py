@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
-from vicmae_mm.checkpoints.integrity import check_exists
+from vicmae_mm.checkpoints.weight_folders import check_exists
 from vicmae_mm.checkpoints.weight_files import unwrap
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.first_weights import first_weights
@@ -147,4 +147,4 @@ class PretrainedFitHook(Hook):
         return InputError(
             f'{self._source} does not fit the encoder of {self._config}: {reason}. The file looks '
             f'like {family}. Use the config for its network and image size, or convert files of '
-            f'other projects with tools/convert_checkpoint.py{self._scratch}')
+            f'other projects with vicmae convert{self._scratch}')

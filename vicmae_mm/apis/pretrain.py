@@ -1,0 +1,108 @@
+"""``vicmae pretrain`` as a function."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vicmae_mm.utils.carried_files import carried_folder
+from vicmae_mm.utils.errors import InputError, RunError
+from vicmae_mm.utils.seeding import seeded
+
+from .load_backbone import load_backbone
+
+if TYPE_CHECKING:
+    from vicmae_mm.models import Encoder
+
+_ERROR = re.compile(r'(?:pretrain\.py: )?error(?: \(rank \d+\))?: (.*)')  # of a tool, or its usage
+
+
+def pretrain(data: str | Path, out: str | Path, *, model: str | None = None,
+             init: str | Path | None = None, epochs: int | None = None, devices: int = 1,
+             batch_size: int | None = None, lr: float | None = None, workers: int | None = None,
+             image_size: int | str | None = None, use: str | None = None,
+             prefix: str | Path | None = None, probe: str | Path | None = None, seed: int = 0,
+             cfg_options: Mapping[str, Any] | None = None,
+             device: str | torch.device = 'cpu') -> Encoder:
+    """Pre-train on videos or photos, and load the encoder.
+
+    Training is that of ``vicmae pretrain``, in a process of its own, whose lines are printed here;
+    nothing of this process changes. A call with the same arguments continues with the next batch,
+    or loads the encoder if the run is finished.
+
+    Args:
+        data: A folder of videos, of images or of both; a list of them or a csv; packed frames; or
+            one long video.
+        out: Folder of the run: its config ``pretrain.py`` and its checkpoints.
+        model: ``'vit-s16'``, ``'vit-b16'``, ...; by default the first or, with ``init``, that of
+            the file.
+        init: Weights to start from, of any family that :func:`load_backbone` reads.
+        epochs: Length of the run. This and the next four are chosen, and said, if they are None.
+        devices: Number of GPUs, or of processes on the CPU.
+        batch_size: Pairs per device.
+        lr: Learning rate of this batch, not scaled.
+        workers: Processes per device that read the data.
+        image_size: Pixels, or ``'HEIGHTxWIDTH'``.
+        use: ``'videos'``, ``'images'`` or ``'both'``, of a folder that has both.
+        prefix: What the paths of a list are relative to.
+        probe: Folder of labelled photos, on which the features are measured during the run.
+        seed: Of initial weights, order, frames, crops and masks.
+        cfg_options: Settings of the config, after all others, as ``{'model.recon_weight': 1}``.
+        device: Of the encoder that is returned.
+
+    Returns:
+        The encoder of the newest checkpoint, as of :func:`load_backbone`.
+
+    Raises:
+        ValueError: An argument or the data cannot be used, or ``out`` has another run.
+        RuntimeError: Training has ended with an error.
+        KeyboardInterrupt: After an interrupt, once the run has ended.
+    """
+    options = dict(out=out, model=model, init=init, epochs=epochs, devices=devices,
+                   batch_size=batch_size, lr=lr, workers=workers, image_size=image_size, use=use,
+                   prefix=prefix, probe=probe, seed=seed)
+    words = [f'--{name.replace("_", "-")}={value}' for name, value in options.items()
+             if value is not None]
+    if cfg_options:
+        words += ['--cfg-options', *(f'{key}={value}' for key, value in cfg_options.items())]
+    _run([sys.executable, str(carried_folder('tools') / 'pretrain.py'), *words, '--', str(data)])
+    with seeded((0, )):  # the caller's random numbers stay as they are
+        return load_backbone(out, device=device)
+
+
+def _run(command: list[str]) -> None:
+    """Run a command, and print its lines where this process prints, such as a notebook's cell."""
+    paths = [str(Path(__file__).parents[2]), os.environ.get('PYTHONPATH')]
+    # An interrupt may reach the whole group of processes. The child gets one signal, from here.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors='replace', env=os.environ | dict(
+                PYTHONPATH=os.pathsep.join(filter(None, paths)), PYTHONUNBUFFERED='1'))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    began, problem = False, ''
+    try:
+        for line in process.stdout or ():
+            print(line, end='', flush=True)
+            began |= line.startswith('Training: ')
+            if match := _ERROR.match(line):
+                problem = problem or match[1]
+        status = process.wait()
+    except BaseException:
+        process.terminate()
+        print(process.communicate()[0], end='')
+        print('The same call continues with the next batch after the last checkpoint.', flush=True)
+        raise
+    if status:
+        kind = RunError if began else InputError
+        raise kind(problem or f'Pre-training has ended with exit status {status}' + (
+            ', most likely out of memory.' if status == -signal.SIGKILL else ': see above.'))
