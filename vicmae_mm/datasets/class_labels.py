@@ -16,21 +16,13 @@ _PATH_KEYS = ('img_path', 'filename', 'frame_dir')
 
 @dataclass(frozen=True)
 class ClassLabels:
-    """The labels of one dataset.
+    """The labels of one dataset; what is not known is empty."""
 
-    Attributes:
-        origin: Where they come from, for messages.
-        classes: Names of the classes by label (``metainfo['classes']``), or empty.
-        used: The labels that occur, ascending; empty if not known.
-        class_folders: Label of each folder that is a class, or empty.
-        top_folders: Label of each folder at the top of the paths if each has one label and no two
-            have the same, or empty.
-    """
-
-    origin: str
-    classes: tuple[str, ...]
-    used: list[int] = field(default_factory=list)
-    class_folders: Mapping[str, int] = field(default_factory=dict)
+    origin: str  # where they come from, for messages
+    classes: tuple[str, ...]  # names by label (``metainfo['classes']``)
+    used: list[int] = field(default_factory=list)  # that occur, ascending
+    class_folders: Mapping[str, int] = field(default_factory=dict)  # labels of these folders
+    # Of each folder at the top of the paths, if each has one label and no two have the same.
     top_folders: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -38,11 +30,7 @@ class ClassLabels:
 
 
 def class_labels(dataset: BaseDataset, split: str) -> ClassLabels:
-    """Read the labels of every record of a dataset, without its pipeline.
-
-    Args:
-        dataset: The dataset.
-        split: ``'train'``, ``'val'`` or ``'test'``, for messages.
+    """Read the labels of every record, without the pipeline; ``split`` is named in messages.
 
     Raises:
         ValueError: Samples have no label, a hidden folder is a class, or labels have no name.

@@ -14,15 +14,10 @@ _WORDNET_ID = re.compile(r'n\d{8}')
 
 
 def align_classes(dataset: BaseDataset, labels: ClassLabels, reference: ClassLabels) -> bool:
-    """Give the samples of a dataset the labels that other data have for the names of the classes.
+    """Give samples with ``labels`` those that ``reference`` has for the names of their classes.
 
-    Args:
-        dataset: The dataset.
-        labels: Its labels.
-        reference: Labels of the training data, or names that a checkpoint records.
-
-    Returns:
-        Whether the labels had to be changed, since classes are missing or in another order.
+    The reference is the training data, or names that a checkpoint records. Returns whether labels
+    had to be changed, since classes are missing or in another order.
 
     Raises:
         ValueError: A class has a name that the reference lacks, or two have the same.

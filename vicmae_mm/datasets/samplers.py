@@ -19,17 +19,11 @@ class SampleIndex(int):
     """A dataset index that also selects the sample's random stream.
 
     It is an ``int`` for every other purpose.
-
-    Args:
-        value (int): Index into the dataset.
-        seed (int): Seed of the sampler, >= 0.
-        epoch (int): Epoch, >= 0.
-        origin (int, optional): The index drawn by the sampler. Defaults to ``value``.
     """
 
-    seed: int
-    epoch: int
-    origin: int
+    seed: int  # of the sampler, >= 0
+    epoch: int  # >= 0
+    origin: int  # the index drawn by the sampler
 
     def __new__(cls, value: int, seed: int, epoch: int, origin: int | None = None) -> 'SampleIndex':
         self = super().__new__(cls, value)
@@ -103,7 +97,6 @@ class EpochSampler(DefaultSampler):
     resumed run repeats those of epoch 0, and another number of workers changes them all.
 
     Args:
-        dataset (Sized): The dataset.
         shuffle (bool): Shuffle every epoch. Defaults to True.
         seed (int, optional): Defaults to a random seed common to all processes; the runner passes
             its own.

@@ -12,14 +12,9 @@ def eleven_point_average_precision(scores: Tensor, targets: Tensor) -> Tensor:
     """Average, over the recalls 0, 0.1, ..., 1, of the best precision at that recall or above.
 
     Everingham et al., "The PASCAL Visual Object Classes Challenge", section 4.2. Samples with
-    equal scores share one rank, so that their order does not matter.
-
-    Args:
-        scores: Of one class, higher for more likely (N,).
-        targets: 1 where the class is present, 0 where it is absent, -1 to ignore (N,).
-
-    Returns:
-        Scalar, 0 to 1, float64; 0 if no sample has the class.
+    equal scores share one rank, so that their order does not matter. Targets (N,) are 1 where the
+    class is present, 0 where it is absent, -1 to ignore. The result is a scalar, 0 to 1, float64; 0
+    if no sample has the class.
     """
     counted = targets >= 0
     scores, order = scores[counted].sort(descending=True, stable=True)
@@ -52,11 +47,7 @@ class ElevenPointMAP(VOCMetricMixin, AveragePrecision):
     def calculate(pred: Tensor, target: Tensor, average: str | None = 'macro') -> Tensor:
         """Average precision, in percent, of scores (N, K) against targets (N, K) of 1, 0 and -1.
 
-        Returns:
-            A scalar, or one value per class (K,) with ``average=None``.
-
-        Raises:
-            ValueError: If the shapes differ.
+        A scalar, or one value per class (K,) with ``average=None``; a ValueError if shapes differ.
         """
         if pred.ndim != 2 or pred.shape != target.shape:
             raise InputError(f'Scores {tuple(pred.shape)} and targets {tuple(target.shape)} '

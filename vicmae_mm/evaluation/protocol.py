@@ -83,11 +83,9 @@ class LinearScore:
 def hold_out(data: Any, share: float = HELD_OUT, seed: int = 0) -> tuple[Any, Any]:
     """Hold out a random share of each class for validation.
 
-    The share is rounded, but at least one sample of a class with two or more. Returns the rest and
-    the share, each in the order of ``data``, features or images whose targets are classes (N,).
-
-    Raises:
-        DatasetProblem: If no class has two samples.
+    The share is rounded, but at least one sample of a class with two or more; a DatasetProblem is
+    raised if none has. Returns the rest and the share, each in the order of ``data``, features or
+    images whose targets are classes (N,).
     """
     generator = torch.Generator().manual_seed(seed)
     held = torch.zeros(len(data), dtype=torch.bool)

@@ -15,13 +15,7 @@ def rand_rows(rows: int, *size: int, device: torch.device) -> Tensor:
     ``randomness.diff_rank_seed=False``) the numbers of a sample do not depend on the number of
     processes. With unequal generators they do. Also holds for stacked views, (V * N, ...).
 
-    Args:
-        rows: Rows of this process, the same on every process.
-        size: Numbers per row.
-        device: Where they are drawn.
-
-    Returns:
-        Shape (rows, *size), in [0, 1).
+    Returned are numbers (rows, *size) in [0, 1); ``rows`` are the same on every process.
     """
     # Samplers (mmengine's and ours) deal samples out in turn: row n of process r of W is
     # sample n * W + r. So each process draws for the global batch and keeps every W-th row, of
@@ -41,15 +35,9 @@ def invert_order(ids: Tensor) -> Tensor:
 
 
 def take_patches(images: Tensor, ids: Tensor, patch_size: int) -> Tensor:
-    """Cut selected patches out of images.
+    """Cut patches (B, N, C, p, p) out of images (B, C, H, W), H and W multiples of p.
 
-    Args:
-        images: (B, C, H, W), H and W multiples of ``patch_size``.
-        ids: (B, N), patch indices per image, row by row from 0.
-        patch_size: Side p of a patch in pixels.
-
-    Returns:
-        (B, N, C, p, p), in the order of ``ids``.
+    ``ids`` (B, N) are patch indices per image, row by row from 0; p is ``patch_size`` in pixels.
     """
     # Indexing a view copies the selected patches only, not the whole batch cut into patches.
     columns = images.shape[3] // patch_size

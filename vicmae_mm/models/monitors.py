@@ -23,17 +23,13 @@ def global_monitors(online: Tensor, target: Tensor,
                     rows: Mapping[str, Sequence[int]] | None = None) -> dict[str, Tensor]:
     """Compute the monitors of the global batch.
 
-    Args:
-        online: This process's embeddings (N, D) of the first frames.
-        target: The same of the second frames.
-        gathered: Both of all processes (W * N, D), in rank order, where the loss has gathered
-            them; None gathers them here.
-        rows: As in :func:`sums_by_source`.
+    Of this process's embeddings (N, D) of the first and of the second frames, and ``gathered``,
+    both of all processes (W * N, D), in rank order, where the loss has gathered them.
 
     Returns:
         ``embedding_std`` and ``embedding_rank``, the same on every process, and
         ``pair_accuracy`` of this process's rows among all: its mean over processes is that of
-        the global batch. Also ``pair_accuracy`` by source.
+        the global batch. Also ``pair_accuracy`` by source, for ``rows`` of :func:`sums_by_source`.
     """
     onlines, targets = online, target
     if get_world_size() > 1:

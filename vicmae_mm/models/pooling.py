@@ -29,11 +29,7 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
     Of several stages of one network the last is used, as by the heads of mmpretrain: the backbone
     says that its outputs are stages by as many ``out_indices`` or ``out_scales``. Several other
     outputs, such as SlowFast's pathways, need a pooling that takes them together.
-
-    Args:
-        features: A tensor, or tensors in tuples and lists.
-        pooling: None for a backbone that returns one vector per sample.
-        backbone: Where ``features`` are from.
+    None is for a backbone that returns one vector per sample.
 
     Raises:
         ValueError: If ``pooling`` would lose outputs or pool other axes than the positions.

@@ -17,9 +17,8 @@ Grid = tuple[int, int, int]  # time, height, width, in tokens
 def check_patch_grid(img_size: Any, patch_size: int) -> tuple[int, int]:
     """Return the rows and columns of patches of an image.
 
-    Raises:
-        ValueError: If ``img_size`` is not an int or a pair (height, width) of ints, or not a
-            multiple of ``patch_size``.
+    A size that is not an int or a pair (height, width) of ints, or not a multiple of
+    ``patch_size``, raises a ValueError.
     """
     sides = img_size if isinstance(img_size, Sequence) else (img_size, ) * 2
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
@@ -38,12 +37,8 @@ def check_patch_grid(img_size: Any, patch_size: int) -> tuple[int, int]:
 def sincos_position_table(grid: Sequence[int], dims: int) -> Tensor:
     """Build the position table of MAE and of the authors' networks.
 
-    Args:
-        grid: Rows and columns of patches.
-        dims: Channels, a multiple of 4.
-
-    Returns:
-        Table (1, 1 + rows * columns, dims), row by row; the class token's row is zero.
+    Of a grid of (rows, columns) of patches it is (1, 1 + rows * columns, dims), row by row, with
+    ``dims`` a multiple of 4. The class token's row is zero.
     """
     # mmpretrain encodes rows in the first half of the channels, published checkpoints columns. It
     # takes the number of columns first, or lists the patches column by column.
@@ -106,8 +101,7 @@ def resize_temporal(table: Tensor, length: int) -> Tensor:
 def combine_tables(spatial: Tensor, temporal: Tensor, num_extra_tokens: int) -> Tensor:
     """Add a spatial table (1, E + L, C) and a temporal one (1, T, C).
 
-    Returns:
-        Joint table (1, E + T * L, C): the E extra tokens, which get no time, then time-major.
+    The joint table (1, E + T * L, C) has the E extra tokens, which get no time, then is time-major.
     """
     extra, patches = spatial[:, :num_extra_tokens], spatial[:, num_extra_tokens:]
     return torch.cat((extra, (temporal[:, :, None] + patches[:, None]).flatten(1, 2)), dim=1)
@@ -115,14 +109,9 @@ def combine_tables(spatial: Tensor, temporal: Tensor, num_extra_tokens: int) -> 
 
 def resize_joint(table: Tensor, source: Grid, target: Grid, num_extra_tokens: int,
                  mode: str = 'bicubic') -> Tensor:
-    """Interpolate a joint table (1, E + T * L, C), in space as mmpretrain does, then in time.
+    """Interpolate a table of :func:`combine_tables` from one grid to another.
 
-    Args:
-        table: As returned by :func:`combine_tables`.
-        source: Grid of the table.
-        target: Grid of the result.
-        num_extra_tokens: E.
-        mode: Spatial interpolation; time is always linear.
+    In space by ``mode``, as mmpretrain does, then in time, which is always linear.
     """
     if source == target:
         return table

@@ -32,10 +32,7 @@ def declared_extra_tokens(backbone: nn.Module) -> int | None:
 
 
 def image_size(backbone: nn.Module) -> int | tuple[int, int]:
-    """Side in pixels of the images a backbone was built for; 224 if it does not say.
-
-    Returns:
-        Height and width if they differ.
+    """Side in pixels, or height and width, of a backbone's images; 224 if it does not say.
 
     Raises:
         ValueError: If the images do not have three channels.
@@ -74,12 +71,8 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
     """Turn what a backbone returned into tokens (B, N, C).
 
     In an output of three axes, the channels are the axis as long as the network is wide: the second
-    in mmpretrain's MLP-Mixer. In a map they are the second or, in timm's Swin, the last.
-
-    Args:
-        backbone: The network.
-        output: Tokens, or a map of two or three dimensions.
-        image: Height and width of the image in pixels.
+    in mmpretrain's MLP-Mixer. In a map they are the second or, in timm's Swin, the last; it has two
+    or three dimensions. ``image`` is the height and width in pixels.
 
     Raises:
         ValueError: If it is not clear which axis is which.

@@ -23,9 +23,7 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
     (B, 3, H, W); (B, 3, T, H, W), T other than 3 one
     ============================================  =============================================
 
-    Args:
-        inputs: As above, of any type.
-        data_samples: If it is a list, it is used to distinguish samples from views in ``inputs``.
+    ``data_samples``, if they are a list, are used to distinguish samples from views in ``inputs``.
 
     Raises:
         ValueError: For every other layout, and for (B, 3, 3, H, W), which is three images or one

@@ -41,9 +41,7 @@ def trim_folder(kind: str, max_bytes: float, in_use: float = 0) -> int:
     Other processes may do this, and read, write and remove files, meanwhile. Empty files (locks),
     unfinished ones, and those used in the last ``in_use`` seconds (known to a day) stay. So does
     all that is a link, or behind one, or whose name has no hash: that is a user's, and not counted.
-
-    Returns:
-        Bytes that its files take now, in blocks of 4 kB; above ``max_bytes`` if too much stays.
+    Returned are the bytes that its files take now, in blocks of 4 kB; more if too much stays.
     """
     now, total, files, folder = time.time(), 0, [], cache_folder(kind)
     for parent, _, names in os.walk(folder):

@@ -11,10 +11,7 @@ _SHARED = 'is_shared'  # attribute of an error that every process knows
 
 
 def on_main_process(call: Callable[[], Any]) -> Any:
-    """Call a function on the main process only; every process returns its result.
-
-    Args:
-        call: Takes nothing and returns something that can be pickled.
+    """Call a function on the main process only; every process returns its result, pickled.
 
     Raises:
         RunError: On every process, if the function raised one.

@@ -15,13 +15,9 @@ Item = TypeVar('Item')
 
 
 class Progress:
-    """Progress over a number of steps.
+    """Progress of an action, such as 'Checking', over a number of steps.
 
-    Args:
-        action: What is done, such as 'Checking'.
-        total: Number of steps.
-        console: Where to write; standard error by default.
-        transient: Whether the bar disappears at the end.
+    It is written to standard error by default. A ``transient`` bar disappears at the end.
     """
 
     def __init__(self, action: str, total: int, console: Console | None = None,

@@ -60,11 +60,8 @@ def seeded(entropy: Sequence[int], stream: int = 0) -> Iterator[None]:
     """Run a block with generators seeded from ``entropy``, then restore their states.
 
     The block neither sees nor changes the random state of the process: with ``num_workers=0``,
-    the generators that training uses continue as if it had not run.
-
-    Args:
-        entropy: Non-negative integers that identify the stream, such as (seed, epoch, index).
-        stream: Selects one of several independent streams of the same ``entropy``.
+    the generators that training uses continue as if it had not run. Non-negative integers, such as
+    (seed, epoch, index), identify the stream, and ``stream`` one of several independent ones.
     """
     (python_state, numpy_state, torch_state), outer = get_rng_states(), get_bit_generator()
     # Numpy restores a state word by word, which takes longer than putting back the generator.

@@ -34,11 +34,7 @@ def find_scalars(work_dir: str | Path) -> list[Path]:
 def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
     """Read the records, by increasing ``step``, of training and probes, and of runs it resumed.
 
-    Args:
-        paths: Files with one JSON object per line, oldest first.
-
-    Raises:
-        ValueError: If a line is not a JSON object.
+    Files, oldest first, have one JSON object per line, else a ValueError is raised.
     """
     records: list[Record] = []
     for path in paths:
@@ -55,13 +51,8 @@ def read_train_scalars(paths: Sequence[str | Path]) -> list[Record]:
 def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
     """Draw the losses, collapse monitors and schedules of one run; panels without data are omitted.
 
-    Args:
-        paths: As in :func:`read_train_scalars`, or mmengine's
-            ``<timestamp>/vis_data/<timestamp>.json``.
-        png: Output file.
-
-    Raises:
-        ValueError: If the files contain no training record.
+    ``paths`` are as in :func:`read_train_scalars`, or mmengine's
+    ``<timestamp>/vis_data/<timestamp>.json``; without training records they raise a ValueError.
     """
     records = _positions(read_train_scalars(paths))
     if not records:

@@ -19,11 +19,8 @@ def draw_grid(titles: Sequence[str], sections: Sequence[Section],
               footnote: str = '') -> np.ndarray:
     """Draw sections of rows under common column titles, as uint8 (height, width, 3) RGB.
 
-    Args:
-        titles: One title per column.
-        sections: A caption and its rows each; a row has one uint8 (H, W, 3) RGB picture per
-            column, all of the same size.
-        footnote: Text at the bottom; wrapped if it is too long.
+    A section has a caption and rows of one uint8 (H, W, 3) RGB picture per column, all of the same
+    size. The text at the bottom is wrapped if it is too long.
     """
     height, width = sections[0][1][0][0].shape[:2]
     # An integer factor and nearest neighbour, so that pixels and patch borders stay sharp.

@@ -95,10 +95,7 @@ def draw_reconstruction(model: ViCMAE, inputs: Sequence[tuple[str, Sequence[Tens
                         seed: int) -> np.ndarray:
     """Draw several inputs as one picture, uint8 (H, W, 3) RGB: a row per frame, a column per stage.
 
-    Args:
-        model: A model with a decoder, as in :func:`reconstruct`.
-        inputs: Caption and frames (3, H, W) of each input, all of the same size.
-        seed: Seed of the masks.
+    An input has a caption, and frames (3, H, W), all of one size, as in :func:`reconstruct`.
     """
     frames = torch.stack([frame for _, frames in inputs for frame in frames])
     grid = model.backbone.patch_resolution

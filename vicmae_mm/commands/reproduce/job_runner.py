@@ -24,19 +24,12 @@ from .toy_world import measure_digits, render, write_images
 
 @dataclass(frozen=True)
 class JobRunner:
-    """Runs jobs at a scale.
+    """Runs jobs at a scale."""
 
-    Args:
-        root: Folder of the jobs.
-        configs: Folder ``configs`` of the repository; ``tools`` is next to it.
-        scale: The settings of the scale, from ``configs/_base_/scales``.
-        num_gpus: GPUs per run.
-    """
-
-    root: Path
-    configs: Path
-    scale: Config
-    num_gpus: int
+    root: Path  # folder of the jobs
+    configs: Path  # the folder of the repository; ``tools`` is next to it
+    scale: Config  # the settings of the scale, from ``configs/_base_/scales``
+    num_gpus: int  # per run
 
     def __call__(self, job: Job, folder: Path) -> Iterator[dict[str, float]]:
         """Run a job in its folder; yields scores in percent by evaluation."""

@@ -10,13 +10,9 @@ from vicmae_mm.commands.run_length import nested_dicts, set_epochs
 
 
 def scaled_config(path: Path, scale: Config, part: str, seed: int) -> Config:
-    """A config at a scale.
+    """The config ``path`` at a scale, of which it is the part ``'pretraining'`` or ``'transfer'``.
 
-    Args:
-        path: Of the config for full size.
-        scale: The settings of the scale.
-        part: ``'pretraining'`` or ``'transfer'``.
-        seed: Of initial weights, order, frames, crops and masks.
+    The seed is that of initial weights, order, frames, crops and masks.
     """
     cfg = open_config(str(path))
     cfg.image_size = scale.get('image_size')

@@ -9,18 +9,10 @@ ALLOW = 'if you trust the list, set allow_outside_root=True of the dataset'
 
 def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, alternative: str,
                    roots: Sequence[str] = ()) -> None:
-    """Refuse a list that names a file outside of the data.
+    """Raise a ValueError if a list names a file outside of ``folder`` and ``roots``.
 
-    Args:
-        paths (Iterable[str]): As listed, absolute or relative to ``folder``.
-        folder (str): What paths are relative to.
-        ann_file (str): The list, for the message.
-        alternative (str): What else the user can do, for the message.
-        roots (Sequence[str]): Further folders that may contain files. If these and ``folder`` are
-            empty, every path is allowed.
-
-    Raises:
-        ValueError: A path is in none of the folders.
+    Paths are absolute or relative to ``folder``; all are allowed if there are no such folders. The
+    list ``ann_file`` and the ``alternative``, what else the user can do, are for the message.
     """
     allowed = [os.path.abspath(root) for root in (folder, *roots) if root]
     if not allowed:

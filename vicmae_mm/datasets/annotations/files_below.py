@@ -16,9 +16,6 @@ def files_below(root: str, extensions: Sequence[str], ignored: Counter[str],
 
     Links to folders are followed; hidden files and folders are skipped. A folder is read once, or
     with ``classes`` once for each folder of ``root``. ``ignored`` counts what is not read.
-
-    Raises:
-        OSError: The folder cannot be listed.
     """
     def tell(error: OSError) -> None:
         if error.filename == root:

@@ -24,7 +24,6 @@ def scan_classes(folder: str, track: Callable[[Sequence[str]], Iterable[str]] = 
     Links are followed. ``track`` wraps the class names to show progress.
 
     Raises:
-        OSError: The folder cannot be read.
         ValueError: There are no class folders, or one contains no images.
     """
     images: list[Image] = []
@@ -61,7 +60,6 @@ def read_list(path: str) -> list[Image]:
     """Read a list with one ``path label`` per line; labels start at 0.
 
     Raises:
-        OSError: The file cannot be read.
         ValueError: The file is empty or has a different line.
     """
     images: list[Image] = []

@@ -46,12 +46,8 @@ def read_annotations(ann_file: str, folder: str = '') -> ListIndex:
     A ``.csv`` or ``.tsv`` file may be a table with a header that names ``path`` (or another of
     ``PATH_COLUMNS``) and ``label``, or with a path in the first column and a label in the second.
 
-    Args:
-        ann_file (str): Path of the file.
-        folder (str): What paths are relative to. A name that is not UTF-8 must exist there.
-
-    Returns:
-        ListIndex: Path as written, and label or -1, of each video.
+    Returned are the path as written, and label or -1, of each video. Paths are relative to
+    ``folder``, where a name that is not UTF-8 must exist.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -173,14 +169,9 @@ def scan_folder(root: str, labels_from_folders: bool = False, noun: str = 'video
 
     Links to folders are followed; hidden files and folders are skipped. The log counts all others.
 
-    Args:
-        root (str): The folder.
-        labels_from_folders (bool): Label videos by their top-level subfolder; those that contain
-            videos are numbered in sorted order. Defaults to False.
-
-    Returns:
-        tuple: Paths relative to ``root`` with labels, and the names of the classes; labels are -1
-        and there are no names without ``labels_from_folders``.
+    Returned are paths relative to ``root`` with labels, and the names of the classes. These are,
+    with ``labels_from_folders``, the top-level subfolders that contain videos, numbered in sorted
+    order; else labels are -1 and there are no names.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -213,11 +204,7 @@ def scan_folder(root: str, labels_from_folders: bool = False, noun: str = 'video
 
 
 def find_missing(videos: Sequence[Video], max_checks: int = 1000) -> tuple[list[str], int]:
-    """Find missing files among at most ``max_checks`` evenly spaced ones of a list.
-
-    Returns:
-        tuple[list[str], int]: The missing ones, and how many were checked.
-    """
+    """The missing ones of ``max_checks`` evenly spaced files of a list; how many were checked."""
     # Not all: 240,000 look-ups take minutes on a network disk.
     chosen = np.linspace(0, len(videos) - 1, min(len(videos), max_checks)).round().astype(int)
     paths = (videos[i][0] for i in chosen.tolist())

@@ -27,8 +27,7 @@ class BadVideoLedger:
     could not read the file, which may be good). If only a segment of the file is bad, there is also
     ``segment``: begin and end in seconds, null for the end of the file.
 
-    Args:
-        path (str): The file; it need not exist, but its folder must.
+    The file need not exist, but its folder must.
     """
 
     def __init__(self, path: str) -> None:
@@ -47,12 +46,8 @@ class BadVideoLedger:
             segment: Segment | None = None) -> tuple[list[dict], bool]:
         """Append a bad video, or segment, unless another process has done so since the last call.
 
-        Returns:
-            tuple[list[dict], bool]: The entries added since the last call, including this one
-            if it was written, and whether it was.
-
-        Raises:
-            OSError: The file cannot be written.
+        Returned are the entries added since the last call, including this one if it was written,
+        and whether it was. If the file cannot be written, an OSError is raised.
         """
         size, mtime = file_state(video)
         entry: dict = dict(path=video, reason=reason, time=datetime.now(timezone.utc).isoformat(
@@ -111,10 +106,8 @@ def part_of(entry: dict) -> Part:
 def read_bad_videos(path: str, videos: Iterable[str]) -> dict[Part, dict]:
     """Find the videos and segments that a ledger names as bad, in files that are unchanged.
 
-    Paths are compared as absolute paths, without following links.
-
-    Returns:
-        dict[Part, dict]: The last entry of each, by its path as given in ``videos``.
+    Paths are compared as absolute paths, without following links. Returned is the last entry of
+    each, by its path as given in ``videos``.
 
     Raises:
         FileNotFoundError: The file does not exist.

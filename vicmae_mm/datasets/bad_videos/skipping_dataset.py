@@ -87,12 +87,8 @@ class BadFileSkipping:
     def share_bad_videos(self, ledger_path: str) -> None:
         """Record bad files in a file that all processes share; call it before workers start.
 
-        Args:
-            ledger_path (str): ``bad_videos.jsonl`` of the run. Entries of an earlier run count
-                while the files they name are unchanged.
-
-        Raises:
-            TooManyBadVideosError: The entries of an earlier run alone exceed the limit.
+        Entries of an earlier run count while the files they name are unchanged; these alone may
+        raise TooManyBadVideosError.
         """
         total = len(self)  # loads the records
         # A function, because it reads every record.

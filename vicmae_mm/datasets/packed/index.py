@@ -29,13 +29,8 @@ VIDEO = 'filename', 'label', 'total_frames', 'shard', 'first', 'count', 'duratio
 class PackIndex(ListIndex):
     """The index in a folder, as the records of its videos. It is pickled by its folder.
 
-    Args:
-        reader (RangeReader): The folder.
-
-    Attributes:
-        classes: Names of the labels; empty if unknown.
-        shards: Name and size in bytes of each.
-        frames: (M,) of FRAME, of all videos; without ``time`` in packs of the first versions.
+    ``classes`` are names of the labels, empty if unknown; ``shards`` have name and size in bytes;
+    ``frames`` (M,) of FRAME are of all videos, without ``time`` in packs of the first versions.
 
     Raises:
         FileNotFoundError: There is no index.

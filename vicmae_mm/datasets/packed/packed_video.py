@@ -15,13 +15,8 @@ _RGB = getattr(cv2, 'IMREAD_COLOR_RGB', 0)  # of newer versions of OpenCV
 class PackedVideo(VideoReader):
     """Reads the stored frames of a video by their numbers in the original video.
 
-    Args:
-        path (str): Path of the original video, for messages.
-        total_frames (int): Number of frames in the original video.
-        frames (np.ndarray): The stored ones, rows of
-            :data:`~vicmae_mm.datasets.packed.shards.FRAME` with ascending numbers.
-        shards (RangeReader): Reads the shards.
-        shard (str): Name of the shard with these frames.
+    Path, for messages, and number of frames are those of the original video. The stored ``frames``
+    of a shard are rows of :data:`~vicmae_mm.datasets.packed.shards.FRAME` with ascending numbers.
     """
 
     def __init__(self, path: str, total_frames: int, frames: np.ndarray, shards: RangeReader,

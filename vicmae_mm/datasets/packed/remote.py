@@ -49,13 +49,9 @@ class RemoteReader(RangeReader):
     """Reads the files in a folder of a storage, or copies, which the processes of a machine share.
 
     A hash of size and version is in the name of a copy, so it is never out of date. One process at
-    a time makes one. What was used in the last two days is not removed for another.
-
-    Args:
-        root (str): A URL that fsspec supports.
-        max_bytes (float): Limit of all copies on this machine; 0 for none.
-        files (dict[str, tuple[int, str]], optional): Size and version of each file; '' for no copy.
-            By default, they are listed before the first is read.
+    a time makes one. What was used in the last two days is not removed for another. ``root`` is a
+    URL that fsspec supports, ``max_bytes`` the limit of all copies on this machine, 0 for none.
+    ``files``, size and version of each ('' for no copy), are listed before the first is read.
     """
 
     def __init__(self, root: str, max_bytes: float,

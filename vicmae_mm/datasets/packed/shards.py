@@ -44,28 +44,19 @@ class StoredVideo:
 
 @dataclass(frozen=True)
 class Shard:
-    """The contents of a shard, without the images.
-
-    Attributes:
-        classes: Names of the labels; empty if unknown.
-        videos: All videos, including bad ones.
-        frames: (N,) of :data:`FRAME`, the frames of all videos in order: offset and size of the
-            JPEG file in bytes, its CRC-32, and the number of the frame in its video and its time,
-            NaN if unknown.
-    """
-    classes: list[str]
-    videos: list[StoredVideo]
+    """The contents of a shard, without the images."""
+    classes: list[str]  # names of the labels; empty if unknown
+    videos: list[StoredVideo]  # all, including bad ones
+    # (N,) of FRAME, of all videos in order: offset and size of the JPEG file in bytes, its CRC-32,
+    # the number of the frame in its video, and its time, NaN if unknown.
     frames: np.ndarray
 
 
 def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[StoredVideo],
                 images: Sequence[Sequence[bytes]]) -> None:
-    """Write a shard atomically; the same input gives the same bytes.
+    """Write a :class:`Shard` atomically, with ``images``, the JPEG files of each video's frames.
 
-    Args:
-        path: The file to write.
-        classes, videos: As in :class:`Shard`.
-        images: JPEG files of each video's stored frames.
+    The same input gives the same bytes.
     """
     described = dict(classes=list(classes), videos=[asdict(video) for video in videos])
     with TemporaryFile(dir=Path(path).parent) as file:
@@ -85,7 +76,6 @@ def read_shard(path: str | Path) -> Shard:
 
     Raises:
         ShardError: The file is truncated, damaged or not a shard.
-        OSError: The file cannot be opened.
     """
     with open(path, 'rb') as file:
         try:

@@ -11,11 +11,7 @@ MAX_OPEN = 256  # files per process; the usual limit of the system is 1024
 
 
 class RangeReader:
-    """Reads the files in a folder on a disk; may be forked and pickled.
-
-    Args:
-        root (str): The folder.
-    """
+    """Reads the files in the folder ``root`` on a disk; may be forked and pickled."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -48,9 +44,6 @@ class RangeReader:
         """Bytes ``begin`` to ``end`` of a file for each range; fewer where the file ends.
 
         ``checksums``, the CRC-32 of each range, are for finding damaged copies of remote files.
-
-        Raises:
-            OSError: The file is missing or cannot be read.
         """
         return self._read_from(self.local_path(name), ranges)
 

@@ -31,13 +31,8 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
     """Take the weights of a checkpoint under the names of a model, and log what is taken.
 
     A file of another family is converted. Its decoder and projector are used as a whole or, if
-    they are of other shapes than the model's, not at all.
-
-    Args:
-        content: What was read of the file.
-        name: Its path, for messages.
-        model: The model that will load it.
-        prefix: If only its backbone will: what its names in the file begin with.
+    they are of other shapes than the model's, not at all. ``content`` is what was read of the file
+    ``name``; ``prefix``, if only the backbone will load it, what its names there begin with.
 
     Raises:
         ValueError: The file has no weights, or several networks; or it is of a family that can be

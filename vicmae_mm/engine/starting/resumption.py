@@ -32,12 +32,8 @@ _SHOWN = 12  # changed settings named in the warning
 def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
     """Change a checkpoint, before it is loaded, so that the settings of the run take effect.
 
-    What differs is named in one warning. Without differences the checkpoint stays as it is.
-
-    Args:
-        runner: Before it loads the checkpoint.
-        checkpoint: As it was read from the file; changed in place.
-        name: What to call it in messages.
+    What differs is named in one warning. Without differences the checkpoint stays as it is; else
+    it is changed in place. ``name`` is what to call it in messages.
 
     Raises:
         ValueError: It lacks a part of the state of a training, or has that of another optimizer

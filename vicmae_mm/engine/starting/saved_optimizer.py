@@ -15,13 +15,9 @@ _POSITION = {'last_step', '_global_step', '_last_value'}
 
 
 def check_optimizer(optimizer: Any, saved: dict, name: str, other: Any = None) -> None:
-    """Refuse the state of another optimizer, or of other parameter groups.
+    """Refuse the state of another optimizer, or of other parameter groups, in a checkpoint.
 
-    Args:
-        optimizer: The optimizer of the run.
-        saved: The checkpoint's ``optimizer``.
-        name: What to call the checkpoint.
-        other: Type of the optimizer in its config, if that is not the one of this run's.
+    ``other`` is the type of the optimizer in its config, if that is not the one of this run's.
     """
     kind = type(optimizer).__name__
     unknown = optimizer.defaults.keys() - _ADDED - saved['param_groups'][0].keys()
@@ -45,13 +41,9 @@ def adopt_optimizer(runner: Runner, checkpoint: dict, may_differ: bool) -> list[
     """Let the settings of optimizer and schedules take effect; say what has changed.
 
     Schedules are replayed up to the position of the checkpoint, so that learning rate and the
-    like are those that this run would have there.
-
-    Args:
-        runner: With the optimizer and schedules of its config, at their first step.
-        checkpoint: Changed in place.
-        may_differ: If not, only the schedules and the values they start from are compared:
-            something else may set the rest during training.
+    like are those that this run would have there. The checkpoint is changed in place. Unless the
+    settings ``may_differ``, only the schedules and the values they start from are compared:
+    something else may set the rest during training.
     """
     schedulers: Any = runner.param_schedulers or []
     saved, wrapper = checkpoint['optimizer'], runner.optim_wrapper

@@ -25,8 +25,7 @@ _decided: WeakSet[Runner] = WeakSet()
 def choose_start(runner: Runner) -> None:
     """Decide what a training starts from, log it in one line, and set it in the runner.
 
-    Called on every process, by everything that needs the decision; only the first call has an
-    effect.
+    Called on every process, by everything that needs it; only the first call has an effect.
     Afterwards ``runner._resume`` is a bool, and ``runner._load_from`` the checkpoint to resume or
     to load, or None.
 

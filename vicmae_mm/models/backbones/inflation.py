@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 def inflate_image_weights(model: VideoViT, state_dict: dict[str, Tensor], prefix: str) -> None:
     """Fit an image checkpoint, or one for clips of another size, to a ``VideoViT``.
 
-    What cannot be fitted is left unchanged, for the loader to report.
-
-    Args:
-        model: The network that is about to load.
-        state_dict: The dict is changed in place; its tensors are not.
-        prefix: Prefix of the network's keys, such as ``'backbone.'``.
+    What cannot be fitted is left unchanged, for the loader to report. The dict is changed in place,
+    its tensors are not; ``prefix`` is that of the network's keys, such as ``'backbone.'``.
     """
     projection = f'{prefix}patch_embed.projection.weight'
     from_images = projection in state_dict and state_dict[projection].ndim == 4

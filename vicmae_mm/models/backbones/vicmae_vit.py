@@ -87,14 +87,9 @@ class ViCMAEViT(MAEViT, RegisterViT):
         return int(self.num_patches * (1 - self.mask_ratio))
 
     def encode_visible(self, images: Tensor, visible: Tensor) -> Tensor:
-        """Embed and encode only the visible patches of each image.
+        """Embed and encode only the patches ``visible`` (B, keep) of images (B, 3, H, W).
 
-        Args:
-            images: (B, 3, H, W).
-            visible: Patch indices (B, keep).
-
-        Returns:
-            Class token and visible patches after the final norm (B, 1 + keep, C).
+        Returned are the class token and these patches after the final norm, (B, 1 + keep, C).
         """
         # The stride of the convolution is its kernel size: it is a linear layer on each patch.
         conv = self.patch_embed.projection
@@ -110,17 +105,12 @@ class ViCMAEViT(MAEViT, RegisterViT):
 
     def forward(self, x: Tensor, mask: bool | None = True,
                 noise: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode images.
+        """Encode images (B, 3, H, W).
 
-        Args:
-            x: Images (B, 3, H, W).
-            mask: Whether to hide patches. If not, the output is that of
-                mmpretrain's ``VisionTransformer``: a tuple of features.
-            noise: Masking noise (B, L), for reproducible masks; None draws it with `rand_rows`.
-
-        Returns:
-            Class token and visible patches after the final norm (B, 1 + keep, C),
-            the mask (B, L) with 1 for hidden patches and the restoring indices (B, L).
+        Returned are class token and visible patches after the final norm (B, 1 + keep, C), the mask
+        (B, L) with 1 for hidden patches and the restoring indices (B, L). Without ``mask``, the
+        output is that of mmpretrain's ``VisionTransformer``: a tuple of features. ``noise`` (B, L)
+        makes masks reproducible; None draws it with `rand_rows`.
         """
         if not mask:
             return super().forward(x, mask=None)

@@ -124,18 +124,11 @@ class VideoViT(RegisterViT):
         return combine_tables(spatial, resize_temporal(self.temporal_embed, grid[0]), extra)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Encode clips.
+        """Encode normalised clips (N, 3, T, H, W), T a multiple of ``tubelet_size``.
 
-        Args:
-            x: Normalised clips (N, 3, T, H, W). T, H and W may differ from what the
-                network was built for: positions are interpolated.
-
-        Returns:
-            Features as described by ``out_type``; a tuple for several ``out_indices``, or with
-            ``tuple_output``.
-
-        Raises:
-            ValueError: If the input is not 5-D, or T is not a multiple of ``tubelet_size``.
+        T, H and W may differ from what the network was built for: positions are interpolated.
+        Features are as described by ``out_type``; a tuple for several ``out_indices``, or with
+        ``tuple_output``.
         """
         if x.ndim != 5 or x.shape[2] % self.tubelet_size:
             raise InputError(

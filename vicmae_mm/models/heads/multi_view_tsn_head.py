@@ -32,12 +32,8 @@ class MultiViewTSNHead(TSNHead):
     def forward(self, x: Tensor, num_segs: int, **kwargs: Any) -> Tensor:
         """Compute the logits of every view, (B * views, num_classes).
 
-        Args:
-            x: Features of the frames, (B * num_segs, C) or (B * num_segs, C, H, W).
-            num_segs: Frames per video over all its views.
-
-        Raises:
-            ValueError: If ``num_segs`` is not a multiple of ``num_segments``.
+        Of features (B * num_segs, C) or (B * num_segs, C, H, W); ``num_segs``, the frames per video
+        over all its views, is a multiple of ``num_segments``, else a ValueError is raised.
         """
         if num_segs % self.num_segments:
             raise InputError(

@@ -38,16 +38,8 @@ def packed_attention(qkv: Tensor, num_heads: int) -> Tensor:
     write their gradients as one tensor, and are deterministic. Everything else is computed by
     ``F.scaled_dot_product_attention``.
 
-    Args:
-        qkv: (B, N, 3 * H * D), the output of ``nn.Linear(dims, 3 * dims)``: per token all
-            queries, then all keys, then all values, head by head.
-        num_heads: H.
-
-    Returns:
-        (B, N, H * D), head by head.
-
-    Raises:
-        ValueError: If ``qkv`` has another shape.
+    Of the output (B, N, 3 * H * D) of ``nn.Linear(dims, 3 * dims)``, per token all queries, then
+    all keys, then all values, head by head, it is (B, N, H * D). Other shapes raise a ValueError.
     """
     if qkv.dim() != 3 or qkv.shape[2] % (3 * num_heads):
         raise InputError(f'qkv has shape {tuple(qkv.shape)} but must be (batch, tokens, '
@@ -196,13 +188,8 @@ def use_packed_attention(model: nn.Module) -> int:
     """Convert the ``MultiheadAttention`` modules of a model to :class:`PackedAttention`, in place.
 
     Modules with an option that :class:`PackedAttention` lacks, and subclasses, are not converted.
-
-    Args:
-        model: A built model on any device. ``torch.compile`` may be set up for it, but it must
-            not have been called yet.
-
-    Returns:
-        The number of :class:`PackedAttention` modules in the model.
+    ``torch.compile`` may be set up for the model, but must not have been called yet. Returned is
+    the number of :class:`PackedAttention` modules that it has then.
     """
     # Changing the class keeps parameters, hooks and names, and references to the modules.
     for module in model.modules():

@@ -41,16 +41,10 @@ class MAEDecoder(MAEPretrainDecoder):
         self.decoder_blocks[-1].__class__ = _LastBlock
 
     def forward(self, x: Tensor, ids_restore: Tensor, hidden_only: bool = False) -> Tensor:
-        """Predict patches.
+        """Predict patches from class token and visible tokens (B, 1 + keep, C).
 
-        Args:
-            x: Class token and visible tokens (B, 1 + keep, C).
-            ids_restore: Restoring indices (B, L).
-            hidden_only: Predict only the hidden patches.
-
-        Returns:
-            All patches (B, L, patch_size**2 * 3) row by row, or the hidden ones
-            (B, L - keep, patch_size**2 * 3) in the order ``ids_restore.argsort(dim=1)[:, keep:]``.
+        Of restoring indices (B, L), all patches (B, L, patch_size**2 * 3) row by row, or the hidden
+        ones (B, L - keep, patch_size**2 * 3) in the order ``ids_restore.argsort(dim=1)[:, keep:]``.
         """
         if hidden_only:
             return self._predict_hidden(x, invert_order(ids_restore))

@@ -22,11 +22,8 @@ class PathwayPooling(BaseModule):
     def forward(self, features: Tensor | Sequence) -> Tensor | tuple[Tensor]:
         """Pool maps (B, C_i, H_i, W_i) or (B, C_i, T_i, H_i, W_i), and vectors (B, C_i).
 
-        Returns:
-            Shape (B, sum of C_i), in a tuple if ``features`` is a tuple or list.
-
-        Raises:
-            ValueError: For another shape, such as tokens.
+        To (B, sum of C_i), in a tuple if ``features`` is a tuple or list; another shape, such as
+        that of tokens, raises a ValueError.
         """
         if isinstance(features, Tensor):
             return _mean(features)

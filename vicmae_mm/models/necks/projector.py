@@ -77,12 +77,8 @@ class Projector(NonLinearNeck):
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor | tuple[Tensor]:
         """Project features (N, C) to un-normalised embeddings (N, D).
 
-        Args:
-            x: Shape (N, C), or a tuple or list of one such tensor, as mmpretrain's necks take it;
-                the result is then a tuple.
-
-        Raises:
-            ValueError: For several tensors.
+        Of a tuple or list of one such tensor, as mmpretrain's necks take it, to a tuple; several
+        raise a ValueError.
         """
         if isinstance(x, Tensor):
             return self.forward((x, ))[0]

@@ -25,16 +25,8 @@ class PairDataPreprocessor(SelfSupDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Move a batch to the device, augment and normalise it.
 
-        Args:
-            data: ``inputs``, in 0 to 255, uint8 or float, in a layout of :func:`split_views`;
-                optionally ``data_samples``.
-            training: Passed to :meth:`augment`.
-
-        Returns:
-            ``inputs`` in float32 and in the same layout, and ``data_samples``.
-
-        Raises:
-            ValueError: For another layout.
+        ``inputs`` are in 0 to 255, uint8 or float, in a layout of :func:`split_views` (else a
+        ValueError), and become float32 in the same layout.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         views = split_views(self.cast_data(inputs), samples)

@@ -20,14 +20,8 @@ class ViewsDataPreprocessor(ActionDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Move a batch to the device and normalise it.
 
-        Args:
-            data: ``inputs``, a list with the :class:`Views` of each video, all of one shape, or
-                anything the stock class takes; ``data_samples``.
-            training: Whether to mix samples; not for views.
-
-        Returns:
-            ``inputs``, (B, views, C, T, H, W) or (B, frames, C, H, W) in float32, and
-            ``data_samples``.
+        ``inputs``, a list with the :class:`Views` of each video, all of one shape, become
+        (B, views, C, T, H, W) or (B, frames, C, H, W) in float32; else the stock class takes them.
         """
         if training or not (isinstance(data, dict) and isinstance(data['inputs'][0], Views)):
             return super().forward(data, training)

@@ -43,7 +43,6 @@ class BatchRing:
 
     Args:
         num_slots: Most batches at a time. Workers send others, and larger ones, as torch does.
-        batch_size: Samples per batch.
         lock: Lock the memory, so that torch need not copy batches to memory that is locked.
             Dropping the last tensor of a slot then waits for the current stream of the GPU.
 

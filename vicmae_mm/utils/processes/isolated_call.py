@@ -32,16 +32,12 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class IsolatedFunction(Generic[Result]):
-    """``function``, called in a process forked from the caller's.
+    """``function``, called in a process forked from the caller's, at most ``timeout`` seconds.
 
     The process serves call after call. One that crashes or exceeds the time limit is replaced. It
     ends with its parent, however that ends. A copy of the object, pickled or inherited by a fork,
-    starts a process of its own when it is called.
-
-    Args:
-        function: Need not be picklable, but its arguments and results must be. It is copied, with
-            its state, when the process starts.
-        timeout: Time limit of a call in seconds, > 0.
+    starts a process of its own when it is called. The function need not be picklable, but its
+    arguments and results must be. It is copied, with its state, when the process starts.
     """
 
     def __init__(self, function: Callable[..., Result], timeout: float) -> None:
