@@ -1,4 +1,4 @@
-"""Runs the notebooks. ``python -m tests.helpers.notebooks`` runs them as they are, and keeps the outputs."""
+"""Runs the notebooks. ``python -m tests.helpers.notebooks`` does, and keeps the outputs."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
