@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rich.console import Console
 
 from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.errors import InputError, RunError
+from vicmae_mm.utils.progress import Progress
 from vicmae_mm.utils.seeding import seeded
 
 from .load_backbone import load_backbone
@@ -21,6 +23,7 @@ from .load_backbone import load_backbone
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
 
+_SIZE = re.compile(r'Training: .* of (\d+) epochs .* of (\d+) steps')
 _ERROR = re.compile(r'(?:pretrain\.py: )?error(?: \(rank \d+\))?: (.*)')  # of a tool, or its usage
 
 
@@ -70,8 +73,8 @@ def pretrain(data: str | Path, out: str | Path, *, model: str | None = None,
                    prefix=prefix, probe=probe, seed=seed)
     words = [f'--{name.replace("_", "-")}={value}' for name, value in options.items()
              if value is not None]
-    if cfg_options:
-        words += ['--cfg-options', *(f'{key}={value}' for key, value in cfg_options.items())]
+    settings = [f'{key}={value}' for key, value in (cfg_options or {}).items()]
+    words += ['--cfg-options', *settings] if settings else []
     _run([sys.executable, str(carried_folder('tools') / 'pretrain.py'), *words, '--', str(data)])
     with seeded((0, )):  # the caller's random numbers stay as they are
         return load_backbone(out, device=device)
@@ -86,14 +89,20 @@ def _run(command: list[str]) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors='replace', env=os.environ | dict(
-                PYTHONPATH=os.pathsep.join(filter(None, paths)), PYTHONUNBUFFERED='1'))
+                PYTHONPATH=os.pathsep.join(filter(None, paths)), PYTHONUNBUFFERED='1',
+                FORCE_COLOR=''))  # Jupyter sets it, but a cell is not a terminal
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    began, problem = False, ''
+    began, problem, bar, epochs = False, '', None, 1
     try:
         for line in process.stdout or ():
-            print(line, end='', flush=True)
+            if bar and (place := re.match(r'epoch (\S+) .*?eta \S+ +(.*)', line)):
+                bar.update(round(float(place[1]) * bar.total / epochs), place[2])
+            else:
+                print(line, end='', flush=True)
             began |= line.startswith('Training: ')
+            if Console().is_jupyter and (size := _SIZE.match(line.replace(',', ''))):
+                bar, epochs = Progress('Training', int(size[2])), int(size[1])
             if match := _ERROR.match(line):
                 problem = problem or match[1]
         status = process.wait()

@@ -35,8 +35,7 @@ def apply() -> None:
     # mmcv-lite advises installing the full mmcv, for a module that nothing here uses.
     # Remove when mmcv imports it on demand.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
-    # tqdm's, which mmengine imports by way of transformers, in a notebook without ipywidgets.
-    warnings.filterwarnings('ignore', message='IProgress not found')
+    warnings.filterwarnings('ignore', message='IProgress not found')  # tqdm, without ipywidgets
 
 
 @hooks.on_import('mmengine')

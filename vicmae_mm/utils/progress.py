@@ -30,8 +30,7 @@ class Progress:
             bars.TextColumn('{task.description}'), bars.BarColumn(), bars.MofNCompleteColumn(),
             bars.TaskProgressColumn(show_speed=True), bars.TimeRemainingColumn(),
             bars.TextColumn('{task.fields[note]}', markup=False), console=self._console,
-            # No thread that redraws: a process forked meanwhile would inherit its locks, and a
-            # benchmark would time it too.
+            # No thread that redraws: a process forked meanwhile would inherit its locks.
             auto_refresh=False, transient=transient, disable=not self._console.is_terminal)
         self._task = self._bar.add_task(action, total=total, note='')
         self._cell: Any = None  # the place of the bar in the output of a notebook's cell
@@ -63,11 +62,10 @@ class Progress:
         if draws:
             draws()
         else:
-            parts = [f'{self.action}: {done:,} of {self.total:,}']
-            if 0 < done < self.total:
-                seconds = (now - self._began) / done * (self.total - done)
-                parts.append(f'{duration(seconds)} left')
-            self.say(', '.join([*parts, note] if note else parts))
+            rest = duration((now - self._began) / max(done, 1) * (self.total - done))
+            left = f'{rest} left' * (0 < done < self.total)
+            parts = f'{self.action}: {done:,} of {self.total:,}', left, note
+            self.say(', '.join(filter(None, parts)))
 
     def _draw_in_cell(self) -> None:
         """Draw the bar as text; rich's own bar for notebooks needs ipywidgets."""
