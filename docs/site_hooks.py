@@ -55,6 +55,8 @@ def notebook_files(notebook: Path, page: str) -> Iterator[tuple[str, str | bytes
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Turn links to files outside docs/, which the repository's page has, into their paths."""
+    if page.is_homepage:
+        page.meta['hide'] = ['navigation']  # it would be alone there
 
     def site_link(link: re.Match) -> str:
         text, target, anchor = link.groups()

@@ -44,7 +44,8 @@ def test_every_page_is_built_and_nothing_is_loaded_from_the_network(site):
         assert '```' not in page and '\n:::' not in page, name  # not recognised
         assert not re.search(r':(?:class|func|meth|math):', page), name
     assert not re.search(r'url\(["\']?(?:https?:)?//', (site / 'site.css').read_text())
-    for name in ('load_backbone', 'ViCMAE', 'VideoPairDataset', 'CollapseHook', 'knn_accuracy'):
+    for name in ('pretrain', 'load_backbone', 'ViCMAE', 'VideoPairDataset', 'CollapseHook',
+                 'knn_accuracy'):
         assert any(re.search(rf'<h2 id="[\w.]+\.{name}"', page) for page in pages.values()), name
 
 
