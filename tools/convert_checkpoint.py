@@ -25,7 +25,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 import vicmae_mm  # noqa: F401  (patches upstream faults)
-from vicmae_mm.apis.hub_folders import FOLDERS, check_folder, write_hub_folder
+from vicmae_mm.apis.hub_folders import FOLDERS, write_hub_folder
 from vicmae_mm.checkpoints.conversion import NAMES, Conversion, convert_with_report
 from vicmae_mm.checkpoints.conversion.families import CONVERTIBLE, OURS
 from vicmae_mm.checkpoints.conversion.names import shorten
@@ -108,9 +108,10 @@ def write_folder(args: argparse.Namespace) -> None:
     if args.source or args.drop or args.grid or (args.frames, args.size) != (16, 224):
         raise InputError('--from, --drop, --grid, --frames and --size are for files: write '
                          'one with them, and convert that to a folder.')
-    check_folder(args.dst, args.force)
+    if args.dst.is_dir() and not args.force:
+        raise FileExistsError(f'{args.dst} exists: --force replaces converted weights in it.')
     result = write_hub_folder(args.src, args.dst, args.target, config=args.config,
-                              encoder_only=args.encoder_only, replace=args.force)
+                              encoder_only=args.encoder_only)
     print(summary(args, result))
     print('Read README.md in it before you publish it: it names your data, and has no licence yet.')
 

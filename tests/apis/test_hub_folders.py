@@ -263,8 +263,8 @@ def test_the_code_of_the_card_runs(checkpoint, tmp_path, monkeypatch, target):
     names: dict = {}
     exec(code, names)
     assert names['patches' if target == 'hf-vitmae' else 'tokens'].shape[1] in (16, 17)
-    for fact in ('epoch_2.pth', 'data/clips', '2 epochs, 20 iterations', 'PyTorch 2.9.9',
-                 '* probe/knn_accuracy: 50\n', '* loss: 1.25\n', 'license: yours to choose'):
+    for fact in ('epoch_2.pth', 'data/clips', '* epochs: 2\n', 'PyTorch: 2.9.9',
+                 '* probe/knn_accuracy: 50.0\n', '* loss: 1.25\n', 'license: yours to choose'):
         assert fact in text
 
 
@@ -275,7 +275,7 @@ def test_the_code_of_a_classifiers_card_runs(tmp_path, monkeypatch):
     files = dict(image=classifier(tmp_path / 'a', VIT)[1], video=classifier(
         tmp_path / 'b', VIDEO, head, 'mmaction.Recognizer3D', 'cls_head')[1])
     for name, target in (('image', 'hf'), ('image', 'timm'), ('video', 'hf')):
-        write_hub_folder(files[name], name, target, replace=True)
+        write_hub_folder(files[name], name, target)
         names: dict = {}
         exec(re.findall(r'```python\n(.*?)```', (tmp_path / name / 'README.md').read_text(),
                         re.DOTALL)[0], names)
@@ -321,17 +321,13 @@ def test_bgr_and_other_norms_before_a_classifier_are_refused(tmp_path):
 
 def test_folders_that_exist(checkpoint, tmp_path):
     write_hub_folder(checkpoint, tmp_path / 'hf')
-    before = (tmp_path / 'hf/model.safetensors').stat().st_mtime_ns
-    with pytest.raises(FileExistsError, match='hf exists: --force replaces'):
-        write_hub_folder(checkpoint, tmp_path / 'hf')
-    assert (tmp_path / 'hf/model.safetensors').stat().st_mtime_ns == before
     (tmp_path / 'hf/.gitattributes').touch()  # a clone of the Hub
-    write_hub_folder(checkpoint, tmp_path / 'hf', 'timm', replace=True)
+    write_hub_folder(checkpoint, tmp_path / 'hf', 'timm')
     assert not (tmp_path / 'hf/preprocessor_config.json').exists()
     (tmp_path / 'file').touch()
     for place, name in ((checkpoint.parent, 'epoch_2.pth'), (tmp_path / 'file', 'file')):
-        with pytest.raises(FileExistsError, match=f'cannot be replaced, with {name} there'):
-            write_hub_folder(checkpoint, place, replace=True)
+        with pytest.raises(FileExistsError, match=f'{name} is in the way: name a new'):
+            write_hub_folder(checkpoint, place)
 
 
 @pytest.mark.parametrize('step', ['atomic_write_bytes', 'write_weights'])
@@ -344,7 +340,7 @@ def test_what_is_interrupted_does_not_look_complete(checkpoint, tmp_path, monkey
     monkeypatch.setattr(hub_folders, step, stop)
     for name in ('hf', 'new'):
         with pytest.raises(KeyboardInterrupt):
-            write_hub_folder(checkpoint, tmp_path / name, replace=True)
+            write_hub_folder(checkpoint, tmp_path / name)
         with pytest.raises((OSError, ValueError)):
             load_backbone(tmp_path / name)
         with pytest.raises((OSError, ValueError)):

@@ -152,9 +152,9 @@ def test_a_folder(tool, state, tmp_path, capsys):
 
 @pytest.mark.parametrize('args, message', [
     (['run.pth', 'x.safetensors', '--to', 'hf'], 'error: --to hf writes a folder: name DST '),
-    (['run.pth', 'file', '--to', 'hf', '--force'], 'file cannot be replaced, with file there'),
-    (['run.pth', 'empty', '--to', 'hf'], 'empty exists: --force replaces'),
-    (['run.pth', 'folder', '--to', 'hf', '--force'], 'folder cannot be replaced, with a.pth there'),
+    (['run.pth', 'file', '--to', 'hf', '--force'], 'file is in the way'),
+    (['run.pth', 'empty', '--to', 'hf'], 'empty exists: --force replaces '),
+    (['run.pth', 'folder', '--to', 'hf', '--force'], 'folder/a.pth is in the way'),
     (['run.pth', 'file/x', '--to', 'hf', '--config', 'no/ours.py'], 'Not a directory'),
     (['run.pth', 'x', '--to', 'mae'], 'error: x has none of the suffixes .pth, '),
     (['run.pth', 'x', '--to', 'hf', '--drop', 'a'], 'error: --from, --drop, '),

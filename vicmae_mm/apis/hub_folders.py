@@ -36,13 +36,12 @@ _Settings = dict[str, Any]
 
 
 def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = 'hf', *,
-                     config: str | Path | None = None, encoder_only: bool = False,
-                     replace: bool = False) -> Conversion:
+                     config: str | Path | None = None, encoder_only: bool = False) -> Conversion:
     """Write a folder for ``AutoModel.from_pretrained`` or ``timm.create_model('local-dir:...')``.
 
     Args:
         checkpoint: Of a Vision Transformer; as for :func:`load_backbone`, like ``config``.
-        folder: Its weights are written last; ``replace`` allows it to exist.
+        folder: Its weights are written last. What such a folder has is replaced.
         target: One of :data:`FOLDERS`; ``'hf'`` is the class that fits the encoder. All but
             ``'hf-vitmae'`` leave out a decoder, and ``encoder_only`` leaves out a classifier.
 
@@ -50,11 +49,14 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
         What was written, and what became of other tensors.
 
     Raises:
-        FileExistsError: If the folder exists, or has other weights.
+        FileExistsError: If the folder has other weights, or is a file.
         ValueError: If the target has no such network.
     """
     folder = Path(folder).expanduser().resolve()
-    check_folder(folder, replace)
+    for path in folder.iterdir() if folder.is_dir() else [folder] * folder.exists():
+        if path == folder or (path.name != 'model.safetensors' and (
+                path.name.endswith((*PICKLED, SAFE, '.index.json')))):
+            raise FileExistsError(f'{path} is in the way: name a new folder.')
     encoder = load_backbone(checkpoint, config)
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
     meta: _Settings = content.get('meta') or {}
@@ -80,17 +82,6 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
     # Last: without weights, no folder looks complete.
     write_weights(folder / 'model.safetensors', result.state)
     return result
-
-
-def check_folder(folder: Path, replace: bool) -> None:
-    """Raise a FileExistsError if a folder exists, or, to replace it, if it has other weights."""
-    found = [*folder.iterdir()] if folder.is_dir() else [folder][:folder.exists()]
-    others = [file.name for file in found if file == folder or (
-        file.name != 'model.safetensors' and file.name.endswith((*PICKLED, SAFE, '.index.json')))]
-    if others or (folder.exists() and not replace):
-        raise FileExistsError(f'{folder} ' + (
-            f'cannot be replaced, with {others[0]} there: name a new folder.' if others else
-            'exists: --force replaces the files of converted weights in it.'))
 
 
 def _network(encoder: Encoder) -> _Settings:

@@ -65,22 +65,21 @@ def model_card(name: str, checkpoint: str | Path, result: Conversion, settings: 
     as data. Metrics and versions come from the files next to the checkpoint.
     """
     file = files_of_weights(checkpoint)[0]
-    logs = ''.join(path.read_text('utf-8', 'replace')[:9999]
-                   for path in sorted(file.parent.glob('*/*.log'))[-1:])
+    logs = [path.read_text('utf-8', 'replace')[:9999] for path in file.parent.glob('*/*.log')]
     data: _Settings = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    values = [data.get(key) for key in ('type', 'data_root', 'ann_file', 'data_prefix')]
     facts = dict(
-        data=', '.join(str(value) for value in values if value),
-        length=f'{meta["epoch"]} epochs, {meta["iter"]} iterations' if 'iter' in meta else '',
-        end=meta.get('time'),
-        versions=', '.join(map(' '.join, re.findall(r' (PyTorch|MMEngine): (\S+)', logs))))
-    metrics = _metrics(file.parent, meta.get('iter', 0))
+        data=[data[key] for key in ('type', 'data_root', 'ann_file', 'data_prefix') if key in data],
+        epochs=meta.get('epoch'), iterations=meta.get('iter'), end=meta.get('time'),
+        versions=sorted({*re.findall(r' ((?:PyTorch|MMEngine): \S+)', ''.join(logs))}))
     return _TEXT.format(
         name=name, file=file.name, source=result.source, version=__version__,
-        facts='\n'.join(f'* {key}: {value or "not known"}' for key, value in facts.items()),
+        facts=_list(facts), metrics=_list(_metrics(file.parent, meta.get('iter', 0))),
         recipe=json.dumps({key: cfg[key] for key in _RECIPE if key in cfg}, indent=1, default=str),
-        metrics='\n'.join(f'* {key}: {value:.6g}' for key, value in metrics.items()) or (
-            'None was found.'), **_usage(name, settings))
+        **_usage(name, settings))
+
+
+def _list(items: _Settings) -> str:
+    return '\n'.join(f'* {key}: {value or "not known"}' for key, value in items.items()) or 'None.'
 
 
 def _metrics(work_dir: Path, iterations: int) -> dict[str, float]:
