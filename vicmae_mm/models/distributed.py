@@ -16,20 +16,11 @@ def gather_with_grad(x: Tensor) -> Tensor:
     """Concatenate ``x`` of all processes along the first dimension, in rank order.
 
     The gradient is d(sum_r loss_r)/dx, so that after DistributedDataParallel all gradients equal
-    those of one process with the global batch (docs/decisions.md, row 13).
-
-    Args:
-        x: Shape (N, ...), the same on every process.
-
-    Returns:
-        Shape (W * N, ...) for W processes; ``x`` itself on one process.
-
-    Raises:
-        ValueError: On every process, if N differs between them.
+    those of one process with the global batch (docs/decisions.md, row 13). Of ``x`` (N, ...), the
+    result is (W * N, ...) for W processes, and ``x`` itself on one. If N differs between them, all
+    raise a ValueError.
     """
-    if get_world_size() == 1:
-        return x
-    return _gather(x)
+    return x if get_world_size() == 1 else _gather(x)
 
 
 # Collectives, and a check that reads values on the host, stay outside of compiled graphs.

@@ -85,22 +85,15 @@ class ViCMAE(BaseSelfSupervisor):
                  target_generator: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(
-            backbone=backbone,
-            neck=decoder,
-            head=head,
-            target_generator=target_generator,
-            data_preprocessor=data_preprocessor or dict(type='vicmae_mm.PairDataPreprocessor'),
-            init_cfg=init_cfg)
+            backbone, decoder, head, target_generator, init_cfg=init_cfg,
+            data_preprocessor=data_preprocessor or dict(type='vicmae_mm.PairDataPreprocessor'))
         self.pooling = _build(pooling)
         self.projector = _build(projector) or nn.Identity()
         self.target_projector = _build(target_projector)
         self.contrast_head = _build(contrast_head)
-        self.recon_weight = recon_weight
-        self.contrast_weight = contrast_weight
-        self.contrast_scale = 1.0
-        self.recon_frames = recon_frames
-        self.decoder_chunks = decoder_chunks
-        self.joint_bn = joint_bn
+        self.recon_weight, self.contrast_weight = recon_weight, contrast_weight
+        self.contrast_scale, self.joint_bn = 1.0, joint_bn
+        self.recon_frames, self.decoder_chunks = recon_frames, decoder_chunks
         check_composition(self)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -179,11 +172,9 @@ class ViCMAE(BaseSelfSupervisor):
                           by_frame: bool = False) -> tuple[Tensor, Tensor | None]:
         """Mean squared error on the hidden patches of some frames.
 
-        Args:
-            latent: Class token and visible tokens (B, 1 + keep, C).
-            ids_restore: Restoring indices (B, L).
-            targets: The frames (B, 3, H, W), or the features of their patches (B, L, D).
-            by_frame: Whether to return those of the frames, too, (B,) without gradient.
+        Of class token and visible tokens (B, 1 + keep, C), restoring indices (B, L) and targets:
+        the frames (B, 3, H, W), or the features of their patches (B, L, D). With ``by_frame`` also
+        those of the frames, (B,) without gradient.
         """
         prediction = self.neck(latent, ids_restore, hidden_only=True)
         hidden = invert_order(ids_restore)[:, latent.shape[1] - 1:]

@@ -28,15 +28,9 @@ def atomic_write(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Write a temporary file, and rename it to ``path`` once it is complete and on disk.
 
     If the block raises, the old file stays. Processes, threads and machines may write the same path
-    concurrently; the last one wins.
-
-    Args:
-        path: The file; its folder is created.
-        sync: False for what can be made again and is checked when it is read: a power failure may
-            leave an empty or damaged file, and nothing waits for the disk.
-
-    Yields:
-        The temporary file to write, ``NAME.RANDOM.part`` in the same folder.
+    concurrently; the last one wins. The folder is created; the temporary file is
+    ``NAME.RANDOM.part`` in it. ``sync=False`` is for what can be made again and is checked when it
+    is read: a power failure may leave an empty or damaged file, and nothing waits for the disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +74,16 @@ def check_writable(path: str | Path) -> None:
     if path.exists():
         with open(path, 'ab'):
             pass
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Wait until no other process, on any machine, is in such a block for the file ``path``."""
+    with ExitStack() as stack:  # to close the file releases the lock
+        with suppress(OSError):  # read-only, or a file system without locks
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            fcntl.lockf(stack.enter_context(open(path, 'ab')), fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

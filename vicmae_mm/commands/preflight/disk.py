@@ -49,9 +49,19 @@ def check_disk(cfg: Config, one: int, findings: Findings) -> None:
     if not isinstance(hook, dict) or '://' in (out_dir or ''):
         return
     # A resumed run deletes its checkpoints as it writes new ones.
-    old = Path(cfg.work_dir).glob('*.pth') if cfg.get('resume') else ()
-    _compare(one, _num_checkpoints(cfg, hook), _existing_folder(out_dir or cfg.work_dir),
-             sum(path.stat().st_size for path in old), findings)
+    files = Path(cfg.work_dir).glob('*.pth') if cfg.get('resume') else ()
+    old, number = sum(path.stat().st_size for path in files), _num_checkpoints(cfg, hook)
+    folder = _existing_folder(out_dir or cfg.work_dir)
+    free = shutil.disk_usage(folder).free
+    sizes = (f'a checkpoint takes about {decimal(one)}, {number} at once take '
+             f'{decimal(one * number)}; {decimal(free)} are free in {folder}')
+    if free < one or free + old < 2 * one:
+        findings.error(f'{sizes}: not even two fit, and one must be kept until the next is '
+                       'written; free some space or choose another --work-dir')
+    elif free + old < number * one:
+        findings.warn(f'{sizes}: free some space, or lower default_hooks.checkpoint.max_keep_ckpts')
+    else:
+        findings.note(f'disk: {sizes}')
 
 
 def _existing_folder(path: str) -> Path:
@@ -91,17 +101,3 @@ def _num_checkpoints(cfg: Config, hook: dict) -> int:
     best = len(best) if isinstance(best, (list, tuple)) else int(bool(best))
     in_epochs = hook.get('mid_epoch_interval') or 'SafeCheckpointHook' in str(hook.get('type'))
     return max(kept, 1) + 1 + int(bool(in_epochs)) + best
-
-
-def _compare(one: int, number: int, folder: Path, old: int, findings: Findings) -> None:
-    """Compare, in bytes, ``number`` checkpoints with the free disk and the ``old`` checkpoints."""
-    free = shutil.disk_usage(folder).free
-    sizes = (f'a checkpoint takes about {decimal(one)}, {number} at once take '
-             f'{decimal(one * number)}; {decimal(free)} are free in {folder}')
-    if free < one or free + old < 2 * one:
-        findings.error(f'{sizes}: not even two fit, and one must be kept until the next is '
-                       'written; free some space or choose another --work-dir')
-    elif free + old < number * one:
-        findings.warn(f'{sizes}: free some space, or lower default_hooks.checkpoint.max_keep_ckpts')
-    else:
-        findings.note(f'disk: {sizes}')

@@ -1,10 +1,8 @@
 """The runs of tables, in one folder that several machines can share."""
-import fcntl
 import json
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,14 @@ from vicmae_mm.engine.starting.work_dir_lock import (
     lock_work_dir,
     unlock_work_dir,
 )
-from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.atomic_files import atomic_write, locked
 from vicmae_mm.utils.progress import duration, say
 
 from .tables import TABLES
 
 RESULTS = 'results.jsonl'  # of all jobs
 FAILED = 'failed.txt'  # in the folder of a job
+LOCK = 'shared.lock'  # of what jobs share in a folder
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,11 @@ def list_jobs(tables: Iterable[int], seeds: Iterable[int]) -> list[Job]:
 
 def run_missing(jobs: list[Job], root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]
              ) -> tuple[list[str], list[str]]:
-    """Run what has no result yet; leave out what another process runs.
+    """Run what has no result yet, in this order; leave out what another process runs.
 
-    Args:
-        jobs: In the order to run them.
-        root: Folder of the jobs, which machines may share.
-        run: Runs a job in its folder and yields scores by evaluation. It may yield more than the
-            evaluations of the job, and is not called if these are there.
-
-    Returns:
-        Folders of the jobs that failed, each with the reason in ``failed.txt``, and of those that
-        are running elsewhere.
+    ``run`` runs a job in its folder and yields scores by evaluation. It may yield more than the
+    evaluations of the job, and is not called if these are there. Returned are the folders of jobs
+    that failed, each with the reason in ``failed.txt``, and of those that are running elsewhere.
     """
     failed, elsewhere = [], []
     for number, job in enumerate(jobs):
@@ -95,23 +88,13 @@ def read_records(root: Path) -> list[dict[str, Any]]:
     return [*map(json.loads, path.read_text().splitlines())] if path.is_file() else []
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process, on any machine, changes what is shared in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / 'shared.lock', 'a') as file:  # to close it releases the lock
-        with suppress(OSError):  # a file system without locks: ``lock_work_dir`` warns of it
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
-
-
 def _run(job: Job, root: Path, run: Callable[[Job, Path], Iterator[dict[str, float]]]) -> None:
     start = time.monotonic()
     for scores in run(job, job.folder(root)):
         seconds, start = time.monotonic() - start, time.monotonic()
         new = [dict(config=job.config, seed=job.seed, evaluation=evaluation, score=score,
                     seconds=round(seconds, 1)) for evaluation, score in scores.items()]
-        with alone(root), atomic_write(root / RESULTS) as part:
+        with locked(root / LOCK), atomic_write(root / RESULTS) as part:
             records = {(each['seed'], each['config'], each['evaluation']): each
                        for each in read_records(root) + new}  # of several for a result, the last
             part.write_text(''.join(f'{json.dumps(each)}\n' for each in records.values()))

@@ -11,8 +11,9 @@ from vicmae_mm.commands.quickstart.digit_scenes import World, load_worlds
 from vicmae_mm.commands.quickstart.mask_propagation import score_propagation
 from vicmae_mm.commands.quickstart.measuring import ImageSet, draw_images, measure
 from vicmae_mm.models.encoder import Encoder
+from vicmae_mm.utils.atomic_files import locked
 
-from .jobs import alone
+from .jobs import LOCK
 from .tables import SHARES
 
 NUM_CLIPS = 1000
@@ -33,7 +34,7 @@ def split_worlds() -> dict[str, World]:
 
 def render(folder: Path, seed: int) -> Path:
     """Render the clips of a seed, unless they are there. Returns their folder."""
-    with alone(folder):
+    with locked(folder / LOCK):
         render_clips(folder / 'clips', split_worlds()['train'], NUM_CLIPS, seed)
     return folder / 'clips'
 
@@ -65,7 +66,7 @@ def write_images(folder: Path, seed: int, size: int) -> Path:
     A share is one of digits, with all of their images. Returns ``folder / 'images'``.
     """
     root = folder / 'images'
-    with alone(folder):
+    with locked(folder / LOCK):
         if not (root / 'subsets').is_dir():
             for name, images in zip(POSES, draw_splits(seed, size), strict=True):
                 _write_classes(root / name, images)

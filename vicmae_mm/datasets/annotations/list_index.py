@@ -1,5 +1,4 @@
 """An index of a list of files: made at the first start, then shared by all processes."""
-import fcntl
 import hashlib
 import json
 import logging
@@ -7,13 +6,13 @@ import os
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Any
 
 from mmengine.logging import print_log
 
-from vicmae_mm.utils.atomic_files import atomic_write_bytes
+from vicmae_mm.utils.atomic_files import atomic_write_bytes, locked
 from vicmae_mm.utils.cache_folder import cache_folder, mark_used, trim_folder
 from vicmae_mm.utils.errors import RunError
 from vicmae_mm.version import __version__
@@ -27,11 +26,8 @@ class ListIndex(Sequence):
 
     A process has a table of the blocks, and reads one by ``pread`` from the page cache, which all
     processes share (a mapped file would kill it where the disk fails). Pickling copies no file.
-
-    Args:
-        source (bytes | str): What :func:`make_index` makes, or a file of that.
-        folder (str): What relative paths are relative to.
-        names (Sequence[str]): Keys of a record.
+    ``source`` is what :func:`make_index` makes, or a file of that; relative paths are relative to
+    ``folder``; ``names`` are the keys of a record.
     """
 
     def __init__(self, source: Any, folder: str = '', names: Sequence[str] = ()) -> None:
@@ -110,10 +106,7 @@ def kept_index(path: str, settings: Sequence[object], read: Callable[[], ListInd
         return read()
     name = _digest(path, settings)
     file = os.path.join(cache_folder('lists'), name)
-    with ExitStack() as locked:
-        with suppress(OSError):  # read-only or without locks: each process makes one
-            os.makedirs(os.path.dirname(file), exist_ok=True)
-            fcntl.flock(locked.enter_context(open(f'{file}.lock', 'ab')), fcntl.LOCK_EX)
+    with locked(f'{file}.lock'):
         with suppress(OSError, ValueError, zlib.error):  # missing or damaged
             index = ListIndex(file)
             mark_used(file, os.path.getmtime(file))

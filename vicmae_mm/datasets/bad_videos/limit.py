@@ -2,6 +2,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from mmengine.logging import print_log
 
@@ -20,6 +21,7 @@ class TooManyBadVideosError(RunError):
     """The share of videos that cannot be read exceeds the dataset's limit."""
 
 
+@dataclass(eq=False)
 class BadVideos:
     """The bad videos of one dataset.
 
@@ -27,23 +29,16 @@ class BadVideos:
     of the other workers and ranks, so that counts are over all processes. Files that the machine
     failed to read count, but are not remembered as bad. Of a video that is cut, single segments are
     bad, or all of them if it cannot be opened.
-
-    Args:
-        dataset (str): The dataset's list or folder, for messages.
-        max_share (float, optional): Limit of bad / all videos, in [0, 1]. None: 0.05, or three
-            videos if that is more, as long as most are good.
-        remedy (str): What to do about bad videos, for the message at the limit.
-        noun (str): What the files are, for messages: 'video' or 'image'.
-        owner (str): What has the setting ``max_bad_share``, for messages.
     """
 
-    def __init__(self, dataset: str, max_share: float | None, remedy: str = REMEDY,
-                 noun: str = 'video', owner: str = 'the dataset') -> None:
-        self.dataset = dataset
-        self.max_share = max_share
-        self.remedy = remedy
-        self.noun = noun
-        self.owner = owner
+    dataset: str  # its list or folder; all but the limit is for messages
+    # Limit of bad / all videos, in [0, 1]. None: 0.05, or three if that is more and most are good.
+    max_share: float | None
+    remedy: str = REMEDY  # what to do about bad videos
+    noun: str = 'video'  # or 'image'
+    owner: str = 'the dataset'  # that has the setting ``max_bad_share``
+
+    def __post_init__(self) -> None:
         self.segments: dict[str, list[Segment]] = {}  # of each video that is cut
         self.num_segments = 0  # of all of them
         self.ledger: BadVideoLedger | None = None

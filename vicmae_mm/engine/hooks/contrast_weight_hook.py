@@ -22,12 +22,10 @@ def contrast_scale(epoch: int, schedule: str, begin: int, ramp_epochs: int) -> f
 
     Contrast starts in epoch ``begin``; a linear or cosine ramp reaches 1 after ``ramp_epochs``.
     """
-    if schedule == 'constant':
+    if schedule == 'constant' or (schedule == 'step' and epoch >= begin):
         return 1.0
     if epoch < begin:
         return 0.0
-    if schedule == 'step':
-        return 1.0
     progress = min((epoch - begin + 1) / ramp_epochs, 1.0)
     return progress if schedule == 'linear' else 0.5 * (1 - math.cos(math.pi * progress))
 
@@ -57,11 +55,8 @@ class ContrastWeightHook(Hook):
             raise InputError(f'begin={begin} must be an epoch, 0 or later.')
         if schedule in ('linear', 'cosine') and ramp_epochs < 1:
             raise InputError(f'A {schedule} schedule needs ramp_epochs >= 1, got {ramp_epochs}.')
-        self.schedule = schedule
-        self.begin_ratio = begin_ratio
-        self.begin = begin
-        self.ramp_epochs = ramp_epochs
-        self.least = 0.
+        self.schedule, self.ramp_epochs = schedule, ramp_epochs
+        self.begin_ratio, self.begin, self.least = begin_ratio, begin, 0.
 
     def before_train(self, runner: Runner) -> None:
         """Check that pairs have negatives, and that there are enough epochs to start contrast."""
@@ -89,9 +84,7 @@ class ContrastWeightHook(Hook):
                                    f'{saved * weight:.3g}, as in {runner._load_from}.')
 
     def _begin(self, runner: Runner) -> int:
-        if self.begin is not None:
-            return self.begin
-        return round(self.begin_ratio * runner.max_epochs)
+        return round(self.begin_ratio * runner.max_epochs) if self.begin is None else self.begin
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Have unused parameters looked for only in epochs that do not run the projector.

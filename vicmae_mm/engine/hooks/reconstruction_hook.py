@@ -39,10 +39,8 @@ class ReconstructionHook(Hook):
         for name, value in (('interval', interval), ('num_samples', num_samples)):
             if value < 1:
                 raise InputError(f'ReconstructionHook: {name}={value!r} must be at least 1.')
-        self.interval = interval
-        self.by_epoch = by_epoch
-        self.num_samples = num_samples
-        self.seed = seed
+        self.interval, self.by_epoch = interval, by_epoch
+        self.num_samples, self.seed = num_samples, seed
         self._inputs: list[tuple[str, list[Tensor]]] = []
 
     @master_only

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import TextIO
 
 from mmengine.logging import print_log
 
@@ -18,45 +19,8 @@ class WorkDirInUseError(RunError):
     """Another run trains in the same work dir."""
 
 
-class _Lock:
-    """A locked file in the work dir.
-
-    It is never removed. Otherwise a run that had just opened it could lock the removed file, while
-    the next run locks a new one.
-    """
-
-    FILENAME = 'run.lock'
-
-    def __init__(self, work_dir: str) -> None:
-        self._path = Path(work_dir) / self.FILENAME
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # For appending: what the holder has written must stay until the lock is ours.
-            self._file = self._path.open('a+')
-            # A lock of POSIX belongs to this process: children that outlive it do not have it,
-            # and the kernel releases it however the process ends, also over NFS.
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _IN_USE and hasattr(self, '_file'):
-                raise WorkDirInUseError(self._describe_holder(work_dir)) from None
-            print_log(f'{self._path} cannot be locked ({error.strerror}): make sure that no other '
-                      'run uses this work dir.', 'current', logging.WARNING)
-            return
-        self._file.truncate(0)
-        started = time.strftime('%Y-%m-%d %H:%M:%S')
-        self._file.write(f'process {os.getpid()} on {socket.gethostname()}, since {started}\n')
-        self._file.flush()
-
-    def _describe_holder(self, work_dir: str) -> str:
-        self._file.seek(0)
-        holder = self._file.read().strip() or 'another process'
-        return (f'{work_dir} is in use by a run: {holder}. Stop that run, or choose another folder '
-                f'with --work-dir. If that machine is gone and its lock remains, remove '
-                f'{self._path}.')
-
-
 # The kernel drops a lock when its process closes any file of that name: there is one per work dir.
-_held: dict[str, _Lock] = {}
+_held: dict[str, TextIO | None] = {}
 
 
 def lock_work_dir(work_dir: str) -> None:
@@ -70,9 +34,41 @@ def lock_work_dir(work_dir: str) -> None:
     """
     key = os.path.realpath(work_dir)
     if key not in _held:
-        _held[key] = _Lock(work_dir)
+        _held[key] = _lock(work_dir)
 
 
 def unlock_work_dir(work_dir: str) -> None:
     """Release what :func:`lock_work_dir` reserved, if anything."""
     _held.pop(os.path.realpath(work_dir), None)
+
+
+def _lock(work_dir: str) -> TextIO | None:
+    """The locked file in a work dir; None, and a warning, if it cannot be locked.
+
+    It is never removed. Otherwise a run that had just opened it could lock the removed file, while
+    the next run locks a new one.
+    """
+    path = Path(work_dir, 'run.lock')
+    file: TextIO | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # For appending: what the holder has written must stay until the lock is ours.
+        file = path.open('a+')
+        # A lock of POSIX belongs to this process: children that outlive it do not have it,
+        # and the kernel releases it however the process ends, also over NFS.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _IN_USE and file is not None:
+            file.seek(0)
+            raise WorkDirInUseError(
+                f'{work_dir} is in use by a run: {file.read().strip() or "another process"}. Stop '
+                'that run, or choose another folder with --work-dir. If that machine is gone and '
+                f'its lock remains, remove {path}.') from None
+        print_log(f'{path} cannot be locked ({error.strerror}): make sure that no other run uses '
+                  'this work dir.', 'current', logging.WARNING)
+        return None
+    file.truncate(0)
+    started = time.strftime('%Y-%m-%d %H:%M:%S')
+    file.write(f'process {os.getpid()} on {socket.gethostname()}, since {started}\n')
+    file.flush()
+    return file

@@ -73,12 +73,8 @@ class InfoNCEHead(BaseModule):
                                    ('across_sources', across_sources, (True, False))):
             if value not in known:
                 raise InputError(f'{name} must be one of {known}, got {value!r}.')
-        self.temperature = temperature
-        self.symmetric = symmetric
-        self.negatives = negatives
-        self.gather = gather
-        self.same_video = same_video
-        self.across_sources = across_sources
+        self.temperature, self.symmetric, self.negatives = temperature, symmetric, negatives
+        self.gather, self.same_video, self.across_sources = gather, same_video, across_sources
         self.needs_identities = same_video == 'left_out' or not across_sources
 
     def identify(self, data_samples: Any, number: int) -> list[tuple[int, int]]:
@@ -98,13 +94,10 @@ class InfoNCEHead(BaseModule):
              videos: Tensor | list[tuple[int, int]] | None = None) -> Tensor:
         """Mean loss of this process's anchors.
 
-        Args:
-            online: Shape (N, D), un-normalised; row n of ``online`` and of ``target`` are a pair.
-            target: Shape (N, D), un-normalised.
-            videos: Shape (N, ), integers: the video that a pair is from, where a video provides
-                several pairs (repeated augmentation). Other pairs of the same video are not
-                negatives. None: every pair is from a different video. If ``needs_identities``,
-                what :meth:`identify` returns, for each pair.
+        Row n of ``online`` and of ``target``, both (N, D), un-normalised, are a pair. ``videos``
+        are integers (N,), the video that a pair is from, where a video provides several (repeated
+        augmentation); other pairs of the same video are not negatives. None: every pair is from a
+        different video. If ``needs_identities``, what :meth:`identify` returns, for each pair.
 
         Raises:
             ValueError: If the shapes do not match, or ``videos`` are not as the options need them.

@@ -58,10 +58,8 @@ class VICRegHead(BaseModule):
         if reduction not in REDUCTIONS:
             raise InputError(f'reduction must be one of {REDUCTIONS}, got {reduction!r}.')
         self.sim, self.std, self.cov = sim, std, cov
-        self.gamma, self.eps = gamma, eps
-        self.normalize = normalize
-        self.reduction = reduction
-        self.gather = gather
+        self.gamma, self.eps, self.normalize = gamma, eps, normalize
+        self.reduction, self.gather = reduction, gather
         self.predictor = None if predictor is None else MODELS.build(predictor)
 
     def loss(self, online: Tensor, target: Tensor, videos: Tensor | None = None) -> Tensor:

@@ -42,9 +42,7 @@ class TokenPooling(BaseModule):
         if num_extra_tokens < (mode == 'cls'):
             raise InputError(f'num_extra_tokens={num_extra_tokens} must be 0 or more, and 1 or '
                              "more for mode='cls', which takes the first token.")
-        self.mode = mode
-        self.num_extra_tokens = num_extra_tokens
-        self.eps = eps
+        self.mode, self.num_extra_tokens, self.eps = mode, num_extra_tokens, eps
         if mode == 'gem':
             # One-dimensional, so that flat_decay_mult=0 exempts it from weight decay.
             self.p = nn.Parameter(torch.full((1, ), float(p)), requires_grad=p_trainable)
@@ -52,16 +50,9 @@ class TokenPooling(BaseModule):
     def forward(self, tokens: Tensor | Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Pool tokens (B, 1 + L, C), taken after the final norm, with the class token first.
 
-        Args:
-            tokens: One tensor, or a tuple or list of such, as mmpretrain's backbones return it
-                with ``out_type='raw'``.
-
-        Returns:
-            Shape (B, C), or a tuple of such; fp32 for ``'gem'``, otherwise the dtype of
-            ``tokens``.
-
-        Raises:
-            ValueError: If ``tokens`` has another shape or no patch token.
+        To (B, C), fp32 for ``'gem'``, otherwise of the same dtype. A tuple or list of such, as
+        mmpretrain's backbones return it with ``out_type='raw'``, gives a tuple. Another shape, or
+        no patch token, raises a ValueError.
         """
         if isinstance(tokens, Tensor):
             return self._pooled(tokens)
@@ -80,9 +71,6 @@ class TokenPooling(BaseModule):
             return patches.mean(dim=1)
         if self.mode == 'max':
             return patches.amax(dim=1)
-        return self._generalised_mean(patches)
-
-    def _generalised_mean(self, patches: Tensor) -> Tensor:
         # In half precision eps^p underflows. x is clamped because about half of a LayerNorm's
         # output is negative, p so that it stays between the mean and the maximum.
         with torch.autocast(patches.device.type, enabled=False):

@@ -46,15 +46,10 @@ def run_isolated(function: Callable[[Task], Result], tasks: Iterable[Task], num_
     """Call ``function(task)`` for every task in ``num_workers`` processes.
 
     A call that exceeds the time limit is ended; a process that crashes is replaced. Use it within
-    ``contextlib.closing``: closing the generator ends all processes immediately.
-
-    Args:
-        function: Must be picklable, as must tasks and results.
-        tasks: Consumed as needed.
-        timeout: Time limit of a call in seconds, from its last :func:`still_working` if it has one.
-
-    Yields:
-        Task and result, or :class:`FailedCall`, in the order in which they finish.
+    ``contextlib.closing``: closing the generator ends all processes immediately. Function, tasks,
+    which are consumed as needed, and results must be picklable. The time limit is in seconds, from
+    the last :func:`still_working` of a call if it has one. Yielded are task and result, or
+    :class:`FailedCall`, in the order in which they finish.
 
     Raises:
         OSError: The function raised it.
@@ -87,7 +82,8 @@ class _Worker:
         # This process may have threads, such as a progress bar's: in a fork of it, locks that they
         # hold would stay locked. The server has none, and imports the function's module only once.
         context = multiprocessing.get_context('forkserver')
-        context.set_forkserver_preload([function.__module__, __name__])
+        module = getattr(function, 'func', function).__module__  # a partial's own is functools
+        context.set_forkserver_preload([module, __name__])
         # Ctrl-C belongs to this process, also while the server is importing.
         resource_tracker.ensure_running()  # unblocks it when it starts
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
