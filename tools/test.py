@@ -10,7 +10,6 @@ import argparse
 import logging
 import os
 import signal
-import sys
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
@@ -25,7 +24,6 @@ from vicmae_mm.commands.launcher import (
     count_processes,
     is_first_process,
     prepare_launcher,
-    should_start,
     start_processes,
 )
 from vicmae_mm.commands.options import add_run_options, merge_options, open_config
@@ -83,13 +81,12 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
             ]
 
 
-def main() -> int | None:
-    """Test the model; return the status of processes that do."""
+def main() -> None:
+    """Test the model."""
     args = parse_args()
     cfg = open_config(args.config)
     merge_args(cfg, args)
-    if should_start(args.devices, cfg.launcher):
-        return start_processes(__file__, args.devices, sys.argv[1:])
+    start_processes(__file__, args.devices, cfg.launcher)
     prepare_launcher(cfg.launcher)
     if is_first_process(cfg.launcher):
         check_config(
@@ -100,7 +97,6 @@ def main() -> int | None:
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
-    return None
 
 
 if __name__ == '__main__':

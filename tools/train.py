@@ -13,7 +13,6 @@ import argparse
 import logging
 import os
 import signal
-import sys
 
 if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until run_tool: the imports take seconds.
@@ -27,7 +26,6 @@ from vicmae_mm.commands.launcher import (
     count_processes,
     is_first_process,
     prepare_launcher,
-    should_start,
     start_processes,
 )
 from vicmae_mm.commands.preflight import check_config
@@ -57,12 +55,11 @@ def check_epoch(runner: Runner) -> None:
             f'batch of {loader.batch_size}: lower train_dataloader.batch_size.')
 
 
-def main() -> int | None:
-    """Check the config, then train the model; return the status of processes that do."""
+def main() -> None:
+    """Check the config, then train the model."""
     args = parse_args()
     cfg = read_train_config(args)
-    if should_start(args.devices, cfg.launcher):
-        return start_processes(__file__, args.devices, sys.argv[1:])
+    start_processes(__file__, args.devices, cfg.launcher)
     report = RunReport()
     # One process is enough: if it exits, the launcher ends the others.
     prepare_launcher(cfg.launcher)
@@ -80,7 +77,6 @@ def main() -> int | None:
     finally:
         if is_stopped():  # whatever error a signal has led to
             report.stopped(runner)
-    return None
 
 
 if __name__ == '__main__':

@@ -1,19 +1,12 @@
 """The launcher of a run is the one that its environment shows."""
 import os
-import signal
+import sys
 
 import pytest
 import torch
-from torch.distributed import run
-from torch.distributed.elastic.multiprocessing import SignalException
 
 from vicmae_mm.commands import launcher as launchers
-from vicmae_mm.commands.launcher import (
-    detect_launcher,
-    prepare_launcher,
-    should_start,
-    start_processes,
-)
+from vicmae_mm.commands.launcher import detect_launcher, prepare_launcher, start_processes
 
 TORCHRUN = dict(RANK='1', LOCAL_RANK='1', WORLD_SIZE='2', MASTER_ADDR='a', MASTER_PORT='1')
 SRUN = dict(SLURM_PROCID='1', SLURM_NTASKS='2', SLURM_STEP_NUM_TASKS='2', SLURM_NODELIST='n[1-2]')
@@ -25,7 +18,7 @@ MPIRUN = dict(OMPI_COMM_WORLD_RANK='1', OMPI_COMM_WORLD_SIZE='2', OMPI_COMM_WORL
 def environment(monkeypatch):
     """Sets the variables of a launcher, and no others."""
     for name in list(os.environ):
-        if name.startswith(('SLURM_', 'OMPI_', 'PMI_')) or name in TORCHRUN:
+        if name.startswith(('SLURM_', 'OMPI_', 'PMI_', 'LOCAL_')) or name in TORCHRUN:
             monkeypatch.delenv(name)
 
     def set_variables(variables: dict) -> None:
@@ -79,30 +72,33 @@ def test_its_own_environment_will_do(launcher, variables, environment, monkeypat
 
 @pytest.fixture
 def start(environment, monkeypatch):
-    """Starts processes on 8 cores and some GPUs; returns the arguments of torchrun."""
-    for name in ('NNODES', 'NODE_RANK', 'PORT', 'OMP_NUM_THREADS', 'VICMAE_COMMAND'):
+    """Starts processes on 8 cores and some GPUs; returns the arguments of torchrun, if any."""
+    for name in ('NNODES', 'NODE_RANK', 'PORT'):
         monkeypatch.delenv(name, raising=False)
     for name in ('OMP_NUM_THREADS', 'VICMAE_COMMAND'):
         monkeypatch.setenv(name, '')  # restored afterwards
     monkeypatch.setattr(launchers, 'num_cores', lambda: 8)
-    monkeypatch.setattr(launchers.sys, 'argv', ['vicmae train', 'a.py'])
+    monkeypatch.setattr(sys, 'argv', ['vicmae train', 'a.py', '--resume', 'x y$z'])
 
-    def start(devices: int, gpus: int, **variables: str) -> list[str]:
+    def start(devices: int | None, gpus: int, launcher: str = 'none',
+              **variables: str) -> list[str] | None:
         for name in ('OMP_NUM_THREADS', 'VICMAE_COMMAND'):
-            monkeypatch.delenv(name)
+            monkeypatch.delenv(name, raising=False)
         environment(variables)
         started: list[list[str]] = []
-        monkeypatch.setattr(run, 'main', started.append)
+        monkeypatch.setattr(os, 'execv', lambda program, args: started.append(args))
         monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
-        assert start_processes('train.py', devices, ['a.py', '--resume', 'x y$z']) == 0
-        return started[0]
+        start_processes('train.py', devices, launcher)
+        return started[0] if started else None
 
     return start
 
 
-def test_processes_are_started_by_torchrun(start, capsys):
-    assert start(4, gpus=8) == ['--standalone', '--nproc-per-node', '4', 'train.py', 'a.py',
-                                '--resume', 'x y$z', '--launcher', 'pytorch']
+def test_devices_are_started_by_torchrun(start, capsys, repo):
+    python, script, *args = start(4, gpus=8)
+    assert python == sys.executable and (repo / 'tools/_torchrun.py').samefile(script)
+    assert args == ['--standalone', '--nproc-per-node', '4', 'train.py', 'a.py', '--resume',
+                    'x y$z', '--launcher', 'pytorch']
     assert os.environ['VICMAE_COMMAND'] == 'vicmae train CONFIG --devices 4'
     assert capsys.readouterr().err == ''
     start(2, gpus=0, VICMAE_COMMAND='bash dist_train.sh CONFIG 2')
@@ -112,9 +108,9 @@ def test_processes_are_started_by_torchrun(start, capsys):
 
 def test_several_machines_meet_at_the_given_address(start):
     machines = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1')
-    assert start(8, gpus=8, **machines)[:8] == [
+    assert start(8, gpus=8, **machines)[2:10] == [
         '--nnodes', '2', '--node-rank', '1', '--master-addr', '10.0.0.1', '--master-port', '29500']
-    assert start(8, gpus=8, **machines, PORT='1234')[7] == '1234'
+    assert start(8, gpus=8, **machines, PORT='1234')[9] == '1234'
 
 
 @pytest.mark.parametrize('devices, threads', [(1, '8'), (3, '2'), (16, '1')])
@@ -127,25 +123,14 @@ def test_threads_share_the_cores(devices, threads, start):
 
 @pytest.mark.parametrize('gpus, variables, words', [
     (1, {}, '2 processes were requested, but there are 1 GPUs.*CUDA_VISIBLE_DEVICES='),
-    (2, dict(NNODES='2'), 'NNODES=2 needs MASTER_ADDR')])
+    (2, dict(NNODES='2'), 'NNODES=2 needs MASTER_ADDR'),
+    (2, dict(launcher='slurm'), '--devices 2: .* already started'),
+    (2, dict(launcher='pytorch', LOCAL_WORLD_SIZE='3'), '--devices 2: .* in another number')])
 def test_what_cannot_be_started_is_refused(gpus, variables, words, start):
     with pytest.raises(ValueError, match=words):
         start(2, gpus, **variables)
 
 
-def test_a_signal_is_the_exit_status(start, monkeypatch):
-    def main(args: list[str]) -> None:
-        raise SignalException('stopped', signal.SIGINT)
-
-    start(1, gpus=0)
-    monkeypatch.setattr(run, 'main', main)
-    assert start_processes('train.py', 1, []) == 130
-
-
-def test_processes_are_started_once(environment):
-    assert should_start(2, 'none') and not should_start(None, 'none')
-    environment(dict(TORCHRUN, LOCAL_WORLD_SIZE='2'))
-    assert not should_start(2, 'pytorch')
-    for devices, launcher in ((4, 'pytorch'), (8, 'slurm')):
-        with pytest.raises(ValueError, match=f'--devices {devices}: .* already started'):
-            should_start(devices, launcher)
+def test_processes_are_started_once(start):
+    assert start(None, gpus=8) is None
+    assert start(2, gpus=0, launcher='pytorch', LOCAL_WORLD_SIZE='2') is None

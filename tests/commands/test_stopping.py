@@ -97,7 +97,7 @@ def test_a_worker_ends_without_a_word(capfd):
     assert capfd.readouterr() == ('', '')
 
 
-@pytest.mark.parametrize('name', ['train.py', 'data/pack_frames.py'])
+@pytest.mark.parametrize('name', ['train.py', 'data/pack_frames.py', '_torchrun.py'])
 def test_ctrl_c_while_importing(name, repo):
     """The first import of something slow sends the signal, so that no time has to be guessed."""
     code = ('import builtins, os, runpy, signal, sys\n'

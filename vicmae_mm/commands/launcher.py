@@ -1,14 +1,12 @@
 """What starts the processes of a run: this module, torchrun, srun, mpirun, or a shell for one."""
-import logging
 import os
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Sequence
 
 import torch
 
+from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
 from vicmae_mm.utils.progress import say
@@ -80,85 +78,43 @@ def typed_command() -> str:
     return name if typed else f'python {shlex.quote(name)}'
 
 
-def should_start(devices: int | None, launcher: str) -> bool:
-    """Whether this process is to start those of ``--devices``, and is not one of them.
+def start_processes(script: str, devices: int | None, launcher: str) -> None:
+    """With ``--devices``, become torchrun, which runs a script in that many processes; else return.
 
-    Raises:
-        ValueError: Another number of processes was started already.
-    """
-    if devices is None or launcher == 'none':
-        return devices is not None
-    if devices != _count('LOCAL_WORLD_SIZE'):
-        raise InputError(f'--devices {devices}: the processes of this run were already started by '
-                         'torchrun, srun or mpirun, in another number: leave out --devices.')
-    return False
-
-
-def start_processes(script: str, devices: int, args: Sequence[str]) -> int:
-    """Run a script with torchrun, in a process for each device of this machine.
-
-    For several machines, NNODES, NODE_RANK, MASTER_ADDR and PORT are read from the environment.
+    The processes get this command line and ``--launcher pytorch``, with which they return from
+    here. Several machines: NNODES, NODE_RANK, MASTER_ADDR and PORT are read from the environment.
     VICMAE_COMMAND, the command that a run names to continue it, is set unless it is already.
 
-    Args:
-        script: Path of a Python file with the option ``--launcher``, such as tools/train.py.
-        devices: Number of GPUs or, on a machine without any, of processes on the CPU.
-        args: Command line of the script.
-
-    Returns:
-        The exit status: 0, that of the first process to fail, or 130 after Ctrl-C.
-
     Raises:
-        ValueError: There are fewer GPUs, or no address at which several machines meet.
+        ValueError: There are fewer GPUs, there is no address at which several machines meet, or
+            another number of processes was started already.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import main
-
-    gpus, env = torch.cuda.device_count(), os.environ
+    if devices is None or (launcher != 'none' and devices == _count('LOCAL_WORLD_SIZE')):
+        return
+    if launcher != 'none':
+        raise InputError(f'--devices {devices}: the processes of this run were already started by '
+                         'torchrun, srun or mpirun, in another number: leave out --devices.')
+    gpus = torch.cuda.device_count()
     if 0 < gpus < devices:
         raise InputError(f'{devices} processes were requested, but there are {gpus} GPUs. To run '
                          'on the CPU instead, set CUDA_VISIBLE_DEVICES= (empty).')
-    where = _meeting_point()
-    if not gpus:
-        say(f'No GPU: running {devices} processes on the CPU, connected by gloo.')
-    # The processes share the cores: by default, each of them would start one thread per core.
-    env.setdefault('OMP_NUM_THREADS', str(max(num_cores() // devices, 1)))
-    env.setdefault('VICMAE_COMMAND', f'{typed_command()} CONFIG --devices {devices}')
-    for name in logging.root.manager.loggerDict:  # torchrun's, of each process that ends
-        if name.startswith('torch.distributed.'):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    # torchrun has handlers of its own.
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        main([*where, '--nproc-per-node', str(devices), script, *args, '--launcher', 'pytorch'])
-        return 0
-    except SignalException as stop:
-        return 128 + stop.sigval
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode > 0:  # it has printed why
-            return failure.exitcode
-        name = signal.Signals(-failure.exitcode).name
-        reason = ', most likely out of memory' if name == 'SIGKILL' else ''
-        print(f'error (rank {rank}): killed by {name}{reason}', file=sys.stderr)
-        return 128 - failure.exitcode
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _meeting_point() -> list[str]:
-    """On one machine, torchrun finds a free port; several need a fixed address to meet at."""
     nodes, rank, address, port = (os.environ.get(name) or default for name, default in dict(
         NNODES='1', NODE_RANK='0', MASTER_ADDR='', PORT='').items())
-    if nodes == '1' and not port:
-        return ['--standalone']
     if nodes != '1' and not address:
         raise InputError(f'NNODES={nodes} needs MASTER_ADDR, the address of the machine with '
                          'NODE_RANK=0.')
-    return ['--nnodes', nodes, '--node-rank', rank, '--master-addr', address or '127.0.0.1',
-            '--master-port', port or '29500']
+    # On one machine, torchrun finds a free port. Several machines need a fixed address to meet at.
+    where = ['--standalone'] if nodes == '1' and not port else [
+        '--nnodes', nodes, '--node-rank', rank, '--master-addr', address or '127.0.0.1',
+        '--master-port', port or '29500']
+    if not gpus:
+        say(f'No GPU: running {devices} processes on the CPU, connected by gloo.')
+    # The processes share the cores: by default, each of them would start one thread per core.
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(num_cores() // devices, 1)))
+    os.environ.setdefault('VICMAE_COMMAND', f'{typed_command()} CONFIG --devices {devices}')
+    os.execv(sys.executable, [
+        sys.executable, str(carried_folder('tools') / '_torchrun.py'), *where,
+        '--nproc-per-node', str(devices), script, *sys.argv[1:], '--launcher', 'pytorch'])
 
 
 def _count(name: str) -> int:

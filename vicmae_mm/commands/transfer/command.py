@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from vicmae_mm.apis import load_backbone
-from vicmae_mm.commands.options import add_device
+from vicmae_mm.commands.options import add_checkpoint, add_device
 from vicmae_mm.commands.result_files import results_folder
 from vicmae_mm.evaluation.images import DatasetProblem
 from vicmae_mm.evaluation.labelled_sources import Source, open_labelled
@@ -40,10 +40,7 @@ class Method:
 
 def add_transfer_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of both tools."""
-    parser.add_argument('checkpoint', help='a pre-trained or fine-tuned checkpoint of any family '
-                        'that `vicmae convert` knows')
-    parser.add_argument(
-        '--config', help='its config; by default the one in the work dir of the checkpoint')
+    add_checkpoint(parser)
     parser.add_argument(
         '--datasets', nargs='+', metavar='NAME', help='"all" or names from Table 3, such as Food '
         'DTD (default: all, or none with --folder)')
