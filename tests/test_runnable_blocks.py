@@ -34,11 +34,10 @@ def stand_ins(tmp_path_factory) -> Path:
     """What pages name."""
     folder = tmp_path_factory.mktemp('stand_ins')
     make_class_folders(folder / 'data/photos')
-    make_class_folders(folder / 'my_photos')
-    for name in ('data/my_videos', 'my_videos', 'clips', 'videos'):
+    for name, clips in {'data/my_videos': 'abcd', 'clips': 'abcd', 'videos': '0123'}.items():
         (folder / name).mkdir()
-        for letter in 'abcd':
-            make_video(folder / name / f'{letter}.mp4', 12)
+        for clip in clips:
+            make_video(folder / name / f'{clip}.mp4', 12)
     make_video(folder / 'clip.mp4', fps=2)  # 12 s
     Image.fromarray(draw_frame(0)).save(folder / 'photo.jpg')
     (folder / 'photos').mkdir()
