@@ -1,0 +1,139 @@
+"""What vicmae pretrain chooses from the data and the machine: the config check has no advice."""
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from tests.conftest import REPO
+from tests.helpers.packing import pack
+from tests.helpers.videos import make_video
+from vicmae_mm.commands.preflight import check_config
+from vicmae_mm.commands.pretrain.run_folder import prepare_run
+from vicmae_mm.commands.pretrain.settings import choose_settings
+
+parse_args = runpy.run_path(str(REPO / 'tools' / 'pretrain.py'))['parse_args']
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    """Sources of every kind."""
+    root = tmp_path_factory.mktemp('data')
+    for name in ('clips', 'photos', 'mixed', 'broken'):
+        (root / name).mkdir()
+    first = make_video(root / 'first.mp4')
+    for number in range(12):
+        os.link(first, root / 'clips' / f'{number}.mp4')
+        os.link(first, root / 'mixed' / f'{number}.mp4')
+        for folder in ('photos', 'mixed'):
+            (root / folder / f'{number}.jpg').touch()
+        (root / 'broken' / f'{number}.mp4').write_bytes(b'no video')
+    make_video(root / 'long.mp4', num_frames=1200, size=(32, 32))
+    (root / 'list.txt').write_text(''.join(f'clips/{number}.mp4 0\n' for number in range(12)))
+    (root / 'table.csv').write_text('path,label\n' + ''.join(
+        f'clips/{number}.mp4,0\n' for number in range(12)))
+    pack(root / 'clips', root / 'packed')
+    return root
+
+
+def choose(data: Path, tmp_path: Path, *words: str, source: str = 'clips',
+           model: str | None = 'toy') -> Config:
+    """The config for a source, as it is written."""
+    words = (*words, *(['--model', model] if model and '--model' not in words else []))
+    args = parse_args([str(data / source), '--out', str(tmp_path / 'run'), *words])
+    return Config.fromfile(prepare_run(args)[0])
+
+
+@pytest.mark.parametrize('source, number, words', [
+    ('packed', 12, ()), ('long.mp4', 5, ()), ('table.csv', 12, ('--devices', '2'))])
+def test_the_check_has_nothing_to_advise(data, tmp_path, source, number, words):
+    cfg = choose(data, tmp_path, *words, source=source)
+    cfg.launcher = 'none'
+    findings = check_config(cfg, 2 if words[:1] == ('--devices', ) else 1)
+    assert not findings.errors and not findings.warnings and findings.complete
+    assert any(note.startswith(f'data: {number} samples') for note in findings.notes)
+
+
+@pytest.mark.parametrize('source, words', [
+    ('clips', ()), ('list.txt', ()), ('mixed', ('--use', 'videos'))])
+def test_sources_of_videos(data, tmp_path, source, words):
+    dataset = choose(data, tmp_path, *words, source=source).train_dataloader.dataset
+    assert len(DATASETS.build(dict(dataset, pipeline=[]))) == 12
+
+
+def test_images_alone_and_with_videos(data, tmp_path):
+    cfg = choose(data, tmp_path, source='photos')
+    assert cfg.train_dataloader.dataset.type == 'vicmae_mm.ImagePairDataset'
+    assert cfg.train_dataloader.dataset.pipeline[1].scale == 32
+    cfg = choose(data, tmp_path / 'both', '--use', 'both', source='mixed')
+    assert [*cfg.train_dataloader.dataset.datasets] == ['images', 'videos']
+    assert cfg.train_dataloader.batch_size == 8  # of 24 samples
+
+
+@pytest.mark.parametrize('source, words, message', [
+    ('nothing', (), 'There is no file or folder'), ('.', (), r'choose by --use'),
+    ('photos', ('--use', 'videos'), 'No video found'), ('photos/0.jpg', (), 'is one image'),
+    ('first.mp4', (), 'needs at least two'), ('broken', (), 'can be opened'),
+    ('clips', ('--model', 'vit-x'), 'choose one of .*toy'),
+    ('clips', ('--devices', '99'), 'this machine has'),
+    ('clips', ('--image-size', '33'), 'multiple of the 4 pixels'),
+    ('clips', ('--init', 'no.pth'), 'There is no checkpoint'),
+    ('clips', ('--set', 'epochs.x=1'), 'no place')])
+def test_refusals(data, tmp_path, source, words, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        choose(data, tmp_path, *words, source=source)
+    assert not (tmp_path / 'run/pretrain.py').exists()
+
+
+@pytest.mark.parametrize('words', ['--epochs 0', '--batch-size x', '--lr 2', '--workers -1'])
+def test_options_out_of_range(words, capsys):
+    with pytest.raises(SystemExit) as status:
+        parse_args(['clips', '--out', 'run', *words.split()])
+    assert status.value.code == 2 and 'error: argument' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('gib, number, batch', [(140, 1_000_000, 512), (15, 1_000_000, 64),
+                                                (1, 1_000_000, 2), (140, 60, 16)])
+def test_batches_for_the_memory_of_a_gpu(data, tmp_path, monkeypatch, gib, number, batch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda index: (gib << 30, 140 << 30))
+    lines = ''.join(f'{each % 12}.mp4\n' for each in range(min(number, 4000)))
+    (tmp_path / 'list.txt').write_text(lines)
+    args = parse_args([str(tmp_path / 'list.txt'), '--out', str(tmp_path), '--prefix',
+                       str(data / 'clips'), '--model', 'vit-s16'])
+    cfg, about = choose_settings(args)
+    assert cfg.train_dataloader.batch_size == batch
+    assert cfg.model.backbone.img_size == 224 and 'image_size' not in cfg
+    steps = min(number, 4000) // batch
+    assert cfg.epochs == max(800, -(-10_000 // steps)) and len(about) == 9
+    # Table 7's 2.4e-3 for 4,096 pairs
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
+        max(2.4e-3 * (batch / 4096)**.5, 3e-4), rel=.05)
+
+
+def test_what_is_asked_for_is_used(data, tmp_path):
+    cfg = choose(data, tmp_path, '--epochs', '1', '--batch-size', '6', '--lr', '1e-4', '--workers',
+                 '0', '--seed', '7', '--set', 'model.contrast_weight=0.5')
+    loader = cfg.train_dataloader
+    assert (cfg.train_cfg.max_epochs, loader.batch_size, loader.num_workers) == (1, 6, 0)
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.randomness.seed) == (1e-4, 7)
+    assert cfg.model.contrast_weight == 0.5 and cfg.auto_scale_lr.base_batch_size == 6
+    # Two steps have no warm-up of two.
+    assert [each.type for each in cfg.param_scheduler] == ['CosineAnnealingLR']
+
+
+def test_the_same_command_continues_and_another_is_refused(data, tmp_path):
+    choose(data, tmp_path, '--epochs', '3')
+    file = tmp_path / 'run/pretrain.py'
+    before = file.stat().st_mtime_ns
+    choose(data, tmp_path, '--epochs', '3')
+    assert file.stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r'has a run with other arguments: .*--epochs 3'):
+        choose(data, tmp_path, '--epochs', '4')
+    (tmp_path / 'run/epoch_1.pth').touch()
+    file.unlink()
+    with pytest.raises(ValueError, match='did not make'):
+        choose(data, tmp_path, '--epochs', '3')
