@@ -22,7 +22,7 @@ param_scheduler = [
          convert_to_iter_based=True),
 ]
 
-# The unit is pairs over all GPUs. Accumulation adds no negatives: see README.md.
+# The unit is pairs over all GPUs. Accumulation adds no negatives: see docs/eight_gpus.md.
 auto_scale_lr = dict(base_batch_size=4096)
 
 # lambda: 0 until epoch 200 of 800, then the model's contrast_weight
