@@ -29,7 +29,7 @@ def find_shipped(path: str) -> str:
         raise InputError(f'{path} does not exist here, and {len(found)} shipped configs have this '
                          f'name: {", ".join(found)}.')
     if not found:
-        close = get_close_matches(name, [*shipped, *map(os.path.basename, shipped)])
+        close = get_close_matches(name, {*shipped, *map(os.path.basename, shipped)}, cutoff=0.8)
         raise FileNotFoundError(f'{path} does not exist, and no shipped config has this name' + (
             f'; did you mean {" or ".join(close)}?' if close else f': they are in {folder}.'))
     if 'RANK' not in os.environ:  # else the process that started this one has said so
