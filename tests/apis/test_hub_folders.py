@@ -6,15 +6,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader
 from PIL import Image
 
-from tests.checkpoints.conversion.helpers import randomise
+from tests.checkpoints.conversion.helpers import assert_same, randomise
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH, WIDTH, tiny_config, tiny_vicmae
 from tests.helpers.work_dirs import PREPROCESSOR, write_work_dir
 from vicmae_mm.apis import hub_folders, load_backbone
 from vicmae_mm.apis.hub_folders import write_hub_folder
 from vicmae_mm.checkpoints.weight_files import read_weights
 from vicmae_mm.datasets.readers.image_or_video import prepare_frame
+from vicmae_mm.engine.starting.first_weights import first_weights
 from vicmae_mm.registry import MODELS
 
 transformers = pytest.importorskip('transformers')
@@ -138,6 +140,10 @@ def test_such_a_folder_is_a_checkpoint(checkpoint, tmp_path, target):
     assert torch.equal(back(IMAGES), ours(IMAGES)) and back.image_size == IMG_SIZE
     for value in ('mean', 'std'):
         assert torch.equal(getattr(back, value), getattr(ours, value))
+    model = tiny_vicmae()  # and a start: load_from
+    content = CheckpointLoader.load_checkpoint(str(tmp_path / 'x'), map_location='cpu')
+    model.load_state_dict(first_weights(content, str(tmp_path / 'x'), model), strict=False)
+    assert_same(model.backbone.state_dict(), ours.backbone.state_dict())
     write_hub_folder(tmp_path / 'x', tmp_path / 'y', 'hf')  # and can be converted
     assert torch.equal(load_backbone(tmp_path / 'y')(IMAGES), ours(IMAGES))
 

@@ -158,16 +158,15 @@ def _convert(weights: dict[str, Tensor], net: _Settings, target: str,
 def _transformers_config(net: _Settings, result: Conversion, names: list[str],
                          model: _Settings) -> _Settings:
     kind, encoder, classifier = _CLASSES[result.target]
-    hidden, width = net['intermediate_size'], net['hidden_size']
-    dtype = str(next(iter(result.state.values())).dtype).removeprefix('torch.')
-    settings = dict(net, model_type=kind, architectures=[classifier if names else encoder],
-                    torch_dtype=dtype)
+    settings = dict(
+        net, model_type=kind, architectures=[classifier if names else encoder],
+        torch_dtype=str(next(iter(result.state.values())).dtype).removeprefix('torch.'))
     if names:
         settings.update(id2label=dict(enumerate(names)),
                         label2id={name: i for i, name in enumerate(names)})
     if kind == 'dinov2':
-        settings['mlp_ratio'] = hidden // width
-        if hidden % width:
+        settings['mlp_ratio'], rest = divmod(net['intermediate_size'], net['hidden_size'])
+        if rest:
             raise InputError('transformers has no DINOv2 with feed-forward layers of this width.')
         if 'num_register_tokens' in net:
             settings.update(model_type='dinov2_with_registers',

@@ -46,12 +46,10 @@ with torch.no_grad():
 {metrics}
 '''
 _TIMM = '''import timm
-
 model = timm.create_model({path!r}, pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 images = transform(Image.open('photo.jpg').convert('RGB'))[None]'''
 _TRANSFORMERS = '''from transformers import AutoImageProcessor, {auto}
-
 model = {auto}.from_pretrained({path!r}{options}).eval()
 processor = AutoImageProcessor.from_pretrained({path!r})
 inputs = processor({images}, return_tensors='pt')'''
