@@ -20,7 +20,7 @@ NOTEBOOKS = [REPO / 'notebooks' / f'{name}.ipynb' for name in ('your_videos', 'w
 def started_kernel(folder: Path) -> Iterator[KernelManager]:
     """A kernel that works in a folder."""
     kernel = KernelManager(kernel_name='python3')
-    kernel.start_kernel(cwd=str(folder))
+    kernel.start_kernel(cwd=str(folder), env=os.environ | dict(PYTHONPATH=str(REPO)))
     try:
         yield kernel
     finally:
