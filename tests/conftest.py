@@ -101,7 +101,7 @@ def no_curves():
 
 @pytest.fixture(autouse=True, scope='session')
 def configs_read_once():
-    """Read each file of configs/ once: it takes 30 ms, and there are thousands of calls."""
+    """Read each file of configs/ once, which takes 30 ms: tests do it hundreds of times."""
     stock, known = Config._file2dict, {}
 
     def read(filename, *args, **kwargs):

@@ -1,4 +1,5 @@
 """A small pre-training that records every step and is killed at a chosen moment."""
+import copy
 import json
 import os
 import signal
@@ -23,7 +24,8 @@ from vicmae_mm.datasets.transforms import decoding
 from vicmae_mm.engine.runner_access import unwrapped_model
 
 CONFIG = Path(__file__).parents[2] / 'configs/vicmae_vit-b16_k400.py'
-EPOCHS, BATCH, VIDEOS = 3, 8, 42  # 2 videos do not fill a batch
+_READ = Config.fromfile(CONFIG)  # once, by the server that the processes are forked from
+EPOCHS, BATCH, VIDEOS = 3, 4, 22  # 2 videos do not fill a batch
 ITERATIONS = EPOCHS * (VIDEOS // BATCH)
 EVERY = 2  # iterations between checkpoints within an epoch
 STOCK = {  # mmengine's own parts instead of ours
@@ -68,7 +70,7 @@ def train(videos: str, work_dir: str, settings: dict[str, Any],
 
 
 def _config(videos: Path, work_dir: Path, settings: dict[str, Any]) -> Config:
-    cfg = shrink(Config.fromfile(CONFIG), videos, work_dir)
+    cfg = shrink(copy.deepcopy(_READ), videos, work_dir)
     cfg.train_cfg.max_epochs = EPOCHS
     warmup, cosine = cfg.param_scheduler
     warmup.update(start_factor=0.1, end=1)
