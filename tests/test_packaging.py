@@ -135,6 +135,7 @@ def test_dependencies(metadata):
     plain = [r for r in metadata.get_all('Requires-Dist') if 'extra ==' not in r]
     names = {Requirement(r).name for r in plain}
     assert {'torch', 'mmengine', 'mmaction2', 'mmpretrain', 'av', 'setuptools'} <= names
+    assert 'decord' not in names  # an extra
     # Either would overwrite the other's files: the user's choice, by the extra `lite`.
     assert not names & {'mmcv', 'mmcv-lite'}
     assert {'lite', 'quickstart', 'tests', 'all'} <= set(metadata.get_all('Provides-Extra'))
