@@ -1,4 +1,6 @@
 """Runs the notebooks. ``python -m tests.helpers.notebooks`` does, and keeps the outputs."""
+import base64
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from jupyter_client import KernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from PIL import Image
 
 REPO = Path(__file__).resolve().parents[2]
 # In this order: the second looks at the run of the first.
@@ -65,6 +68,16 @@ def tidy(notebook: NotebookNode, folder: Path) -> None:
                              key=lambda kind: len(data[kind]))
             for kind in formats[1:]:
                 del data[kind]
+            if formats[:1] == ['image/png']:
+                data['image/png'] = smaller(data['image/png'])
+
+
+def smaller(png: str) -> str:
+    """The picture with at most 128 colours, in base64."""
+    file = io.BytesIO()
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB')
+    image.quantize(128).save(file, 'png', optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def main() -> None:
