@@ -73,10 +73,10 @@ def tidy(notebook: NotebookNode, folder: Path) -> None:
 
 
 def smaller(png: str) -> str:
-    """The picture with at most 128 colours, in base64."""
+    """The picture with at most 64 colours, in base64."""
     file = io.BytesIO()
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB')
-    image.quantize(128).save(file, 'png', optimize=True)
+    image.quantize(64).save(file, 'png', optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 
