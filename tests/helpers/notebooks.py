@@ -63,13 +63,13 @@ def tidy(notebook: NotebookNode, folder: Path) -> None:
                 output.text = output.text.replace(f'{folder}{os.sep}', '').replace(
                     f'{REPO}{os.sep}', '')
             data = output.get('data', {})
+            if 'image/png' in data:
+                data['image/png'] = smaller(data['image/png'])
             # Pillow gives two formats, and frontends show one.
             formats = sorted((kind for kind in data if kind.startswith('image/')),
                              key=lambda kind: len(data[kind]))
             for kind in formats[1:]:
                 del data[kind]
-            if formats[:1] == ['image/png']:
-                data['image/png'] = smaller(data['image/png'])
 
 
 def smaller(png: str) -> str:
