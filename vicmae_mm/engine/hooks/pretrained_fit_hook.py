@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.fit import CheckpointFit, not_finite
-from vicmae_mm.checkpoints.weight_folders import check_exists
 from vicmae_mm.checkpoints.weight_files import unwrap
+from vicmae_mm.checkpoints.weight_folders import check_exists
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.starting.first_weights import first_weights
 from vicmae_mm.engine.starting.start import choose_start, pretrained_modules
