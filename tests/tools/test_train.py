@@ -164,7 +164,7 @@ def broken_config(change: str):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (lambda folder: ['none.py'], 'none.py: No such file or directory'),
+    (lambda folder: ['none.py'], 'none.py does not exist, and no shipped config'),
     (lambda folder: [CONFIG, '--resume', 'none.pth'], 'There is no checkpoint none.pth'),
     (broken_config('x = (\n'), "'(' was never closed"),
     (broken_config("model['type'] = 'Nonsense'\n"), 'Nonsense is not in the mmpretrain::model'),

@@ -84,7 +84,7 @@ def test_packed_frames_have_the_times_of_their_video(folder, tmp_path):
     [OPEN, dict(type='vicmae_mm.RepeatAug', transforms=[],
                 sample_frames=dict(type='mmaction.SampleFrames', clip_len=2))]])
 def test_other_pipelines_are_refused(folder, steps):
-    with pytest.raises(ValueError, match='does not draw pairs of frames: browse_pairs'):
+    with pytest.raises(ValueError, match='does not draw pairs of frames: vicmae browse'):
         trace_sample(build(folder, *steps), 0)
 
 

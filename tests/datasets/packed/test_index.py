@@ -74,7 +74,7 @@ def test_packs_of_earlier_versions(packed):
     make_older(packed)
     index = pickle.loads(pickle.dumps(PackIndex(RangeReader(str(packed)))))
     assert [*index] == want and all(video['duration'] for video in index)
-    build_index(packed, SHARDS)  # as running pack_frames.py again does
+    build_index(packed, SHARDS)  # as packing again does
     assert (packed / 'videos.npy').exists() and [*PackedFrameDataset(str(packed)).data_list] == want
 
 
@@ -85,7 +85,7 @@ def test_packs_of_earlier_versions(packed):
 def test_the_files_of_an_index_must_be_undamaged_and_match(packed, name, change):
     path = packed / name
     path.write_bytes(change(np.load(path), path.read_bytes()))
-    with pytest.raises(ValueError, match=r'frames\.npy.*not an index.*pack_frames\.py again'):
+    with pytest.raises(ValueError, match=r'frames\.npy.*not an index.*vicmae pack again'):
         PackIndex(RangeReader(str(packed)))
 
 
