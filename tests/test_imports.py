@@ -45,4 +45,4 @@ def test_a_name_occurs_once(names_of):
 
 def test_only_the_package_itself_is_loose_at_its_root():
     assert {path.name for path in PACKAGE.glob('*.py')} == {
-        '__init__.py', '__main__.py', 'registry.py', 'structures.py', 'version.py'}
+        '__init__.py', 'registry.py', 'structures.py', 'version.py'}

@@ -12,7 +12,6 @@ launch() {
     echo "error: 'python' has no torch: activate the environment that vicmae_mm is installed in" >&2
     exit 1
   fi
-  printf -v VICMAE_COMMAND '%q ' bash "$0" CONFIG "$processes"  # said where a run ends
-  export VICMAE_COMMAND PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
+  export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
   exec python "$tools/$script" "$@" --devices "$processes"
 }

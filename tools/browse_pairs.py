@@ -23,7 +23,7 @@ import numpy as np
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
-from vicmae_mm.commands.options import KeepText, merge_settings, open_config
+from vicmae_mm.commands.options import KeepText, merge_settings, open_config, positive
 from vicmae_mm.datasets import MixedPairs, SampleIndex
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.readers import VideoError
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of a pre-training config')
     parser.add_argument('--out', type=Path, default=Path('pairs.png'),
                         help='a .png or .jpg file (default: %(default)s)')
-    parser.add_argument('--count', type=int, default=6, help='samples (default: %(default)s)')
+    parser.add_argument('--count', type=positive, default=6, help='samples (default: %(default)s)')
     parser.add_argument('--epoch', type=int, default=0,
                         help='the epoch whose draws are shown, from 0 (default: %(default)s)')
     parser.add_argument('--prefix', default='', metavar='FOLDER',
@@ -48,8 +48,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',
                         help='settings to replace in the config')
     args = parser.parse_args()
-    if args.count < 1 or args.epoch < 0:
-        parser.error('--count must be 1 or more, --epoch 0 or more')
+    if args.epoch < 0:
+        parser.error('--epoch must be 0 or more')
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         parser.error(f'--out {args.out} must end in .png or .jpg')
     return args

@@ -6,9 +6,9 @@
     vicmae convert epoch_800.pth mae.pth --to mae --drop projector.
     vicmae convert vit_base.safetensors mine.pth
 
-If DST has no suffix of a file, it is a folder with the weights, their config, the preprocessing and
-a model card: for --to hf, hf-vit, hf-vitmae, hf-dinov2, hf-videomae or timm. A decoder and a
-projector are then left out, unless hf-vitmae is named. docs/use_the_encoder.md shows its use.
+With --to hf, or --to timm and no suffix of a file, DST is a folder with the weights, their config,
+the preprocessing and a model card. A decoder and a projector are then left out.
+docs/use_the_encoder.md shows its use.
 
 Values are unchanged, bit for bit. A tensor that the other family has no place for is an error,
 unless --drop or --encoder-only leaves it out. Nothing in a file is executed; optimizer states and
@@ -35,7 +35,7 @@ from vicmae_mm.checkpoints.weight_files import (
     write_weights,
 )
 from vicmae_mm.checkpoints.weight_folders import PICKLED, SAFE
-from vicmae_mm.commands.options import add_trust
+from vicmae_mm.commands.options import add_trust, positive
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import InputError
@@ -64,13 +64,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--encoder-only', action='store_true', help='leave out decoder, projector and head')
     parser.add_argument(
-        '--frames', type=int, default=16,
+        '--frames', type=positive, default=16,
         help='frames per clip of a VideoMAE network, whose files lack the position table '
         '(default: %(default)s)')
     parser.add_argument(
-        '--size', type=int, default=224, help='side of its frames (default: %(default)s)')
+        '--size', type=positive, default=224, help='side of its frames (default: %(default)s)')
     parser.add_argument(
-        '--grid', type=int, nargs=2, metavar=('ROWS', 'COLUMNS'),
+        '--grid', type=positive, nargs=2, metavar=('ROWS', 'COLUMNS'),
         help="resize the position table of images to this many patches, as timm's and DINOv2's own "
         'code does; other tables are resized when they are loaded')
     parser.add_argument('--force', action='store_true', help='replace DST if it exists')

@@ -28,7 +28,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.apis import extract_features, load_backbone
 from vicmae_mm.apis.features import encoding_over_time
 from vicmae_mm.commands import feature_files
-from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust
+from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust, positive
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import SOME_ARE_BAD, InputError
 from vicmae_mm.utils.file_state import file_state
@@ -47,19 +47,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, type=Path,
                         help='a .npz or .safetensors file; with --fps, a folder or a .npz file')
     parser.add_argument(
-        '--batch-size', default=16, type=int,
+        '--batch-size', default=16, type=positive,
         help='files, with --fps frames or clips, per forward pass (default: %(default)s)')
     parser.add_argument(
-        '--frames', type=int, help='frames per video that an image encoder sees (default: 8)')
+        '--frames', type=positive, help='frames per video that an image encoder sees (default: 8)')
     parser.add_argument(
         '--workers', type=int, help='processes that read files; 0: this one (default: 0)')
     over_time = parser.add_argument_group('features over time, of videos only')
     over_time.add_argument(
         '--fps', type=float, help="frames per second; a rate above a video's gives each frame once")
     over_time.add_argument(
-        '--window', type=int, help='frames per window (default: 1; the clip of a video encoder)')
+        '--window', type=positive,
+        help='frames per window (default: 1; the clip of a video encoder)')
     over_time.add_argument(
-        '--stride', type=int, help='frames from one window to the next (default: --window)')
+        '--stride', type=positive, help='frames from one window to the next (default: --window)')
     add_trust(parser)
     add_device(parser)
     args = parser.parse_args()

@@ -22,7 +22,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 
 from vicmae_mm.commands.launcher import detect_launcher
-from vicmae_mm.commands.options import KeepText, add_trust
+from vicmae_mm.commands.options import KeepText, add_trust, positive
 from vicmae_mm.commands.pretrain.run_folder import prepare_run
 from vicmae_mm.commands.pretrain.settings import DEFAULT_MODEL, NETWORKS
 from vicmae_mm.utils.carried_files import carried_folder
@@ -40,10 +40,10 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
                         f'{DEFAULT_MODEL}, with --init that of the file')
     parser.add_argument('--init', metavar='FILE', help='weights to start from: of MAE, DINOv2, '
                         'timm, Hugging Face, ViC-MAE, ..., or the folder of a run')
-    parser.add_argument('--devices', type=_positive, default=1, metavar='N',
+    parser.add_argument('--devices', type=positive, default=1, metavar='N',
                         help='GPUs, or processes on a CPU (default: %(default)s)')
-    parser.add_argument('--epochs', type=_positive, metavar='N', help='length of the run')
-    parser.add_argument('--batch-size', type=_positive, metavar='N', help='pairs per device')
+    parser.add_argument('--epochs', type=positive, metavar='N', help='length of the run')
+    parser.add_argument('--batch-size', type=positive, metavar='N', help='pairs per device')
     parser.add_argument('--lr', type=_rate, help='learning rate of this batch, not scaled')
     parser.add_argument('--workers', type=int, choices=range(129), metavar='N',
                         help='processes per device that read the data, 0 to 128')
@@ -59,12 +59,6 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
                         help='settings of the config, after all others')
     add_trust(parser)
     return parser.parse_args(words)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} should be a number, 1 or more')
-    return int(text)
 
 
 def _rate(text: str) -> float:
@@ -88,9 +82,6 @@ def main() -> None:
     for path in args.trust_checkpoint or ():
         options += ['--trust-checkpoint', path]
     say('Training. The same command again continues it.\n')
-    if sys.argv[0].startswith('vicmae '):
-        os.environ.setdefault('VICMAE_COMMAND', 'vicmae train CONFIG' + (
-            f' --devices {args.devices}' * (args.devices > 1)))
     train = carried_folder('tools') / 'train.py'
     os.execv(sys.executable, [sys.executable, str(train), str(config), '--work-dir', args.out,
                               *options])

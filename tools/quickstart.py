@@ -19,7 +19,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepText
+from vicmae_mm.commands.options import KeepText, positive
 from vicmae_mm.commands.quickstart.clips import render_clips
 from vicmae_mm.commands.quickstart.digit_scenes import load_worlds
 from vicmae_mm.commands.quickstart.mask_propagation import score_propagation
@@ -53,11 +53,11 @@ def parse_args() -> argparse.Namespace:
         '--work-dir', default='work_dirs/quickstart', type=Path, help='default: %(default)s')
     parser.add_argument('--seed', default=0, type=int, help='default: %(default)s')
     parser.add_argument(
-        '--clips', default=1000, type=int, help='clips to render (default: %(default)s)')
+        '--clips', default=1000, type=positive, help='clips to render (default: %(default)s)')
     parser.add_argument(
         '--recipes', nargs='+', default=['vicmae', 'mae'], choices=RECIPES, metavar='NAME',
         help=f'configs of configs/quickstart to train: {", ".join(RECIPES)} (default: vicmae mae)')
-    parser.add_argument('--epochs', type=int, metavar='N', help='length of each training '
+    parser.add_argument('--epochs', type=positive, metavar='N', help='length of each training '
                         '(default: that of the config, 60, and 20 for scratch and adapt)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=KeepText, metavar='KEY=VALUE',

@@ -19,7 +19,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
-from vicmae_mm.commands.options import open_config
+from vicmae_mm.commands.options import open_config, positive
 from vicmae_mm.commands.reproduce.comparison import markdown_report, read_scores
 from vicmae_mm.commands.reproduce.job_runner import JobRunner
 from vicmae_mm.commands.reproduce.jobs import FAILED, RESULTS, list_jobs, run_missing
@@ -40,11 +40,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('tables', nargs='+', choices=['all', *map(str, TABLES)], metavar='TABLE',
                         help=f'{", ".join(map(str, TABLES))} or all')
     parser.add_argument('--scale', choices=SCALES, default='toy', help='default: %(default)s')
-    parser.add_argument('--seeds', type=int, default=3, help='runs of each row, with the seeds 0, '
-                        '1, ... (default: %(default)s)')
+    parser.add_argument('--seeds', type=positive, default=3, help='runs of each row, with '
+                        'the seeds 0, 1, ... (default: %(default)s)')
     parser.add_argument('--work-dir', type=Path, help='folder of all runs (default: '
                         'work_dirs/reproduce_SCALE)')
-    parser.add_argument('--devices', type=int, default=0, help='GPUs per run (default: one if '
+    parser.add_argument('--devices', type=positive, default=0, help='GPUs per run (default: one if '
                         'there is one)')
     parser.add_argument('--report', action='store_true', help='run nothing; report what is there')
     return parser.parse_args()
@@ -53,9 +53,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run what is missing, then report."""
     args = parse_args()
-    if args.seeds < 1 or args.devices < 0:
-        raise InputError(f'--seeds {args.seeds} and --devices {args.devices} must be at least '
-                         '1 and 0.')
     root = args.work_dir or Path(f'work_dirs/reproduce_{args.scale}')
     tables = [*TABLES] if 'all' in args.tables else [*dict.fromkeys(map(int, args.tables))]
     jobs = [] if args.report else list_jobs(tables, range(args.seeds))

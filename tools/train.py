@@ -66,7 +66,7 @@ def main() -> None:
     if is_first_process(cfg.launcher):
         findings = check_config(cfg, count_processes(cfg.launcher), args.cfg_options or ())
         findings.report()
-        report = RunReport(findings.notes, findings.warnings)
+        report = RunReport(findings.notes, findings.warnings, args.devices)
         lock_work_dir(cfg.work_dir)  # before anything is written there
     runner = build_tool_runner(cfg, logging.DEBUG if args.verbose else logging.INFO)
     check_epoch(runner)

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from vicmae_mm.apis import load_backbone, map_features
-from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust
+from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust, positive
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.atomic_files import atomic_write, check_writable
 from vicmae_mm.utils.progress import track
@@ -50,11 +50,11 @@ def parse_args() -> argparse.Namespace:
         help='the patch to compare with the others, right and down: whole numbers are pixels of '
         'the file, 0.0 to 1.0 shares of its sides (default: the centre)')
     parser.add_argument(
-        '--size', type=int, metavar='PX', help='short side of the input in pixels, rounded to '
+        '--size', type=positive, metavar='PX', help='short side of the input in pixels, rounded to '
         'patches: more than in training gives finer maps (default: as in training)')
     parser.add_argument(
-        '--frames', type=int, metavar='N', help='frames of each video, evenly spread (default: '
-        f'{FRAMES}, and {FILM_FRAMES} with --mp4)')
+        '--frames', type=positive, metavar='N', help='frames of each video, evenly spread '
+        f'(default: {FRAMES}, and {FILM_FRAMES} with --mp4)')
     parser.add_argument('--mp4', action='store_true', help='draw videos as videos')
     parser.add_argument(
         '--out', default='feature_maps', type=Path, help='a folder (default: %(default)s)')
@@ -62,8 +62,6 @@ def parse_args() -> argparse.Namespace:
     add_device(parser)
     args = parser.parse_args()
     args.frames = (FILM_FRAMES if args.mp4 else FRAMES) if args.frames is None else args.frames
-    if args.frames < 1 or (args.size is not None and args.size < 1):
-        parser.error('--frames and --size must be 1 or more')
     return args
 
 

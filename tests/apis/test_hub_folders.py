@@ -1,6 +1,7 @@
 """Folders for transformers and timm: the same numbers there as here."""
 import json
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -106,34 +107,19 @@ def test_the_encoder_in_timm(checkpoint, tmp_path, by):
     assert [*settings['input_size']] == [3, IMG_SIZE, IMG_SIZE]
 
 
-@torch.no_grad()
-def test_the_decoder_in_transformers(checkpoint, tmp_path):
-    write_hub_folder(checkpoint, tmp_path / 'hf', 'hf-vitmae')
-    model = from_pretrained(transformers.ViTMAEForPreTraining, tmp_path / 'hf')
-    assert model.config.mask_ratio == 0.75 and model.config.norm_pix_loss
-    ours = MODELS.build(tiny_config(data_preprocessor=PREPROCESSOR))
-    ours.load_state_dict(read_weights(checkpoint))
-    model.double()
-    hidden = model.vit(normalised(load_backbone(checkpoint), IMAGES).double())
-    torch.testing.assert_close(
-        ours.double().eval().neck(hidden.last_hidden_state, hidden.ids_restore),
-        model.decoder(hidden.last_hidden_state, hidden.ids_restore).logits, rtol=0, atol=1e-12)
-
-
 def test_a_config_that_is_named(checkpoint, tmp_path):
     torch.save(dict(state_dict=read_weights(checkpoint)), tmp_path / 'bare.pth')
     with pytest.raises(ValueError, match='Cannot infer the architecture'):
-        write_hub_folder(tmp_path / 'bare.pth', tmp_path / 'x', 'hf-vitmae')
+        write_hub_folder(tmp_path / 'bare.pth', tmp_path / 'x')
     (tmp_path / 'mine.py').write_text(
         f"_base_ = '{checkpoint.parent}/run.py'\nmodel = dict(backbone=dict(mask_ratio=0.5))")
-    write_hub_folder(
-        tmp_path / 'bare.pth', tmp_path / 'x', 'hf-vitmae', config=tmp_path / 'mine.py')
-    assert json.loads((tmp_path / 'x/config.json').read_text())['mask_ratio'] == 0.5
-    assert 'data/clips' in (tmp_path / 'x/README.md').read_text()
+    write_hub_folder(tmp_path / 'bare.pth', tmp_path / 'x', config=tmp_path / 'mine.py')
+    text = (tmp_path / 'x/README.md').read_text()
+    assert 'data/clips' in text and '"mask_ratio": 0.5' in text
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('target', ['hf', 'hf-vitmae', 'timm'])
+@pytest.mark.parametrize('target', ['hf', 'timm'])
 def test_such_a_folder_is_a_checkpoint(checkpoint, tmp_path, target):
     write_hub_folder(checkpoint, tmp_path / 'x', target)
     ours, back = load_backbone(checkpoint), load_backbone(tmp_path / 'x')
@@ -259,7 +245,7 @@ def test_rectangles(tmp_path):
     torch.testing.assert_close(transform(photo), normalised(ours, frame[None])[0])
 
 
-@pytest.mark.parametrize('target', ['hf', 'hf-vitmae', 'timm'])
+@pytest.mark.parametrize('target', ['hf', 'timm'])
 def test_the_code_of_the_card_runs(checkpoint, tmp_path, monkeypatch, target):
     monkeypatch.chdir(tmp_path)
     write_hub_folder(checkpoint, 'net', target)
@@ -268,7 +254,7 @@ def test_the_code_of_the_card_runs(checkpoint, tmp_path, monkeypatch, target):
     (code, ) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
     names: dict = {}
     exec(code, names)
-    assert names['patches' if target == 'hf-vitmae' else 'tokens'].shape[1] in (16, 17)
+    assert names['tokens'].shape[1] == 17
     for fact in ('epoch_2.pth', 'data/clips', '* epochs: 2\n', 'PyTorch: 2.9.9',
                  '* probe/knn_accuracy: 50.0\n', '* loss: 1.25\n', 'license: yours to choose'):
         assert fact in text
@@ -298,7 +284,6 @@ def test_the_code_of_a_classifiers_card_runs(tmp_path, monkeypatch):
     (dict(VIT, layer_cfgs=dict(ffn_type='swiglu_fused')), 'timm', 'plain Vision Transformers'),
     (dict(VIT, norm_cfg=dict(type='LN', eps=1e-5)), 'timm', r'gelu and eps=1e-05'),
     (CLIP, 'hf', r'no place .*pre_norm.* A whole encoder fits into: .*timm'),
-    (VIT, 'hf-vitmae', 'needs a decoder that predicts pixels'),
     (dict(VIT, type='vicmae_mm.VideoViT', num_frames=4), 'hf', 'not VideoMAE.s fixed one'),
     (dict(VIT, type='vicmae_mm.VideoViT', num_frames=4), 'timm', 'are for images'),
 ])
@@ -331,9 +316,40 @@ def test_folders_that_exist(checkpoint, tmp_path):
     write_hub_folder(checkpoint, tmp_path / 'hf', 'timm')
     assert not (tmp_path / 'hf/preprocessor_config.json').exists()
     (tmp_path / 'file').touch()
-    for place, name in ((checkpoint.parent, 'epoch_2.pth'), (tmp_path / 'file', 'file')):
+    for folder, name in (('project', 'README.md'), ('model', 'model.safetensors')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    for source, place, name in (
+            (checkpoint, checkpoint.parent, 'epoch_2.pth'), (checkpoint, 'file', 'file'),
+            (tmp_path / 'hf', 'hf', 'model.safetensors'), (checkpoint, 'project', 'README.md'),
+            (checkpoint, 'model', 'model.safetensors')):
         with pytest.raises(FileExistsError, match=f'{name} is in the way: name a new'):
-            write_hub_folder(checkpoint, place)
+            write_hub_folder(source, tmp_path / place)
+    load_backbone(tmp_path / 'hf')
+
+
+def test_the_card_says_what_is_not_the_checkpoints(checkpoint, tmp_path):
+    def added(folder, *args):
+        write_hub_folder(folder, tmp_path / 'x', *args, encoder_only=True)
+        return re.search('bit for bit. Added: (.*)[.]', (tmp_path / 'x/README.md').read_text())[1]
+
+    assert added(checkpoint) == 'nothing'
+    file = classifier(tmp_path, dict(SCALED, num_registers=2))[1]
+    assert 'the position of the class token' in added(file, 'timm')
+    assert added(file) == 'zeros for the mask token of its pre-training'
+    write_hub_folder(checkpoint, tmp_path / 'y')
+    (tmp_path / 'y/preprocessor_config.json').unlink()
+    assert 'mean [0.5, 0.5, 0.5] and std [0.5, 0.5, 0.5], assumed' in added(tmp_path / 'y')
+
+
+def test_metrics_of_other_runs_are_not_in_the_card(checkpoint, tmp_path):
+    (tmp_path / 'runs').mkdir()
+    shutil.copytree(checkpoint.parent / '1', tmp_path / 'runs/other')
+    torch.save(dict(state_dict=read_weights(checkpoint)), tmp_path / 'runs/bare.pth')
+    write_hub_folder(
+        tmp_path / 'runs/bare.pth', tmp_path / 'x', config=checkpoint.parent / 'run.py')
+    text = (tmp_path / 'x/README.md').read_text()
+    assert 'knn_accuracy' not in text and 'PyTorch: 2.9.9' not in text
 
 
 @pytest.mark.parametrize('step', ['atomic_write_bytes', 'write_weights'])

@@ -44,7 +44,7 @@ def train(tmp_path, monkeypatch):
                 checkpoint=dict(type='vicmae_mm.SafeCheckpointHook', interval=1),
                 checkpoint_fit=dict(type='vicmae_mm.CheckpointFitHook')), **settings)
         object.__setattr__(runner.cfg, '_filename', 'config.py')
-        report, texts = RunReport(), []
+        report, texts = RunReport(devices=2), []
         runner.logger.addFilter(lambda record: texts.append(record.getMessage()) or True)
         runner.register_hook(report)
         if stop_at:
@@ -69,6 +69,8 @@ def values_of(row: str) -> list[float]:
 def test_best_last_time_and_speed(train):
     """The clock ticks when it is read: a step takes 2 of it, of which data takes 1."""
     rows, records = train()
+    assert re.fullmatch(r'vicmae train \S+ --devices 2 --work-dir \S+ --resume --epochs 4',
+                        rows['to prolong'])
     assert len(records) == 6
     for name in NAMES:
         logged = [record[name] for record in records]

@@ -87,12 +87,11 @@ def test_a_run_from_start_to_end(tool, tmp_path):
         assert words in text and words not in '\n'.join(lines)
     assert '"HardDiskBackend" is' not in '\n'.join(lines)  # said once per process
     assert f'{tmp_path}/a b is finished: 1 of 1 epochs, 2 of 2 steps done.' in lines
-    train = (f"python {REPO}/tools/train.py '{tmp_path}/a b/mae.py' --work-dir '{tmp_path}/a b' "
-             '--resume')
+    train = f"vicmae train '{tmp_path}/a b/mae.py' --work-dir '{tmp_path}/a b' --resume"
     assert f'  to prolong  {train} --epochs 2' in lines
     assert row(lines, 'checkpoint').endswith('a b/epoch_1.pth')
     assert shlex.split(row(lines, 'to use it'))[:3] == [
-        'python', f'{REPO}/tools/extract_features.py', row(lines, 'checkpoint')]
+        'vicmae', 'features', row(lines, 'checkpoint')]
     # Once more: finished before
     status, lines = tool('train.py', config, '--work-dir', 'a b', '--resume')
     assert not any('Loads checkpoint' in line for line in lines)  # mmengine prints it
@@ -113,7 +112,7 @@ def test_an_interrupted_run_says_how_to_go_on(tool, tmp_path):
     assert 'Stopped by Ctrl-C.' in lines and 'Traceback' not in '\n'.join(lines)
     assert row(lines, 'checkpoint').endswith('w/epoch_1.pth')
     command = row(lines, 'to continue')
-    assert command.endswith(f'train.py {tmp_path}/w/mae.py --work-dir {tmp_path}/w --resume')
+    assert command == f'vicmae train {tmp_path}/w/mae.py --work-dir {tmp_path}/w --resume'
     # Another run in this work dir, without a checkpoint of its own: not --resume, from epoch_1.pth
     _, lines = tool('train.py', config, '--work-dir', 'w', '--epochs', '3', '--cfg-options',
                     'default_hooks.checkpoint=None')

@@ -89,7 +89,6 @@ def test_bad_files_are_listed_and_the_others_written(tool, checkpoint, files, tm
     (['CKPT', 'TEXT', '--out', 'OUT'], 'error: None of the 1 files can be read.'),
     (['CKPT', 'FILE', '--out', 'a.txt'], 'error: a.txt has none of the suffixes .npz and'),
     (['CKPT', 'FILE', '--out', 'TEXT/a.npz'], 'error: notes.txt is not a folder'),
-    (['CKPT', 'FILE', '--out', 'OUT', '--batch-size', '0'], 'error: batch_size=0'),
     (['CKPT', 'FILE', '--out', 'OUT', '--config', 'none.py'], 'error: There is no config none.py.'),
 ])
 def test_one_message(tool, checkpoint, files, tmp_path, monkeypatch, capsys, args, message):

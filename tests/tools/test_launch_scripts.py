@@ -85,12 +85,12 @@ def test_help(name, word, script):
 
 
 def test_the_run_knows_the_command_to_repeat(script, tmp_path):
-    stub = tmp_path / 'bin' / 'python'
+    stub = tmp_path / 'bin' / 'srun'
     stub.write_text(stub.read_text().replace(
         "print('PATH'", "print(os.environ['VICMAE_COMMAND'])\nprint('PATH'"))
-    out = script('dist_train.sh', AWKWARD, '4', *OPTIONS)
+    out = script('slurm_train.sh', 'p', 'j', AWKWARD, *OPTIONS)
     words = shlex.split(out.splitlines()[-2])
-    assert words == ['bash', f'{AWKWARD_FOLDER}/tools/dist_train.sh', 'CONFIG', '4']
+    assert words == ['bash', f'{AWKWARD_FOLDER}/tools/slurm_train.sh', 'p', 'j', 'CONFIG']
 
 
 def test_missing_config(script):

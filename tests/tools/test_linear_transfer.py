@@ -115,7 +115,6 @@ def test_other_names_for_errors(tool, checkpoint, tmp_path, capsys):  # noqa: F8
 @pytest.mark.parametrize('args, message', [
     (['--folder', 'food=x'], '--folder food=x: the name food is already used by a dataset of '),
     (['--folder', 'a=x', '--folder', 'a=y'], '--folder a=y: the name a is already used by'),
-    (['--folder', 'a=x', '--batch-size', '0'], '--batch-size 0 and --workers 0 should be'),
     (['--folder', 'a=x', '--out', 'file'], 'file: File exists'),
 ])
 def test_wrong_options(tool, checkpoint, tmp_path, args, message):  # noqa: F811

@@ -31,6 +31,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
+from vicmae_mm.commands.options import positive
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
     Damage,
@@ -59,7 +60,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', metavar='FOLDER', help='output folder (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
     parser.add_argument('--clean-list', metavar='FILE', help='write a list without the bad videos')
-    parser.add_argument('--workers', type=int, default=num_cores(),
+    parser.add_argument('--workers', type=positive, default=num_cores(),
                         help='processes (default: %(default)s)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS',
                         help='time limit per file (default: 60, with --full or '
@@ -68,8 +69,8 @@ def parse_args() -> argparse.Namespace:
     if args.segment_seconds is not None and not 0 < args.segment_seconds < math.inf:
         parser.error('--segment-seconds must be positive')
     args.segment_seconds = args.segment_seconds or 0.
-    if args.workers < 1 or (args.timeout is not None and args.timeout <= 0):
-        parser.error('--workers and --timeout must be positive')
+    if args.timeout is not None and args.timeout <= 0:
+        parser.error('--timeout must be positive')
     args.timeout = args.timeout or (600. if args.full or args.segment_seconds else 60.)
     name = osp.splitext(osp.basename(osp.abspath(args.source)))[0]
     args.work_dir = args.work_dir or osp.join('work_dirs', 'check_videos', name)

@@ -29,6 +29,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
+from vicmae_mm.commands.options import positive
 from vicmae_mm.commands.preparation.check_videos import report_videos, write_bad_videos
 from vicmae_mm.commands.preparation.converting import add_convert_options, run_jobs
 from vicmae_mm.commands.preparation.pack_plan import Plan
@@ -45,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('target', metavar='DST', help='folder for the shards')
     parser.add_argument('--labels-from-folders', action='store_true',
                         help='label the videos of a folder by its subfolders')
-    parser.add_argument('--frames', type=int, default=16, metavar='K',
+    parser.add_argument('--frames', type=positive, default=16, metavar='K',
                         help='evenly spread frames per video (default: %(default)s)')
     parser.add_argument('--every', type=int, default=0, metavar='N',
                         help='store every N-th frame instead, for pairs of close frames')
@@ -54,14 +55,13 @@ def parse_args() -> argparse.Namespace:
                         'for long videos')
     parser.add_argument('--quality', type=int, default=90,
                         help='JPEG quality, 1 to 100 (default: %(default)s)')
-    parser.add_argument('--videos-per-shard', type=int, default=1000, metavar='VIDEOS',
+    parser.add_argument('--videos-per-shard', type=positive, default=1000, metavar='VIDEOS',
                         help='videos per shard, whose frames are held in memory '
                         '(default: %(default)s)')
     add_convert_options(parser, timeout=600.)
     args = parser.parse_args()
-    if min(args.frames, args.videos_per_shard, args.workers, args.timeout, args.short_side) <= 0:
-        parser.error('--frames, --videos-per-shard, --workers, --timeout and --short-side must be '
-                     'positive')
+    if args.timeout <= 0:
+        parser.error('--timeout must be positive')
     if args.every_seconds is not None and (
             args.every or not 0 < args.every_seconds < math.inf):
         parser.error('--every-seconds must be positive, and cannot be used with --every')

@@ -25,6 +25,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
+from vicmae_mm.commands.options import positive
 from vicmae_mm.commands.preparation.check_videos import report_videos, write_bad_videos
 from vicmae_mm.commands.preparation.converting import add_convert_options, run_jobs, total_size
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
@@ -40,19 +41,18 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', metavar='SRC', help='folder of videos, searched at any depth')
     parser.add_argument('target', metavar='DST', help='folder for the new videos')
-    parser.add_argument('--gop', type=int, default=12, metavar='FRAMES',
+    parser.add_argument('--gop', type=positive, default=12, metavar='FRAMES',
                         help='maximum number of frames between keyframes (default: %(default)s)')
     parser.add_argument('--crf', type=int, default=23, help='quality of x264, 0 (lossless) to 51 '
                         '(default: %(default)s)')
     parser.add_argument('--preset', default='veryfast', choices=PRESETS, metavar='PRESET',
                         help=f'effort of x264: {", ".join(PRESETS)} (default: %(default)s)')
-    parser.add_argument('--threads', type=int, default=1,
+    parser.add_argument('--threads', type=positive, default=1,
                         help='threads of x264 per video (default: %(default)s)')
     add_convert_options(parser, timeout=3600.)
     args = parser.parse_args()
-    if min(args.gop, args.threads, args.workers, args.timeout) <= 0 or args.short_side < 2:
-        parser.error('--gop, --threads, --workers and --timeout must be positive, '
-                     '--short-side at least 2')
+    if args.timeout <= 0 or args.short_side < 2:
+        parser.error('--timeout must be positive, --short-side at least 2')
     if not 0 <= args.crf <= 51:
         parser.error('--crf must be 0 to 51')
     return args

@@ -14,23 +14,23 @@ from vicmae_mm.checkpoints.conversion.families import NO_EMBED_CLASS, OURS
 from vicmae_mm.checkpoints.find_config import read_config
 from vicmae_mm.checkpoints.saved_config import read_config_text
 from vicmae_mm.checkpoints.weight_files import unwrap, write_weights
-from vicmae_mm.checkpoints.weight_folders import PICKLED, SAFE
+from vicmae_mm.checkpoints.weight_folders import PICKLED, SAFE, files_of_weights
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
 from vicmae_mm.utils.errors import InputError
 
 from .hub_config import ACTIVATIONS
 from .load_backbone import load_backbone
-from .model_card import model_card
+from .model_card import TAG, model_card
 
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
 
 # Families with classes in transformers: its model_type, and the classes of encoder and classifier.
 _CLASSES = {'hf-vit': ('vit', 'ViTModel', 'ViTForImageClassification'),
-            'hf-vitmae': ('vit_mae', 'ViTMAEForPreTraining', ''),
             'hf-dinov2': ('dinov2', 'Dinov2Model', ''),
             'hf-videomae': ('videomae', 'VideoMAEModel', 'VideoMAEForVideoClassification')}
-FOLDERS = ('hf', *_CLASSES, 'timm')
+FOLDERS = ('hf', 'timm')
+_FILES = ('model.safetensors', 'preprocessor_config.json', 'config.json', 'README.md')
 _TIMM = {192: 'tiny_patch16', 384: 'small_patch16', 1024: 'large_patch16', 1280: 'huge_patch14'}
 _Settings = dict[str, Any]
 
@@ -41,21 +41,23 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
 
     Args:
         checkpoint: Of a Vision Transformer; as for :func:`load_backbone`, like ``config``.
-        folder: Its weights are written last. What such a folder has is replaced.
-        target: One of :data:`FOLDERS`; ``'hf'`` is the class that fits the encoder. All but
-            ``'hf-vitmae'`` leave out a decoder, and ``encoder_only`` leaves out a classifier.
+        folder: Its weights are written last. Only files of an earlier conversion are replaced.
+        target: ``'hf'``, transformers' class that fits the encoder, or ``'timm'``.
+        encoder_only: Leave out a classifier. A decoder is never written.
 
     Returns:
         What was written, and what became of other tensors.
 
     Raises:
-        FileExistsError: If the folder has other weights, or is a file.
+        FileExistsError: If the folder is a file, or has ``checkpoint`` or other files of a model.
         ValueError: If the target has no such network.
     """
     folder = Path(folder).expanduser().resolve()
+    sources, card = files_of_weights(checkpoint), folder / 'README.md'
+    is_ours = card.is_file() and TAG in card.read_text(errors='replace')
     for path in folder.iterdir() if folder.is_dir() else [folder] * folder.exists():
-        if path == folder or (path.name != 'model.safetensors' and (
-                path.name.endswith((*PICKLED, SAFE, '.index.json')))):
+        if path in (folder, *sources) or (path.name not in _FILES * is_ours and path.name.endswith(
+                (*_FILES, *PICKLED, SAFE, '.index.json'))):
             raise FileExistsError(f'{path} is in the way: name a new folder.')
     encoder = load_backbone(checkpoint, config)
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
@@ -67,16 +69,18 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
         head = result.state.get('head.weight', result.state.get('classifier.weight', ()))
         names = [*map(str, (meta.get('dataset_meta') or {}).get('classes') or ())]
         names = names if len(names) == len(head) else [f'LABEL_{i}' for i in range(len(head))]
-        files: _Settings = {'config.json': _timm_config(net, images, result.state, names)} if (
-            target == 'timm') else {
-                'config.json': _transformers_config(net, result, names, cfg.get('model', {})),
-                'preprocessor_config.json': images}
+        files = {'config.json': _timm_config(net, images, result.state, names)} if (
+            target == 'timm') else {'config.json': _transformers_config(net, result, names),
+                                    'preprocessor_config.json': images}
     except ValueError as error:
         raise InputError(f'{checkpoint}: {error}') from error
-    card = model_card(folder.name, checkpoint, result, files['config.json'], meta, cfg)
-    for name in ('model.safetensors', 'preprocessor_config.json'):
+    if encoder.normalisation_is_assumed:
+        result.added.append(f'mean {images["image_mean"]} and std {images["image_std"]}, assumed '
+                            f'as usual for {result.source}')
+    text = model_card(folder.name, sources[0], result, files['config.json'], meta, cfg)
+    for name in _FILES[:2]:
         (folder / name).unlink(missing_ok=True)
-    atomic_write_bytes(folder / 'README.md', [card.encode()])
+    atomic_write_bytes(card, [text.encode()])
     for name, settings in files.items():
         atomic_write_bytes(folder / name, [json.dumps(settings, indent=2).encode()])
     # Last: without weights, no folder looks complete.
@@ -137,26 +141,26 @@ def _convert(weights: dict[str, Tensor], net: _Settings, target: str,
              encoder_only: bool) -> Conversion:
     first = convert_with_report(weights, leave_out=True, img_size=net['image_size'],
                                 num_frames=net.get('num_frames', 16))
-    state = first.state
     if target == 'hf':
         target = 'hf-videomae' if 'num_frames' in net else (
-            'hf-dinov2' if 'backbone.layers.0.attn.gamma1.weight' in state else 'hf-vit')
-    elif target == 'timm' and 'num_register_tokens' in net:
+            'hf-dinov2' if 'backbone.layers.0.attn.gamma1.weight' in first.state else 'hf-vit')
+    elif 'num_register_tokens' in net:
         target = NO_EMBED_CLASS
+        first.added.append('the position of the class token, to the token: outputs may differ in '
+                           'the last bits')
     # All of a classifier: without a norm before its last layer, its output would be another.
-    if encoder_only or not any(key.startswith(('head.', 'cls_head.')) for key in state):
-        keep = ('backbone.', 'neck.' if target == 'hf-vitmae' else 'backbone.')
-        first.left_out += [key for key in state if not key.startswith(keep)]
-        state = {key: value for key, value in state.items() if key.startswith(keep)}
-    result = convert_with_report(state, OURS, target)
-    result.source, result.left_out = first.source, first.left_out + result.left_out
-    if target == 'hf-dinov2':  # it has one for pre-training
-        result.state['embeddings.mask_token'] = 0 * state['backbone.cls_token'][0]
+    result = convert_with_report(
+        first.state, OURS, target, encoder_only=encoder_only or not any(
+            key.startswith(('head.', 'cls_head.')) for key in first.state))
+    if target == 'hf-dinov2':
+        result.state['embeddings.mask_token'] = 0 * first.state['backbone.cls_token'][0]
+        first.added.append('zeros for the mask token of its pre-training')
+    result.source, result.added = first.source, first.added + result.added
+    result.left_out = first.left_out + result.left_out
     return result
 
 
-def _transformers_config(net: _Settings, result: Conversion, names: list[str],
-                         model: _Settings) -> _Settings:
+def _transformers_config(net: _Settings, result: Conversion, names: list[str]) -> _Settings:
     kind, encoder, classifier = _CLASSES[result.target]
     settings = dict(
         net, model_type=kind, architectures=[classifier if names else encoder],
@@ -171,20 +175,6 @@ def _transformers_config(net: _Settings, result: Conversion, names: list[str],
         if 'num_register_tokens' in net:
             settings.update(model_type='dinov2_with_registers',
                             architectures=['Dinov2WithRegistersModel'])
-    if kind == 'vit_mae':
-        decoder = model.get('decoder') or model.get('neck')
-        pixels = result.state.get('decoder.decoder_pred.weight')
-        if not decoder or pixels is None or len(pixels) != 3 * net['patch_size']**2:
-            raise InputError('hf-vitmae needs a decoder that predicts pixels, and the training '
-                             'config (--config) for the number of its heads. Use --to hf.')
-        layers = [len(value) for key, value in result.state.items()
-                  if key.startswith('decoder.') and key.endswith('.intermediate.dense.bias')]
-        settings.update(
-            decoder_hidden_size=pixels.shape[1], decoder_num_hidden_layers=len(layers),
-            decoder_intermediate_size=layers[0],
-            decoder_num_attention_heads=decoder.get('decoder_num_heads', 16),
-            mask_ratio=model.get('backbone', {}).get('mask_ratio', 0.75),
-            norm_pix_loss=model.get('head', {}).get('norm_pix', False))
     return settings
 
 

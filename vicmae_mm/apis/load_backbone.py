@@ -70,7 +70,8 @@ def load_backbone(checkpoint: str | Path, config: str | Path | None = None,
         backbone, normalisation = backbone_of_config(read_config(config), usual, str(config))
     fill_backbone(backbone, weights, name, str(config or 'the inferred architecture'))
     encoder = Encoder(backbone, **normalisation).to(device).eval()
-    if config is None and not hub.normalisation:
+    encoder.normalisation_is_assumed = config is None and not hub.normalisation
+    if encoder.normalisation_is_assumed:
         print_log(f'{name} does not say how images were normalised in training. Assumed, as for '
                   f'most of its family: mean {encoder.mean.tolist()}, std {encoder.std.tolist()}. '
                   'If that is wrong, name a config (config=, --config).', 'current',

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from vicmae_mm.checkpoints.conversion import Conversion
-from vicmae_mm.checkpoints.weight_folders import files_of_weights
 from vicmae_mm.version import __version__
 from vicmae_mm.visualization.curves import find_scalars
 
@@ -14,16 +13,17 @@ _Settings = dict[str, Any]
 _RECIPE = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
            'auto_scale_lr', 'randomness', 'load_from')
 _NO_METRIC = re.compile(r'(.*lr|.*time|memory|epoch.*|iter|step|bad_videos|.*_chance)$')
+TAG = 'tags: [vicmae]'
 _TEXT = '''---
 library_name: {library}
 pipeline_tag: {task}
-tags: [vicmae]
+{tag}
 # license: yours to choose, within the rights to the data and to the weights it started from
 ---
 # {name}
 
 `{model}` of {library}, converted from `{file}` ({source}) by vicmae_mm {version}. Values are
-unchanged, bit for bit.
+unchanged, bit for bit. Added: {added}.
 
 ```python
 import torch
@@ -55,23 +55,22 @@ processor = AutoImageProcessor.from_pretrained({path!r})
 inputs = processor({images}, return_tensors='pt')'''
 
 
-def model_card(name: str, checkpoint: str | Path, result: Conversion, settings: _Settings,
-               meta: _Settings, cfg: _Settings) -> str:
+def model_card(name: str, file: Path, result: Conversion, settings: _Settings, meta: _Settings,
+               cfg: _Settings) -> str:
     """Describe what is in a folder.
 
-    ``settings`` are its ``config.json``, ``meta`` is the checkpoint's, ``cfg`` the training config
-    as data. Metrics and versions come from the files next to the checkpoint.
+    ``settings`` are its ``config.json``, ``meta`` is that of the checkpoint ``file``, ``cfg`` the
+    training config as data. If it is of a run, metrics and versions come from the files next to it.
     """
-    file = files_of_weights(checkpoint)[0]
-    logs = [path.read_text('utf-8', 'replace')[:9999] for path in file.parent.glob('*/*.log')]
-    data: _Settings = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    work_dir = file.parent if 'iter' in meta else file  # the runs next to others are not theirs
+    logs = [path.read_text('utf-8', 'replace')[:9999] for path in work_dir.glob('*/*.log')]
     facts = dict(
-        data=[data[key] for key in ('type', 'data_root', 'ann_file', 'data_prefix') if key in data],
         epochs=meta.get('epoch'), iterations=meta.get('iter'), end=meta.get('time'),
         versions=sorted({*re.findall(r' ((?:PyTorch|MMEngine): \S+)', ''.join(logs))}))
     return _TEXT.format(
         name=name, file=file.name, source=result.source, version=__version__,
-        facts=_list(facts), metrics=_list(_metrics(file.parent, meta.get('iter', 0))),
+        tag=TAG, added='; '.join(result.added) or 'nothing',
+        facts=_list(facts), metrics=_list(_metrics(work_dir, meta.get('iter', 0))),
         recipe=json.dumps({key: cfg[key] for key in _RECIPE if key in cfg}, indent=1, default=str),
         **_usage(name, settings))
 
@@ -102,8 +101,6 @@ def _usage(name: str, settings: _Settings) -> dict[str, str]:
     auto, run = 'AutoModel', 'tokens = model(**inputs).last_hidden_state'
     if labels := settings.get('label_names') or settings.get('id2label'):
         auto, run = f'AutoModelFor{medium}Classification', 'logits = model(**inputs).logits'
-    elif kind == 'vit_mae':
-        auto, run = 'ViTMAEForPreTraining', 'patches = model(**inputs).logits'
     elif kind == 'vit':
         options = ', add_pooling_layer=False'
     code = _TRANSFORMERS.format(path=name, auto=auto, options=options, images=image)

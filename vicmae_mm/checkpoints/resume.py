@@ -11,7 +11,6 @@ from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.main_process import on_main_process
 
 _NAMES = ['epoch_*.pth', 'iter_*.pth']
-_log_once = functools.cache(print_log)  # a checkpoint is opened for its config and its weights
 
 
 def has_checkpoints(folder: Path) -> bool:
@@ -27,18 +26,16 @@ def newest_of_run(folder: Path) -> Path | None:
     Raises:
         ValueError: All are damaged.
     """
-    if not has_checkpoints(folder):
-        return None
-    state = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob('*.pth')))
-    newest = _newest(folder, state)
-    _log_once(f'{folder} is the folder of a run: using {newest.name}, its newest undamaged '
+    files = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob('*.pth')))
+    return _newest(folder, files) if has_checkpoints(folder) else None
+
+
+@functools.lru_cache(8)  # to check one reads all of it, and each is opened several times
+def _newest(folder: Path, files: tuple) -> Path:
+    newest = Path(_choose(folder, folder, _NAMES) or '').resolve()
+    print_log(f'{folder} is the folder of a run: using {newest.name}, its newest undamaged '
               'checkpoint.', 'current')
     return newest
-
-
-@functools.lru_cache(8)  # checking one reads all of it
-def _newest(folder: Path, state: tuple) -> Path:
-    return Path(_choose(folder, folder, _NAMES) or '').resolve()
 
 
 def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | None:

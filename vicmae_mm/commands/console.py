@@ -3,7 +3,6 @@ import ast
 import os
 import signal
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
@@ -33,7 +32,7 @@ COMMANDS = {
         'make-mit-lists': 'tools/data/make_mit_lists.py',
         'make-imagenet-subset': 'tools/data/make_imagenet_subset.py'}}
 
-_HELP = '''usage: {program} COMMAND ...
+_HELP = '''usage: vicmae COMMAND ...
 
 ViC-MAE: learn representations of images from videos without labels, and use them.
 {commands}
@@ -54,24 +53,17 @@ def main() -> None:
         # Until run_tool: the imports take seconds.
         signal.signal(
             signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
-    program = 'python -m vicmae_mm' if sys.argv[0].endswith('__main__.py') else 'vicmae'
     name, *args = sys.argv[1:] or ['--help']
     known = {each: run for group in COMMANDS.values() for each, run in group.items()}
     if name in ('-h', '--help'):
         lines = [line for title, group in COMMANDS.items() for line in (
             f'\n{title}:', *(f'  {each:21} {_summary(run)}' for each, run in group.items()))]
-        print(_HELP.format(program=program, commands='\n'.join(lines), docs=carried_folder('docs')))
+        print(_HELP.format(commands='\n'.join(lines), docs=carried_folder('docs')))
     elif name in known:
         path, *first = known[name].split()
-        _run_script(_script(path), [f'{program} {name}', *first, *args])
+        _run_script(_script(path), [f'vicmae {name}', *first, *args])
     else:
-        # Names of scripts, too: who types linear_transfer.py is told of probe.
-        names = {Path(run.split()[0]).stem: each for each, run in reversed(known.items())}
-        names |= {each: each for each in known}
-        close = dict.fromkeys(names[each] for each in get_close_matches(Path(name).stem, names))
-        print(f'error: there is no command {name!r}: '
-              + f'did you mean {" or ".join(close)}? ' * bool(close)
-              + f'`{program} --help` lists all.', file=sys.stderr)
+        print(f'error: there is no command {name!r}: `vicmae --help` lists all.', file=sys.stderr)
         sys.exit(2)
 
 

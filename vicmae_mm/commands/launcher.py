@@ -1,6 +1,5 @@
 """What starts the processes of a run: this module, torchrun, srun, mpirun, or a shell for one."""
 import os
-import shlex
 import shutil
 import sys
 
@@ -71,19 +70,11 @@ def prepare_launcher(launcher: str) -> None:
                              'mpirun with -x MASTER_ADDR=NAME_OF_THE_FIRST_MACHINE.')
 
 
-def typed_command() -> str:
-    """What the user typed to start this tool: ``vicmae train`` or ``python tools/train.py``."""
-    name = sys.argv[0]
-    typed = name.startswith(('vicmae ', 'python -m vicmae_mm '))
-    return name if typed else f'python {shlex.quote(name)}'
-
-
 def start_processes(script: str, devices: int | None, launcher: str) -> None:
     """With ``--devices``, become torchrun, which runs a script in that many processes; else return.
 
     The processes get this command line and ``--launcher pytorch``, with which they return from
     here. Several machines: NNODES, NODE_RANK, MASTER_ADDR and PORT are read from the environment.
-    VICMAE_COMMAND, the command that a run names to continue it, is set unless it is already.
 
     Raises:
         ValueError: There are fewer GPUs, there is no address at which several machines meet, or
@@ -111,7 +102,6 @@ def start_processes(script: str, devices: int | None, launcher: str) -> None:
         say(f'No GPU: running {devices} processes on the CPU, connected by gloo.')
     # The processes share the cores: by default, each of them would start one thread per core.
     os.environ.setdefault('OMP_NUM_THREADS', str(max(num_cores() // devices, 1)))
-    os.environ.setdefault('VICMAE_COMMAND', f'{typed_command()} CONFIG --devices {devices}')
     os.execv(sys.executable, [
         sys.executable, str(carried_folder('tools') / '_torchrun.py'), *where,
         '--nproc-per-node', str(devices), script, *sys.argv[1:], '--launcher', 'pytorch'])

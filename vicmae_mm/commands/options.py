@@ -139,7 +139,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         'model.contrast_head.temperature=0.2 randomness.seed=1; lists as KEY="[1,2]", a '
         'text that looks like a number or a list as KEY=\'"[1]"\'')
     parser.add_argument(
-        '--devices', type=_at_least_one, metavar='N', help='number of processes: one for each GPU '
+        '--devices', type=positive, metavar='N', help='number of processes: one for each GPU '
         'of this machine or, without a GPU, on the CPU (default: one). For several machines, set '
         'NNODES, NODE_RANK, MASTER_ADDR and PORT on each')
     parser.add_argument(
@@ -154,9 +154,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def _at_least_one(text: str) -> int:
+def positive(text: str) -> int:
+    """The ``type`` of options that are counts."""
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'must be a positive integer, not {text!r}')
+        raise argparse.ArgumentTypeError(f'must be positive and whole, not {text!r}')
     return int(text)
 
 

@@ -2,7 +2,6 @@
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,8 +17,6 @@ from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.engine.step_size import each_wrapper, step_size
 from vicmae_mm.utils.errors import InputError
 
-from .launcher import typed_command
-
 # Names of scalars, of which it is known which values are good
 _BEST = {min: SafeCheckpointHook._default_less_keys, max: SafeCheckpointHook._default_greater_keys}
 
@@ -30,12 +27,15 @@ class RunReport(Hook):
     Args:
         notes: What the check of the config found in order, each ``'topic: words'``.
         warnings: What it found suspicious; said again right before the first step.
+        devices: The option of this name; VICMAE_COMMAND names the command if it was another.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self, notes: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+    def __init__(self, notes: Sequence[str] = (), warnings: Sequence[str] = (),
+                 devices: int | None = None) -> None:
         self._notes, self._warnings = dict(note.split(': ', 1) for note in notes), warnings
+        self._devices = f' --devices {devices}' if devices else ''
         self._first: int | None = None  # iterations done before
 
     def before_train(self, runner: Runner) -> None:
@@ -75,14 +75,10 @@ class RunReport(Hook):
         pictures = (f'{runner.work_dir}/curves.png', f'{runner.log_dir}/vis_data/vis_image')
         # It has the settings of the command line, too.
         config = os.path.join(runner.work_dir, os.path.basename(runner.cfg.filename))
-        train = os.environ.get('VICMAE_COMMAND', f'{typed_command()} CONFIG').strip().replace(
-            'CONFIG', shlex.quote(config))
-        command, script, *use = (
-            ('test', 'test.py', config, str(newest)) if runner.cfg.get('test_dataloader') else
-            ('features', 'extract_features.py', str(newest), 'FILES', '--out', 'features.npz'))
-        ours = re.match('(vicmae|python -m vicmae_mm) ', train)
-        use = [*ours[1].split(), command, *use] if ours else [
-            'python', os.path.join(os.path.dirname(sys.argv[0]), script), *use]
+        train = os.environ.get('VICMAE_COMMAND', f'vicmae train CONFIG{self._devices}').strip()
+        train = train.replace('CONFIG', shlex.quote(config))
+        use = ('test', config, str(newest)) if runner.cfg.get('test_dataloader') else (
+            'features', str(newest), 'FILES', '--out', 'features.npz')
         # Without one of its own, it would resume that of an earlier run in this work dir.
         purpose, more = (purpose, f' --resume{more}') if newest else ('to restart', '')
         scalars = {name.removeprefix('logged/'): scalar._log_history
@@ -100,7 +96,7 @@ class RunReport(Hook):
             'checkpoint': newest or 'none was written yet',
             'pictures': ', '.join(filter(os.path.exists, pictures)),
             purpose: f'{train} --work-dir {shlex.quote(runner.work_dir)}{more}',
-            'to use it': newest and shlex.join(use)})
+            'to use it': newest and shlex.join(('vicmae', *use))})
 
     def _speed(self, runner: Runner) -> str:
         """Of the samples of all processes, in the steps of this session."""

@@ -1,6 +1,5 @@
 """The configs of this package, found by their names."""
 import os
-from difflib import get_close_matches
 
 from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.errors import InputError
@@ -21,17 +20,16 @@ def find_shipped(path: str) -> str:
     if '://' in path or os.path.exists(file) or os.path.exists(path):
         return file if os.path.exists(file) else path
     folder, name = carried_folder('configs'), file.removeprefix('configs/')
-    shipped = [str(each.relative_to(folder)) for each in sorted(folder.rglob('*.py'))
-               if '_base_' not in each.parts]
+    shipped = {str(each.relative_to(folder)): each for each in sorted(folder.rglob('*.py'))
+               if '_base_' not in each.parts}
     found = [name] if name in shipped else [
         each for each in shipped if os.path.basename(each) == name]
     if len(found) > 1:
         raise InputError(f'{path} does not exist here, and {len(found)} shipped configs have this '
                          f'name: {", ".join(found)}.')
     if not found:
-        close = get_close_matches(name, {*shipped, *map(os.path.basename, shipped)}, cutoff=0.8)
-        raise FileNotFoundError(f'{path} does not exist, and no shipped config has this name' + (
-            f'; did you mean {" or ".join(close)}?' if close else f': they are in {folder}.'))
+        raise FileNotFoundError(f'{path} does not exist, and no shipped config has this name: they '
+                                f'are in {folder}.')
     if 'RANK' not in os.environ:  # else the process that started this one has said so
-        say(f'Using the shipped config {folder / found[0]}')
-    return str(folder / found[0])
+        say(f'Using the shipped config {shipped[found[0]]}')
+    return str(shipped[found[0]])

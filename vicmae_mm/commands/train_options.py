@@ -7,7 +7,7 @@ from vicmae_mm.checkpoints.weight_folders import check_exists
 from vicmae_mm.engine.starting.start import AUTO
 from vicmae_mm.utils.errors import InputError
 
-from .options import add_run_options, merge_options, open_config
+from .options import add_run_options, merge_options, open_config, positive
 from .run_length import set_epochs
 
 
@@ -20,8 +20,8 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         'start as without this option if there is none')
     parser.add_argument('--amp', action='store_true', help='train in bfloat16 if the GPU supports '
                         'it (the pre-training configs do so anyway)')
-    parser.add_argument('--epochs', type=int, metavar='N', help='length of the run; schedules, '
-                        'warm-up and the begin of contrast keep their share of it')
+    parser.add_argument('--epochs', type=positive, metavar='N', help='length of the run; '
+                        'schedules, warm-up and the begin of contrast keep their share of it')
     parser.add_argument('--no-validate', action='store_true', help='skip validation')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate by '
                         "the samples or pairs per optimizer step, relative to the config's")

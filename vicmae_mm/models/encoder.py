@@ -61,6 +61,7 @@ class Encoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    normalisation_is_assumed = False  # the checkpoint does not say it
 
     def __init__(self, backbone: nn.Module, mean: Sequence[float] = IMAGENET_MEAN,
                  std: Sequence[float] = IMAGENET_STD, bgr: bool = False) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TextIO, TypeVar
 import numpy as np
 from rich.filesize import decimal
 
+from vicmae_mm.commands.options import positive
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
@@ -36,9 +37,9 @@ class JobResult:
 
 def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None:
     """Add the options that all conversions share; ``timeout`` is the default, in seconds."""
-    parser.add_argument('--short-side', type=int, default=256, metavar='PIXELS',
+    parser.add_argument('--short-side', type=positive, default=256, metavar='PIXELS',
                         help='maximum length of the shorter side (default: %(default)s)')
-    parser.add_argument('--workers', type=int, default=num_cores(),
+    parser.add_argument('--workers', type=positive, default=num_cores(),
                         help='videos processed in parallel (default: %(default)s)')
     parser.add_argument('--timeout', type=float, default=timeout, metavar='SECONDS',
                         help='time limit per video, from its last progress (default: %(default)s)')

@@ -38,6 +38,9 @@ def read_source(source: str, prefix: str, allow_outside_root: bool,
     """
     if osp.isdir(source):
         return source, *scan_folder(source, labels_from_folders)
+    if not osp.isfile(source):
+        raise FileNotFoundError(f'{source!r} does not exist: name a folder of videos, or a list of '
+                                'them (.csv or plain text).')
     videos = [*read_annotations(source, prefix)]
     if labels_from_folders:
         raise InputError(f'--labels-from-folders labels the videos of a folder, but {source} is a '

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from vicmae_mm.apis import load_backbone
-from vicmae_mm.commands.options import add_checkpoint, add_device
+from vicmae_mm.commands.options import add_checkpoint, add_device, positive
 from vicmae_mm.commands.result_files import results_folder
 from vicmae_mm.evaluation.images import DatasetProblem
 from vicmae_mm.evaluation.labelled_sources import Source, open_labelled
@@ -52,7 +52,7 @@ def add_transfer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--level', choices=['cls', 'avg'], default='cls', help='class token, or '
                         'mean of the patch tokens (default: %(default)s)')
     add_device(parser)
-    parser.add_argument('--batch-size', type=int, default=256, help='default: %(default)s')
+    parser.add_argument('--batch-size', type=positive, default=256, help='default: %(default)s')
     parser.add_argument('--workers', type=int, default=4, help='processes that read images '
                         '(default: %(default)s)')
     parser.add_argument('--cache', type=Path, default='work_dirs/transfer/features',
@@ -70,9 +70,8 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     Raises:
         ValueError: If an option is out of range, a dataset unknown or a name used twice.
     """
-    if args.batch_size < 1 or args.workers < 0:
-        raise InputError(f'--batch-size {args.batch_size} and --workers {args.workers} should be '
-                         'at least 1 and 0.')
+    if args.workers < 0:
+        raise InputError(f'--workers {args.workers} should be at least 0.')
     sources = _choose_sources(args)
     encoder = load_backbone(args.checkpoint, args.config, args.device)
     key = checkpoint_key(args.checkpoint, args.config)
