@@ -11,7 +11,7 @@ TINY = '''
 CLIPS, IMAGES = 64, 60
 if 'SETTINGS' in globals():
     SETTINGS['epochs'] = 12
-    SETTINGS['cfg_options']['default_hooks.checkpoint.interval_minutes'] = 0
+    SETTINGS['cfg_options']['default_hooks.checkpoint.interval'] = 1
 '''
 # What a library should leave as it is in the notebook of others
 STATE = '''
