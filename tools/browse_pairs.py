@@ -28,7 +28,7 @@ from vicmae_mm.datasets import MixedPairs, SampleIndex
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.utils.atomic_files import check_writable
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import SOME_ARE_BAD, InputError
 from vicmae_mm.utils.progress import track
 from vicmae_mm.visualization.pairs import draw_samples, trace_sample
 
@@ -55,8 +55,8 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    """Draw the picture and print its path."""
+def main() -> int | None:
+    """Draw the picture and print its path; return the exit status."""
     args = parse_args()
     check_writable(args.out)
     cfg = open_config(args.config)
@@ -85,6 +85,7 @@ def main() -> None:
         raise InputError('None of these samples can be read.')
     Image.fromarray(draw_samples(samples)).save(args.out)
     print(f'Wrote {args.out}: {len(samples)} samples of {len(dataset):,}')
+    return SOME_ARE_BAD if len(samples) < len(positions) else None
 
 
 if __name__ == '__main__':

@@ -254,7 +254,8 @@ def test_the_code_of_the_card_runs(checkpoint, tmp_path, monkeypatch, target):
     (code, ) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
     names: dict = {}
     exec(code, names)
-    assert names['tokens'].shape[1] == 17
+    assert (names['outputs'] if target == 'timm' else
+            names['outputs'].last_hidden_state[:, 0]).shape == (1, WIDTH)
     for fact in ('epoch_2.pth', 'data/clips', '* epochs: 2\n', 'PyTorch: 2.9.9',
                  '* probe/knn_accuracy: 50.0\n', '* loss: 1.25\n', 'license: yours to choose'):
         assert fact in text
@@ -271,7 +272,7 @@ def test_the_code_of_a_classifiers_card_runs(tmp_path, monkeypatch):
         names: dict = {}
         exec(re.findall(r'```python\n(.*?)```', (tmp_path / name / 'README.md').read_text(),
                         re.DOTALL)[0], names)
-        assert names['logits'].shape == (1, 3)
+        assert getattr(names['outputs'], 'logits', names['outputs']).shape == (1, 3)
 
 
 @pytest.mark.parametrize('backbone, target, words', [
@@ -279,6 +280,7 @@ def test_the_code_of_a_classifiers_card_runs(tmp_path, monkeypatch):
      'plain Vision Transformers.* a ResNet'),
     (dict(VIT, out_type='avg_featmap'), 'timm', 'a norm before pooling and one after it'),
     (dict(VIT, layer_cfgs=dict(act_cfg=dict(type='ReLU'))), 'hf', 'has the activation ReLU'),
+    (dict(VIT, final_norm=False), 'timm', 'a norm before pooling and one after it, or neither'),
     (dict(VIT, out_indices=[0]), 'hf', 'ends before its last layer'),
     (dict(VIT, patch_cfg=dict(stride=8, kernel_size=16, padding=4)), 'hf', 'patches that overlap'),
     (dict(VIT, layer_cfgs=dict(ffn_type='swiglu_fused')), 'timm', 'plain Vision Transformers'),

@@ -96,7 +96,8 @@ def test_tool(folder, tmp_path, monkeypatch, capsys):
         '--cfg-options', 'train_dataloader.dataset.data_root=',
         'train_dataloader.dataset.ann_file=',
         f'train_dataloader.dataset.data_prefix.video={folder}'])
-    runpy.run_path(str(REPO / 'tools/browse_pairs.py'), run_name='__main__')
+    with pytest.raises(SystemExit, match='^3$'):
+        runpy.run_path(str(REPO / 'tools/browse_pairs.py'), run_name='__main__')
     assert Image.open(out).width == 4 * (224 + 6) + 6
     printed = capsys.readouterr()
     assert f'Wrote {out}: 2 samples of 3' in printed.out and 'bad.mp4: is not' in printed.err

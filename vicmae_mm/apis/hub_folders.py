@@ -104,7 +104,7 @@ def _network(encoder: Encoder) -> _Settings:
         activation).__name__ and getattr(activation, 'approximate', 'none') == 'none'), None)
     for wrong, reason in (
             (encoder.bgr, 'takes BGR images'), (act is None, f'has the activation {activation}'),
-            (net.final_norm and pooled, 'has a norm before pooling and one after it'),
+            (net.final_norm == pooled, 'has a norm before pooling and one after it, or neither'),
             (net.out_indices[-1] != len(net.layers) - 1, 'ends before its last layer'),
             (len({*patches.kernel_size[-2:], *patches.stride[-2:]}) > 1,
              'has patches that overlap or are not square')):

@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 {code}
 with torch.no_grad():
-    {use}
+    outputs = model({inputs})
 ```
 
 ## Training
@@ -49,8 +49,8 @@ _TIMM = '''import timm
 model = timm.create_model({path!r}, pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 images = transform(Image.open('photo.jpg').convert('RGB'))[None]'''
-_TRANSFORMERS = '''from transformers import AutoImageProcessor, {auto}
-model = {auto}.from_pretrained({path!r}{options}).eval()
+_TRANSFORMERS = '''from transformers import AutoImageProcessor, {model}
+model = {model}.from_pretrained({path!r}{options}).eval()
 processor = AutoImageProcessor.from_pretrained({path!r})
 inputs = processor({images}, return_tensors='pt')'''
 
@@ -94,20 +94,15 @@ def _metrics(work_dir: Path, iterations: int) -> dict[str, float]:
 
 def _usage(name: str, settings: _Settings) -> dict[str, str]:
     """What the text says about the library, and how to load the folder."""
-    kind, options = settings.get('model_type'), ''
-    medium, image = 'Image', "Image.open('photo.jpg')"
-    if kind == 'videomae':
-        medium, image = 'Video', f'[{image}] * {settings["num_frames"]}'
-    auto, run = 'AutoModel', 'tokens = model(**inputs).last_hidden_state'
-    if labels := settings.get('label_names') or settings.get('id2label'):
-        auto, run = f'AutoModelFor{medium}Classification', 'logits = model(**inputs).logits'
-    elif kind == 'vit':
-        options = ', add_pooling_layer=False'
-    code = _TRANSFORMERS.format(path=name, auto=auto, options=options, images=image)
-    if kind is None:
-        code = _TIMM.format(path=f'local-dir:{name}')
-        run = 'logits = model(images)' if labels else 'tokens = model.forward_features(images)'
-    return dict(
-        library='transformers' if kind else 'timm', code=code, use=run,
-        model=settings.get('architecture') or settings['architectures'][0],
-        task=f'{medium.lower()}-{"classification" if labels else "feature-extraction"}')
+    medium, image = 'image', "Image.open('photo.jpg')"
+    if 'num_frames' in settings:
+        medium, image = 'video', f'[{image}] * {settings["num_frames"]}'
+    labels = settings.get('label_names') or settings.get('id2label')
+    task = f'{medium}-{"classification" if labels else "feature-extraction"}'
+    if model := settings.get('architecture'):
+        return dict(library='timm', task=task, model=model, inputs='images',
+                    code=_TIMM.format(path=f'local-dir:{name}'))
+    model = settings['architectures'][0]
+    options = ', add_pooling_layer=False' * (model == 'ViTModel')
+    return dict(library='transformers', task=task, model=model, inputs='**inputs',
+                code=_TRANSFORMERS.format(path=name, model=model, options=options, images=image))
