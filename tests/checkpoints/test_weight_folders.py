@@ -54,7 +54,7 @@ def test_indexes_that_cannot_be_used(tmp_path, text, words):
 
 
 @pytest.mark.parametrize('name, words', [
-    ('vit_b.pth', r'name the file, for example vit_b\.pth'), ('notes.txt', 'has no weights')])
+    ('vit_b.pth', r'name vit_b\.pth'), ('notes.txt', 'has no weights')])
 def test_other_folders(tmp_path, name, words):
     (tmp_path / name).touch()
     with pytest.raises(ValueError, match=f'is a folder without model.safetensors .*{words}'):

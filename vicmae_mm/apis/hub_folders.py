@@ -15,6 +15,7 @@ from vicmae_mm.checkpoints.find_config import read_config
 from vicmae_mm.checkpoints.saved_config import read_config_text
 from vicmae_mm.checkpoints.weight_files import unwrap, write_weights
 from vicmae_mm.checkpoints.weight_folders import PICKLED, SAFE, files_of_weights
+from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
 from vicmae_mm.utils.errors import InputError
 
@@ -61,7 +62,7 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
             raise FileExistsError(f'{path} is in the way: name a new folder.')
     encoder = load_backbone(checkpoint, config)
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    meta: _Settings = content.get('meta') or {}
+    meta: _Settings = content['meta'] if isinstance(content.get('meta'), dict) else {}
     cfg = read_config(config).to_dict() if config else read_config_text(meta.get('cfg'))
     try:
         net, images = _network(encoder), _image_processor(encoder)
@@ -98,12 +99,11 @@ def _network(encoder: Encoder) -> _Settings:
             not hasattr(net.layers[0].ffn, 'layers')):  # gated
         raise InputError('such folders are written for plain Vision Transformers, and this is a '
                          f'{type(net).__name__}: use it in mmpretrain or mmaction2.')
-    layer, pooled = net.layers[0], hasattr(net, 'ln2')
-    activation, patches = layer.ffn.layers[0][1], net.patch_embed.projection
-    act = next((name for name, kind in ACTIVATIONS.items() if kind.rpartition('.')[2] == type(
-        activation).__name__ and getattr(activation, 'approximate', 'none') == 'none'), None)
+    layer, pooled, patches = net.layers[0], hasattr(net, 'ln2'), net.patch_embed.projection
+    names = {repr(MODELS.build(dict(type=kind))): name for name, kind in ACTIVATIONS.items()}
+    act = repr(layer.ffn.layers[0][1])
     for wrong, reason in (
-            (encoder.bgr, 'takes BGR images'), (act is None, f'has the activation {activation}'),
+            (encoder.bgr, 'takes BGR images'), (act not in names, f'has the activation {act}'),
             (net.final_norm == pooled, 'has a norm before pooling and one after it, or neither'),
             (net.out_indices[-1] != len(net.layers) - 1, 'ends before its last layer'),
             (len({*patches.kernel_size[-2:], *patches.stride[-2:]}) > 1,
@@ -111,13 +111,13 @@ def _network(encoder: Encoder) -> _Settings:
         if wrong:
             raise InputError(f'transformers and timm have no network that {reason}.')
     settings = dict(
-        hidden_size=net.embed_dims, num_hidden_layers=len(net.layers), hidden_act=act,
+        hidden_size=net.embed_dims, num_hidden_layers=len(net.layers), hidden_act=names[act],
         num_attention_heads=layer.attn.num_heads, intermediate_size=layer.ffn.layers[1].in_features,
         layer_norm_eps=layer.ln1.eps, image_size=encoder.image_size,
         patch_size=patches.kernel_size[-1])
     if encoder.num_frames:
-        settings.update(num_frames=net.num_frames, tubelet_size=net.tubelet_size,
-                        use_mean_pooling=pooled)
+        settings |= dict(num_frames=net.num_frames, tubelet_size=net.tubelet_size,
+                         use_mean_pooling=pooled)
     if getattr(net, 'num_registers', 0):
         settings['num_register_tokens'] = net.num_registers
     return settings

@@ -60,9 +60,9 @@ def files_of_weights(path: str | Path) -> list[Path]:
             return [of_run]
         if not found:
             names = sorted(file.name for file in index.iterdir() if file.suffix in (*PICKLED, SAFE))
-            raise InputError(f'{index} is a folder without {" or ".join(_NAMES)}, and not of '
-                             'a run, with epoch_*.pth or iter_*.pth: ' + (
-                f'name the file, for example {names[-1]}.' if names else 'it has no weights.'))
+            raise InputError(
+                f'{index} is a folder without {" or ".join(_NAMES)}, and not of a run (epoch_*.pth '
+                f'or iter_*.pth): {f"name {names[-1]}" if names else "it has no weights"}.')
         index = found[0]
     if not index.name.endswith('.index.json'):
         return [index]

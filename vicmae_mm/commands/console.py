@@ -60,22 +60,20 @@ def main() -> None:
             f'\n{title}:', *(f'  {each:21} {_summary(run)}' for each, run in group.items()))]
         print(_HELP.format(commands='\n'.join(lines), docs=carried_folder('docs')))
     elif name in known:
-        path, *first = known[name].split()
-        _run_script(_script(path), [f'vicmae {name}', *first, *args])
+        _run_script(_script(known[name]), [f'vicmae {name}', *known[name].split()[1:], *args])
     else:
         print(f'error: there is no command {name!r}: `vicmae --help` lists all.', file=sys.stderr)
         sys.exit(2)
 
 
-def _script(path: str) -> Path:
-    folder, _, name = path.partition('/')
+def _script(run: str) -> Path:
+    folder, _, name = run.split()[0].partition('/')
     return carried_folder(folder) / name
 
 
 def _summary(run: str) -> str:
     """The first line of a script's docstring, without importing the script."""
-    path, *command = run.split()
-    script = _script(path).with_stem(command[0]) if command else _script(path)
+    script = _script(run).with_stem(run.split()[1]) if ' ' in run else _script(run)
     return (ast.get_docstring(ast.parse(script.read_text('utf-8'))) or '').partition('\n')[0]
 
 
