@@ -1,5 +1,6 @@
 """Folders of the Hub in place of a file."""
 import json
+import os
 
 import pytest
 import torch
@@ -59,3 +60,31 @@ def test_other_folders(tmp_path, name, words):
     (tmp_path / name).touch()
     with pytest.raises(ValueError, match=f'is a folder without model.safetensors .*{words}'):
         read_weights(tmp_path)
+
+
+def test_the_folder_of_a_run(tmp_path):
+    run = tmp_path / 'a run'
+    run.mkdir()
+
+    def save(name: str, value: float) -> None:
+        torch.save(dict(state_dict=dict(weight=torch.tensor([value]))), run / name)
+        times = (value, value)  # the order does not depend on the clock
+        os.utime(run / name, times)
+
+    save('epoch_1.pth', 1.)
+    save('best_x.pth', 5.)  # what it is the best at is the user's choice
+    assert read_weights(run)['weight'] == 1
+    save('epoch_10.pth', 10.)  # the run goes on
+    assert read_weights(run)['weight'] == 10
+    data = bytearray((run / 'epoch_10.pth').read_bytes())
+    data[data.index(torch.tensor([10.]).numpy().tobytes())] ^= 1
+    (run / 'epoch_10.pth').write_bytes(data)
+    os.utime(run / 'epoch_10.pth', (11, 11))
+    assert read_weights(run)['weight'] == 1
+    save_file(STATE, run / 'model.safetensors')
+    with pytest.raises(ValueError, match=r'checkpoints of a run and model\.safetensors: name'):
+        read_weights(run)
+    (run / 'model.safetensors').unlink()
+    (run / 'epoch_1.pth').unlink()
+    with pytest.raises(ValueError, match=r'epoch_10\.pth is damaged'):
+        read_weights(run)

@@ -48,15 +48,15 @@ def files_of_weights(path: str | Path) -> list[Path]:
         ValueError: If a folder has no such file, or is of both kinds; or the index is damaged, or
             one of its files is missing or in another folder.
     """
-    from .resume import newest_of_run  # not while mmengine, which it needs, is imported
+    from .resume import has_checkpoints, newest_of_run  # mmengine, while it is imported, needs us
     index = Path(path).expanduser().resolve()
     if index.is_dir():
         found = [index / name for name in _NAMES if (index / name).is_file()]
         found += sorted(index.glob('*.index.json'), reverse=True)  # safetensors first
+        if found and has_checkpoints(index):
+            raise InputError(f'{index} has checkpoints of a run and {found[0].name}: name the file '
+                             'of the one that you mean.')
         if of_run := newest_of_run(index):
-            if found:
-                raise InputError(f'{index} has checkpoints of a run and {found[0].name}: name the '
-                                 'file of the one that you mean.')
             return [of_run]
         if not found:
             names = sorted(file.name for file in index.iterdir() if file.suffix in (*PICKLED, SAFE))
