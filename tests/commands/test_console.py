@@ -69,11 +69,13 @@ def test_usage_is_what_was_typed(name, vicmae):
     assert status == 2 and err.startswith(f'usage: vicmae {name} ')
 
 
-@pytest.mark.parametrize('words', ['trian a --help', '--helo'])
-def test_an_unknown_command_is_wrong_usage(words, vicmae):
+@pytest.mark.parametrize('words, hint', [
+    ('trian a --help', 'did you mean train? '), ('featurs', 'did you mean features? '),
+    ('--helo', '')])
+def test_an_unknown_command_is_wrong_usage(words, hint, vicmae):
     word, *args = words.split()
     assert vicmae(word, *args) == (
-        2, '', f'error: there is no command {word!r}: `vicmae --help` lists all.\n')
+        2, '', f'error: there is no command {word!r}: {hint}`vicmae --help` lists all.\n')
 
 
 @pytest.mark.parametrize('words', [

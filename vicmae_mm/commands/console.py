@@ -3,6 +3,7 @@ import ast
 import os
 import signal
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
@@ -62,7 +63,9 @@ def main() -> None:
     elif name in known:
         _run_script(_script(known[name]), [f'vicmae {name}', *known[name].split()[1:], *args])
     else:
-        print(f'error: there is no command {name!r}: `vicmae --help` lists all.', file=sys.stderr)
+        hint = ''.join(f'did you mean {each}? ' for each in get_close_matches(name, known, 1))
+        print(f'error: there is no command {name!r}: {hint}`vicmae --help` lists all.',
+              file=sys.stderr)
         sys.exit(2)
 
 
