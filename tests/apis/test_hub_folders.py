@@ -196,6 +196,7 @@ def test_a_classifier_of_clips(tmp_path):
     theirs = from_pretrained(
         transformers.AutoModelForVideoClassification, tmp_path / 'hf').double()
     assert theirs.fc_norm.eps == 1e-5  # fixed there; in the code of VideoMAE's authors it is 1e-6
+    assert 'norm after pooling: 1e-5' in (tmp_path / 'hf/README.md').read_text()
     theirs.fc_norm.eps = 1e-6
     clips = IMAGES[:, :, None].expand(-1, -1, 4, -1, -1) + torch.arange(4.).view(4, 1, 1)
     pixels = normalised(load_backbone(file), clips).double()

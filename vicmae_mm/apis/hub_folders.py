@@ -155,6 +155,8 @@ def _convert(weights: dict[str, Tensor], net: _Settings, target: str,
     if target == 'hf-dinov2':
         result.state['embeddings.mask_token'] = 0 * first.state['backbone.cls_token'][0]
         first.added.append('zeros for the mask token of its pre-training')
+    elif 'fc_norm.weight' in result.state and target == 'hf-videomae':
+        first.added.append('eps of the norm after pooling: 1e-5, which is fixed there')
     result.source, result.added = first.source, first.added + result.added
     result.left_out = first.left_out + result.left_out
     return result

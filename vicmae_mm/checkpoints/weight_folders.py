@@ -14,15 +14,10 @@ PICKLED, SAFE = ('.pth', '.pt', '.bin', '.ckpt'), '.safetensors'
 
 
 def check_exists(path: str | Path, advice: str = '', allow_url: bool = True) -> None:
-    """Refuse a checkpoint that is not there; URLs are not looked up.
-
-    Args:
-        path: A file or URL, or a folder (:func:`files_of_weights`).
-        advice: What to do if the file does not exist, for the message.
-        allow_url: Whether a URL will do.
+    """Refuse a checkpoint that is not there, with ``advice``; URLs are not looked up.
 
     Raises:
-        FileNotFoundError: The file does not exist.
+        FileNotFoundError: The file or folder does not exist.
         ValueError: It is a URL, and must not be one; or a folder without weights.
     """
     local = os.path.expanduser(path)
