@@ -19,7 +19,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from torch import Tensor
 
 import vicmae_mm  # noqa: F401  (patches upstream faults)
-from vicmae_mm.commands.options import add_trust
+from vicmae_mm.commands.options import add_trust, positive
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.commands.transfer import Method, add_transfer_options, knn_score, measure_all
 from vicmae_mm.evaluation.labelled_sources import Source
@@ -40,7 +40,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_transfer_options(parser)
     add_trust(parser)
-    parser.add_argument('--k', type=int, default=20, help='neighbours (default: %(default)s)')
+    parser.add_argument('--k', type=positive, default=20, help='neighbours (default: %(default)s)')
     args = parser.parse_args()
     measure_all(args, Method(f'knn{args.k}', 1, partial(measure, args.k)))
 

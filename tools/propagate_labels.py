@@ -20,7 +20,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.label_propagation.datasets import Davis, Jhmdb, Vip
 from vicmae_mm.commands.label_propagation.dense_evaluation import DenseEvaluation
-from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust
+from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust, positive
 from vicmae_mm.commands.result_files import results_folder
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.commands.transfer.cached_features import checkpoint_key
@@ -40,10 +40,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dataset', required=True, choices=DATASETS)
     parser.add_argument('--data-root', required=True, help='its folder')
     parser.add_argument('--videos', nargs='+', metavar='NAME', help='default: all of the split')
-    parser.add_argument('--size', nargs='+', type=int, metavar='PX', help='height and width of the '
-                        'input, or its long side (default: davis 480 880, jhmdb 320 320, vip 880)')
+    parser.add_argument('--size', nargs='+', type=positive, metavar='PX', help='height and width '
+                        'of the input, or its long side (default: davis 480 880, jhmdb 320 320, '
+                        'vip 880)')
     parser.add_argument('--temperature', type=float, default=0.7, help='default: %(default)s')
-    parser.add_argument('--top-k', type=int, help='cells that vote (default: 7, for vip 10)')
+    parser.add_argument('--top-k', type=positive, help='cells that vote (default: 7, for vip 10)')
     parser.add_argument('--radius', type=float, default=20, help='of the search in the frames '
                         'before, in cells (default: %(default)s)')
     parser.add_argument('--context-frames', type=int, default=20, help='frames before, besides the '
@@ -64,7 +65,7 @@ def main() -> None:
     if args.masks and args.dataset == 'jhmdb':
         raise InputError('--masks: JHMDB has joints, not masks. --pictures shows them.')
     size = tuple(args.size or dataset.size)
-    if len(size) > 2 or min(size) < 1:
+    if len(size) > 2:
         raise InputError('--size should be height and width of the input, or its long side.')
     settings = LabelPropagation(args.temperature, dataset.top_k if args.top_k is None else
                                 args.top_k, args.radius, args.context_frames)

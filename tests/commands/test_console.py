@@ -81,7 +81,8 @@ def test_an_unknown_command_is_wrong_usage(words, hint, vicmae):
 @pytest.mark.parametrize('words', [
     'reproduce 2 --seeds 0', 'train x.py --epochs 0', 'train x.py --devices -1',
     'pretrain x --out y --batch-size 1.5', 'features x y --out z.npz --batch-size 0',
-    'probe x --batch-size 0', 'pack x y --workers 0'])
+    'probe x --batch-size 0', 'pack x y --workers 0', 'knn x --k 0',
+    'propagate x --dataset davis --data-root y --top-k 0'])
 def test_a_number_out_of_range_is_wrong_usage(words, vicmae):
     status, out, err = vicmae(*words.split())
     option, value = words.split()[-2:]

@@ -40,12 +40,6 @@ def test_several_labels_per_image(tool, checkpoint, tmp_path):  # noqa: F811
     assert scores('knn3_cls.json')['VOC2007'] == pytest.approx(10)
 
 
-def test_too_few_neighbours(tool, checkpoint, tmp_path):  # noqa: F811
-    folder = make_class_folders(tmp_path / 'mine')
-    with pytest.raises(SystemExit, match='k=0 should be at least 1'):
-        tool('knn.py', checkpoint, '--folder', f'mine={folder}', '--k', 0)
-
-
 @pytest.mark.parametrize('name', ['knn.py', 'linear_transfer.py'])
 def test_one_own_folder(tool, checkpoint, tmp_path, capsys, name):  # noqa: F811
     """No columns of the paper's; what is right by class, and a prediction for every test image."""

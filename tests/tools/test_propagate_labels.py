@@ -100,9 +100,7 @@ def test_a_network_for_clips_sees_still_ones(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('args, words', [
     (('davis', '--size', 24, 40, 2), '--size should be height and width'),
-    (('davis', '--size', 0), '--size should be'),
     (('davis', '--size', 25, 40), 'of 25 x 40 px'),
-    (('davis', '--top-k', 0), 'top_k=0'),
     (('davis', '--videos', 'b-video', 'c', 'd'), '--videos: the split has no c, d'),
     (('jhmdb', '--masks'), 'JHMDB has joints, not masks'),
     (('davis', '--out', 'file'), 'file is not a folder'),
