@@ -57,8 +57,9 @@ def write_hub_folder(checkpoint: str | Path, folder: str | Path, target: str = '
     sources, card = files_of_weights(checkpoint), folder / 'README.md'
     is_ours = card.is_file() and TAG in card.read_text(errors='replace')
     for path in folder.iterdir() if folder.is_dir() else [folder] * folder.exists():
-        if path in (folder, *sources) or (path.name not in _FILES * is_ours and path.name.endswith(
-                (*_FILES, *PICKLED, SAFE, '.index.json'))):
+        name = path.name
+        if path in (folder, *sources) or (not is_ours if name in _FILES else name.endswith(
+                (*PICKLED, SAFE, '.index.json'))):
             raise FileExistsError(f'{path} is in the way: name a new folder.')
     encoder = load_backbone(checkpoint, config)
     content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
