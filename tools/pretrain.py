@@ -24,7 +24,7 @@ from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches
 from vicmae_mm.commands.launcher import detect_launcher
 from vicmae_mm.commands.options import KeepText, add_trust, positive
 from vicmae_mm.commands.pretrain.run_folder import prepare_run
-from vicmae_mm.commands.pretrain.settings import DEFAULT_MODEL, NETWORKS
+from vicmae_mm.commands.pretrain.settings import CPU_MODEL, DEFAULT_MODEL, NETWORKS
 from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import say
@@ -37,7 +37,7 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('data', metavar='DATA', help='a folder, list, csv, video or URL')
     parser.add_argument('--out', required=True, metavar='DIR', help='the folder of the run')
     parser.add_argument('--model', metavar='NAME', help=f'{", ".join(NETWORKS)}; default: '
-                        f'{DEFAULT_MODEL}, with --init that of the file')
+                        f'{DEFAULT_MODEL}, without a GPU {CPU_MODEL}, with --init that of the file')
     parser.add_argument('--init', metavar='FILE', help='weights to start from: of MAE, DINOv2, '
                         'timm, Hugging Face, ViC-MAE, ..., or the folder of a run')
     parser.add_argument('--devices', type=positive, default=1, metavar='N',

@@ -4,6 +4,7 @@
 import patches the upstream faults listed in :mod:`vicmae_mm.compat` and makes the
 scope ``vicmae_mm`` known; components are imported when first built or named.
 """
+import random
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -26,8 +27,11 @@ def __getattr__(name: str) -> Any:
     """Import what is named: a folder, or a component as configs write it, ``vicmae_mm.ViCMAE``."""
     if not name.startswith('_') and find_spec(f'{__name__}.{name}'):
         return import_module(f'.{name}', __name__)
-    if name == 'pretrain':
-        return import_module('.apis', __name__).pretrain
+    if name == 'pretrain':  # which leaves the caller's random numbers as they are
+        state = random.getstate()
+        function = import_module('.apis', __name__).pretrain
+        random.setstate(state)  # rich draws some when it is imported
+        return function
     for folder in ('models', 'datasets', 'engine', 'evaluation') if name[0].isupper() else ():
         if hasattr(module := import_module(f'.{folder}', __name__), name):
             return getattr(module, name)

@@ -52,3 +52,12 @@ def test_arguments_become_options_and_nothing_else_changes(monkeypatch):
         '--cfg-options', 'model.contrast_weight=0.5', '--', '-videos']
     assert before == (
         random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+def test_the_first_use_draws_no_random_numbers(monkeypatch):
+    """It imports rich, which does."""
+    load = vicmae_mm.import_module
+    monkeypatch.setattr(vicmae_mm, 'import_module', lambda *names: random.random() and load(*names))
+    before = random.getstate()
+    assert vicmae_mm.pretrain is module.pretrain
+    assert random.getstate() == before

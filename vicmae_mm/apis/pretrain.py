@@ -44,19 +44,9 @@ def pretrain(data: str | Path, out: str | Path, *, model: str | None = None,
         data: A folder of videos, of images or of both; a list of them or a csv; packed frames; or
             one long video.
         out: Folder of the run: its config ``pretrain.py`` and its checkpoints.
-        model: ``'vit-s16'``, ``'vit-b16'``, ...; by default the first or, with ``init``, that of
-            the file.
-        init: Weights to start from, of any family that :func:`load_backbone` reads.
-        epochs: Length of the run. This and the next four are chosen, and said, if they are None.
-        devices: Number of GPUs, or of processes on the CPU.
-        batch_size: Pairs per device.
-        lr: Learning rate of this batch, not scaled.
-        workers: Processes per device that read the data.
-        image_size: Pixels, or ``'HEIGHTxWIDTH'``.
-        use: ``'videos'``, ``'images'`` or ``'both'``, of a folder that has both.
-        prefix: What the paths of a list are relative to.
-        probe: Folder of labelled photos, on which the features are measured during the run.
-        seed: Of initial weights, order, frames, crops and masks.
+        model, init, epochs, devices, batch_size, lr, workers, image_size, use, prefix, probe, seed:
+            The options of the command; what is None is chosen, and said. ``lr`` is that of this
+            batch, ``image_size`` pixels or ``'HEIGHTxWIDTH'``.
         cfg_options: Settings of the config, after all others, as ``{'model.recon_weight': 1}``.
         device: Of the encoder that is returned.
 
@@ -68,13 +58,11 @@ def pretrain(data: str | Path, out: str | Path, *, model: str | None = None,
         RuntimeError: Training has ended with an error.
         KeyboardInterrupt: After an interrupt, once the run has ended.
     """
-    options = dict(out=out, model=model, init=init, epochs=epochs, devices=devices,
-                   batch_size=batch_size, lr=lr, workers=workers, image_size=image_size, use=use,
-                   prefix=prefix, probe=probe, seed=seed)
+    options = {**locals()}
     words = [f'--{name.replace("_", "-")}={value}' for name, value in options.items()
-             if value is not None]
-    settings = [f'{key}={value}' for key, value in (cfg_options or {}).items()]
-    words += ['--cfg-options', *settings] if settings else []
+             if value is not None and name not in ('data', 'cfg_options', 'device')]
+    words += ['--cfg-options'] * bool(cfg_options) + [
+        f'{key}={value}' for key, value in (cfg_options or {}).items()]
     _run([sys.executable, str(carried_folder('tools') / 'pretrain.py'), *words, '--', str(data)])
     with seeded((0, )):  # the caller's random numbers stay as they are
         return load_backbone(out, device=device)

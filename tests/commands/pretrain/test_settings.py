@@ -35,6 +35,8 @@ def data(tmp_path_factory) -> Path:
     (root / 'list.txt').write_text(''.join(f'clips/{number}.mp4 0\n' for number in range(12)))
     (root / 'table.csv').write_text('path,label\n' + ''.join(
         f'clips/{number}.mp4,0\n' for number in range(12)))
+    (root / 'mixed.txt').write_text('clips/0.mp4\nphotos/0.jpg\n')
+    (root / 'outside.txt').write_text('../clips/0.mp4\n')
     pack(root / 'clips', root / 'packed')
     return root
 
@@ -47,18 +49,17 @@ def choose(data: Path, tmp_path: Path, *words: str, source: str = 'clips',
     return Config.fromfile(prepare_run(args)[0])
 
 
-@pytest.mark.parametrize('source, number, words', [
-    ('packed', 12, ()), ('long.mp4', 5, ()), ('table.csv', 12, ('--devices', '2'))])
-def test_the_check_has_nothing_to_advise(data, tmp_path, source, number, words):
-    cfg = choose(data, tmp_path, *words, source=source)
+def test_the_check_has_nothing_to_advise(data, tmp_path):
+    cfg = choose(data, tmp_path, source='long.mp4')
     cfg.launcher = 'none'
-    findings = check_config(cfg, 2 if words[:1] == ('--devices', ) else 1)
+    findings = check_config(cfg)
     assert not findings.errors and not findings.warnings and findings.complete
-    assert any(note.startswith(f'data: {number} samples') for note in findings.notes)
+    assert any(note.startswith('data: 5 samples') for note in findings.notes)
 
 
 @pytest.mark.parametrize('source, words', [
-    ('clips', ()), ('list.txt', ()), ('mixed', ('--use', 'videos'))])
+    ('clips', ()), ('list.txt', ()), ('table.csv', ()), ('mixed', ('--use', 'videos')),
+    ('packed', ()), ('broken', ())])  # the check before training finds out
 def test_sources_of_videos(data, tmp_path, source, words):
     dataset = choose(data, tmp_path, *words, source=source).train_dataloader.dataset
     assert len(DATASETS.build(dict(dataset, pipeline=[]))) == 12
@@ -75,10 +76,12 @@ def test_images_alone_and_with_videos(data, tmp_path):
 
 @pytest.mark.parametrize('source, words, message', [
     ('nothing', (), 'There is no file or folder'), ('.', (), r'choose by --use'),
-    ('photos', ('--use', 'videos'), 'No video found'), ('photos/0.jpg', (), 'is one image'),
-    ('first.mp4', (), 'needs at least two'), ('broken', (), 'can be opened'),
+    ('photos', ('--use', 'videos'), 'No video found'),
+    ('photos/0.jpg', (), '1 images of .*needs at least two'),
+    ('first.mp4', (), 'needs at least two'), ('outside.txt', (), 'outside of'),
+    ('mixed.txt', ('--use', 'both'), 'a list of each'),
     ('clips', ('--model', 'vit-x'), 'choose one of .*toy'),
-    ('clips', ('--devices', '99'), 'this machine has'),
+    ('clips', ('--devices', '7'), 'at least two for each device'),
     ('clips', ('--image-size', '33'), 'multiple of the 4 pixels'),
     ('clips', ('--init', 'no.pth'), 'There is no checkpoint'),
     ('clips', ('--set', 'epochs.x=1'), 'no place')])
@@ -108,10 +111,22 @@ def test_batches_for_the_memory_of_a_gpu(data, tmp_path, monkeypatch, gib, numbe
     assert cfg.train_dataloader.batch_size == batch
     assert cfg.model.backbone.img_size == 224 and 'image_size' not in cfg
     steps = min(number, 4000) // batch
-    assert cfg.epochs == max(800, -(-10_000 // steps)) and len(about) == 9
+    assert cfg.epochs == max(800, -(-10_000 // steps)) and len(about) == 7
+    assert cfg.model.decoder.decoder_depth == 8
     # Table 7's 2.4e-3 for 4,096 pairs
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
         max(2.4e-3 * (batch / 4096)**.5, 3e-4), rel=.05)
+
+
+def test_the_default_without_a_gpu(data, tmp_path):
+    cfg = choose(data, tmp_path, model=None)
+    assert cfg.model.backbone.img_size == 64 and cfg.model.backbone.patch_size == 4
+    assert cfg.model.decoder.num_patches == 256
+    assert cfg.train_dataloader.dataset.pipeline[3].scale == 64
+    assert cfg.optim_wrapper.optimizer.lr == 9.6e-4
+    steps = 3 * cfg.epochs
+    # Contrast, and not only reconstruction, for most of it
+    assert steps >= 600 and cfg.default_hooks.contrast_weight.begin_ratio == 0.25
 
 
 def test_what_is_asked_for_is_used(data, tmp_path):
@@ -126,14 +141,15 @@ def test_what_is_asked_for_is_used(data, tmp_path):
 
 
 def test_the_same_command_continues_and_another_is_refused(data, tmp_path):
-    choose(data, tmp_path, '--epochs', '3')
     file = tmp_path / 'run/pretrain.py'
-    before = file.stat().st_mtime_ns
-    choose(data, tmp_path, '--epochs', '3')
-    assert file.stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match=r'has a run with other arguments: .*--epochs 3'):
-        choose(data, tmp_path, '--epochs', '4')
+    choose(data, tmp_path, '--epochs', '2')
+    choose(data, tmp_path, '--epochs', '3')  # nothing was trained
     (tmp_path / 'run/epoch_1.pth').touch()
+    before = file.stat().st_mtime_ns
+    assert choose(data, tmp_path, '--epochs', '3').epochs == 3
+    assert file.stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r'has a run with other arguments: .* epochs=3'):
+        choose(data, tmp_path, '--epochs', '4')
     file.unlink()
-    with pytest.raises(ValueError, match='did not make'):
+    with pytest.raises(ValueError, match='another command'):
         choose(data, tmp_path, '--epochs', '3')

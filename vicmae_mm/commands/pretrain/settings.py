@@ -5,9 +5,9 @@ import argparse
 import inspect
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -21,9 +21,9 @@ from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
 
 from .first_network import find_network
-from .sources import TrainingSource, find_source
+from .sources import find_source
 
-DEFAULT_MODEL = 'vit-s16'
+DEFAULT_MODEL, CPU_MODEL = 'vit-s16', 'toy'
 _BASES = carried_folder('configs') / '_base_'
 NETWORKS = {path.stem.removeprefix('vicmae_'): path.stem
             for path in sorted((_BASES / 'models').glob('vicmae*.py'))}
@@ -31,78 +31,61 @@ NETWORKS = {path.stem.removeprefix('vicmae_'): path.stem
 # memory; ViT-L and H from the sizes of their layers), and GiB of weights and optimizer.
 _MEMORY = {384: (134, 1.), 768: (162, 2.3), 1024: (255, 6.), 1280: (380, 11.)}
 _KEPT = {*inspect.signature(Runner).parameters, 'find_unused_parameters', 'image_size', 'epochs'}
-_CPU_STEPS, _CPU_IMAGE = 400, 96  # minutes on two cores
+# Minutes on two cores: reconstructions show more than the colours of patches. A ViT-S does not get
+# there in an hour.
+_CPU_STEPS, _CPU_IMAGE, _CPU_TOY_IMAGE = 600, 96, '64'
 
 
-class _Device(NamedTuple):
-    """What is trained on: how many of them, and the free memory of each; None on a CPU."""
-
-    number: int
-    gib: float | None
-
-
-def choose_settings(args: argparse.Namespace) -> tuple[Config, list[str]]:
+def choose_settings(args: argparse.Namespace) -> tuple[Config, dict[str, str]]:
     """Make the config of a run.
 
     Args:
         args: The options of tools/pretrain.py; those that are None are chosen.
 
     Returns:
-        A complete config, and a line of words for each choice.
+        A complete config, and each choice in words.
 
     Raises:
         FileNotFoundError, ValueError: What was asked for is not there or does not fit.
     """
-    device = _find_device(args.devices)
-    source = find_source(args.data, args.use, args.prefix, os.path.join(args.out, 'videos.txt'))
-    cfg, about = _assemble(args, source)
-    about += [_set_image_size(cfg, args.image_size, device)]
-    if source.number < 2 * device.number:
-        raise InputError(f'{args.data} has {source.words}, of which contrast needs at least two '
-                         'for each device: give more, or longer videos, which are cut.')
-    batch, why = _batch(cfg, source.number, device)
-    loader, total = cfg.train_dataloader, (args.batch_size or batch) * device.number
-    loader.batch_size = args.batch_size or batch
-    about += [f'batch: {loader.batch_size} pairs per device, ' + (
-        'as asked' if args.batch_size else why), _set_rate(cfg, args.lr, total)]
-    about += [_set_length(cfg, args, source.number // total, device)]
-    share = num_cores() // device.number
-    usual = min(16, max(1, share - 1)) if device.gib else min(8, max(1, share // 4))
+    datasets, number, words = find_source(
+        args.data, args.use, args.prefix, os.path.join(args.out, 'videos.txt'))
+    gpus = min(args.devices, torch.cuda.device_count())
+    gib = min((torch.cuda.mem_get_info(each)[0] / 2**30 for each in range(gpus)), default=None)
+    if number < 2 * args.devices:
+        raise InputError(f'{args.data} has {words}, of which contrast needs at least two for each '
+                         'device: give more, or longer videos, which are cut.')
+    if is_demo := not (gib or args.init or args.model):
+        args.model, args.image_size = CPU_MODEL, args.image_size or _CPU_TOY_IMAGE
+    cfg, network = _assemble(args, datasets)
+    network += f', since a CPU is slow for {DEFAULT_MODEL}' * is_demo
+    about = {'data': words, 'model': network,
+             'image size': _set_image_size(cfg, args.image_size, gib),
+             'batch': _set_batch(cfg, args, number, gib)}
+    total = cfg.train_dataloader.batch_size * args.devices
+    about['learning rate'] = _set_rate(cfg, args.lr, total, 0.125 if gib else 0.4)
+    about['length'] = _set_length(cfg, args.epochs, number // total, gib)
+    loader, share = cfg.train_dataloader, num_cores() // args.devices
+    usual = min(16, max(1, share - 1)) if gib else min(8, max(1, share // 4))
     loader.num_workers = usual if args.workers is None else args.workers
     loader.persistent_workers = loader.num_workers > 0
-    about += [f'workers: {loader.num_workers} per device read the data, '
-              + (f'of {num_cores()} cores' if args.workers is None else 'as asked')]
+    about['workers'] = f'{loader.num_workers} per device read the data'
     cfg.randomness.seed = args.seed
-    cfg.default_hooks.checkpoint.interval_minutes = 10 if device.gib else 2
+    cfg.default_hooks.checkpoint.interval_minutes = 10 if gib else 2
     cfg.default_hooks.reconstruction.interval = max(1, cfg.epochs // 5)
-    about += [f'checkpoints: every {10 if device.gib else 2} minutes, the newest '
-              f'{cfg.default_hooks.checkpoint.max_keep_ckpts} are kept']
     if args.probe:
-        cfg.default_hooks.probe.update(images=os.path.abspath(args.probe),
-                                       interval=max(1, cfg.epochs // 10))
-    about += [f'probes: of {args.probe}, about ten in the run' if args.probe else
-              'probes: none; --probe FOLDER of labelled photos measures the features']
+        cfg.default_hooks.probe.update(images=args.probe, interval=max(1, cfg.epochs // 10))
     merge_settings(cfg, args.cfg_options)
     return cfg, about
 
 
-def _find_device(wanted: int) -> _Device:
-    gpus = torch.cuda.device_count()
-    if wanted > (gpus or num_cores()):
-        raise InputError(f'--devices {wanted}: this machine has '
-                         f'{f"{gpus} GPU(s)" if gpus else f"no GPU, and {num_cores()} core(s)"}.')
-    free = [torch.cuda.mem_get_info(index)[0] / 2**30 for index in range(wanted if gpus else 0)]
-    return _Device(wanted, min(free) if free else None)
-
-
-def _assemble(args: argparse.Namespace, source: TrainingSource) -> tuple[Config, list[str]]:
-    """The shipped bases with the datasets and the network."""
+def _assemble(args: argparse.Namespace, datasets: Mapping[str, dict]) -> tuple[Config, str]:
+    """The shipped bases with the datasets and the network; what that is, in words."""
     name = args.model or DEFAULT_MODEL
     if name not in NETWORKS:
         raise InputError(f'There is no model {name!r}: choose one of {", ".join(NETWORKS)}.')
-    has_images, is_packed = 'images' in source.datasets, 'packed' in source.datasets
-    data = ('in1k-k400_pairs' if has_images else
-            'k400_packed_frames' if is_packed else 'k400_frame_pairs')
+    data = 'in1k-k400_pairs' if 'images' in datasets else (
+        'k400_packed_frames' if 'packed' in datasets else 'k400_frame_pairs')
     constant = '_constant' * NETWORKS[name].startswith('vicmae-')  # later recipes
     schedule = 'adapt_adamw_1024_100e' if args.init else f'adamw_4096_800e{constant}'
     bases = [f'datasets/{data}', f'models/{NETWORKS[name]}', f'schedules/{schedule}']
@@ -111,70 +94,71 @@ def _assemble(args: argparse.Namespace, source: TrainingSource) -> tuple[Config,
         file.write_text(f'_base_ = {[str(_BASES / f"{each}.py") for each in bases]}\n')
         cfg = Config.fromfile(file)
     usual = cfg.train_dataloader.dataset
-    mixed = {kind: {**(cfg.in1k if kind == 'images' else cfg.k400 if has_images else usual),
-                    **settings} for kind, settings in source.datasets.items()}
+    usual = dict(images=cfg.in1k, videos=cfg.k400) if 'images' in datasets else {
+        kind: usual for kind in datasets}
+    mixed = {kind: {**usual[kind], **settings} for kind, settings in datasets.items()}
     cfg.train_dataloader.dataset = next(iter(mixed.values())) if len(mixed) == 1 else dict(
         type='vicmae_mm.MixedPairs', datasets=mixed)
-    about = [f'data: {source.words}']
-    about += ['model: ' + (find_network(args.init, args.model, cfg) if args.init else
-                           f'{name}, untrained')]
-    return Config({key: value for key, value in cfg.items() if key in _KEPT}), about
+    words = find_network(args.init, args.model, cfg) if args.init else f'{name}, untrained'
+    return Config({key: value for key, value in cfg.items() if key in _KEPT}), words
 
 
-def _set_image_size(cfg: Config, wanted: str | None, device: _Device) -> str:
+def _set_image_size(cfg: Config, wanted: str | None, gib: float | None) -> str:
     size, patch = cfg.model.backbone.img_size, cfg.model.backbone.patch_size
-    for settings in nested_dicts(cfg.train_dataloader):
-        if str(settings.get('type')).endswith('RandomCropFlip'):
-            settings['scale'] = size  # first that of the network
-    is_small = wanted is None and not device.gib and isinstance(size, int) and size > _CPU_IMAGE
-    if is_small:
-        wanted = str(max(1, round(_CPU_IMAGE / patch)) * patch)
-    if wanted:
-        cfg.image_size = int(wanted) if wanted.isdigit() else wanted
+    is_small = not wanted and not gib and isinstance(size, int) and size > _CPU_IMAGE
+    if wanted or is_small:
+        small = max(1, round(_CPU_IMAGE / patch)) * patch
+        merge_settings(cfg, dict(image_size=wanted or small))
         set_image_size(cfg)
-    return f'image size: {cfg.model.backbone.img_size} px' + (
+    for settings in nested_dicts(cfg.train_dataloader):
+        if 'scale' in settings:
+            settings.scale = cfg.model.backbone.img_size
+    return f'{cfg.model.backbone.img_size} px' + (
         f' in place of {size}, since a CPU is slow' if is_small else '')
 
 
-def _batch(cfg: Config, number: int, device: _Device) -> tuple[int, str]:
-    """Pairs per device, a power of two, and why."""
-    limits = {'so that an epoch has at least three steps': number // (3 * device.number)}
+def _set_batch(cfg: Config, args: argparse.Namespace, number: int, gib: float | None) -> str:
+    """Pairs per device, a power of two."""
+    limits = {'so that an epoch has at least three steps': number // (3 * args.devices)}
     grid, width = cfg.model.decoder.num_patches, cfg.model.decoder.embed_dim
-    if device.gib is None:
+    if gib is None:
         limits['which a CPU has time for'] = 8 if width > 192 else 32
     else:
         patches = grid if isinstance(grid, int) else math.prod(grid)
         mib, fixed = next((each for most, each in _MEMORY.items() if width <= most), (500, 20.))
-        pairs = (0.8 * device.gib - fixed) * 1024 / (mib * patches / 196)
-        limits[f'which {device.gib:.0f} GiB of free memory hold'] = int(pairs)
-        limits['as in the paper'] = min(512, 4096 // device.number)
+        pairs = (0.8 * gib - fixed) * 1024 / (mib * patches / 196)
+        limits[f'which {gib:.0f} GiB of free memory hold'] = int(pairs)
+        limits['as in the paper'] = min(512, 4096 // args.devices)
     why, most = min(limits.items(), key=lambda each: each[1])
-    return 2 ** max(1, int(math.log2(max(most, 2)))), why
+    batch = 2 ** max(1, int(math.log2(max(most, 2))))
+    cfg.train_dataloader.batch_size = args.batch_size or batch
+    return f'{cfg.train_dataloader.batch_size} pairs per device, ' + (
+        'as asked' if args.batch_size else why)
 
 
-def _set_rate(cfg: Config, wanted: float | None, total: int) -> str:
+def _set_rate(cfg: Config, wanted: float | None, total: int, least: float) -> str:
     """The square root rule for Adam (arXiv 2205.10287): noise and rate keep their ratio."""
     base, pairs = cfg.optim_wrapper.optimizer.lr, cfg.auto_scale_lr.base_batch_size
-    rate = max(base * math.sqrt(total / pairs), base / 8)
+    rate = base * max(math.sqrt(total / pairs), least)
     cfg.optim_wrapper.optimizer.lr = wanted or float(f'{rate:.2g}')
     cfg.auto_scale_lr.base_batch_size = total  # it is the rate of this batch
-    return f'learning rate: {cfg.optim_wrapper.optimizer.lr:.2g}, ' + (
+    return f'{cfg.optim_wrapper.optimizer.lr:.2g}, ' + (
         'as asked' if wanted else f'{base:.2g} for {pairs:,} pairs, scaled to {total:,} by the '
-        'square root of their ratio, to an eighth at most')
+        f'square root of their ratio, or {least:g} if that is more')
 
 
-def _set_length(cfg: Config, args: argparse.Namespace, steps: int, device: _Device) -> str:
+def _set_length(cfg: Config, wanted: int | None, steps: int, gib: float | None) -> str:
     """Epochs, schedules and contrast; ``steps`` are those of an epoch."""
     usual, least = cfg.train_cfg.max_epochs, 12.5 * cfg.train_cfg.max_epochs
-    enough = math.ceil((least if device.gib else _CPU_STEPS) / max(steps, 1))
-    epochs = args.epochs or (max(usual, enough) if device.gib else enough)
+    enough = math.ceil((least if gib else _CPU_STEPS) / max(steps, 1))
+    epochs = wanted or (max(usual, enough) if gib else enough)
     set_epochs(cfg, epochs)
     warm_up, decay = cfg.param_scheduler
     if warm_up.end * steps < 2:  # a single step would stay at its first rate
         decay.begin = 0
         cfg.param_scheduler = [decay]
-    why = 'as asked' if args.epochs else (
+    why = 'as asked' if wanted else (
         'a demonstration, since a CPU is slow: features need a GPU, or a larger --epochs'
-        if device.gib is None else f"the paper's {usual}" if epochs == usual else
+        if not gib else f"the paper's {usual}" if epochs == usual else
         f'for {least:,.0f} steps at least')
-    return f'length: {epochs} epochs of {steps} steps, {why}'
+    return f'{epochs} epochs of {steps} steps, {why}'

@@ -1,12 +1,11 @@
-"""What the data of ``vicmae pretrain`` is, as settings of a dataset."""
+"""What the data of ``vicmae pretrain`` is, as settings of datasets."""
 from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.registry import DATASETS
 
 from vicmae_mm.datasets.annotations.files_below import files_below
@@ -17,111 +16,76 @@ from vicmae_mm.datasets.segments import cut_segments
 from vicmae_mm.datasets.video_durations import video_durations
 from vicmae_mm.utils.errors import InputError
 
-KINDS = dict(videos=VIDEO_EXTENSIONS, images=EXTENSIONS)
+# Names of files, the dataset that reads them, and what it calls their folder.
+_KINDS = dict(videos=(VIDEO_EXTENSIONS, 'vicmae_mm.VideoPairDataset', 'video'),
+              images=(EXTENSIONS, 'vicmae_mm.ImagePairDataset', 'img_path'))
 _SEGMENT = 10  # seconds, about those of Kinetics
 _MOST_READ = 500  # durations, evenly spread
 
 
-@dataclass(frozen=True)
-class TrainingSource:
-    """Datasets by kind (``videos``, ``images`` or ``packed``), without pipelines.
-
-    ``number`` counts the samples of an epoch; ``words`` say what there is.
-    """
-
-    datasets: dict[str, dict]
-    number: int
-    words: str
-
-
-def find_source(data: str, use: str | None, prefix: str | None, list_file: str) -> TrainingSource:
+def find_source(data: str, use: str | None, prefix: str | None,
+                list_file: str) -> tuple[dict[str, dict], int, str]:
     """Find out what ``data`` is; no image or frame is read.
 
     Args:
         data: A folder of videos, images or packed frames, or a URL of the latter; a list or csv; or
             one video.
         use: ``'videos'``, ``'images'`` or ``'both'`` for a folder with both.
-        prefix: What the paths of a list are relative to; by default the folder of the list or,
-            if they do not exist there, the current folder.
+        prefix: What the paths of a list are relative to; by default the folder of the list.
         list_file: Where to write a list of the one video.
+
+    Returns:
+        Datasets without pipelines by kind (``videos``, ``images`` or ``packed``); the number of
+        their samples; and what there is, in words.
 
     Raises:
         FileNotFoundError: There is nothing.
         ValueError: There are no videos or images, or both and ``use`` is None.
     """
     if '://' in data or os.path.isfile(os.path.join(data, INDEX_FILE)):
-        path = data if '://' in data else os.path.abspath(data)
-        return _build(dict(packed=dict(type='vicmae_mm.PackedFrameDataset', data_root=path)))
-    if os.path.isdir(data):
-        kinds = _kinds_of_folder(data, use)
-        return _build({kind: _settings(kind, '', os.path.abspath(data)) for kind in kinds})
+        return _build(dict(packed=dict(type='vicmae_mm.PackedFrameDataset', data_root=data)))
+    endings, folder, ann_file = VIDEO_EXTENSIONS + EXTENSIONS, os.path.dirname(data), data
     if not os.path.exists(data):
         raise FileNotFoundError(f'There is no file or folder {data}.')
-    path = os.path.abspath(data)
-    if path.lower().endswith(VIDEO_EXTENSIONS):
-        with open(list_file, 'w', encoding='utf-8', errors='surrogateescape') as file:
-            file.write(f'{os.path.basename(path)} -1\n')
-        return _build(dict(videos=_settings('videos', list_file, os.path.dirname(path))))
-    if path.lower().endswith(EXTENSIONS):
-        raise InputError(f'{data} is one image: contrast needs others. Name a folder of images.')
-    return _of_list(path, prefix)
-
-
-def _kinds_of_folder(folder: str, use: str | None) -> list[str]:
-    found = {kind: files_below(folder, endings, Counter()) for kind, endings in KINDS.items()}
-    kinds = [kind for kind in KINDS if found[kind] and use in (None, 'both', kind)]
-    if len(kinds) == 2 and use is None:
-        words = ' and '.join(f'{len(files):,} {kind} ({files[0]}, ...)'
-                             for kind, files in found.items())
-        raise InputError(f'{folder} has {words}: choose by --use videos, images or both.')
+    if os.path.isdir(data):
+        files, folder, ann_file = files_below(data, endings, Counter()), data, ''
+    elif data.lower().endswith(endings):
+        files, ann_file = [data], list_file
+        Path(list_file).write_bytes(os.fsencode(f'{os.path.basename(data)} -1\n'))
+    else:
+        files = [path for path, _ in read_annotations(data, prefix or folder)]
+        folder = prefix or ('' if os.path.isabs(files[0]) else folder)  # '': they may be anywhere
+    found = {kind: [file for file in files if file.lower().endswith(names)]
+             for kind, (names, *_) in _KINDS.items()}
+    kinds = [kind for kind in found if found[kind] and use in (None, 'both', kind)]
+    if len(kinds) == 2 and (ann_file or use is None):
+        words = ' and '.join(f'{len(each):,} {kind} ({each[0]}, ...)'
+                             for kind, each in found.items())
+        raise InputError(f'{data} has {words}: ' + (
+            'make a list of each.' if ann_file else 'choose by --use videos, images or both.'))
     # Without any, the dataset says what it has looked for.
-    return kinds or ['images' if use == 'images' else 'videos']
+    return _build({kind: dict(
+        type=_KINDS[kind][1], data_root='', ann_file=ann_file, data_prefix={_KINDS[kind][2]: folder}
+    ) for kind in kinds or ['images' if use == 'images' else 'videos']})
 
 
-def _of_list(path: str, prefix: str | None) -> TrainingSource:
-    listed = [each for each, _ in read_annotations(path, prefix or os.path.dirname(path))]
-    kinds = {kind: sum(each.lower().endswith(endings) for each in listed)
-             for kind, endings in KINDS.items()}
-    if all(kinds.values()):
-        raise InputError(f'{path} lists {kinds["videos"]:,} videos and {kinds["images"]:,} images: '
-                         'make a list of each.')
-    if prefix is None:
-        places = [os.path.dirname(path), os.getcwd()]
-        prefix = next((place for place in places if any(
-            os.path.exists(os.path.join(place, each)) for each in listed[:100])), places[0])
-        prefix = '' if os.path.isabs(listed[0]) else prefix  # of which a list may have any
-    return _build({kind: _settings(kind, path, prefix and os.path.abspath(prefix))
-                   for kind in [max(kinds, key=lambda kind: kinds[kind])]})
-
-
-def _settings(kind: str, ann_file: str, folder: str) -> dict[str, Any]:
-    is_video = kind == 'videos'
-    return dict(
-        type=f'vicmae_mm.{"VideoPairDataset" if is_video else "ImagePairDataset"}', data_root='',
-        ann_file=ann_file, data_prefix={'video' if is_video else 'img_path': folder})
-
-
-def _build(datasets: dict[str, dict]) -> TrainingSource:
+def _build(datasets: dict[str, dict]) -> tuple[dict[str, dict], int, str]:
     """Let the datasets themselves find what is wrong; cut long videos."""
-    numbers, words = {}, []
+    total, words = 0, []
     for kind, settings in datasets.items():
         dataset = DATASETS.build(dict(settings, pipeline=[]))
-        numbers[kind] = len(dataset)
-        note = f'{len(dataset):,} {"packed videos" if kind == "packed" else kind}'
-        if kind == 'videos' and (more := _count_segments(dataset)) >= 2 * len(dataset):
-            settings['segment_seconds'], numbers[kind] = _SEGMENT, more
+        number, note = len(dataset), f'{len(dataset):,} {kind} of {dataset.source}'
+        if kind == 'videos' and (more := _count_segments(dataset)) >= 2 * number:
+            settings['segment_seconds'], number = _SEGMENT, more
             note += f', long ones, cut into about {more:,} samples of {_SEGMENT} s'
-        words.append(f'{note} of {dataset.source}')
-    return TrainingSource(datasets, sum(numbers.values()), ' and '.join(words))
+        total += number
+        words.append(note)
+    return datasets, total, ' and '.join(words)
 
 
 def _count_segments(dataset: Any) -> int:
-    """How many samples there would be if videos were cut, or about that."""
-    read = np.linspace(0, len(dataset) - 1, min(len(dataset), _MOST_READ)).round().astype(int)
-    paths = [dataset.get_data_info(index)['filename'] for index in read.tolist()]
-    durations = video_durations(paths, None)
-    if None in durations and not any(durations):
-        raise InputError(f'None of the {len(paths):,} videos that were tried in {dataset.source} '
-                         f'can be opened, for example {paths[0]}: they are damaged or no videos.')
+    """About how many samples there would be if videos were cut; one of a file without duration."""
+    some = range(0, len(dataset), -(-len(dataset) // _MOST_READ))
+    durations = video_durations([dataset.get_data_info(each)['filename'] for each in some], None)
     counts = [len(cut_segments(each or 0, _SEGMENT, _SEGMENT)) or 1 for each in durations]
-    return round(sum(counts) * len(dataset) / len(counts))
+    return sum(counts) * len(dataset) // len(counts)
