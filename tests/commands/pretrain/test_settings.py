@@ -126,7 +126,7 @@ def test_the_default_without_a_gpu(data, tmp_path):
     assert cfg.optim_wrapper.optimizer.lr == 9.6e-4
     steps = 3 * cfg.epochs
     # Contrast, and not only reconstruction, for most of it
-    assert steps >= 600 and cfg.default_hooks.contrast_weight.begin_ratio == 0.25
+    assert steps >= 900 and cfg.default_hooks.contrast_weight.begin_ratio == 0.25
 
 
 def test_what_is_asked_for_is_used(data, tmp_path):
