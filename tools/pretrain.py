@@ -51,7 +51,7 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--use', choices=['videos', 'images', 'both'],
                         help='of a folder with videos and images')
     parser.add_argument('--prefix', metavar='FOLDER', help='what the paths of a list are relative '
-                        'to; default: the folder of the list or, if none exists there, this one')
+                        'to; default: the folder of the list')
     parser.add_argument('--probe', metavar='FOLDER', help='labelled photos in class folders, on '
                         'which the features are measured during the run')
     parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
