@@ -104,7 +104,8 @@ def test_excluded_videos_are_left_out_from_the_start(config, clips, tmp_path):
     config['ann_file'] = write_list(tmp_path / 'bad.txt', BAD)
     with pytest.raises(ValueError, match='names all 5 videos of'):
         build(config, exclude_file=str(ledger))
-    with pytest.raises(FileNotFoundError, match=r"'nowhere\.jsonl' does not exist: .*vicmae check-videos"):
+    message = r"'nowhere\.jsonl' does not exist: .*vicmae check-videos"
+    with pytest.raises(FileNotFoundError, match=message):
         build(config, exclude_file='nowhere.jsonl')
 
 

@@ -96,7 +96,7 @@ def test_tool(folder, tmp_path, monkeypatch, capsys):
         '--cfg-options', 'train_dataloader.dataset.data_root=',
         'train_dataloader.dataset.ann_file=',
         f'train_dataloader.dataset.data_prefix.video={folder}'])
-    with pytest.raises(SystemExit, match='^3$'):
+    with pytest.raises(SystemExit, match=r'^3$'):
         runpy.run_path(str(REPO / 'tools/browse_pairs.py'), run_name='__main__')
     assert Image.open(out).width == 4 * (224 + 6) + 6
     printed = capsys.readouterr()

@@ -160,7 +160,7 @@ def test_object_storage(packed, monkeypatch):
 
 def test_wrong_or_missing_data(packed, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'adlfs', None)  # as if it were not installed
-    with pytest.raises(FileNotFoundError, match='no packed frames.*vicmae pack'):
+    with pytest.raises(FileNotFoundError, match=r'no packed frames.*vicmae pack'):
         build(tmp_path / 'nowhere')
     with pytest.raises(ImportError, match='adlfs'):
         build('abfs://bucket/packed')

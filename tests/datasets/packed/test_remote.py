@@ -223,7 +223,7 @@ def test_what_is_wrong_at_the_start_is_said_in_words(bucket, server, monkeypatch
         build(bucket)
     server.fault = lambda *request: None
     for missing in ('s3://bucket/elsewhere', 's3://nobody/packed'):
-        with pytest.raises(FileNotFoundError, match='no packed frames.*vicmae pack'):
+        with pytest.raises(FileNotFoundError, match=r'no packed frames.*vicmae pack'):
             build(missing)
     monkeypatch.setenv('AWS_ENDPOINT_URL', 'http://127.0.0.1:9')
     s3fs.S3FileSystem.clear_instance_cache()
