@@ -58,15 +58,16 @@ def as_on_tiny_data(code: str, folder: Path) -> str:
 
 @pytest.fixture
 def tiny_network(tmp_path, monkeypatch) -> None:
-    """The default of ``vicmae pretrain``, small, and trained in this process."""
+    """The defaults of ``vicmae pretrain``, small, and trained in this process."""
     bases = shutil.copytree(REPO / 'configs/_base_', tmp_path / '_base_')
-    config = bases / f'models/{settings.NETWORKS[settings.DEFAULT_MODEL]}.py'
-    config.write_text(f"""_base_ = './vicmae_vit-b16.py'
+    tiny = f"""_base_ = './vicmae_vit-b16.py'
 model = dict(
     backbone=dict(arch=dict(_delete_=True, **{TINY_ARCH})),
     decoder=dict(embed_dim={WIDTH}, decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2),
     projector=dict(in_channels={WIDTH}))
-""")
+"""
+    for default in (settings.DEFAULT_MODEL, settings.CPU_MODEL):
+        (bases / f'models/{settings.NETWORKS[default]}.py').write_text(tiny)
     monkeypatch.setattr(settings, '_BASES', bases)
     monkeypatch.setattr(os, 'execv', lambda _, command: run_script(
         *command[1:], monkeypatch=monkeypatch))

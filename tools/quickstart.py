@@ -38,11 +38,12 @@ from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.engine.hooks import ProbeHook
 from vicmae_mm.engine.starting.work_dir_lock import lock_work_dir
 from vicmae_mm.models import Encoder
+from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
-RECIPES = {path.stem: path for path in sorted(CONFIGS.glob('*.py'))}
+RECIPES = {path.stem: path
+           for path in sorted((carried_folder('configs') / 'quickstart').glob('*.py'))}
 
 
 def parse_args() -> argparse.Namespace:

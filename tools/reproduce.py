@@ -26,10 +26,11 @@ from vicmae_mm.commands.reproduce.jobs import FAILED, RESULTS, list_jobs, run_mi
 from vicmae_mm.commands.reproduce.picture import draw_tables
 from vicmae_mm.commands.reproduce.tables import TABLES
 from vicmae_mm.commands.run_tool import run_tool
+from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import say
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+CONFIGS = carried_folder('configs')
 SCALES = sorted(path.stem for path in (CONFIGS / '_base_/scales').glob('*.py'))
 
 

@@ -89,7 +89,7 @@ def _run(command: list[str]) -> None:
             else:
                 print(line, end='', flush=True)
             began |= line.startswith('Training: ')
-            if Console().is_jupyter and (size := _SIZE.match(line.replace(',', ''))):
+            if (size := _SIZE.match(line.replace(',', ''))) and Console().is_jupyter:
                 bar, epochs = Progress('Training', int(size[2])), int(size[1])
             if match := _ERROR.match(line):
                 problem = problem or match[1]

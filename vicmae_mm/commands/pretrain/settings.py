@@ -109,6 +109,7 @@ def _set_image_size(cfg: Config, wanted: str | None, gib: float | None) -> str:
         small = max(1, round(_CPU_IMAGE / patch)) * patch
         merge_settings(cfg, dict(image_size=wanted or small))
         set_image_size(cfg)
+    # The base of the data is for 224 px, which a network's own size may differ from.
     for settings in nested_dicts(cfg.train_dataloader):
         if 'scale' in settings:
             settings.scale = cfg.model.backbone.img_size
