@@ -47,7 +47,7 @@ def mmpretrain_scope():
 
 @pytest.fixture(autouse=True)
 def open_loggers():
-    """Forget loggers whose files are closed (logging.shutdown) or removed.
+    """Forget loggers whose files are closed (logging.shutdown) or removed; switch on the others.
 
     mmengine writes to the last logger; a run of the same second would get one of an earlier test.
     """
@@ -56,6 +56,9 @@ def open_loggers():
                or not os.path.exists(getattr(handler, 'baseFilename', '.'))
                for handler in logger.handlers):
             del MMLogger._instance_dict[name]
+        # What another test has switched off, logging remembers per logger.
+        logger.disabled = False
+        logger._cache.clear()
 
 
 @pytest.fixture(autouse=True)
