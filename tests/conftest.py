@@ -1,6 +1,7 @@
 """Shared fixtures: one default scope a test, GPU tests skipped without a GPU."""
 import copy
 import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -51,6 +52,7 @@ def open_loggers():
 
     mmengine writes to the last logger; a run of the same second would get one of an earlier test.
     """
+    logging.disable(logging.NOTSET)
     for name, logger in [*MMLogger._instance_dict.items()]:
         if any(getattr(handler, 'stream', '') is None
                or not os.path.exists(getattr(handler, 'baseFilename', '.'))
