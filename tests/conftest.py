@@ -1,7 +1,6 @@
 """Shared fixtures: one default scope a test, GPU tests skipped without a GPU."""
 import copy
 import gc
-import logging
 import multiprocessing
 import os
 import signal
@@ -48,19 +47,15 @@ def mmpretrain_scope():
 
 @pytest.fixture(autouse=True)
 def open_loggers():
-    """Forget loggers whose files are closed (logging.shutdown) or removed; switch on the others.
+    """Forget loggers whose files are closed (logging.shutdown) or removed.
 
     mmengine writes to the last logger; a run of the same second would get one of an earlier test.
     """
-    logging.disable(logging.NOTSET)
     for name, logger in [*MMLogger._instance_dict.items()]:
         if any(getattr(handler, 'stream', '') is None
                or not os.path.exists(getattr(handler, 'baseFilename', '.'))
                for handler in logger.handlers):
             del MMLogger._instance_dict[name]
-        # What another test has switched off, logging remembers per logger.
-        logger.disabled = False
-        logger._cache.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -183,7 +183,8 @@ def test_what_is_for_people(monkeypatch):
         texts.extend([record.getMessage()] if is_for_people(record) else [])
         return False
 
-    logger.addFilter(collect)
+    # Taken back at the end: it would drop what later tests log, as long as this logger is current.
+    monkeypatch.setattr(logger, 'filters', [collect])
     logger.info('of some package')
     print_log('of some package', 'test_terminal')
     logger.warning('careful')

@@ -7,7 +7,6 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.commands.preflight import Findings
@@ -33,12 +32,8 @@ def log():
         findings.warnings.clear()
         return text
 
-    # One of its own: whatever tests before have done to the current logger does not matter.
-    name = 'of the tests of segments'
-    MMLogger.get_instance(name, log_level='INFO')
     with findings.collect_warnings():
         yield take
-    del MMLogger._instance_dict[name]
 
 
 @pytest.fixture(scope='module')
