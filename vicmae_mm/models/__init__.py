@@ -1,27 +1,8 @@
 """Models, importable as ``vicmae_mm.models`` and buildable from a config."""
-from .backbones import RegisterViT, ViCMAEViT, VideoViT
-from .encoder import Encoder
-from .heads import AttentiveHead, InfoNCEHead, MultiViewTSNHead, SimSiamHead, VICRegHead
-from .layers import SyncBN1d
-from .necks import (
-    AttentivePooling,
-    FeatureNorm,
-    MAEDecoder,
-    PathwayPooling,
-    Projector,
-    TokenPooling,
-)
-from .preprocessors import (
-    AugmentedPairPreprocessor,
-    MixupCutmix,
-    PairDataPreprocessor,
-    ViewsDataPreprocessor,
-)
-from .vicmae import ViCMAE
-
-__all__ = [
-    'AttentiveHead', 'AttentivePooling', 'AugmentedPairPreprocessor', 'Encoder', 'FeatureNorm',
-    'InfoNCEHead', 'MAEDecoder', 'MixupCutmix', 'MultiViewTSNHead', 'PairDataPreprocessor',
-    'PathwayPooling', 'Projector', 'RegisterViT', 'SimSiamHead', 'SyncBN1d', 'TokenPooling',
-    'VICRegHead', 'ViCMAE', 'ViCMAEViT', 'VideoViT', 'ViewsDataPreprocessor'
-]
+from .backbones import *  # noqa: F403
+from .encoder import Encoder  # noqa: F401
+from .heads import *  # noqa: F403
+from .layers import *  # noqa: F403
+from .necks import *  # noqa: F403
+from .preprocessors import *  # noqa: F403
+from .vicmae import ViCMAE  # noqa: F401
