@@ -6,11 +6,11 @@ from typing import Any
 from mmpretrain.datasets import CustomDataset
 
 from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
-from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, Image, read_list, scan_classes
+from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, Image, scan_classes
+from vicmae_mm.datasets.annotations.video_lists import read_labelled
 from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
-from vicmae_mm.datasets.class_names import quoted
 from vicmae_mm.registry import DATASETS
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, quoted
 
 
 @DATASETS.register_module()
@@ -55,7 +55,8 @@ class LabelledImages(SkippingImages, CustomDataset):
                     f'example train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
         if not self.ann_file and not self.with_label:
             return super().load_data_list()
-        images = read_list(self.ann_file) if self.ann_file else self._scan_classes()
+        images = (read_labelled(self.ann_file, self.img_prefix) if self.ann_file else
+                  self._scan_classes())
         if self.ann_file and not self.allow_outside_root:
             refuse_outside((name for name, _ in images), self.img_prefix, self.ann_file,
                            ALLOW, [self.data_root])

@@ -1,5 +1,5 @@
 """Errors that the user can fix without a programmer."""
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 # Exit status of a command that is done, except for bad input, which it has listed
 SOME_ARE_BAD = 3
@@ -20,6 +20,11 @@ def some_of(names: Sequence[str], most: int = 4) -> str:
     """The first of many names, for a message, and how many more there are."""
     more = f' and {len(names) - most:,} more' if len(names) > most else ''
     return ', '.join(names[:most]) + more
+
+
+def quoted(names: Collection[str], most: int = 3) -> str:
+    """Some names in quotes, which show spaces at their ends."""
+    return some_of([*map(repr, sorted(names))], most)
 
 
 class InputError(UserError, ValueError):

@@ -4,8 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from vicmae_mm.datasets.annotations.video_lists import NO_LABEL
-from vicmae_mm.datasets.class_names import quoted
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, quoted
 
 from .kinetics import EXPECTED_NAME, find_csv_files, find_folders, read_csv_files
 from .lists import SplitList, videos_in

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from vicmae_mm.datasets.annotations.video_lists import Video, parse_videos, scan_folder
-from vicmae_mm.datasets.class_names import quoted
 from vicmae_mm.utils.atomic_files import atomic_write_bytes
-from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.errors import InputError, quoted
 from vicmae_mm.utils.progress import say
 
 Key = TypeVar('Key')

@@ -8,18 +8,18 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
-from vicmae_mm.datasets.class_labels import ClassLabels, class_labels
-from vicmae_mm.datasets.class_names import (
+from vicmae_mm.datasets.class_labels import (
+    ClassLabels,
     align_classes,
     check_same_labels,
+    class_labels,
     comparable_names,
-    quoted,
 )
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.models.preprocessors import MixupCutmix
 from vicmae_mm.registry import HOOKS
-from vicmae_mm.utils.errors import InputError, some_of
+from vicmae_mm.utils.errors import InputError, quoted, some_of
 
 
 @HOOKS.register_module()

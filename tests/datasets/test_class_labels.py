@@ -8,8 +8,12 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
 from tests.helpers.videos import make_video
 from vicmae_mm.datasets import LabelledImages, VideoPairDataset
-from vicmae_mm.datasets.class_labels import ClassLabels, class_labels
-from vicmae_mm.datasets.class_names import align_classes, check_same_labels
+from vicmae_mm.datasets.class_labels import (
+    ClassLabels,
+    align_classes,
+    check_same_labels,
+    class_labels,
+)
 
 TRAIN = ('cat', 'dog', 'fish')
 
