@@ -71,7 +71,11 @@ def test_missing_files_are_announced(config):
     (dict(ann_file='/no/such/list.txt'), FileNotFoundError, 'does not exist'),
     (dict(ann_file='a.txt', labels_from_folders=True), ValueError, 'Leave one out'),
     (dict(ann_file='a.txt', max_bad_share=5), ValueError, r'should be in \[0, 1\]'),
+    (dict(ann_file='a.txt', max_bad_share='5%'), ValueError, r'should be in \[0, 1\]'),
     (dict(ann_file='a.txt', decode_timeout=0), ValueError, 'or None for no limit'),
+    (dict(ann_file='a.txt', decode_timeout='60'), ValueError, 'or None for no limit'),
+    (dict(data_prefix='folder'), ValueError, r'should be dict\(video=FOLDER\)'),
+    (dict(data_prefix=dict(img_path='folder')), ValueError, r'should be dict\(video=FOLDER\)'),
 ])
 def test_wrong_arguments(kwargs, error, message):
     with pytest.raises(error, match=message):

@@ -85,10 +85,13 @@ class VideoPairDataset(SegmentedDataset):
         if ann_file and labels_from_folders:
             raise InputError('labels_from_folders=True labels the videos of a folder, but ann_file '
                              f'is {ann_file!r}, a list with its own labels. Leave one out.')
-        self.labels_from_folders = labels_from_folders
-        if decode_timeout is not None and not 0 < decode_timeout <= 86400:
+        if data_prefix is not None and {*data_prefix} != {'video'}:
+            raise InputError(f'data_prefix={data_prefix!r} should be dict(video=FOLDER).')
+        if decode_timeout is not None and not (
+                isinstance(decode_timeout, (int, float)) and 0 < decode_timeout <= 86400):
             raise InputError(f'decode_timeout={decode_timeout!r} should be a number of seconds, '
                              'above 0 and at most 86400 (a day), or None for no limit.')
+        self.labels_from_folders = labels_from_folders
         self.exclude_file = expand_home(exclude_file)
         self.allow_outside_root = allow_outside_root
         self.decode_timeout = decode_timeout
@@ -98,11 +101,6 @@ class VideoPairDataset(SegmentedDataset):
             ann_file=ann_file, data_root=data_root,
             data_prefix=dict(video='') if data_prefix is None else dict(data_prefix),
             pipeline=list(pipeline), **kwargs)
-
-    @property
-    def source(self) -> str:
-        """The list, or without one the folder."""
-        return self.ann_file or self.data_prefix['video']
 
     def load_data_list(self) -> Sequence[dict]:
         """Read the list or scan the folder, and check that files exist."""

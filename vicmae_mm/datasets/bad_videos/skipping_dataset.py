@@ -111,10 +111,16 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
 
     def __init__(self, *, max_bad_share: float | None = None, test_mode: bool = False,
                  **kwargs: Any) -> None:
-        if max_bad_share is not None and not 0 <= max_bad_share <= 1:
+        if max_bad_share is not None and not (
+                isinstance(max_bad_share, (int, float)) and 0 <= max_bad_share <= 1):
             raise InputError(f'max_bad_share={max_bad_share!r} should be in [0, 1].')
         self.max_bad_share = max_bad_share
         super().__init__(test_mode=test_mode, **expand_home(kwargs))
+
+    @property
+    def source(self) -> str:
+        """The list, or without one the folder."""
+        return self.ann_file or next(iter(self.data_prefix.values()), self.data_root)
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
@@ -134,7 +140,9 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
         if self.test_mode:
             with random_stream(idx):
                 return self._transform(self.get_data_info(idx))
-        return self._good_sample(_as_sample_index(idx))
+        if not isinstance(idx, SampleIndex):
+            idx = SampleIndex(idx, *np.random.randint(2**31, size=3).tolist())
+        return self._good_sample(idx)
 
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         return run_seeded(self._transform, info, index, stream)
@@ -147,10 +155,3 @@ def run_seeded(pipeline: Callable, info: dict, index: SampleIndex, stream: int) 
     """Run a pipeline on a record with one of the index's random streams."""
     with index.random_stream(stream):
         return pipeline(info)
-
-
-def _as_sample_index(idx: int) -> SampleIndex:
-    """The index; a plain integer gets streams drawn from the process's numpy generator."""
-    if isinstance(idx, SampleIndex):
-        return idx
-    return SampleIndex(idx, *np.random.randint(2**31, size=3).tolist())

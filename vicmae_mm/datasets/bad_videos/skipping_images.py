@@ -25,15 +25,9 @@ class SkippingImages(SkippingDataset):
     constants: dict[str, Any] = {}
 
     def full_init(self) -> None:
-        """Load the records."""
         if not self._fully_initialized:
             self.bad_videos = BadVideos(self.source, self.max_bad_share, REMEDY, 'image')
         super().full_init()
-
-    @property
-    def source(self) -> str:
-        """The list, or without one the folder."""
-        return self.ann_file or self.data_prefix[self.path_key]
 
     @retried
     def _transform(self, info: dict) -> Any:

@@ -66,11 +66,6 @@ class PackedFrameDataset(SegmentedDataset):
         self.cache_gb = cache_gb
         super().__init__(data_root=data_root, data_prefix={}, pipeline=list(pipeline), **kwargs)
 
-    @property
-    def source(self) -> str:
-        """The folder of the shards."""
-        return self.data_root
-
     def load_data_list(self) -> Any:
         """Read the index and check that the shards exist."""
         self._shards = RemoteReader(self.data_root, self.cache_gb * 1e9) if (
