@@ -34,7 +34,8 @@ def test_missing_files_and_folders(photos, setting, value):
 
 def test_a_list_without_labels(photos):
     (photos / 'list.txt').write_text('class_2/1.png\n')
-    with pytest.raises(ValueError, match=r'line 1: .class_2/1\.png. is not `path label`'):
+    message = r'list\.txt has no label of .class_2/1\.png.: .*`path label`'
+    with pytest.raises(ValueError, match=message):
         LabelledImages(data_root=str(photos), ann_file='list.txt')
 
 

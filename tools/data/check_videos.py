@@ -19,7 +19,6 @@ Exit status: 0 no bad videos, 3 some bad videos, 1 an error (also if the machine
 videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
-import math
 import os
 import os.path as osp
 import shlex
@@ -31,7 +30,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
-from vicmae_mm.commands.options import positive
+from vicmae_mm.commands.options import between, positive, positive_number
 from vicmae_mm.commands.preparation.check_videos import (
     CheckRecord,
     Damage,
@@ -43,6 +42,7 @@ from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.preparation.video_sources import add_source, read_source
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.readers import MachineError
+from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.file_state import file_state
 from vicmae_mm.utils.processes.failed_call import FailedCall
@@ -55,25 +55,21 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source(parser, 'FOLDER_OR_LIST')
     parser.add_argument('--full', action='store_true', help='decode every frame')
-    parser.add_argument('--segment-seconds', type=float, metavar='S',
+    parser.add_argument('--segment-seconds', type=between(float, .1, 1e6), default=0., metavar='S',
                         help='check each segment of S seconds, for training on segments')
-    parser.add_argument('--work-dir', metavar='FOLDER', help='output folder (default: '
+    parser.add_argument('--out', metavar='FOLDER', help='output folder (default: '
                         'work_dirs/check_videos/<name of the folder or list>)')
+    parser.add_argument('--work-dir', dest='out', help=argparse.SUPPRESS)  # as --out was called
     parser.add_argument('--clean-list', metavar='FILE', help='write a list without the bad videos')
-    parser.add_argument('--workers', type=positive, default=num_cores(),
-                        help='processes (default: %(default)s)')
-    parser.add_argument('--timeout', type=float, metavar='SECONDS',
+    parser.add_argument('--workers', type=positive, default=num_cores(), metavar='N',
+                        help='videos checked in parallel (default: %(default)s)')
+    parser.add_argument('--timeout', type=positive_number, metavar='SECONDS',
                         help='time limit per file (default: 60, with --full or '
                         '--segment-seconds 600)')
     args = parser.parse_args()
-    if args.segment_seconds is not None and not 0 < args.segment_seconds < math.inf:
-        parser.error('--segment-seconds must be positive')
-    args.segment_seconds = args.segment_seconds or 0.
-    if args.timeout is not None and args.timeout <= 0:
-        parser.error('--timeout must be positive')
     args.timeout = args.timeout or (600. if args.full or args.segment_seconds else 60.)
     name = osp.splitext(osp.basename(osp.abspath(args.source)))[0]
-    args.work_dir = args.work_dir or osp.join('work_dirs', 'check_videos', name)
+    args.out = args.out or osp.join('work_dirs', 'check_videos', name)
     return args
 
 
@@ -116,14 +112,16 @@ def main() -> int:
     unread: dict[str, str] = {}
     stopped = False
     folder, videos, _ = read_source(args.source, args.prefix, args.allow_outside_root)
-    os.makedirs(args.work_dir, exist_ok=True)
-    record = CheckRecord(osp.join(args.work_dir, 'checked_videos.jsonl'))
+    bad_file = osp.join(args.out, 'bad_videos.jsonl')
+    check_writable(bad_file)
+    if args.clean_list:
+        check_writable(args.clean_list)
+    record = CheckRecord(osp.join(args.out, 'checked_videos.jsonl'))
     with closing(record):
         try:
             check([osp.join(folder, path) for path, _ in videos], record, args, bad, unread)
         except KeyboardInterrupt:
             stopped = True
-    bad_file = osp.join(args.work_dir, 'bad_videos.jsonl')
     write_bad_videos(bad_file, bad, args.source)
     # Otherwise a clean list would contain videos that were never checked.
     left_out: list[str] = []

@@ -18,10 +18,12 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
+from vicmae_mm.commands.options import between
 from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets
 from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.run_tool import run_tool
-from vicmae_mm.datasets.annotations.image_lists import read_list, scan_classes
+from vicmae_mm.datasets.annotations.image_lists import scan_classes
+from vicmae_mm.datasets.annotations.video_lists import read_labelled
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.progress import track
 
@@ -34,8 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('root', help='folder that contains train/CLASS/*.JPEG')
     parser.add_argument('--ann-file', metavar='FILE',
                         help='read images and labels from this list, not from class folders')
-    parser.add_argument('--percentages', nargs='+', type=int, default=[1, 5, 10, 25, 50, 75],
-                        metavar='N', help='shares of every class (default: 1 5 10 25 50 75)')
+    parser.add_argument('--percentages', nargs='+', type=between(int, 1, 100), metavar='N',
+                        default=[1, 5, 10, 25, 50, 75],
+                        help='shares of every class (default: 1 5 10 25 50 75)')
     parser.add_argument('--seed', type=int, default=0,
                         help='seed of the draw (default: %(default)s)')
     parser.add_argument('--out', metavar='FOLDER', help='output folder (default: ROOT/subsets)')
@@ -46,11 +49,9 @@ def main() -> int:
     """Write the lists and print a summary; return the exit status."""
     args = parse_args()
     out = args.out or osp.join(args.root, 'subsets')
-    if args.ann_file:
-        images = read_list(args.ann_file)
-    else:
-        images = scan_classes(osp.join(args.root, 'train'),
-                              lambda names: track(names, 'Scanning class folders'))
+    folder = osp.join(args.root, 'train')
+    images = read_labelled(args.ann_file, folder) if args.ann_file else scan_classes(
+        folder, lambda names: track(names, 'Scanning class folders'))
     subsets = nested_subsets(images, args.percentages, args.seed)
     classes = len({label for _, label in images})
     print(f'{len(images):,} images of {classes:,} classes')

@@ -1,6 +1,6 @@
 """Pack frames of videos: tens of times faster to read.
 
-    vicmae pack data/kinetics400/videos_train data/kinetics400_packed
+    vicmae pack data/my_videos data/my_videos_packed
     vicmae pack data/kinetics400/kinetics400_train_list_videos.txt \\
         data/kinetics400_packed --prefix data/kinetics400/videos_train
 
@@ -17,7 +17,6 @@ Exit status: 0 all done, 3 some bad videos, 1 an error (also if the machine coul
 videos, as when a network disk fails), 130 stopped with Ctrl-C.
 """
 import argparse
-import math
 import os
 import os.path as osp
 import signal
@@ -29,7 +28,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
-from vicmae_mm.commands.options import positive
+from vicmae_mm.commands.options import between, positive
 from vicmae_mm.commands.preparation.check_videos import report_videos, write_bad_videos
 from vicmae_mm.commands.preparation.converting import add_convert_options, run_jobs
 from vicmae_mm.commands.preparation.pack_plan import Plan
@@ -48,25 +47,20 @@ def parse_args() -> argparse.Namespace:
                         help='label the videos of a folder by its subfolders')
     parser.add_argument('--frames', type=positive, default=16, metavar='K',
                         help='evenly spread frames per video (default: %(default)s)')
-    parser.add_argument('--every', type=int, default=0, metavar='N',
+    parser.add_argument('--every', type=positive, default=0, metavar='N',
                         help='store every N-th frame instead, for pairs of close frames')
-    parser.add_argument('--every-seconds', type=float, metavar='S',
+    parser.add_argument('--every-seconds', type=between(float, .001, 1e6), default=0., metavar='S',
                         help='store the frame that is shown at each multiple of S seconds instead, '
                         'for long videos')
-    parser.add_argument('--quality', type=int, default=90,
+    parser.add_argument('--quality', type=between(int, 1, 100), default=90,
                         help='JPEG quality, 1 to 100 (default: %(default)s)')
     parser.add_argument('--videos-per-shard', type=positive, default=1000, metavar='VIDEOS',
                         help='videos per shard, whose frames are held in memory '
                         '(default: %(default)s)')
     add_convert_options(parser, timeout=600.)
     args = parser.parse_args()
-    if args.timeout <= 0:
-        parser.error('--timeout must be positive')
-    if args.every_seconds is not None and (
-            args.every or not 0 < args.every_seconds < math.inf):
-        parser.error('--every-seconds must be positive, and cannot be used with --every')
-    if args.every < 0 or not 1 <= args.quality <= 100:
-        parser.error('--every must not be negative, --quality must be 1 to 100')
+    if args.every_seconds and args.every:
+        parser.error('--every-seconds cannot be used with --every')
     return args
 
 
@@ -97,7 +91,7 @@ def main() -> int:
     folder, videos, classes = read_source(
         args.source, args.prefix, args.allow_outside_root, args.labels_from_folders)
     settings = PackSettings(args.frames, args.every, args.short_side, args.quality,
-                            args.every_seconds or 0.)
+                            args.every_seconds)
     plan = Plan(args.target, folder, videos, classes, settings, args.videos_per_shard)
     with plan.check():
         unread: dict[str, str] = {}

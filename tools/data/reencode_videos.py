@@ -25,7 +25,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     # Until run_tool: the imports take seconds.
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
-from vicmae_mm.commands.options import positive
+from vicmae_mm.commands.options import between
 from vicmae_mm.commands.preparation.check_videos import report_videos, write_bad_videos
 from vicmae_mm.commands.preparation.converting import add_convert_options, run_jobs, total_size
 from vicmae_mm.commands.preparation.reencode import ReencodeJob, ReencodeSettings, reencode
@@ -41,20 +41,18 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', metavar='SRC', help='folder of videos, searched at any depth')
     parser.add_argument('target', metavar='DST', help='folder for the new videos')
-    parser.add_argument('--gop', type=positive, default=12, metavar='FRAMES',
+    parser.add_argument('--gop', type=between(int, 1, 10_000), default=12, metavar='FRAMES',
                         help='maximum number of frames between keyframes (default: %(default)s)')
-    parser.add_argument('--crf', type=int, default=23, help='quality of x264, 0 (lossless) to 51 '
-                        '(default: %(default)s)')
+    parser.add_argument('--crf', type=between(int, 0, 51), default=23,
+                        help='quality of x264, 0 (lossless) to 51 (default: %(default)s)')
     parser.add_argument('--preset', default='veryfast', choices=PRESETS, metavar='PRESET',
                         help=f'effort of x264: {", ".join(PRESETS)} (default: %(default)s)')
-    parser.add_argument('--threads', type=positive, default=1,
+    parser.add_argument('--threads', type=between(int, 1, 128), default=1, metavar='N',
                         help='threads of x264 per video (default: %(default)s)')
     add_convert_options(parser, timeout=3600.)
     args = parser.parse_args()
-    if args.timeout <= 0 or args.short_side < 2:
-        parser.error('--timeout must be positive, --short-side at least 2')
-    if not 0 <= args.crf <= 51:
-        parser.error('--crf must be 0 to 51')
+    if args.short_side < 2:
+        parser.error('--short-side must be at least 2')
     return args
 
 
@@ -78,7 +76,7 @@ def main() -> int:
     jobs = plan_jobs(args.source, args.target, settings)
     with prepare_target(args.target, jobs, settings):
         # A target that exists is complete: it appears only then.
-        todo = [job for job in jobs if not osp.exists(job.target)]
+        todo = [job for job in jobs if not osp.isfile(job.target)]
         print(f'{len(jobs):,} videos, {decimal(total_size(job.source for job in jobs))} in '
               f'{args.source}; {len(jobs) - len(todo):,} are already done.')
         try:
@@ -93,7 +91,7 @@ def main() -> int:
 
 def report(jobs: list[ReencodeJob], target: str) -> None:
     """Print how many videos are done, and their size before and after."""
-    done = [job for job in jobs if osp.exists(job.target)]
+    done = [job for job in jobs if osp.isfile(job.target)]
     before = total_size(job.source for job in done)
     after = total_size(job.target for job in done)
     print(f'{len(done):,} of {len(jobs):,} videos are in {target}: {decimal(before)} before, '

@@ -4,7 +4,7 @@ import ast
 import os
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -159,6 +159,24 @@ def positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f'must be positive and whole, not {text!r}')
     return int(text)
+
+
+def positive_number(text: str) -> float:
+    """The ``type`` of options that are amounts, such as seconds; ``inf`` is one."""
+    with suppress(ValueError):
+        if float(text) > 0:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'must be a positive number, not {text!r}')
+
+
+def between(kind: type, least: float, most: float) -> Callable[[str], Any]:
+    """The ``type`` of options that are numbers of a kind from ``least`` to ``most``."""
+    def number(text: str) -> Any:
+        with suppress(ValueError):
+            if least <= kind(text) <= most:
+                return kind(text)
+        raise argparse.ArgumentTypeError(f'must be {least} to {most}, not {text!r}')
+    return number
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

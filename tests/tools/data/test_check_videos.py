@@ -48,7 +48,7 @@ def test_folder(tool, videos, tmp_path, capsys):
 
 
 def test_list_and_clean_list(tool, videos, tmp_path, capsys):
-    args = ('list.txt', '--prefix', 'videos', '--work-dir', 'run', '--clean-list', 'clean.txt')
+    args = ('list.txt', '--prefix', 'videos', '--out', 'run', '--clean-list', 'clean.txt')
     assert tool('check_videos', *args) == 3
     out = capsys.readouterr().out  # before a dataset logs what is missing
     bad = bad_of(tmp_path / 'run/bad_videos.jsonl')
@@ -68,32 +68,35 @@ def test_list_and_clean_list(tool, videos, tmp_path, capsys):
 
 
 def test_only_changed_files_are_checked_again(tool, videos, tmp_path, capsys):
-    tool('check_videos', 'videos', '--work-dir', 'run')
+    tool('check_videos', 'videos', '--out', 'run')
     make_video(videos / 'text.mp4', 3)
     capsys.readouterr()
-    assert tool('check_videos', 'videos', '--work-dir', 'run') == 3
+    assert tool('check_videos', 'videos', '--out', 'run') == 3
     assert '4 of 5 videos were already checked' in capsys.readouterr().out
     assert set(bad_of(tmp_path / 'run/bad_videos.jsonl')) == {'videos/a class/sound.mp4'}
-    assert tool('check_videos', 'videos', '--work-dir', 'run', '--full') == 3
+    assert tool('check_videos', 'videos', '--out', 'run', '--full') == 3
     assert '1 of 5 videos were already checked' in capsys.readouterr().out
 
 
 def test_time_outs_are_bad_and_tried_again(tool, videos, tmp_path, capsys):
-    assert tool('check_videos', 'videos', '--work-dir', 'run', '--timeout', '1e-7') == 3
+    assert tool('check_videos', 'videos', '--out', 'run', '--timeout', '1e-7') == 3
     reasons = set(bad_of(tmp_path / 'run/bad_videos.jsonl').values())
     assert any('took longer than 1e-07 s' in reason for reason in reasons)
-    assert tool('check_videos', 'videos', '--work-dir', 'run') == 3
+    assert tool('check_videos', 'videos', '--out', 'run') == 3
     assert len(bad_of(tmp_path / 'run/bad_videos.jsonl')) == 2
 
 
 @pytest.mark.parametrize('args, message', [
     (['gone'], "'gone' does not exist"),
-    (['list.txt'], 'None of the videos listed in list.txt exists'),
+    (['list.txt'], r'None of the 6 videos listed in list.txt exists'),
     (['empty.txt'], 'is empty'),
     (['nothing'], "No video found in 'nothing'"),
     (['videos', '--workers', '0'], 'must be positive'),
-    (['videos', '--work-dir', 'list.txt'], 'list.txt'),
-    (['outside.txt', '--prefix', 'videos'], 'if you trust the list, add --allow-outside-root'),
+    (['videos', '--timeout', 'nan'], "must be a positive number, not 'nan'"),
+    (['videos', '--segment-seconds', '1e-9'], 'must be 0.1 to 1000000.0'),
+    (['videos', '--clean-list', 'videos'], 'is a folder: name a file'),
+    (['videos', '--out', 'list.txt'], 'list.txt'),
+    (['outside.txt', '--prefix', 'videos'], 'of a command, --allow-outside-root'),
 ])
 def test_errors(tool, videos, tmp_path, capsys, args, message):
     (tmp_path / 'nothing').mkdir()
@@ -109,7 +112,7 @@ def test_stopped_and_again(tool, tmp_path, capsys, monkeypatch, how):
     first = make_video(tmp_path / 'videos/0.mp4', 20)
     for i in range(1, 8):
         os.link(first, first.with_name(f'{i}.mp4'))
-    args = ['videos', '--work-dir', 'run', '--clean-list', 'clean.txt', '--full', '--workers', '1']
+    args = ['videos', '--out', 'run', '--clean-list', 'clean.txt', '--full', '--workers', '1']
     stock, added = CheckRecord.add, []
 
     def add(*record) -> None:
@@ -131,7 +134,7 @@ def test_stopped_and_again(tool, tmp_path, capsys, monkeypatch, how):
 
 
 def test_real_clips(tool, real_data, tmp_path):
-    args = (real_data / 'videos.txt', '--prefix', real_data / 'videos', '--work-dir', 'run')
+    args = (real_data / 'videos.txt', '--prefix', real_data / 'videos', '--out', 'run')
     assert tool('check_videos', *args) == 0
 
 
@@ -140,7 +143,7 @@ def test_a_video_that_the_machine_fails_to_read_is_not_bad(
     (tmp_path / 'videos').mkdir()
     for name in ('good', 'closed'):
         make_video(tmp_path / f'videos/{name}.mp4', 5)
-    command = ('check_videos', 'videos', '--work-dir', 'work', '--clean-list', 'clean.txt')
+    command = ('check_videos', 'videos', '--out', 'work', '--clean-list', 'clean.txt')
     with failing_disk('closed.mp4', errno.EACCES):
         assert tool(*command) == 1
     printed = capsys.readouterr().out

@@ -121,15 +121,15 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
 @pytest.mark.parametrize('args, message', [
     (['gone', 'new'], "'gone' does not exist"),
     (['empty', 'new'], "No video found in 'empty'"),
-    (['source', 'new', '--quality', '101'], '--quality must be 1 to 100'),
+    (['source', 'new', '--quality', '101'], '--quality: must be 1 to 100'),
     (['source', 'new', '--frames', '0'], 'must be positive'),
-    (['source', 'new', '--every-seconds', '0'], '--every-seconds must be positive'),
-    (['source', 'new', '--every-seconds', '-1'], '--every-seconds must be positive'),
-    (['source', 'new', '--every-seconds', 'nan'], '--every-seconds must be positive'),
+    (['source', 'new', '--every-seconds', '0'], '--every-seconds: must be 0.001 to'),
+    (['source', 'new', '--every-seconds', '1e-9'], '--every-seconds: must be 0.001 to'),
+    (['source', 'new', '--every-seconds', 'nan'], '--every-seconds: must be 0.001 to'),
     (['source', 'new', '--every-seconds', '2', '--every', '2'], 'cannot be used with --every'),
     (['source', 'file'], 'file'),
     (['source', './source/'], 'is the folder of the videos'),
-    (['list.txt', 'new'], 'set --prefix'),
+    (['list.txt', 'new'], 'of a command, --prefix'),
     (['list.txt', 'new', '--prefix', 'source', '--labels-from-folders'], 'is a list, which'),
 ])
 def test_errors(tool, source, tmp_path, capsys, args, message):

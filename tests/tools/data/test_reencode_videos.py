@@ -95,8 +95,8 @@ def test_settings_are_not_mixed(tool, source, capsys):
 @pytest.mark.parametrize('args, message', [
     (['gone', 'new'], "'gone' does not exist"),
     (['empty', 'new'], "No video found in 'empty'"),
-    (['source', 'new', '--crf', '60'], '--crf must be 0 to 51'),
-    (['source', 'new', '--gop', '0'], 'must be positive'),
+    (['source', 'new', '--crf', '60'], '--crf: must be 0 to 51'),
+    (['source', 'new', '--gop', '0'], 'must be 1 to'),
     (['source', 'new', '--preset', 'quick'], 'invalid choice'),
     (['source', 'source/text.mp4/new'], 'one is inside the other'),
     (['source', 'file'], 'file'),

@@ -91,7 +91,7 @@ class CheckRecord:
 
     def __init__(self, path: str) -> None:
         self._known: dict[str, dict] = {}
-        self._file = open(path, 'a+', encoding='utf-8')
+        self._file = open(path, 'a+', encoding='utf-8', errors='replace')
         self._file.seek(0)
         for line in self._file:
             self._learn(line)
@@ -136,7 +136,7 @@ class CheckRecord:
             entry = json.loads(line)
             if {'size', 'mtime_ns', 'whole', 'reason'} <= entry.keys():
                 self._known[entry['path']] = entry
-        except (ValueError, AttributeError, KeyError):
+        except (ValueError, AttributeError, KeyError, TypeError):
             # An incomplete line of a killed run: its video is checked again.
             pass
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 import numpy as np
 from rich.filesize import decimal
 
-from vicmae_mm.commands.options import positive
+from vicmae_mm.commands.options import positive, positive_number
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.pool import num_cores, run_isolated
@@ -39,9 +39,9 @@ def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None
     """Add the options that all conversions share; ``timeout`` is the default, in seconds."""
     parser.add_argument('--short-side', type=positive, default=256, metavar='PIXELS',
                         help='maximum length of the shorter side (default: %(default)s)')
-    parser.add_argument('--workers', type=positive, default=num_cores(),
+    parser.add_argument('--workers', type=positive, default=num_cores(), metavar='N',
                         help='videos processed in parallel (default: %(default)s)')
-    parser.add_argument('--timeout', type=float, default=timeout, metavar='SECONDS',
+    parser.add_argument('--timeout', type=positive_number, default=timeout, metavar='SECONDS',
                         help='time limit per video, from its last progress (default: %(default)s)')
 
 
@@ -126,7 +126,7 @@ def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
     """
     folder = osp.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    file = open(path, 'a+', encoding='utf-8')
+    file = open(path, 'a+', encoding='utf-8', errors='replace')
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -135,16 +135,21 @@ def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
     except OSError:
         pass  # a file system without locks
     file.seek(0)
-    saved = file.read()
-    if not saved:
+    if saved := file.read():
+        try:
+            theirs = dict(json.loads(saved))
+        except (TypeError, ValueError):
+            raise InputError(f'{path} is damaged, so it is not known how the videos in {folder!r} '
+                             'were made: choose another DST, or remove this one.') from None
+        then, now = ({name: value for name, value in one.items() if other.get(name) != value}
+                     for one, other in ((theirs, ours), (ours, theirs)))
+        if then or now:
+            raise InputError(f'{folder!r} contains videos made with {then}, this run has {now}: '
+                             'use the same settings or another DST.')
+    else:
         json.dump(ours, file)
         file.flush()
         os.fsync(file.fileno())
-    elif (theirs := json.loads(saved)) != ours:
-        then, now = ({name: value for name, value in one.items() if other.get(name) != value}
-                     for one, other in ((theirs, ours), (ours, theirs)))
-        raise InputError(f'{folder!r} contains videos made with {then}, this run has {now}: use '
-                         'the same settings or another DST.')
     return file
 
 

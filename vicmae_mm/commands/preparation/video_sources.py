@@ -1,13 +1,14 @@
-"""The videos that a tool works on: all of a folder, or those of a list."""
+"""The videos that a tool works on: all of a folder, those of a list, or one."""
 import argparse
 import os.path as osp
+from collections.abc import Sequence
 
-from vicmae_mm.datasets.annotations.data_root import refuse_outside
+from vicmae_mm.datasets.annotations.list_index import ListIndex
 from vicmae_mm.datasets.annotations.video_lists import (
+    NO_LABEL,
+    VIDEO_EXTENSIONS,
     Video,
-    find_missing,
-    read_annotations,
-    scan_folder,
+    find_files,
 )
 from vicmae_mm.utils.errors import InputError
 
@@ -15,7 +16,7 @@ from vicmae_mm.utils.errors import InputError
 def add_source(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of :func:`read_source`; the help calls the source ``name``."""
     parser.add_argument('source', metavar=name, help='a folder, a list (one "path label" or '
-                        '"path" per line) or a csv file')
+                        '"path" per line), a csv file or a video')
     parser.add_argument('--prefix', default='', metavar='FOLDER',
                         help='folder that the paths of a list are relative to '
                         '(default: the current folder)')
@@ -24,7 +25,7 @@ def add_source(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def read_source(source: str, prefix: str, allow_outside_root: bool,
-                labels_from_folders: bool = False) -> tuple[str, list[Video], list[str]]:
+                labels_from_folders: bool = False) -> tuple[str, Sequence[Video], list[str]]:
     """List the videos of a folder or list.
 
     Returns:
@@ -36,22 +37,16 @@ def read_source(source: str, prefix: str, allow_outside_root: bool,
         ValueError: There is no video, a path leads out of ``prefix``, a video is not in a class
             folder, or ``labels_from_folders`` was used with a list.
     """
-    if osp.isdir(source):
-        return source, *scan_folder(source, labels_from_folders)
-    if not osp.isfile(source):
+    if not osp.exists(source):
         raise FileNotFoundError(f'{source!r} does not exist: name a folder of videos, or a list of '
                                 'them (.csv or plain text).')
-    videos = [*read_annotations(source, prefix)]
-    if labels_from_folders:
+    is_folder = osp.isdir(source)
+    if labels_from_folders and not is_folder:
         raise InputError(f'--labels-from-folders labels the videos of a folder, but {source} is a '
-                         'list, which has its own labels: remove the option.')
-    if not allow_outside_root:
-        refuse_outside((path for path, _ in videos), prefix, source,
-                       'if you trust the list, add --allow-outside-root')
-    # Some missing files are reported as bad videos later; if all are missing, it is the prefix.
-    missing, checked = find_missing([(osp.join(prefix, path), label) for path, label in videos])
-    if len(missing) == checked:
-        raise FileNotFoundError(f'None of the videos listed in {source} exists, for example '
-                                f'{missing[0]!r}: set --prefix to the folder their paths are '
-                                'relative to.')
-    return prefix, videos, []
+                         'list, which has its own labels, or one video: remove the option.')
+    if not is_folder and source.lower().endswith(VIDEO_EXTENSIONS):
+        return osp.dirname(source), [(osp.basename(source), NO_LABEL)], []
+    folder = source if is_folder else prefix
+    videos, classes = find_files('' if is_folder else source, folder, '', allow_outside_root,
+                                 False, labels_from_folders)
+    return folder, ListIndex(videos.source), classes  # with the paths as listed

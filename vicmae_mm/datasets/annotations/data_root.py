@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from vicmae_mm.utils.errors import InputError
 
-ALLOW = 'if you trust the list, set allow_outside_root=True of the dataset'
+ALLOW = ('if you trust the list, set allow_outside_root=True of the dataset (of a command, '
+         '--allow-outside-root)')
 
 
 def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, alternative: str,

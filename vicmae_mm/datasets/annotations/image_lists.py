@@ -1,4 +1,4 @@
-"""Lists of labelled images, read from a file or from class folders."""
+"""Labelled images in class folders."""
 import logging
 import os
 import os.path as osp
@@ -54,23 +54,3 @@ def _class_folders(folder: str) -> list[str]:
         raise InputError(f'{folder} contains no class folders: expected {folder}/CLASS/*.jpg or, '
                          'for images in a single folder, a list (--ann-file).')
     return names
-
-
-def read_list(path: str) -> list[Image]:
-    """Read a list with one ``path label`` per line; labels start at 0.
-
-    Raises:
-        ValueError: The file is empty or has a different line.
-    """
-    images: list[Image] = []
-    with open(path, encoding='utf-8-sig', errors='surrogateescape') as file:
-        for number, line in enumerate(file, 1):
-            name, _, label = line.strip().rpartition(' ')
-            if not name or not label.isdecimal():
-                raise InputError(f'{path}, line {number}: {line.strip()!r} is not `path label`. '
-                                 'Provide a list with one `path label` per line; labels start '
-                                 'at 0.')
-            images.append((name, int(label)))
-    if not images:
-        raise InputError(f'{path} is empty: it should have one `path label` per line.')
-    return images

@@ -73,6 +73,19 @@ def read_annotations(ann_file: str, folder: str = '') -> ListIndex:
     return videos
 
 
+def read_labelled(ann_file: str, folder: str) -> list[Video]:
+    """Read a list as :func:`read_annotations` does, which must have a label of every file.
+
+    Raises:
+        ValueError: A label is missing or negative; and as there.
+    """
+    files = [*read_annotations(ann_file, folder)]
+    if unlabelled := [path for path, label in files if label < 0]:
+        raise InputError(f'{ann_file} has no label of {unlabelled[0]!r}: it should have one `path '
+                         'label` per line; labels start at 0.')
+    return files
+
+
 def parse_videos(content: bytes, ann_file: str) -> ListIndex:
     """Parse the content of a list as :func:`read_annotations` does; the name is for messages."""
     if b'\0' in content:
@@ -178,8 +191,8 @@ def scan_folder(root: str, labels_from_folders: bool = False, noun: str = 'video
         ValueError: It contains no video, or a video that is not in a subfolder.
     """
     if not os.path.isdir(root):
-        raise FileNotFoundError(f'The folder of {noun}s {root!r} does not exist. Correct '
-                                'data_root and data_prefix, or set ann_file to a list.')
+        raise FileNotFoundError(f'There is no folder {root!r} of {noun}s: correct the path (of a '
+                                'dataset, data_root and data_prefix, or set ann_file to a list).')
     ignored: Counter[str] = Counter()
     paths = files_below(root, extensions, ignored, labels_from_folders)
     if not paths:
@@ -237,8 +250,8 @@ def find_files(ann_file: str, folder: str, data_root: str, allow_outside_root: b
     if len(missing) == checked:
         raise FileNotFoundError(
             f'None of the {total} {noun}s listed in {ann_file} exists, for example {missing[0]!r}. '
-            f'Paths are relative to data_prefix, here {folder!r} with data_root={data_root!r}: '
-            'correct these or the list.')
+            'Correct the list, or what its paths are relative to: data_root and data_prefix of the '
+            'dataset (of a command, --prefix).')
     if missing:
         effect = ('reading one is an error in test mode' if test_mode else
                   'they will be skipped and counted as bad')

@@ -142,7 +142,7 @@ def _wait_for_any(workers: list[_Worker]) -> list[_Worker]:
     """Wait for workers that have sent something, died, or exceeded their time limit."""
     remaining = min(worker.deadline for worker in workers) - time.monotonic()
     ready = wait([worker.connection for worker in workers],
-                 None if remaining == float('inf') else max(remaining, 0))
+                 min(max(remaining, 0), 86_400))  # the system takes 24 days at most
     now = time.monotonic()
     return [worker for worker in workers if worker.connection in ready or worker.deadline <= now]
 
