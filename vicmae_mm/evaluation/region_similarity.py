@@ -12,8 +12,8 @@ Scores = dict[str, dict[str, float]]  # 'J' and 'F': mean, recall and decay
 
 def region_similarity(truth: np.ndarray, predicted: np.ndarray) -> float:
     """J: intersection over union of two masks, bool (H, W); 1 if both are empty."""
-    union = np.count_nonzero(truth | predicted)
-    return np.count_nonzero(truth & predicted) / union if union else 1.
+    union = int(np.count_nonzero(truth | predicted))
+    return int(np.count_nonzero(truth & predicted)) / union if union else 1.
 
 
 def contour_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -31,7 +31,7 @@ def contour_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
     if not all(contour.any() for contour in contours):
         return float(not any(contour.any() for contour in contours))
     recall, precision = (
-        np.count_nonzero(own * cv2.dilate(other, disk)) / np.count_nonzero(own)
+        int(np.count_nonzero(own * cv2.dilate(other, disk))) / int(np.count_nonzero(own))
         for own, other in (contours, contours[::-1]))
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.
 

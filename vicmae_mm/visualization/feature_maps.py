@@ -62,7 +62,8 @@ def draw_feature_maps(files: Sequence[MappedFile], title: str = '', kinds: Seque
     # All cells have one shape, in which all images fit with the same longer side.
     cell = np.max([shape / max(shape) for shape in shapes], axis=0)
     # In inches. Not pyplot: it keeps figures in global state and may need a display.
-    figure = Figure(2.4 * cell * (len(tops), len(sides)) + (2.8, 1.2), layout='compressed')
+    width, height = 2.4 * cell * (len(tops), len(sides)) + (2.8, 1.2)
+    figure = Figure((width, height), layout='compressed')
     grid = figure.subplots(len(sides), len(tops), squeeze=False, subplot_kw=dict(frame_on=False))
     for top, text in zip(grid[0], tops, strict=True):
         top.set_title(text, fontsize=9)

@@ -141,7 +141,9 @@ def _decode(container: InputContainer, stream: VideoStream, path: str) -> Iterat
 def _rates(stream: VideoStream) -> tuple[Fraction, Fraction]:
     """Frame rate in frames per second, and time base in seconds per tick."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    return Fraction(rate), Fraction(stream.time_base or 1 / rate)  # PyAV 19's own type may round
+    base = stream.time_base or 1 / rate
+    # PyAV 19 has a type of its own, which rounds.
+    return Fraction(rate.numerator, rate.denominator), Fraction(base.numerator, base.denominator)
 
 
 def _filter(frames: Iterator[VideoFrame], stream: VideoStream, short_side: int,

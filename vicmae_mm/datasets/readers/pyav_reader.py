@@ -74,7 +74,9 @@ class PyAVReader(VideoReader):
         self.stream = video_stream(container, self.path)
         self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
         self.decoder = self.stream.codec_context
-        self._time_base = self.stream.time_base or Fraction(1)
+        time_base = self.stream.time_base or Fraction(1)
+        # PyAV 19 has a type of its own.
+        self._time_base = Fraction(time_base.numerator, time_base.denominator)
         self._restarts = bool(container.format.flags & TS_DISCONT)
         packets = demux(container, self.stream, self.path)
         self._packets = list(packets) if os.path.getsize(self.path) <= HELD_BYTES else None
