@@ -71,7 +71,7 @@ BAD = [
      ('default_hooks.collapse.type', 'ColapseHook'): 'ColapseHook is not in the',
      ('train_cfg.type', 'TranLoop'): "train_cfg.type='TranLoop' is not a registered loop: correct",
      ('load_from', 'none.pth'): 'There is no checkpoint none.pth: correct load_from',
-     (BATCH, 0): 'batch_size=0 must be a positive integer',
+     (BATCH, 0): 'batch_size should be a positive integer value, but got batch_size=0',
      ('work_dir', f'{__file__}/w'): 'choose another with --work-dir'},
     {(f'{DATA}.ann_file', '/'): 'is a folder. Set ann_file to',
      ('model.decoder.patch_size', 4): 'does not fit the backbone',
@@ -237,6 +237,6 @@ def test_train_py_stops_before_the_runner(rank, config, tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(REPO / 'tools/train.py'), run_name='__main__')
     if rank == 0:
-        assert caught.value.code.startswith('error (rank 0): train_dataloader.batch_size=0 must')
+        assert caught.value.code.startswith('error (rank 0): train_dataloader: ValueError: batch_size should')
     assert bool(built) == (rank != 0)  # the first process checks for all
     assert not torch.cuda.is_initialized() and not torch.distributed.is_initialized()

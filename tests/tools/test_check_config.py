@@ -51,11 +51,13 @@ def test_output(tool, tmp_path):
 
 
 def test_a_check_that_dies_does_not_say_that_the_config_is_good(tool, tmp_path, monkeypatch):
-    monkeypatch.setattr('vicmae_mm.commands.preflight.config_check._check_run',
-                        lambda *args: os._exit(9))
-    status, out, err = tool(write_mae(tmp_path))
-    assert status == 'error: The config is not checked to the end; the warning above says why.'
-    assert 'died with exit code 9' in err and 'can be trained' not in out
+    config = write_mae(tmp_path)
+    for die, words in ((lambda *args: os._exit(9), 'exit code 9'),
+                       (lambda *args: os.kill(os.getpid(), 9), 'SIGKILL; out of memory?')):
+        monkeypatch.setattr('vicmae_mm.commands.preflight.config_check._check_run', die)
+        status, out, err = tool(config)
+        assert status == 'error: The config is not checked to the end; the warning above says why.'
+        assert f'the config check died ({words})' in err and 'can be trained' not in out
 
 
 def errors(cfg: Config) -> list[str]:

@@ -75,7 +75,8 @@ def test_bad_images_alone(tmp_path):
     findings = Findings()
     loader = DataLoader(dataset, sampler=EpochSampler(dataset, seed=0))
     assert len(read_samples(loader, findings, most=1)) == 1
-    assert 'all 1 videos that were read are bad' in findings.errors[0]
+    assert 'all 1 images that were read are bad' in findings.errors[0]
+    assert 'check-videos' not in findings.errors[0]
 
 
 @pytest.mark.parametrize('size, shape, warns', [

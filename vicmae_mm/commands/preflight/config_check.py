@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from vicmae_mm.commands.options import setting_at
+from vicmae_mm.utils.processes.failed_call import exit_text
 
 from .disk import check_work_dir
 from .dry_run import DryRunner
@@ -48,8 +49,7 @@ def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = (),
     process.join()
     if findings is None:
         findings = Findings(complete=False)
-        findings.warn(f'the config check died with exit code {process.exitcode}, most likely out '
-                      'of memory')
+        findings.warn(f'the config check died ({exit_text(process.exitcode)})')
     return findings
 
 

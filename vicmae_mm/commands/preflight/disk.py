@@ -45,13 +45,15 @@ def check_disk(cfg: Config, one: int, findings: Findings) -> None:
     """Compare the size of the checkpoints, of ``one`` byte(s) each, with the free space."""
     # mmengine adds a checkpoint hook where the config names none.
     hook = (cfg.get('default_hooks') or {}).get('checkpoint', dict(interval=1))
-    out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
-    if not isinstance(hook, dict) or '://' in (out_dir or ''):
+    if not isinstance(hook, dict) or '://' in (hook.get('out_dir') or ''):
         return
+    target = Path(cfg.work_dir)
+    if out_dir := hook.get('out_dir'):  # to which the hook adds the name of the work dir
+        target = Path(out_dir, target.name)
     # A resumed run deletes its checkpoints as it writes new ones.
-    files = Path(cfg.work_dir).glob('*.pth') if cfg.get('resume') else ()
+    files = target.glob('*.pth') if cfg.get('resume') else ()
     old, number = sum(path.stat().st_size for path in files), _num_checkpoints(cfg, hook)
-    folder = _existing_folder(out_dir or cfg.work_dir)
+    folder = _existing_folder(target)
     free = shutil.disk_usage(folder).free
     sizes = (f'a checkpoint takes about {decimal(one)}, {number} at once take '
              f'{decimal(one * number)}; {decimal(free)} are free in {folder}')
@@ -64,12 +66,10 @@ def check_disk(cfg: Config, one: int, findings: Findings) -> None:
         findings.note(f'disk: {sizes}')
 
 
-def _existing_folder(path: str) -> Path:
+def _existing_folder(path: str | Path) -> Path:
     """The path or, if it does not exist, its innermost parent that does."""
-    folder = Path(path).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
+    path = Path(path).absolute()
+    return next(filter(Path.exists, (path, *path.parents)))
 
 
 def checkpoint_bytes(model: nn.Module, optimizers: list[Any], averaged: bool = False) -> int:

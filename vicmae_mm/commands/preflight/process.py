@@ -63,7 +63,7 @@ def forbid_writing(folders: Iterable[str]) -> None:
 
     def refuse(event: str, args: tuple[Any, ...]) -> None:
         if event in _CHANGES or (event == 'open' and args[2] & _WRITING):
-            for path in args[:2]:
+            for path in args[:1 if event == 'open' else 2]:
                 if isinstance(path, (str, bytes, os.PathLike)):
                     real = os.path.realpath(os.fsdecode(path))
                     if any(real == root or real.startswith(root + os.sep) for root in roots):

@@ -2,11 +2,13 @@
 import re
 import time
 from collections.abc import Callable, Sized
+from copy import deepcopy
 from typing import Any, cast
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from vicmae_mm.commands.run_length import nested_dicts
 from vicmae_mm.datasets import EpochSampler, SampleIndex
 
 from .findings import Findings, describe
@@ -14,19 +16,17 @@ from .findings import Findings, describe
 NUM_SAMPLES = 4
 # Replacements for a part with an error, so that errors in other parts are found too.
 _STAND_INS: tuple[dict[str, Any], ...] = (
-    {}, dict(sampler=dict(type='mmengine.DefaultSampler')), dict(dataset=range(NUM_SAMPLES)))
+    {}, dict(batch_size=1), dict(sampler=dict(type='mmengine.DefaultSampler')),
+    dict(dataset=range(NUM_SAMPLES)))
 
 
 def build_loader(settings: Any, name: str, build: Callable[[dict], DataLoader],
                  findings: Findings) -> DataLoader:
     """Build the dataloader ``name``; one with an error has stand-ins for parts of it."""
-    settings = dict(_decoding_on_cpu(settings))
-    size = settings.get('batch_size', 1)
-    # A sampler of batches sets their size itself.
-    if settings.get('batch_sampler') is None and (
-            isinstance(size, bool) or not isinstance(size, int) or size < 1):
-        findings.error(f'{name}.batch_size={size!r} must be a positive integer')
-        settings['batch_size'] = 1
+    settings = dict(deepcopy(settings))
+    for each in nested_dicts(settings):
+        if str(each.get('type')).rpartition('.')[2] == 'VideoInit':
+            each.pop('device', None)  # CUDA does not work in a forked process
     workers = settings.get('num_workers', 0)
     if not isinstance(workers, int):
         findings.error(f'{name}.num_workers={workers!r} must be a number of processes')
@@ -38,17 +38,6 @@ def build_loader(settings: Any, name: str, build: Callable[[dict], DataLoader],
                 return loader
             findings.error(f'{name}.dataset is empty: correct its ann_file or data_prefix')
     return DataLoader(cast(Any, range(NUM_SAMPLES)))
-
-
-def _decoding_on_cpu(settings: Any) -> Any:
-    """The settings without ``device`` of ``VideoInit``: CUDA does not work in a forked process."""
-    if isinstance(settings, dict):
-        is_init = str(settings.get('type')).split('.')[-1] == 'VideoInit'
-        return type(settings)({key: _decoding_on_cpu(value) for key, value in settings.items()
-                               if not (is_init and key == 'device')})
-    if isinstance(settings, list):
-        return [_decoding_on_cpu(each) for each in settings]
-    return settings
 
 
 def read_samples(loader: DataLoader, findings: Findings, split: str = 'train',
@@ -71,12 +60,12 @@ def read_samples(loader: DataLoader, findings: Findings, split: str = 'train',
             findings.error(f'sample {index} of {split}_dataloader.dataset: {describe(error)}')
             return []
         # The dataset logs why a video is bad, and logged warnings become findings.
-        known = getattr(dataset, 'bad_videos', ())
+        known: Any = getattr(dataset, 'bad_videos', None)
         num_bad += bool(known) and dataset.part_of(dataset.get_data_info(index)) in known
     seconds = (time.monotonic() - begin) / len(indices)
     if num_bad == len(indices):
-        findings.error(f'all {num_bad} videos that were read are bad (see the warnings): find the '
-                       'others with vicmae check-videos')
+        findings.error(f'all {num_bad} {known.noun}s that were read are bad (see the warnings). '
+                       f'{known.remedy}')
     use = dict(train='training', val='validation', test='the test')[split]
     findings.note(f'data: {size:,} samples for {use}; {len(indices)} read, '
                   f'{1000 * seconds:.0f} ms each')

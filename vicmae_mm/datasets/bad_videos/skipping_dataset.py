@@ -124,9 +124,7 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
 
     def get_data_info(self, idx: int) -> dict:
         """The record of one video."""
-        info = super().get_data_info(int(idx))
-        info.update(self.constants)
-        return info
+        return {**super().get_data_info(int(idx)), **self.constants}
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The label, for mmengine's ``ClassBalancedDataset``."""

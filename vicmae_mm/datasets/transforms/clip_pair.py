@@ -56,7 +56,6 @@ class SampleClipPair(SampleFramePair):
                 f'{self.span} frames: set it to {self.span} or more, or use mode=\'continuous\'.')
 
     def transform(self, results: dict) -> dict:
-        """Draw ``frame_inds``."""
         stored, total = results.get('stored_frames'), int(results['total_frames'])
         if stored is not None and len(stored) < total:
             raise InputError(
@@ -68,9 +67,8 @@ class SampleClipPair(SampleFramePair):
         clip = np.arange(self.clip_len) * self.frame_interval
         frames = (results['frame_inds'] - start)[:, None] + clip
         results['frame_inds'] = (frames % total).reshape(-1) + start
-        results['clip_len'] = self.clip_len
-        results['num_clips'] = 2 * self.num_pairs
-        results['frame_interval'] = self.frame_interval
+        results.update(clip_len=self.clip_len, num_clips=2 * self.num_pairs,
+                       frame_interval=self.frame_interval)
         return results
 
     def _windows(self, results: dict, total: int) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,6 @@ class VideoInit(ShownTransform):
         self.index_dir = self._store.folder if self._store else None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Open ``results['filename']``."""
         if 'filename' not in results:
             raise InputError("VideoInit needs the path of a video, results['filename'], and there "
                              'is none. The frames of a RawframeDataset are read by '
@@ -138,7 +137,6 @@ class VideoDecode(ShownTransform):
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Decode ``results['frame_inds']``."""
         if not isinstance(results.get('video_reader'), VideoReader):
             found = type(results.get('video_reader'))
             raise InputError(
@@ -192,7 +190,6 @@ class LoadImagePair(ShownTransform):
         self.num_frames = num_frames
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Load ``results['img_path']`` or take ``results['img']``."""
         if path := results.get('img_path'):
             try:
                 with naming_file(path):

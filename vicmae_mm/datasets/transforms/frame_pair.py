@@ -109,7 +109,6 @@ class SampleFramePair(ShownTransform):
             raise InputError(f'{name}: num_pairs={num_pairs} needs num_frames=2, got 1.')
 
     def transform(self, results: dict) -> dict:
-        """Draw ``frame_inds``."""
         total = int(results['total_frames'])
         if total < 1:
             raise InputError(f'{type(self).__name__}: total_frames={total} should be at least 1.')
@@ -124,10 +123,8 @@ class SampleFramePair(ShownTransform):
             picks = [index for _ in range(self.num_pairs)
                      for index in self._pair(total, stored, *windows)]
         start = results.get('start_index', 0)
-        results['frame_inds'] = np.array(picks, dtype=np.int64) + start
-        results['clip_len'] = self.num_frames
-        results['num_clips'] = self.num_pairs
-        results['frame_interval'] = 1
+        results.update(frame_inds=np.array(picks, dtype=np.int64) + start, frame_interval=1,
+                       clip_len=self.num_frames, num_clips=self.num_pairs)
         return results
 
     def _windows(self, results: dict, total: int) -> tuple[np.ndarray, np.ndarray]:

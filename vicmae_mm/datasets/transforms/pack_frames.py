@@ -33,7 +33,6 @@ class PackFrames(PackInputs):
         super().__init__(input_key, **kwargs)
 
     def transform(self, results: dict) -> dict:
-        """Pack a sample."""
         packed = super().transform(results)
         if filename := results.get('filename'):
             packed['data_samples'].set_metainfo(dict(video_id=video_id(filename)))

@@ -40,7 +40,6 @@ class ColorJitter(StockColorJitter):
         super().__init__(brightness, contrast, saturation, hue, backend='cv2')
 
     def transform(self, results: dict) -> dict:
-        """Change ``results['img']``."""
         order, *factors = self._rand_params()
         adjust = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
         for position in order:
@@ -57,7 +56,6 @@ class Grayscale(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Change ``results['img']``."""
         results['img'] = _gray(results['img'])
         return results
 
@@ -81,7 +79,6 @@ class GaussianBlur(ShownTransform):
         self.sigma = (low, high)
 
     def transform(self, results: dict) -> dict:
-        """Change ``results['img']``."""
         results['img'] = cv2.GaussianBlur(results['img'], (0, 0), np.random.uniform(*self.sigma))
         return results
 
@@ -99,7 +96,6 @@ class Solarize(ShownTransform):
         self.threshold = threshold
 
     def transform(self, results: dict) -> dict:
-        """Change ``results['img']``."""
         results['img'] = mmcv.solarize(results['img'], self.threshold)
         return results
 

@@ -63,7 +63,6 @@ class RandomCropFlip(RandomResizedCrop):
         self.flip_prob = flip_prob / (flip_prob + (1 - flip_prob))
 
     def transform(self, results: dict) -> dict:
-        """Crop, resize and flip ``results['imgs']``."""
         imgs = results.get('imgs')
         if not isinstance(imgs, list) or not imgs or not all(
                 getattr(img, 'dtype', '') == np.uint8 and img.shape[2:] == (3, ) for img in imgs):
