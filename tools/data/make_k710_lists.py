@@ -21,7 +21,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 
 from vicmae_mm.commands.preparation.kinetics import FOLDERS
 from vicmae_mm.commands.preparation.kinetics710 import build_kinetics710_list
-from vicmae_mm.commands.preparation.lists import describe_use, write_labelled
+from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 
@@ -48,7 +48,7 @@ def main() -> int:
     file = osp.join(args.out or osp.join(videos.folder, 'kinetics710'),
                     'kinetics710_train_list_videos.txt')
     left_out = write_labelled(file, videos.videos)
-    print(f'{videos.summary()}\n    -> {describe_use(videos, file, videos.folder)}')
+    print(videos.describe(file, videos.folder))
     return SOME_ARE_BAD if left_out else 0
 
 

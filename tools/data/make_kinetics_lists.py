@@ -21,7 +21,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.preparation import kinetics
-from vicmae_mm.commands.preparation.lists import describe_use, write_lists
+from vicmae_mm.commands.preparation.lists import write_lists
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 
@@ -45,18 +45,15 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Write the lists and print a summary; return the exit status."""
     args = parse_args()
-    out = args.out or args.root
     folders = kinetics.find_folders(args.root, vars(args))
     csv_files = args.csv or kinetics.find_csv_files(args.root)
     print('Official csv files:', ', '.join(csv_files) or 'none')
     classes, lists, skipped = kinetics.build_kinetics_lists(
         args.root, folders, kinetics.read_csv_files(csv_files))
-    files, left_out = write_lists(out, args.name, classes, lists)
-    # The last file is the label map.
-    for item, file in zip(lists, files, strict=False):
-        print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
+    left_out = write_lists(args.out or args.root, args.name, classes, lists, args.root)
+    for remark in skipped:
+        print(remark)
     expected = int(re.sub(r'\D', '', args.name))
-    print(*skipped, f'{len(classes)} classes -> {files[-1]}', sep='\n')
     if len(classes) != expected:
         print(f'WARNING: these labels are not those of {args.name}, which has {expected} classes')
     return SOME_ARE_BAD if left_out else 0

@@ -18,7 +18,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from vicmae_mm.commands.preparation import moments
-from vicmae_mm.commands.preparation.lists import describe_use, write_lists
+from vicmae_mm.commands.preparation.lists import write_lists
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 
@@ -35,10 +35,7 @@ def main() -> int:
     """Write the lists and print a summary; return the exit status."""
     args = parse_args()
     classes, lists = moments.build_moments_lists(args.root)
-    files, left_out = write_lists(args.out or args.root, 'mit', classes, lists)
-    for item, file in zip(lists, files, strict=False):
-        print(f'{item.summary()}\n    -> {describe_use(item, file, args.root)}')
-    print(f'{len(classes)} classes -> {files[-1]}')
+    left_out = write_lists(args.out or args.root, 'mit', classes, lists, args.root)
     return SOME_ARE_BAD if left_out else 0
 
 

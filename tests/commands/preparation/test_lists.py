@@ -42,13 +42,13 @@ def test_lists_of_videos(videos, name, capsys):
 
 def test_lists_of_splits_and_classes(videos):
     item = SplitList('val', '.', [(video, 0) for video in videos])
-    files, left_out = write_lists('lists', 'mit', ['caf\udce9', 'b'], [item])
+    left_out = write_lists('lists', 'mit', ['caf\udce9', 'b'], [item], '.')
     assert set(left_out) == set(NOT_IN_A_LINE)
-    assert [path for path, _ in read_annotations(files[0])] == NAMES
-    with open(files[1], errors='surrogateescape') as file:
+    assert [path for path, _ in read_annotations('lists/mit_val_list_videos.txt')] == NAMES
+    with open('lists/mit_label_map.txt', errors='surrogateescape') as file:
         assert file.read() == 'caf\udce9\nb\n'
     with pytest.raises(ValueError, match=r"'a\\nb', with a line break"):
-        write_lists('lists', 'mit', ['a\nb', 'b'], [item])
+        write_lists('lists', 'mit', ['a\nb', 'b'], [item], '.')
 
 
 def test_lists_of_images(videos):

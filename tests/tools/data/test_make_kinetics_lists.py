@@ -183,6 +183,7 @@ def edit(path: Path, old: str, new: str) -> None:
     (lambda r: edit(r / 'annotations/train.csv', ',train,', ',training,'),
      "train.csv, line 2: the split is 'training'"),
     (lambda r: edit(r / 'annotations/train.csv', ',10,20', ',ten,20'), "line 2: time_start"),
+    (lambda r: edit(r / 'annotations/train.csv', ',10,20', ',10,inf'), "line 2: time_start"),
     (lambda r: edit(r / 'annotations/train.csv', '"zumba"', ''), 'line 5: no label'),
     (lambda r: [p.rename(p.with_name(f'video{i}.mp4'))
                 for i, p in enumerate(sorted((r / 'train').iterdir()))],

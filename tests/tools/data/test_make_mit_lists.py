@@ -72,6 +72,9 @@ def test_one_split_is_enough(tool, tmp_path):
     ('trainingSet.csv', 'jumping/x.mp4,jumping,3\n', "line 1: 'jumping/x.mp4' should be a path"),
     ('trainingSet.csv', '', 'trainingSet.csv is empty'),
     ('trainingSet.csv', 'clapping/gone.mp4,clapping,3\n', 'None of the 1 annotated videos'),
+    pytest.param('trainingSet.csv', 'clap,' + 'a' * 140_000, 'line 1: field larger', id='long'),
+    pytest.param('trainingSet.csv', 'clapping/a\0.mp4\n', 'trainingSet.csv, line', id='zero'),
+    pytest.param('moments_categories.txt', 'clap,' + '9' * 5000, 'is not "name,in', id='digits'),
 ])
 def test_errors_say_what_to_do(tool, tmp_path, capsys, name, text, message):
     write(tmp_path / 'mit', ('training', 'validation'))

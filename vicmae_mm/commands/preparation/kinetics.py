@@ -1,6 +1,4 @@
 """Kinetics-400, 600 and 700: the official csv files and the clips on disk."""
-import csv
-import os
 import os.path as osp
 import re
 from collections import defaultdict
@@ -11,12 +9,14 @@ from vicmae_mm.utils.errors import InputError
 
 from .lists import (
     SplitList,
+    annotation_files,
     class_index,
     class_key,
     find_folder,
     folder_classes,
     label_by_folder,
     match_rows,
+    read_rows,
     videos_in,
 )
 
@@ -39,8 +39,7 @@ Rows = dict[str, dict[Clip, str]]  # class name ('' if unknown) of each clip, by
 
 def find_csv_files(root: str) -> list[str]:
     """The official csv files in ``root`` or its ``annotations`` folder, recognised by name."""
-    return [osp.join(folder, name) for folder in (root, osp.join(root, 'annotations'))
-            if osp.isdir(folder) for name in sorted(os.listdir(folder)) if CSV_NAME.fullmatch(name)]
+    return [path for path in annotation_files(root) if CSV_NAME.fullmatch(osp.basename(path))]
 
 
 def read_csv_files(files: Iterable[str]) -> Rows:
@@ -55,34 +54,35 @@ def read_csv_files(files: Iterable[str]) -> Rows:
     """
     rows: Rows = defaultdict(dict)
     for path in files:
-        with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            missing = set(CSV_COLUMNS) - set(reader.fieldnames or ())
-            if missing - {'label'}:
-                raise InputError(
-                    f'{path} has no column {", ".join(sorted(missing))}: the official csv files '
-                    f'of Kinetics start with the line {",".join(CSV_COLUMNS)!r}, this one with '
-                    f'{",".join(reader.fieldnames or ())!r}.')
-            for row in reader:
-                split, clip, name = _parse_row(row, f'{path}, line {reader.line_num}')
-                rows[split].setdefault(clip, name)
+        table = read_rows(path)
+        _, header = next(table, (path, []))
+        missing = {*CSV_COLUMNS} - {*header}
+        if missing - {'label'}:
+            raise InputError(
+                f'{path} has no column {", ".join(sorted(missing))}: the official csv files '
+                f'of Kinetics start with the line {",".join(CSV_COLUMNS)!r}, this one with '
+                f'{",".join(header)!r}.')
+        for where, cells in table:
+            row = dict.fromkeys(CSV_COLUMNS, '') | dict(zip(header, cells, strict=False))
+            split, clip, name = _parse_row(row, where)
+            rows[split].setdefault(clip, name)
     return dict(rows)
 
 
-def _parse_row(row: Mapping[str, str | None], where: str) -> tuple[str, Clip, str]:
+def _parse_row(row: Mapping[str, str], where: str) -> tuple[str, Clip, str]:
     try:
-        split = SPLITS[(row['split'] or '').strip()]
-        times = [int(float(row[name] or '')) for name in ('time_start', 'time_end')]
+        split = SPLITS[row['split'].strip()]
+        begin, end = int(float(row['time_start'])), int(float(row['time_end']))
     except KeyError:
         raise InputError(f'{where}: the split is {row["split"]!r}, expected one of '
                          f'{", ".join(SPLITS)}.') from None
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f'{where}: time_start and time_end are {row["time_start"]!r} and '
                          f'{row["time_end"]!r}, expected numbers of seconds.') from None
-    name = (row.get('label') or '').replace('"', '').strip()
+    name = row['label'].replace('"', '').strip()
     if not name and split != 'test':
         raise InputError(f'{where}: no label; only videos of the test set may have none.')
-    return split, ((row['youtube_id'] or '').strip(), times[0], times[1]), name
+    return split, (row['youtube_id'].strip(), begin, end), name
 
 
 def parse_clip(path: str) -> Clip | None:

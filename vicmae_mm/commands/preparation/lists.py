@@ -1,8 +1,9 @@
 """Annotation lists of a dataset that has one folder of videos per split."""
+import csv
 import os
 import os.path as osp
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -27,8 +28,8 @@ class SplitList:
     seconds: float = 0.  # duration of the videos by annotations or names; 0 if unknown
     remarks: list[str] = field(default_factory=list)  # further lines for the summary
 
-    def summary(self) -> str:
-        """Describe the list in a few lines of text."""
+    def describe(self, file: str, root: str) -> str:
+        """What is in the list, and the settings of VideoPairDataset that read it from ``file``."""
         count = len(self.videos)
         parts = [f'{self.split}: {count:,} videos in {self.folder}']
         if self.rows:
@@ -40,7 +41,38 @@ class SplitList:
         if self.seconds:
             parts.append(f'{self.seconds / 3600:,.1f} hours, {self.seconds / count:.1f} s per '
                          'video')
-        return '\n    '.join([*parts, *self.remarks])
+        parts += [*self.remarks, f'-> {file}; read it with',
+                  f'data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
+                  f'data_prefix=dict(video={osp.relpath(self.folder, root)!r})']
+        if spaces := sum(' ' in path for path, _ in self.videos):
+            parts.append(f'{spaces:,} paths contain spaces: VideoPairDataset reads them, '
+                         "mmaction2's own VideoDataset does not")
+        return '\n    '.join(parts)
+
+
+def annotation_files(root: str) -> list[str]:
+    """The files in ``root`` and its folder ``annotations``, in sorted order."""
+    return [osp.join(folder, name) for folder in (root, osp.join(root, 'annotations'))
+            if osp.isdir(folder) for name in sorted(os.listdir(folder))
+            if osp.isfile(osp.join(folder, name))]
+
+
+def read_rows(path: str) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a csv file that are not empty, each with its place, for messages.
+
+    Raises:
+        ValueError: It is not a csv file in UTF-8.
+    """
+    with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
+        reader = csv.reader(file, skipinitialspace=True)
+        try:
+            for row in reader:
+                if '\0' in ''.join(row):
+                    raise csv.Error('it has zero bytes, as UTF-16 does: convert it to UTF-8')
+                if row:
+                    yield f'{path}, line {reader.line_num}', row
+        except csv.Error as error:
+            raise InputError(f'{path}, line {reader.line_num}: {error}') from error
 
 
 def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
@@ -107,22 +139,24 @@ def label_by_folder(paths: Iterable[str], index: Mapping[str, int], folder: str)
     return [(path, index[class_key(name)]) for path, name in names.items()]
 
 
-def write_lists(out_dir: str, name: str, classes: Sequence[str],
-                lists: Sequence[SplitList]) -> tuple[list[str], list[str]]:
-    """Write ``{name}_{split}_list_videos.txt`` for each split and ``{name}_label_map.txt``.
+def write_lists(out_dir: str, name: str, classes: Sequence[str], lists: Sequence[SplitList],
+                root: str) -> list[str]:
+    """Write, and describe, ``{name}_{split}_list_videos.txt`` and ``{name}_label_map.txt``.
 
     Lists have one ``path label`` per line, with -1 for no label; line k of the label map (from 0)
     is the name of class k. Both formats are mmaction2's.
 
     Returns:
-        The files written, and the videos that :func:`write_labelled` left out.
+        The videos that :func:`write_labelled` left out.
     """
-    label_map = osp.join(out_dir, f'{name}_label_map.txt')
+    label_map, left_out = osp.join(out_dir, f'{name}_label_map.txt'), []
     write_lines(label_map, classes)
-    files = {osp.join(out_dir, f'{name}_{item.split}_list_videos.txt'): item for item in lists}
-    left_out = [path for file, item in files.items()
-                for path in write_labelled(file, item.videos)]
-    return [*files, label_map], left_out
+    for item in lists:
+        file = osp.join(out_dir, f'{name}_{item.split}_list_videos.txt')
+        left_out += write_labelled(file, item.videos)
+        print(item.describe(file, root))
+    print(f'{len(classes)} classes -> {label_map}')
+    return left_out
 
 
 def write_labelled(path: str, files: Iterable[Video]) -> list[str]:
@@ -152,12 +186,3 @@ def write_lines(path: str, lines: Sequence[str]) -> None:
         raise InputError(f'{path} cannot contain {quoted(broken)}, with a line break: rename it.')
     # surrogateescape: file names on Linux need not be valid UTF-8.
     atomic_write_bytes(path, ['\n'.join([*lines, '']).encode('utf-8', 'surrogateescape')])
-
-
-def describe_use(item: SplitList, file: str, root: str) -> str:
-    """Describe the settings of VideoPairDataset that read the list ``file``."""
-    spaces = sum(' ' in path for path, _ in item.videos)
-    return (f'{file}; read it with\n    data_root={root!r}, ann_file={osp.relpath(file, root)!r}, '
-            f'data_prefix=dict(video={osp.relpath(item.folder, root)!r})' + (
-                f'\n    {spaces:,} paths contain spaces: VideoPairDataset reads them, '
-                "mmaction2's own VideoDataset does not" if spaces else ''))

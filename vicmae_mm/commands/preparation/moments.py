@@ -1,11 +1,11 @@
 """Moments in Time: the official annotations and the videos on disk."""
-import csv
 import os.path as osp
+import re
 from collections.abc import Mapping
 
 from vicmae_mm.utils.errors import InputError
 
-from .lists import SplitList, find_folder, match_rows, videos_in
+from .lists import SplitList, annotation_files, find_folder, match_rows, read_rows, videos_in
 
 # Folder names as unpacked, and those of mmaction2.
 FOLDERS = {'train': ('training', 'videos/training'), 'val': ('validation', 'videos/validation')}
@@ -20,21 +20,18 @@ def read_categories(path: str) -> dict[str, int]:
         ValueError: A line is malformed, or the indices have gaps or repeats.
     """
     categories = {}
-    with open(path, encoding='utf-8-sig', errors='surrogateescape') as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            name, _, index = line.strip().rpartition(',')
-            if not name or not index.strip().isdecimal():
-                raise InputError(f'{path}, line {number}: {line.strip()!r} is not "name,index".')
-            categories[name] = int(index)
+    for where, row in read_rows(path):
+        name, index = ','.join(row[:-1]), row[-1].strip()
+        if not name or not re.fullmatch(r'\d{1,9}', index):
+            raise InputError(f'{where}: {",".join(row)!r} is not "name,index".')
+        categories[name] = int(index)
     if sorted(categories.values()) != list(range(len(categories))) or not categories:
         raise InputError(f'{path}: the indices of its {len(categories)} categories should be '
                          '0, 1, ... without gaps or repeats.')
     return categories
 
 
-def read_rows(path: str, categories: Mapping[str, int]) -> dict[str, int]:
+def read_labels(path: str, categories: Mapping[str, int]) -> dict[str, int]:
     """Read ``trainingSet.csv`` or ``validationSet.csv``: ``class/file.mp4,class,votes,...``.
 
     Returns:
@@ -44,28 +41,16 @@ def read_rows(path: str, categories: Mapping[str, int]) -> dict[str, int]:
         ValueError: The file has no row, or a class is not one of the categories.
     """
     labels = {}
-    with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
-        reader = csv.reader(file)
-        for row in reader:
-            if not row:
-                continue
-            video = row[0].strip()
-            name = osp.dirname(video)
-            if name not in categories:
-                raise InputError(
-                    f'{path}, line {reader.line_num}: {video!r} should be a path '
-                    '"class/file.mp4" whose class is one of the '
-                    f'{len(categories)} in {CATEGORIES}.')
-            labels[osp.splitext(video)[0]] = categories[name]
+    for where, row in read_rows(path):
+        video = row[0].strip()
+        name = osp.dirname(video)
+        if name not in categories:
+            raise InputError(f'{where}: {video!r} should be a path "class/file.mp4" whose class is '
+                             f'one of the {len(categories)} in {CATEGORIES}.')
+        labels[osp.splitext(video)[0]] = categories[name]
     if not labels:
         raise InputError(f'{path} is empty.')
     return labels
-
-
-def find_annotations(root: str, name: str) -> str | None:
-    """Find an annotation file in ``root`` or its ``annotations`` folder; None if missing."""
-    paths = (osp.join(root, name), osp.join(root, 'annotations', name))
-    return next((path for path in paths if osp.isfile(path)), None)
 
 
 def build_moments_lists(root: str) -> tuple[list[str], list[SplitList]]:
@@ -78,17 +63,17 @@ def build_moments_lists(root: str) -> tuple[list[str], list[SplitList]]:
         FileNotFoundError: The categories or all splits are missing.
         ValueError: An annotation file is malformed, or none of its videos is on disk.
     """
-    file = find_annotations(root, CATEGORIES)
-    if file is None:
+    files = {osp.basename(path): path for path in reversed(annotation_files(root))}
+    if CATEGORIES not in files:
         raise FileNotFoundError(f'No {CATEGORIES} in {root!r} or its folder annotations: copy it '
                                 'there; it is part of the dataset and numbers the classes.')
-    categories = read_categories(file)
+    categories = read_categories(files[CATEGORIES])
     lists = []
     for split, names in FOLDERS.items():
         folder = find_folder(root, names, 'set ROOT to a folder that contains only one of them')
-        table = find_annotations(root, CSV_NAMES[split])
+        table = files.get(CSV_NAMES[split])
         if folder and table and videos_in(folder):
-            lists.append(_list_split(split, folder, read_rows(table, categories)))
+            lists.append(_list_split(split, folder, read_labels(table, categories)))
     if not lists:
         raise FileNotFoundError(
             f'No split of Moments in Time in {root!r}: expected the folder training (or '
