@@ -33,9 +33,9 @@ class NeedsValues(BaseModel):
         return dict(loss=out.sum())
 
 
-def check(model, batch) -> Findings:
+def check(model, batch, **kwargs) -> Findings:
     findings = Findings()
-    check_loss(*build_without_values(model), model, batch, findings)
+    check_loss(*build_without_values(model), model, batch, findings, **kwargs)
     return findings
 
 
@@ -45,6 +45,12 @@ def check(model, batch) -> Findings:
 def test_code_that_needs_values_is_no_error(way, message):
     found = check(dict(type='NeedsValues', way=way), dict(inputs=torch.zeros(2, 4)))
     assert not found.errors and found.notes[0].endswith(message)
+
+
+def test_predictions_that_fail_without_values_are_not_said_to_work():
+    note, = check(dict(type='NeedsValues', way=''), dict(inputs=torch.zeros(2, 5)),
+                  is_test=True).notes
+    assert note.startswith('model: takes batches of (5,) float32? Without values, it fails: Runti')
 
 
 def test_an_error_of_torch_names_the_layer():

@@ -7,11 +7,14 @@ from mmengine.dist import get_world_size
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import EpochBasedTrainLoop
 
+from vicmae_mm.datasets.innermost import innermost_datasets
+from vicmae_mm.datasets.segments import SegmentedDataset, cut_segments
+from vicmae_mm.datasets.video_durations import video_durations
 from vicmae_mm.engine.step_size import accumulated_batches, step_size
+from vicmae_mm.models import InfoNCEHead
 from vicmae_mm.utils.errors import InputError
 
 from .findings import Findings
-from .long_videos import advise_segments, check_overlap
 from .process import as_last_process
 
 _MANY = 4
@@ -71,15 +74,31 @@ def _batch_sizes(loader: Any, sampler_settings: Any, findings: Findings) -> list
     return [size, last] if last else [size]
 
 
+def advise_segments(dataset: Any, size: int) -> str:
+    """What to do if few videos do not fill a batch of each process; '' if cutting does not help."""
+    paths = [each.get_data_info(index)['filename'] for each in innermost_datasets(dataset)
+             if isinstance(each, SegmentedDataset) and each.segment_seconds is None
+             for index in range(len(each))]
+    number = sum(len(cut_segments(duration or 0, 10, 10)) or 1
+                 for duration in video_durations(paths, None))
+    return '' if number < size * get_world_size() else (
+        f'set segment_seconds=10 in the dataset, which cuts its {len(paths):,} videos into '
+        f'{number:,} samples')
+
+
 def check_batch(runner: Any, size: int, num_views: int, findings: Findings) -> None:
     """Compare the batch size with the learning rate, and count the negatives.
 
     A batch has ``size`` samples on one process, of ``num_views`` frames or clips each.
     """
     _check_learning_rate(runner, findings)
+    steps, loop = accumulated_batches(runner.optim_wrapper), runner._train_loop
     if getattr(runner.model, 'contrast_head', None) is not None:
-        _check_negatives(runner, size, max(num_views // 2, 1), findings)
-    _check_accumulation(runner, findings)
+        _check_negatives(runner, size, max(num_views // 2, 1), steps, findings)
+    if isinstance(loop, EpochBasedTrainLoop) and len(loop.dataloader) % steps:
+        findings.warn(
+            f'accumulative_counts={steps} does not divide the {len(loop.dataloader):,} batches of '
+            'an epoch: a checkpoint written at its end lacks the gradients accumulated so far')
 
 
 def _check_learning_rate(runner: Any, findings: Findings) -> None:
@@ -97,8 +116,7 @@ def _check_learning_rate(runner: Any, findings: Findings) -> None:
                           f'{rate * size.total / base:g}')
 
 
-def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> None:
-    from vicmae_mm.models import InfoNCEHead
+def _check_negatives(runner: Any, size: int, pairs: int, steps: int, findings: Findings) -> None:
     head, total = runner.model.contrast_head, size * get_world_size()
     if isinstance(head, InfoNCEHead):
         check_overlap(runner._train_dataloader.dataset, head, findings)
@@ -110,7 +128,6 @@ def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> 
             own = f'{pairs} pairs of one video' if pairs > 1 else '1 pair'
             findings.warn(f'{own} per process: all {negatives:,} negatives come from the other '
                           'processes')
-    steps = accumulated_batches(runner.optim_wrapper)
     if steps > 1:
         findings.warn(
             f'accumulative_counts={steps} adds no negatives and no samples to BatchNorm: the '
@@ -119,10 +136,11 @@ def _check_negatives(runner: Any, size: int, pairs: int, findings: Findings) -> 
             'of processes')
 
 
-def _check_accumulation(runner: Any, findings: Findings) -> None:
-    steps = accumulated_batches(runner.optim_wrapper)
-    loop = runner._train_loop
-    if isinstance(loop, EpochBasedTrainLoop) and len(loop.dataloader) % steps:
-        findings.warn(
-            f'accumulative_counts={steps} does not divide the {len(loop.dataloader):,} batches of '
-            'an epoch: a checkpoint written at its end lacks the gradients accumulated so far')
+def check_overlap(dataset: Any, head: Any, findings: Findings) -> None:
+    """Warn if a frame can be a negative of itself."""
+    if head.same_video == 'negatives' and any(
+            (each.segment_stride or 0) < (each.segment_seconds or 0)
+            for each in innermost_datasets(dataset) if isinstance(each, SegmentedDataset)):
+        findings.warn('segments overlap (segment_stride is below segment_seconds), and those of a '
+                      'video are negatives of each other: raise segment_stride, or set '
+                      "model.contrast_head.same_video='left_out'")

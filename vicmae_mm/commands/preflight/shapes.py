@@ -50,7 +50,7 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
     ``last`` is the number of samples if this is the last batch of an epoch, smaller than the
     others. Returns the number of views (frames or clips) of a sample, as the model gets them.
     """
-    shapes, num_views = _shapes(batch), 1
+    shapes, num_views, real, remark = _shapes(batch), 1, None, ''
     try:
         # A preprocessor may look at values in the samples, so the batch passes it unfaked.
         if settings.get('data_preprocessor'):
@@ -64,22 +64,22 @@ def check_loss(model: Any, mode: FakeTensorMode, settings: dict, batch: Any, fin
         with mode:
             model.train(not is_test)(**prepared, mode='predict' if is_test else 'loss')
     except Exception as error:
-        said = f'takes batches of {shapes}'
         if _NO_NUMPY in str(error):
-            findings.note(f'model: {said}; its metrics were not checked')
+            remark = '; its metrics were not checked'
         elif needs_values(error):
-            findings.note(f'model: {said}; what depends on values was not checked')
+            remark = '; what depends on values was not checked'
         elif user_message(error):
-            _report(model, error, shapes, last, findings)
-        # An error of torch may only be due to missing values: compute the loss to find out.
-        elif real := not is_test and error_with_values(settings, lambda model: model.train()(
-                **model.data_preprocessor(batch, True), mode='loss')):
-            _report(*real, shapes, last, findings)
-        else:
-            findings.note(f'model: {said}' if is_test else
-                          f'model: its loss {said}, computed on the CPU')
+            real = model, error
+        elif is_test:  # to predict with values could take minutes: there may be dozens of views
+            remark = f'? Without values, it fails: {describe(error)}'
+        else:  # an error of torch may only be due to missing values: compute the loss to find out
+            remark = ', computed on the CPU'
+            real = error_with_values(settings, lambda model: model.train()(
+                **model.data_preprocessor(batch, True), mode='loss'))
+    if real:
+        _report(*real, shapes, last, findings)
     else:
-        findings.note(f'model: {"" if is_test else "its loss "}takes batches of {shapes}')
+        findings.note(f'model: {"" if is_test else "its loss "}takes batches of {shapes}{remark}')
     return num_views
 
 

@@ -1,11 +1,11 @@
-"""What the check says of few long videos, and of overlapping segments."""
+"""What the check says of few long videos in a batch, and of overlapping segments."""
 from types import SimpleNamespace
 
 import pytest
 
 from tests.helpers.videos import make_video
+from vicmae_mm.commands.preflight.batch import advise_segments, check_overlap
 from vicmae_mm.commands.preflight.findings import Findings
-from vicmae_mm.commands.preflight.long_videos import advise_segments, check_overlap
 from vicmae_mm.datasets import VideoPairDataset
 from vicmae_mm.models import InfoNCEHead
 
