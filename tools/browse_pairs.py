@@ -21,15 +21,14 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 import numpy as np
 from mmengine.registry import DATASETS, init_default_scope
-from PIL import Image
 
 from vicmae_mm.commands.options import KeepText, merge_settings, open_config, positive
 from vicmae_mm.datasets import MixedPairs, SampleIndex
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import SOME_ARE_BAD, InputError
 from vicmae_mm.utils.progress import track
+from vicmae_mm.visualization import check_picture, write_picture
 from vicmae_mm.visualization.pairs import draw_samples, trace_sample
 
 
@@ -50,15 +49,13 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.epoch < 0:
         parser.error('--epoch must be 0 or more')
-    if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
-        parser.error(f'--out {args.out} must end in .png or .jpg')
     return args
 
 
 def main() -> int | None:
     """Draw the picture and print its path; return the exit status."""
     args = parse_args()
-    check_writable(args.out)
+    check_picture(args.out)
     cfg = open_config(args.config)
     merge_settings(cfg, args.cfg_options)
     init_default_scope(cfg.get('default_scope') or 'mmengine')
@@ -83,7 +80,7 @@ def main() -> int | None:
             print(f'Left out: {error}', file=sys.stderr)
     if not samples:
         raise InputError('None of these samples can be read.')
-    Image.fromarray(draw_samples(samples)).save(args.out)
+    write_picture(args.out, draw_samples(samples))
     print(f'Wrote {args.out}: {len(samples)} samples of {len(dataset):,}')
     return SOME_ARE_BAD if len(samples) < len(positions) else None
 

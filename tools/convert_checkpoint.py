@@ -29,6 +29,7 @@ from vicmae_mm.apis.hub_folders import FOLDERS, write_hub_folder
 from vicmae_mm.checkpoints.conversion import NAMES, Conversion, convert_with_report
 from vicmae_mm.checkpoints.conversion.families import CONVERTIBLE, OURS
 from vicmae_mm.checkpoints.conversion.names import shorten
+from vicmae_mm.checkpoints.fit import check_finite_weights
 from vicmae_mm.checkpoints.weight_files import (
     check_suffix,
     read_weights_and_extras,
@@ -90,6 +91,7 @@ def main() -> None:
         raise FileExistsError(f'{args.dst} exists: --force replaces it.')
     check_writable(args.dst)
     weights, extras = read_weights_and_extras(args.src)
+    check_finite_weights(weights, str(args.src))
     try:
         result = convert_with_report(
             weights, args.source, args.target, drop=args.drop, encoder_only=args.encoder_only,

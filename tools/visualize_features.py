@@ -22,14 +22,13 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 import av
 import numpy as np
 import torch
-from PIL import Image
 
 from vicmae_mm.apis import load_backbone, map_features
 from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust, positive
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.atomic_files import atomic_write, check_writable
 from vicmae_mm.utils.progress import track
-from vicmae_mm.visualization import MAPS, MappedFile, draw_feature_maps
+from vicmae_mm.visualization import MAPS, MappedFile, draw_feature_maps, write_picture
 
 KINDS = [kind for kind in MAPS if kind != 'input']
 FRAMES, FILM_FRAMES = 8, 60
@@ -100,15 +99,14 @@ def write(path: Path, files: list[MappedFile], checkpoint: str, kinds: list[str]
     patch = maps['input'].shape[1] // maps['similarity'].shape[1]
     title = (f'{Path(checkpoint).name}: {"photos" if times is None else files[0].name}, '
              f'in patches of {patch} px')
+    if path.suffix == '.png':
+        return write_picture(path, draw_feature_maps(files, title, kinds))
+    # As long as the video
+    rate = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 1
+    pictures = (draw_feature_maps(files, title, kinds, slice(at, at + 1))
+                for at in track(range(len(times)), f'Drawing {path.name}'))
     with atomic_write(path) as part:
-        if path.suffix == '.png':
-            Image.fromarray(draw_feature_maps(files, title, kinds)).save(part, 'png')
-        else:
-            # As long as the video
-            rate = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 1
-            pictures = (draw_feature_maps(files, title, kinds, slice(at, at + 1))
-                        for at in track(range(len(times)), f'Drawing {path.name}'))
-            encode(pictures, part, Fraction(rate).limit_denominator(1000))
+        encode(pictures, part, Fraction(rate).limit_denominator(1000))
 
 
 def encode(pictures: Iterable[np.ndarray], path: Path, rate: Fraction) -> None:

@@ -20,8 +20,7 @@ from PIL import Image
 from vicmae_mm.apis import load_model, reconstruction_picture
 from vicmae_mm.commands.options import add_device, add_trust
 from vicmae_mm.commands.run_tool import run_tool
-
-PICTURES = ('.png', '.jpg', '.jpeg')
+from vicmae_mm.visualization import check_picture, write_picture
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,20 +42,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def picture_file(out: Path) -> Path:
-    """The file to write, in an existing folder."""
-    if out.is_dir() or out.suffix.lower() not in PICTURES:
-        out = out / 'reconstruction.png'
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return out
+    """The file to write: in a folder, unless ``out`` has the suffix of some format of images."""
+    is_picture = out.suffix.lower() in Image.registered_extensions() and not out.is_dir()
+    return out if is_picture else out / 'reconstruction.png'
 
 
 def main() -> None:
     """Draw the picture and print its path."""
     args = parse_args()
+    out = picture_file(args.out)
+    check_picture(out)
     model = load_model(args.checkpoint, args.config, args.device)
     picture = reconstruction_picture(model, args.inputs, args.seed, args.mask_ratio)
-    out = picture_file(args.out)
-    Image.fromarray(picture).save(out)
+    write_picture(out, picture)
     print(f'Wrote {out}')
 
 

@@ -159,6 +159,14 @@ def test_weights_without_decoder_are_refused(checkpoint):
         load_model(checkpoint)
 
 
+def test_weights_of_a_diverged_run_are_refused(checkpoint):
+    content = torch.load(checkpoint)
+    content['state_dict']['neck.mask_token'].fill_(float('nan'))
+    torch.save(content, checkpoint)
+    with pytest.raises(ValueError, match=r'epoch_1\.pth: neck\.mask_token is not finite'):
+        load_model(checkpoint)
+
+
 def test_resnet_is_refused(checkpoint):
     torch.save({'conv1.weight': torch.zeros(1), 'layer1.0.conv1.weight': torch.zeros(1)},
                checkpoint)

@@ -3,6 +3,8 @@ import json
 import math
 import os
 
+import torch
+
 from vicmae_mm.commands.result_files import markdown_table, results_folder, write_result_files
 
 
@@ -20,6 +22,8 @@ def test_numbers_are_aligned():
 
 
 def test_folders_are_named_after_run_and_checkpoint(tmp_path):
+    (tmp_path / 'run').mkdir()
+    torch.save({}, tmp_path / 'run/epoch_1.pth')
     (tmp_path / 'link.pth').symlink_to(tmp_path / 'run/epoch_1.pth')
-    assert results_folder('kind', tmp_path / 'link.pth').parts == (
-        'work_dirs', 'kind', 'run_epoch_1')
+    for checkpoint in (tmp_path / 'link.pth', tmp_path / 'run'):
+        assert results_folder('kind', checkpoint).parts == ('work_dirs', 'kind', 'run_epoch_1')

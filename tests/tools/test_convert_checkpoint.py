@@ -102,11 +102,13 @@ def test_code_in_a_file_does_not_run(tool, state, tmp_path, name):
     (['run.pth', 'out.pth', '--to', 'mae_st'], 'error: run.pth: mae_st networks are for clips '),
     (['other.safetensors', 'out.pth'], 'error: other.safetensors: It looks like an unknown '
      'network (its parameters are called w, ...). Families that can be converted: vicmae_mm, '),
+    (['nan.pth', 'out.pth'], 'error: nan.pth: projector.fc2.bias is not finite'),
     (['text.pth', 'out.pth'], 'error: text.pth is not a checkpoint, or is damaged'),
 ])
 def test_one_message(tool, state, tmp_path, args, message):
     save_file(dict(w=torch.zeros(2)), tmp_path / 'other.safetensors')
     (tmp_path / 'text.pth').write_text('no checkpoint')
+    torch.save({**state, 'projector.fc2.bias': torch.full((2, ), float('inf'))}, 'nan.pth')
     before = (tmp_path / 'run.pth').read_bytes()
     with pytest.raises(SystemExit) as stop:
         tool(*args)

@@ -30,16 +30,21 @@ def scalars(tmp_path) -> Path:
 def test_work_dir_and_single_file(tool, scalars, tmp_path):
     tool('run')
     tool(scalars)
-    tool('run', '--out', 'mine.png')
+    tool('run', '--out', 'new/mine.PNG')
     for folder, name in ((tmp_path / 'run', 'curves.png'), (scalars.parent, 'curves.png'),
-                         (tmp_path, 'mine.png')):
+                         (tmp_path / 'new', 'mine.PNG')):
         assert (folder / name).stat().st_size > 10_000
 
 
-@pytest.mark.parametrize('arg, message', [
-    ('.', 'is not the work dir of a run'),
-    ('none.json', 'No such file'),
+@pytest.mark.parametrize('args, message', [
+    (['.'], 'is not the work dir of a run'),
+    (['none.json'], 'No such file'),
+    (['weights.pth'], 'line 1: expected one JSON object per line'),
+    (['run', '--out', 'run'], 'run does not end in a format of pictures'),
+    (['run', '--out', 'a.doc'], 'a.doc does not end in a format of pictures'),
 ])
-def test_one_message(tool, arg, message):
+def test_one_message(tool, scalars, args, message):
+    Path('weights.pth').write_bytes(b'PK\xff')
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
-        tool(arg)
+        tool(*args)
+    assert not list(Path('.').glob('**/*.p*g'))

@@ -72,10 +72,14 @@ def test_options(tool, checkpoint, clip, tmp_path):
     (['CKPT', 'SOUND'], 'is neither an image nor a readable video'),
     (['CKPT', 'CLIP', '--config', 'none.py'], 'error: There is no config none.py.'),
     (['CKPT', 'CLIP', '--mask-ratio', '1.5'], 'error: mask_ratio=1.5 must be in [0, 1)'),
+    (['CKPT', 'CLIP', '--seed', str(2**64)], 'error: seed=18446744073709551616 must be'),
+    (['CKPT', 'CLIP', '--config', 'CLIP'], 'a clip.mp4 is not a config'),
+    (['none.pth', 'CLIP', '--out', 'a.gif'], 'error: a.gif has none of the suffixes .png, .jpg'),
+    (['none.pth', 'CLIP', '--out', 'CLIP/a.png'], 'clip.mp4 is not a folder'),
     (['CONTRAST', 'CLIP'], 'error: This model has no decoder'),
 ])
 def test_one_message(tool, checkpoint, clip, tmp_path, args, message):
-    names = dict(CKPT=checkpoint, CLIP=clip)
+    names = {'CKPT': checkpoint, 'CLIP': clip, 'CLIP/a.png': clip / 'a.png'}
     if 'SOUND' in args:
         names['SOUND'] = make_audio(tmp_path / 'sound.m4a')
     if 'CONTRAST' in args:

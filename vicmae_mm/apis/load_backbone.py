@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vicmae_mm.checkpoints.conversion import convert_with_report
 from vicmae_mm.checkpoints.conversion.detect import needs_conversion
 from vicmae_mm.checkpoints.find_config import find_config, read_config
-from vicmae_mm.checkpoints.fit import check_fit, not_finite
+from vicmae_mm.checkpoints.fit import check_finite_weights, check_fit
 from vicmae_mm.checkpoints.weight_files import read_weights
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
@@ -130,9 +130,7 @@ def fill_backbone(backbone: nn.Module, weights: dict[str, Tensor], checkpoint: s
                 expected[key].is_floating_point() and not value.is_floating_point()):
             raise InputError(f'{checkpoint}: {key} is of {value.dtype} ({value.layout}, on '
                              f'{value.device}): take the file with dense floating-point weights.')
-    if broken := not_finite(weights):
-        raise InputError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it '
-                         'diverged, or the file is damaged: take an earlier checkpoint.')
+    check_finite_weights(weights, checkpoint)
     backbone.load_state_dict({key[len(PREFIX):]: value for key, value in weights.items()})
     # Not before: built with 'raw', a network would lack ln2.
     if 'raw' in getattr(backbone, 'OUT_TYPES', ()):

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 
 from vicmae_mm.checkpoints.conversion.detect import describe_family
 from vicmae_mm.checkpoints.find_config import find_config, read_config
-from vicmae_mm.checkpoints.fit import check_fit
+from vicmae_mm.checkpoints.fit import check_finite_weights, check_fit
 from vicmae_mm.checkpoints.weight_files import read_weights
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
@@ -32,8 +32,8 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None,
 
     Raises:
         FileNotFoundError: If the checkpoint or its config does not exist.
-        ValueError: If the checkpoint cannot be read or does not fit the model, or the config is
-            not one of ViC-MAE pre-training.
+        ValueError: If the checkpoint cannot be read or does not fit the model or is not finite,
+            or the config is not one of ViC-MAE pre-training.
         UnpicklingError: If the checkpoint contains more than data (torch >= 2.6).
     """
     from vicmae_mm.models import ViCMAE
@@ -53,5 +53,6 @@ def load_model(checkpoint: str | Path, config: str | Path | None = None,
         raise InputError(f'{config} trains on BGR images, but pictures can be drawn of RGB images '
                          'only. Features can be extracted (vicmae_mm.apis.extract_features).')
     check_fit(weights, model.state_dict(), str(checkpoint), str(config))
+    check_finite_weights(weights, str(checkpoint))
     model.load_state_dict(weights)
     return model.to(device).eval()

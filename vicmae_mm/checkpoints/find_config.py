@@ -47,6 +47,8 @@ def read_config(config: str | Path) -> Config:
     config = Path(config).expanduser()
     if not config.is_file():
         raise FileNotFoundError(f'There is no config {config}.')
+    if config.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise InputError(f'{config} is not a config: a config is a .py, .json or .yaml file.')
     cfg = Config.fromfile(config)
     if not isinstance(cfg.get('model'), dict):
         raise InputError(f"{config} has no 'model': it is not a training config.")

@@ -94,6 +94,13 @@ def infinite_buffers(model: nn.Module) -> list[str]:
             if not _is_finite(buffer) and not buffer.isnan().any()]
 
 
+def check_finite_weights(weights: Mapping[str, Tensor], checkpoint: str) -> None:
+    """Raise a ValueError if the file ``checkpoint`` has weights that are NaN or infinite."""
+    if broken := not_finite(weights):
+        raise InputError(f'{checkpoint}: {broken[0]} is not finite. The training that wrote it '
+                         'diverged, or the file is damaged: take an earlier checkpoint.')
+
+
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], checkpoint: str,
               config: str) -> None:
     """Refuse a checkpoint unless names and shapes are exactly the model's.

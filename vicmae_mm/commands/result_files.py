@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vicmae_mm.checkpoints.weight_folders import files_of_weights
 from vicmae_mm.utils.atomic_files import atomic_write
 
 
 def results_folder(kind: str, checkpoint: str | Path) -> Path:
-    """The default folder, named after the run and the checkpoint."""
-    path = Path(checkpoint).resolve()
+    """The default folder, named after the run, or folder, and the file of the checkpoint."""
+    path = files_of_weights(checkpoint)[0]
     return Path('work_dirs', kind, f'{path.parent.name}_{path.stem}')
 
 

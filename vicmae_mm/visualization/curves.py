@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.errors import InputError
 
 Record = dict[str, float]
@@ -54,6 +55,8 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
     ``paths`` are as in :func:`read_train_scalars`, or mmengine's
     ``<timestamp>/vis_data/<timestamp>.json``; without training records they raise a ValueError.
     """
+    if Path(png).suffix[1:].lower() not in Figure().canvas.get_supported_filetypes():
+        raise InputError(f'{png} does not end in a format of pictures, such as .png or .pdf.')
     records = _positions(read_train_scalars(paths))
     if not records:
         raise InputError(f'There is no training record in {", ".join(map(str, paths)) or "no file"}'
@@ -71,7 +74,8 @@ def plot_curves(paths: Sequence[str | Path], png: str | Path) -> None:
     _draw_schedules(axes[len(panels)], records)
     for axis in axes[len(panels) + 1:]:
         axis.set_axis_off()
-    figure.savefig(png, dpi=110)
+    with atomic_write(png) as part:
+        figure.savefig(part, dpi=110, format=Path(png).suffix[1:].lower())
 
 
 def _positions(records: list[Record]) -> list[Record]:
@@ -85,7 +89,7 @@ def _positions(records: list[Record]) -> list[Record]:
 
 
 def _read_lines(path: Path) -> list[Record]:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(errors='replace').splitlines()
     records = []
     for number, line in enumerate(lines, 1):
         try:
@@ -129,13 +133,14 @@ def _draw_panel(axis: Axes, records: list[Record], title: str, names: Sequence[s
 
 def _draw_schedules(axis: Axes, records: list[Record]) -> None:
     """Draw the learning rate and, on an axis of its own, the contrast weight."""
-    axis.plot(*_series(records, 'lr'), color='C0', label='lr')
+    marker = '.' if len(records) < 30 else None
+    axis.plot(*_series(records, 'lr'), color='C0', label='lr', marker=marker)
     axis.set_ylabel('lr', color='C0')
     axis.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))
     steps, weights = _series(records, 'contrast_weight')
     if len(steps):
         right = axis.twinx()
-        right.plot(steps, weights, color='C1')
+        right.plot(steps, weights, color='C1', marker=marker)
         right.set_ylabel('contrast weight', color='C1')
         right.set_ylim(bottom=0)
     _label(axis, 'schedules', records)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from vicmae_mm.utils.atomic_files import atomic_write
-from vicmae_mm.visualization import draw_grid
+from vicmae_mm.visualization import draw_grid, write_picture
 
 from .datasets import LabelledVideo, read_frame
 
@@ -37,9 +37,8 @@ def draw_labels(path: Path, video: LabelledVideo, predicted: list[np.ndarray]) -
         mixed = np.where(mask[..., None] > 0, frame // 2 + PALETTE[mask] // 2, frame)
         height = round(WIDTH * mask.shape[0] / mask.shape[1])
         cells.append(np.asarray(Image.fromarray(mixed).resize((WIDTH, height))))
-    picture = draw_grid([f'frame {number + 1}' for number in chosen], [(video.name, [cells])])
-    with atomic_write(path) as part:
-        Image.fromarray(picture).save(part, 'PNG')
+    titles = [f'frame {number + 1}' for number in chosen]
+    write_picture(path, draw_grid(titles, [(video.name, [cells])]))
 
 
 def _as_mask(prediction: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
