@@ -1,5 +1,6 @@
 """Birdsnap (Berg et al., CVPR 2014), which mmpretrain lacks."""
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +60,16 @@ class Birdsnap(SkippingImages, BaseDataset):
         images = _read_columns(root / 'images.txt', 'path', 'species_id')
         refuse_outside((path for path, _ in images), self.img_prefix, self.ann_file,
                        'remove the line')
-        records, missing = [], 0
-        for path, species_id in images:
-            if (path in test_paths) != (self.split == 'test'):
-                continue
-            file = Path(self.img_prefix, path)
-            if file.is_file():
-                records.append(dict(img_path=str(file), gt_label=int(species_id) - 1))
-            else:
-                missing += 1
+        listed = [(str(Path(self.img_prefix, path)), int(species_id) - 1)
+                  for path, species_id in images if (path in test_paths) == (self.split == 'test')]
+        records = [dict(img_path=path, gt_label=label) for path, label in listed
+                   if os.path.isfile(path)]
+        missing = len(listed) - len(records)
         if not records:
             raise FileNotFoundError(f'None of the {missing:,} images that images.txt lists for '
                                     f'{self.split!r} exists in {self.img_prefix}.')
         if missing:
-            print_log(f'Birdsnap: {missing:,} of {missing + len(records):,} images of '
+            print_log(f'Birdsnap: {missing:,} of {len(listed):,} images of '
                       f'{self.split!r} are not on disk and were left out.', 'current')
         return records
 

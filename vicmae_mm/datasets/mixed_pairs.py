@@ -48,8 +48,13 @@ class MixedPairs:
         if not isinstance(datasets, Mapping) or not datasets:
             raise InputError('MixedPairs: datasets should be a dict of datasets by name, such as '
                              f'dict(photos=dict(type=...), videos=dict(type=...)), not {datasets}.')
-        if weights is not None:
-            _check_weights(weights, [*datasets])
+        if weights is not None and not (
+                isinstance(weights, Mapping) and {*weights} == {*datasets} and all(
+                    isinstance(each, (int, float)) and 0 < each < math.inf
+                    for each in weights.values())):
+            raise InputError(
+                f'MixedPairs: weights={weights} should have a number above 0 for each of '
+                f'{", ".join(datasets)}. Remove a dataset that should not be used.')
         self.names = tuple(datasets)
         self.datasets = [_build(name, each) for name, each in datasets.items()]
         self.sizes = [len(each) for each in self.datasets]
@@ -129,13 +134,6 @@ def _build(name: str, dataset: Any) -> Any:
     if any(isinstance(each, MixedPairs) for each in inside):
         raise InputError(f'MixedPairs: {name} is or contains a mix. Name all datasets in one.')
     return dataset if isinstance(dataset, BadFileSkipping) else SeededSamples(dataset)
-
-
-def _check_weights(weights: Any, names: list[str]) -> None:
-    if not isinstance(weights, Mapping) or {*weights} != {*names} or not all(
-            isinstance(each, (int, float)) and 0 < each < math.inf for each in weights.values()):
-        raise InputError(f'MixedPairs: weights={weights} should have a number above 0 for each of '
-                         f'{", ".join(names)}. Remove a dataset that should not be used.')
 
 
 def largest_remainders(shares: Sequence[float], total: int) -> list[int]:

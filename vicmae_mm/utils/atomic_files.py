@@ -1,4 +1,5 @@
 """Atomic writing: a file is replaced by a complete one, or stays as it was."""
+import fcntl
 import os
 import re
 import secrets
@@ -10,17 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 from weakref import WeakSet
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment] # Windows: leftovers stay
-
 _PART = re.compile(r'(\.(\d+|[0-9a-f]{16}))?\.part$')  # digits or none: earlier versions
 _opened: WeakSet[BufferedWriter] = WeakSet()
-if hasattr(os, 'register_at_fork'):
-    # A data-loading worker would keep the lock and, once the file is removed, its space. Closed
-    # below the buffer: what is in there, the parent writes.
-    os.register_at_fork(after_in_child=lambda: [file.raw.close() for file in _opened])
+# A data-loading worker would keep the lock and, once the file is removed, its space. Closed below
+# the buffer: what is in there, the parent writes.
+os.register_at_fork(after_in_child=lambda: [file.raw.close() for file in _opened])
 
 
 @contextmanager
@@ -124,9 +119,8 @@ def remove_leftovers(folder: str | Path, names: Collection[str] = ()) -> list[Pa
 
 def _lock(descriptor: int) -> bool:
     with suppress(OSError):
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
     return False
 
 

@@ -1,6 +1,5 @@
 """The bad videos of a dataset, and the limit of their number."""
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -43,7 +42,6 @@ class BadVideos:
         self.num_segments = 0  # of all of them
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[Part, str] = {}
-        self._parts: dict[str, set[Part]] = defaultdict(set)  # of a file, those with a reason
         self._count = 0
         self._machine: set[Part] = set()  # those among them that the machine failed to read
 
@@ -99,7 +97,7 @@ class BadVideos:
                 # Not worth ending a training of days for: only the count becomes inexact.
                 print_log(f'{self.ledger.path} cannot be written ({error}): each process counts '
                           'only the bad videos that it finds itself.', 'current', logging.WARNING)
-        if is_new and (segment is None or len(self._parts[path]) == 1):
+        if is_new and (segment is None or self._weight(path) == 1):
             what = 'The machine failed to read a file' if machine else (
                 f'Skipped a bad {"segment" if segment else self.noun}')
             more = '. Further ones of this video are counted, without a warning' * bool(segment)
@@ -138,21 +136,19 @@ class BadVideos:
                 self._note(part, entry['reason'], entry.get('machine', False))
 
     def _note(self, part: Part, reason: str | None, machine: bool = False) -> None:
-        """Set the reason of a part, or remove it, in constant time."""
-        file, parts = _file(part), self._parts[_file(part)]
-        before = self._weight(file)
+        """Set the reason of a part, or remove it, without counting the other files again."""
+        before = self._weight(_file(part))
         if reason is None:
             del self._reasons[part]
-            parts.remove(part)
         else:
             self._reasons[part] = reason
-            parts.add(part)
-        self._count += self._weight(file) - before
+        self._count += self._weight(_file(part)) - before
         (self._machine.add if machine else self._machine.discard)(part)
 
     def _weight(self, file: str) -> int:
-        parts = self._parts[file]
-        return len(self.segments.get(file, ' ')) if file in parts else len(parts)
+        segments = self.segments.get(file, ())
+        return max(len(segments), 1) if file in self._reasons else sum(
+            (file, segment) in self._reasons for segment in segments)
 
 
 def _file(part: Part) -> str:

@@ -21,6 +21,9 @@ class BadFileSkipping:
     bad_videos: BadVideos
     retries_bad_videos = False  # whether the next run tries bad videos again if unchanged
     path_key = 'filename'  # of a record
+    get_data_info: Callable[[int], dict]  # the record of one file, with its path
+    # The sample of a record, made with one of the index's random streams.
+    _run_pipeline: Callable[[dict, SampleIndex, int], Any]
     test_mode = False
     max_refetch = 1000  # mmengine's default
 
@@ -30,14 +33,6 @@ class BadFileSkipping:
         raise NotImplementedError
 
     def __len__(self) -> int:
-        raise NotImplementedError
-
-    def get_data_info(self, idx: int) -> dict:
-        """The record of one file, with its path."""
-        raise NotImplementedError
-
-    def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
-        """The sample of a record, made with one of the index's random streams."""
         raise NotImplementedError
 
     def _good_sample(self, index: SampleIndex) -> Any:

@@ -69,13 +69,9 @@ class VideoInit(ShownTransform):
         if device != 'cpu' and backend != 'torchcodec':
             raise InputError(f"VideoInit: device={device!r} only works with backend='torchcodec', "
                              f'not with {backend!r}. Leave one out.')
-        self.backend = backend
-        self.device = device
-        self._store = None
-        if is_folder:
-            self._store = IndexStore(str(index_dir))
-        elif index_dir and backend == 'pyav':
-            self._store = IndexStore.in_cache()
+        self.backend, self.device = backend, device
+        self._store = IndexStore(str(index_dir)) if is_folder else (
+            IndexStore.in_cache() if index_dir and backend == 'pyav' else None)
         self.index_dir = self._store.folder if self._store else None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -96,9 +92,7 @@ class VideoInit(ShownTransform):
         except VideoError as error:
             error.whole_file = True
             raise
-        results['video_reader'] = reader
-        results['total_frames'] = reader.num_frames
-        results['avg_fps'] = reader.fps
+        results.update(video_reader=reader, total_frames=reader.num_frames, avg_fps=reader.fps)
         if times is not None:
             first, end = (int(np.searchsorted(times, time)) for time in results['segment'])
             if first == end:

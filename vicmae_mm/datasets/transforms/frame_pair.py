@@ -230,7 +230,6 @@ def _draw_from(values: np.ndarray) -> int:
 def at_least(owner: str, minimum: int, **argument: int) -> int:
     """The value of the single keyword, which must be an integer >= ``minimum``."""
     (name, value), = argument.items()
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise InputError(f'{owner}: {name}={value!r} should be an integer of at least '
-                         f'{minimum}.')
+    if type(value) is not int or value < minimum:
+        raise InputError(f'{owner}: {name}={value!r} should be an integer of at least {minimum}.')
     return value

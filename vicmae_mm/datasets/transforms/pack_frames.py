@@ -44,7 +44,10 @@ class PackFrames(PackInputs):
         if isinstance(input_, list):
             return [PackFrames.format_input(item) for item in input_]
         if isinstance(input_, np.ndarray) and input_.dtype == np.uint8 and input_.ndim == 3:
-            return torch.from_numpy(_planes(input_))
+            # (C, H, W), faster than by copying the transposed array
+            planes = np.empty((input_.shape[2], *input_.shape[:2]), np.uint8)
+            cv2.split(np.ascontiguousarray(input_), list(planes))
+            return torch.from_numpy(planes)
         if isinstance(input_, np.ndarray) and input_.ndim == 5:
             return list(torch.from_numpy(np.ascontiguousarray(input_)))
         return PackInputs.format_input(input_)
@@ -54,10 +57,3 @@ def video_id(filename: str) -> int:
     """A number below 2**63 for a file, the same in every process."""
     path = os.fsencode(os.path.abspath(filename))
     return int.from_bytes(blake2b(path, digest_size=8).digest(), 'big') >> 1
-
-
-def _planes(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) to (C, H, W), faster than by copying the transposed array."""
-    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
-    cv2.split(np.ascontiguousarray(image), list(planes))
-    return planes

@@ -46,8 +46,7 @@ class PackViews(BaseTransform):
             raise InputError(f'PackViews: input_format={input_format!r} should be one of '
                              f'{INPUT_FORMATS}.')
         self.transforms = Compose(transforms)
-        self.crop_size = crop_size
-        self.input_format = input_format
+        self.crop_size, self.input_format = crop_size, input_format
         self._crop = TRANSFORMS.build(dict(type='mmaction.ThreeCrop', crop_size=crop_size))
         self._pack = TRANSFORMS.build(dict(type='mmaction.PackActionInputs', **kwargs))
 
