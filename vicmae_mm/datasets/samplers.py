@@ -106,8 +106,6 @@ class EpochSampler(DefaultSampler):
             processes with the same global batch size. Defaults to True.
     """
 
-    dataset: Sized
-
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None,
                  round_up: bool = True) -> None:
         super().__init__(dataset, shuffle, seed, round_up)

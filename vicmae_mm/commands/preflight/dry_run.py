@@ -46,10 +46,7 @@ class DryRunner(Runner):
     # As in mmengine: settings until they are built.
     _train_dataloader: Any
     _train_loop: Any
-    _val_loop: Any
-    _val_evaluator: Any
     optim_wrapper: Any
-    param_schedulers: Any
 
     def build_logger(self, log_level: Any = 'INFO', **kwargs: Any) -> MMLogger:
         """The logger of the check, which prints nothing."""
