@@ -4,9 +4,9 @@
     vicmae browse configs/vicmae_vit-b16_k400.py --count 4 --epoch 3 \\
         --cfg-options train_dataloader.dataset.data_root=path/to/videos
 
-Evenly spread samples of the training data (of a mix, of each dataset at least one), next to the
-whole frames, with their numbers and times. Frames, crops and flips are those that the given epoch
-of training draws. Augmentation that runs on the GPU is not shown.
+The samples are evenly spread over the training data (at least one of each dataset in a mix). Next
+to them are the whole frames, with their numbers and times. Frames, crops and flips are those that
+training draws in the given epoch. Augmentation that runs on the GPU is not shown.
 """
 import argparse
 import os

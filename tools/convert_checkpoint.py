@@ -6,13 +6,13 @@
     vicmae convert epoch_800.pth mae.pth --to mae --drop projector.
     vicmae convert vit_base.safetensors mine.pth
 
-With --to hf, or --to timm and no suffix of a file, DST is a folder with the weights, their config,
-the preprocessing and a model card. A decoder and a projector are then left out.
-docs/use_the_encoder.md shows its use.
+With --to hf, DST is a folder with the weights, their config, the preprocessing and a model card;
+decoder and projector are left out. The same holds for --to timm if DST has no suffix of a file.
+docs/use_the_encoder.md shows how to use such a folder.
 
-Values are unchanged, bit for bit. A tensor that the other family has no place for is an error,
-unless --drop or --encoder-only leaves it out. Nothing in a file is executed; optimizer states and
-options in it are not converted. docs/checkpoints.md lists the families.
+Values are unchanged, bit for bit. A tensor that has no place in the other family is an error,
+unless --drop or --encoder-only leaves it out. Nothing in a file is executed. Optimizer states and
+options are not converted. docs/checkpoints.md lists the families.
 """
 import argparse
 import os

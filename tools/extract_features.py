@@ -3,17 +3,17 @@
     vicmae features CHECKPOINT clip.mp4 photos/ --level avg --out features.npz
     vicmae features CHECKPOINT videos/ --fps 5 --window 16 --stride 8 --out data/
 
-Without --fps, both formats contain the same: ``features``, float32, one row per file, and the names
-of the files, as the array ``names`` in .npz and as JSON in the metadata of .safetensors:
+Without --fps, the output has one row of ``features`` (float32) per file, and the names of the
+files: in .npz as the array ``names``, in .safetensors as JSON in the metadata:
 
     data = numpy.load('features.npz'); data['features'], data['names']
     file = safetensors.safe_open('features.safetensors', 'pt')
     file.get_tensor('features'), json.loads(file.metadata()['names'])
 
-With --fps, frames of each video at that rate are encoded, or windows of them. A folder gets
-features/VIDEO.npy, (C, T) as action-segmentation tools read it, and times/VIDEO.npz with ``times``
-(T, 2): seconds to the first and the last frame of each window. A .npz has ``features`` (N, C),
-``times`` (N, 2) and ``names`` (N,) of all videos.
+With --fps, frames of each video, or windows of them, are encoded at that rate. In a folder, each
+video has a file features/VIDEO.npy of shape (C, T), as action-segmentation tools read it, and
+times/VIDEO.npz with ``times`` (T, 2): seconds to the first and the last frame of each window. A
+.npz file has ``features`` (N, C), ``times`` (N, 2) and ``names`` (N,) of all videos.
 """
 import argparse
 import os

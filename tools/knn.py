@@ -3,8 +3,8 @@
     vicmae knn CHECKPOINT --data-root data
     vicmae knn CHECKPOINT --folder mine=path/to/folder --k 200
 
-The cosine-weighted vote of the k nearest training and validation images, with temperature 0.07, on
-the datasets of `vicmae probe`, whose kept features it shares.
+The class of a test image is the cosine-weighted vote of the k nearest training and validation
+images, with temperature 0.07. Datasets and cached features are those of `vicmae probe`.
 """
 import argparse
 import os

@@ -4,9 +4,9 @@
     vicmae probe CHECKPOINT --datasets Food DTD --data-root data --level avg
     vicmae probe CHECKPOINT --folder mine=path/to/folder
 
-L2-regularised logistic regression; of 45 penalties, the best on the validation images is used
-for the final fit, which includes these images. Features are computed once and kept. Missing
-datasets are reported, with where to get them, and skipped.
+The classifier is an L2-regularised logistic regression. Of 45 penalties, the best one on the
+validation images is used for the final fit, which includes these images. Features are computed
+once and kept. Missing datasets are skipped, and the report says where to get them.
 """
 import argparse
 import os

@@ -5,10 +5,10 @@
     vicmae pretrain videos --out work_dirs/adapted --init mae_pretrain_vit_base.pth
     vicmae reconstruct work_dirs/mine videos/clip.mp4
 
-DATA is a folder of videos, of images or of both; a list of them or a csv; packed frames; or one
-long recording, which is cut. Each choice is said in one line. DIR gets the config, pretrain.py,
-which `vicmae train` accepts, and the checkpoints. The same command again continues with the next
-batch.
+DATA is a folder of videos, of images or of both; a list or csv of them; packed frames; or one
+recording. Long recordings are cut into segments. Settings that you leave out are chosen and
+printed. The checkpoints and the config, pretrain.py, which `vicmae train` accepts, are written to
+DIR. The same command again continues the run with the next batch.
 """
 import argparse
 import os
@@ -38,25 +38,25 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', required=True, metavar='DIR', help='the folder of the run')
     parser.add_argument('--model', metavar='NAME', help=f'{", ".join(NETWORKS)}; default: '
                         f'{DEFAULT_MODEL}, without a GPU {CPU_MODEL}, with --init that of the file')
-    parser.add_argument('--init', metavar='FILE', help='weights to start from: of MAE, DINOv2, '
-                        'timm, Hugging Face, ViC-MAE, ..., or the folder of a run')
+    parser.add_argument('--init', metavar='FILE', help='weights to start from: a file or folder '
+                        'of MAE, DINOv2, timm, Hugging Face, ViC-MAE, ..., or the folder of a run')
     parser.add_argument('--devices', type=positive, default=1, metavar='N',
                         help='GPUs, or processes on a CPU (default: %(default)s)')
     parser.add_argument('--epochs', type=positive, metavar='N', help='length of the run')
     parser.add_argument('--batch-size', type=positive, metavar='N', help='pairs per device')
-    parser.add_argument('--lr', type=_rate, help='learning rate of this batch, not scaled')
+    parser.add_argument('--lr', type=_rate, help='learning rate, which is not scaled further')
     parser.add_argument('--workers', type=int, choices=range(129), metavar='N',
                         help='processes per device that read the data, 0 to 128')
     parser.add_argument('--image-size', metavar='SIZE', help='pixels, or HEIGHTxWIDTH')
     parser.add_argument('--use', choices=['videos', 'images', 'both'],
-                        help='of a folder with videos and images')
-    parser.add_argument('--prefix', metavar='FOLDER', help='what the paths of a list are relative '
-                        'to; default: the folder of the list')
+                        help='what to train on, if the folder has both videos and images')
+    parser.add_argument('--prefix', metavar='FOLDER', help='folder that the paths of a list are '
+                        'relative to; default: the folder of the list')
     parser.add_argument('--probe', metavar='FOLDER', help='labelled photos in class folders, on '
                         'which the features are measured during the run')
     parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
     parser.add_argument('--cfg-options', '--set', nargs='+', action=KeepText, metavar='KEY=VALUE',
-                        help='settings of the config, after all others')
+                        help='other settings of the config')
     add_trust(parser)
     return parser.parse_args(words)
 

@@ -4,9 +4,9 @@
     vicmae propagate CHECKPOINT --dataset jhmdb --data-root data/JHMDB
     vicmae propagate CHECKPOINT --dataset vip --data-root data/VIP_Fine --pictures
 
-The labels of the first frame are propagated by frozen features: J&F on DAVIS-2017, PCK on JHMDB,
-mIoU on VIP, with the protocol of SiamMAE and CropMAE; docs/dense.md has layouts and sources. Videos
-that were scored with the same settings are not scored again.
+The labels of the first frame are propagated by frozen features, with the protocol of SiamMAE and
+CropMAE. The scores are J&F on DAVIS-2017, PCK on JHMDB and mIoU on VIP. Videos that were already
+scored with the same settings are not scored again. docs/dense.md has the layouts and sources.
 """
 import argparse
 import os

@@ -3,10 +3,10 @@
     vicmae quickstart
     vicmae quickstart --recipes vicmae images joint
 
-Renders clips of handwritten digits (scikit-learn's, no download), pre-trains a small ViC-MAE
-and an MAE on them, and measures both, and the untrained network, on images of digits that are
-in no clip. Takes minutes on two CPU cores; the report says how many. Other recipes train on
-rendered images, on images and clips, or on clips from the weights of another recipe.
+Renders clips of scikit-learn's handwritten digits, without a download, and pre-trains a small
+ViC-MAE and an MAE on them. Measures both, and the untrained network, on images of digits that
+are in no clip. Takes about 10 minutes on two CPU cores. Other recipes train on rendered images,
+on images and clips, or on clips from the weights of another recipe.
 """
 import argparse
 import os

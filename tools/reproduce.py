@@ -6,8 +6,8 @@
     vicmae reproduce 4 --scale full --devices 8
 
 Trains every row of the tables with every seed, evaluates it, and compares the results with the
-paper's. Runs that are done are kept, others continue where they stopped; start the command again,
-or on other machines with the same work dir, at any time. docs/evidence.md has the results.
+paper's. You can repeat the command at any time, also on other machines with the same work dir:
+finished runs are kept, others continue where they stopped. docs/evidence.md has our results.
 """
 import argparse
 import os

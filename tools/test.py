@@ -4,7 +4,7 @@
     vicmae test configs/transfer/kinetics400/finetune_vit-b16_16x4.py \\
         work_dirs/finetune_vit-b16_16x4/epoch_75.pth --out predictions.pkl
 
-The data are those of the test_dataloader; the metrics are printed.
+Tests on the data of the config's test_dataloader, and prints the metrics.
 """
 import argparse
 import logging

@@ -6,8 +6,8 @@
         train_dataloader.dataset.data_prefix.video=path/to/videos
     vicmae train work_dirs/mine/vicmae_vit-b16_k400.py --work-dir work_dirs/mine --resume
 
-Pre-training, fine-tuning or a linear probe (configs/transfer). If there is no file of this name, it
-is a config of this package. docs/your_data.md goes from a folder of videos to predictions.
+Configs exist for pre-training, fine-tuning and linear probes (configs/transfer). A name without a
+file stands for a config of this package. docs/your_data.md goes from videos to predictions.
 """
 import argparse
 import logging

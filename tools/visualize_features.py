@@ -3,8 +3,8 @@
     vicmae visualize work_dirs/run/latest.pth clip.mp4 photos --size 448
     vicmae visualize latest.pth clip.mp4 --point 120 80 --mp4
 
-Next to each image or frame: the features of its patches as colours, their similarity to those of
-one patch, and the attention of the class token. All images are in photos.png; each video has a
+Draws, for each image or frame, the features of its patches as colours, their similarity to those
+of one patch, and the attention of the class token. All images are in photos.png; each video has a
 picture of some of its frames, or an mp4. docs/pictures.md says how to read them.
 """
 import argparse

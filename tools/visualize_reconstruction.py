@@ -2,9 +2,9 @@
 
     vicmae reconstruct work_dirs/run/latest.pth clip.mp4 photo.jpg
 
-A video gives two rows, its frames at 1/4 and 3/4; an image gives one. The columns are the frame,
-the frame after masking, the reconstruction, and the reconstruction with the visible patches
-pasted in.
+A video gives two rows, for its frames at 1/4 and 3/4 of its length; an image gives one row. The
+columns are the frame, the masked frame, the reconstruction, and the reconstruction with the
+visible patches pasted in.
 """
 import argparse
 import os

@@ -8,9 +8,9 @@ Opens every video as training does and decodes its first, middle and last frame,
 A file that crashes or hangs the decoder affects only itself. Run the same command again to continue
 after a stop: unchanged files are not checked twice.
 
-With --segment-seconds, as of the dataset, these are the frames of each segment of a video, and the
-last one before each keyframe. A video that is damaged in the middle loses the damaged segments
-alone.
+With --segment-seconds, as in the dataset, it decodes these frames of each segment of a video, and
+the last one before each keyframe. A video that is damaged in the middle only loses the damaged
+segments.
 
 Writes bad_videos.jsonl (path and reason of each bad file; set it as exclude_file of the dataset to
 exclude them from training) and checked_videos.jsonl (progress).

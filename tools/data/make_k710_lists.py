@@ -2,9 +2,9 @@
 
     vicmae make-k710-lists data/kinetics400 data/kinetics600 data/kinetics700
 
-The training videos of the three, each once, without those of any validation or test set. Videos
-are identified by the YouTube ids in their names (YOUTUBEID_SSSSSS_EEEEEE.mp4, or the id alone if
-a csv file has it). Searches for folders and official csv files like
+These are the training videos of the three datasets, each once, without those of any validation or
+test set. Videos are identified by the YouTube ids in their names (YOUTUBEID_SSSSSS_EEEEEE.mp4, or
+the id alone if a csv file has it). Folders and official csv files are found as by
 `vicmae make-kinetics-lists`.
 
 Writes kinetics710_train_list_videos.txt (one "path -1" per line, paths relative to the folder that
