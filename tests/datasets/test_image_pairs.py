@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset, ConcatDataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from tests.datasets.bad_videos.test_skipping_images import BAD, GOOD
+from tests.datasets.bad_videos.test_skipping_dataset import BAD, GOOD
 from tests.helpers.classifiers import write_photos
 from tests.helpers.videos import make_video
 from vicmae_mm.datasets import (

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
 from vicmae_mm.datasets.annotations.data_root import refuse_outside
-from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
+from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS
 from vicmae_mm.datasets.annotations.video_lists import find_files
-from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
+from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError
 

@@ -8,7 +8,7 @@ from mmpretrain.datasets import CustomDataset
 from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, Image, scan_classes
 from vicmae_mm.datasets.annotations.video_lists import read_labelled
-from vicmae_mm.datasets.bad_videos.skipping_images import SkippingImages
+from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError, quoted
 

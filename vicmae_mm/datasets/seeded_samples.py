@@ -3,8 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
-from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
-from vicmae_mm.datasets.bad_videos.skipping_images import REMEDY, naming_bad_image
+from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping, naming_bad_image
 from vicmae_mm.datasets.readers.base import retried
 from vicmae_mm.registry import DATASETS
 
@@ -36,8 +35,8 @@ class SeededSamples(BadFileSkipping):
         inner = list(innermost_datasets(self.dataset))
         self.skips = not any(isinstance(item, BadFileSkipping) for item in inner)
         self.test_mode = any(getattr(item, 'test_mode', False) for item in inner)
-        self.bad_videos = BadVideos(self.source, max_bad_share, REMEDY, 'image',
-                                    'vicmae_mm.SeededSamples around the dataset')
+        self.bad_videos = BadVideos(self.source, max_bad_share, noun='image',
+                                    owner='vicmae_mm.SeededSamples around the dataset')
 
     def __getattr__(self, name: str) -> Any:
         if name == 'dataset':  # not set yet while unpickling: would recurse without end

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from vicmae_mm.datasets.bad_videos.ledger import Segment
-from vicmae_mm.datasets.bad_videos.limit import REMEDY, BadVideos
+from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
 from vicmae_mm.utils.errors import InputError
 
@@ -40,7 +40,7 @@ class SegmentedDataset(SkippingDataset):
         super().__init__(**kwargs)
 
     def _samples(self, records: Sequence[dict], durations: Sequence[float | None],
-                 remedy: str = REMEDY) -> Any:
+                 remedy: str = '') -> Any:
         """A record per sample, of a record per video."""
         seconds, stride = self.segment_seconds, self.segment_stride
         self.bad_videos = BadVideos(self.source, self.max_bad_share, remedy)

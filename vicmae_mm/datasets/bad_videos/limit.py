@@ -9,8 +9,10 @@ from vicmae_mm.utils.errors import RunError
 
 from .ledger import BadVideoLedger, Part, Segment, match_entries, part_of
 
-REMEDY = ('Check data_root and data_prefix if files are missing; find and remove or replace the '
-          'bad files (vicmae check-videos)')
+_REMEDIES = dict(
+    video='Check data_root and data_prefix if files are missing; find and remove or replace the '
+          'bad files (vicmae check-videos)',
+    image='Check data_root and data_prefix if files are missing; remove or replace the bad files')
 MACHINE_REMEDY = ('Most of these files may be good: the machine fails. Check disks and mounts, '
                   'permissions, memory and the limit of open files (ulimit -n), then use --resume')
 DEFAULT_SHARE, TOLERATED = 0.05, 3
@@ -33,11 +35,12 @@ class BadVideos:
     dataset: str  # its list or folder; all but the limit is for messages
     # Limit of bad / all videos, in [0, 1]. None: 0.05, or three if that is more and most are good.
     max_share: float | None
-    remedy: str = REMEDY  # what to do about bad videos
+    remedy: str = ''  # what to do about bad videos, if not the usual
     noun: str = 'video'  # or 'image'
     owner: str = 'the dataset'  # that has the setting ``max_bad_share``
 
     def __post_init__(self) -> None:
+        self.remedy = self.remedy or _REMEDIES[self.noun]
         self.segments: dict[str, list[Segment]] = {}  # of each video that is cut
         self.num_segments = 0  # of all of them
         self.ledger: BadVideoLedger | None = None

@@ -1,11 +1,14 @@
 """Datasets that replace a bad video, or a bad image, with another one."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
 from vicmae_mm.datasets.readers import MachineError, VideoError
+from vicmae_mm.datasets.readers.base import is_machines, naming_file, retried
+from vicmae_mm.datasets.readers.image_or_video import image_problem
 from vicmae_mm.datasets.samplers import SampleIndex, random_stream
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.home_folder import expand_home
@@ -148,3 +151,41 @@ def run_seeded(pipeline: Callable, info: dict, index: SampleIndex, stream: int) 
     """Run a pipeline on a record with one of the index's random streams."""
     with index.random_stream(stream):
         return pipeline(info)
+
+
+class SkippingImages(SkippingDataset):
+    """Base class of our image datasets; mmpretrain's class comes after it.
+
+    An image whose file is missing, empty, not an image or damaged is treated as a bad video is:
+    replaced and counted in training, an error that names it with ``test_mode=True``; so is one
+    that the machine fails to read, but the next run tries it again. Other errors are raised.
+    """
+
+    path_key = 'img_path'
+    constants: dict[str, Any] = {}
+
+    def full_init(self) -> None:
+        if not self._fully_initialized:
+            self.bad_videos = BadVideos(self.source, self.max_bad_share, noun='image')
+        super().full_init()
+
+    @retried
+    def _transform(self, info: dict) -> Any:
+        with naming_bad_image(info[self.path_key]):
+            return super()._transform(info)
+
+
+@contextmanager
+def naming_bad_image(path: str) -> Iterator[None]:
+    """Raise a VideoError for any error that is due to the image file; '' for no file."""
+    try:
+        yield
+    except Exception as error:  # each loader raises another type
+        if path and '://' not in path:
+            with naming_file(path):
+                if is_machines(error):
+                    raise
+                problem = image_problem(path)
+            if problem:
+                raise VideoError(path, problem) from None
+        raise
