@@ -19,6 +19,9 @@ def _add_scope(module: Any) -> None:
 
 
 compat.apply()
+_state = random.getstate()
+import_module('rich.style')  # draws random numbers when it is first imported, as all below do
+random.setstate(_state)
 
 __all__ = ['__version__', 'compat', 'registry']
 
@@ -27,11 +30,8 @@ def __getattr__(name: str) -> Any:
     """Import what is named: a folder, or a component as configs write it, ``vicmae_mm.ViCMAE``."""
     if not name.startswith('_') and find_spec(f'{__name__}.{name}'):
         return import_module(f'.{name}', __name__)
-    if name == 'pretrain':  # which leaves the caller's random numbers as they are
-        state = random.getstate()
-        function = import_module('.apis', __name__).pretrain
-        random.setstate(state)  # rich draws some when it is imported
-        return function
+    if name == 'pretrain':
+        return import_module('.apis', __name__).pretrain
     for folder in ('models', 'datasets', 'engine', 'evaluation') if name[0].isupper() else ():
         if hasattr(module := import_module(f'.{folder}', __name__), name):
             return getattr(module, name)

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import REPO
 from vicmae_mm.commands.console import COMMANDS, main
 from vicmae_mm.commands.shipped_configs import find_shipped
+from vicmae_mm.version import __version__
 
 SCRIPTS = {name: run.split() for group in COMMANDS.values() for name, run in group.items()}
 
@@ -41,7 +42,7 @@ def test_every_tool_has_a_command():
     assert {REPO / run[0] for run in SCRIPTS.values()} == {*tools, REPO / 'benchmarks/run.py'}
 
 
-@pytest.mark.parametrize('args', [(), ('--help',), ('-h',)])
+@pytest.mark.parametrize('args', [(), ('--help',), ('-h',), ('help',)])
 def test_help_names_each_command_with_the_first_line_of_its_docstring(args, vicmae):
     status, out, err = vicmae(*args)
     assert (status, err) == (0, '')
@@ -52,6 +53,11 @@ def test_help_names_each_command_with_the_first_line_of_its_docstring(args, vicm
         assert f'\n  {name:21} {line}\n' in out
     assert max(map(len, out.partition('Documentation: ')[0].splitlines())) <= 90
     assert Path(out.split('Documentation: ')[1].strip()).is_dir()
+
+
+def test_other_ways_to_ask(vicmae):
+    assert vicmae('help', 'train') == vicmae('train', '--help')
+    assert vicmae('--version') == vicmae('version') == (0, f'vicmae_mm {__version__}\n', '')
 
 
 def test_help_does_not_wait_for_torch():
@@ -71,7 +77,7 @@ def test_usage_is_what_was_typed(name, vicmae):
 
 @pytest.mark.parametrize('words, hint', [
     ('trian a --help', 'did you mean train? '), ('featurs', 'did you mean features? '),
-    ('--helo', '')])
+    ('PRETRAIN', 'did you mean pretrain? '), ('--helo', '')])
 def test_an_unknown_command_is_wrong_usage(words, hint, vicmae):
     word, *args = words.split()
     assert vicmae(word, *args) == (

@@ -14,28 +14,35 @@ _NAMES = ['epoch_*.pth', 'iter_*.pth']
 
 
 def has_checkpoints(folder: Path) -> bool:
-    """Whether the folder has checkpoints, as that of a run."""
-    return any(path.is_file() for name in _NAMES for path in folder.glob(name))
+    """Whether a run in this folder has written checkpoints, to the folder or to its out_dir."""
+    return any(path.is_file() for name in (*_NAMES, 'last_checkpoint')
+               for path in folder.glob(name))
 
 
 def newest_of_run(folder: Path) -> Path | None:
-    """The newest undamaged checkpoint in the folder of a run, which the log names.
+    """The newest undamaged checkpoint of the run in a folder, which the log names.
 
     None if there are no checkpoints.
 
     Raises:
-        ValueError: All are damaged.
+        ValueError: All are damaged, or they are in a remote store.
     """
-    files = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob('*.pth')))
+    files = tuple((path, path.stat().st_mtime_ns) for name in ('*.pth', 'last_checkpoint')
+                  for path in sorted(folder.glob(name)))
     return _newest(folder, files) if has_checkpoints(folder) else None
 
 
 @functools.lru_cache(8)  # to check one reads all of it, and each is opened several times
-def _newest(folder: Path, files: tuple) -> Path:
-    newest = Path(_choose(folder, folder, _NAMES) or '').resolve()
-    print_log(f'{folder} is the folder of a run: using {newest.name}, its newest undamaged '
+def _newest(folder: Path, files: tuple) -> Path | None:
+    newest = _choose(folder, folder, _NAMES)
+    if newest and '://' in newest:
+        raise InputError(f'The checkpoints of the run in {folder} are in a remote store: name its '
+                         f'newest, {newest}, or a local copy, in place of the folder.')
+    if newest is None:  # they were removed
+        return None
+    print_log(f'{folder} is the folder of a run: using {Path(newest).name}, its newest undamaged '
               'checkpoint.', 'current')
-    return newest
+    return Path(newest).resolve()
 
 
 def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vicmae_mm.utils.carried_files import carried_folder
+from vicmae_mm.version import __version__
 
 # What each command runs, by purpose: a script, and what its command line begins with.
 COMMANDS = {
@@ -43,7 +44,8 @@ Examples:
   vicmae reconstruct work_dirs/mine videos/clip.mp4
   vicmae train vicmae_vit-b16_k400 --devices 8
 
-`vicmae COMMAND --help` lists its options. Exit status: 0 done, 1 an error, 2 wrong usage,
+`vicmae COMMAND --help` lists its options, `vicmae --version` prints the version.
+Exit status: 0 done, 1 an error, 2 wrong usage,
 3 done except for bad input, which is listed, 130 stopped with Ctrl-C.
 Documentation: {docs}'''
 
@@ -55,15 +57,20 @@ def main() -> None:
         signal.signal(
             signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
     name, *args = sys.argv[1:] or ['--help']
+    if name == 'help' and args:
+        name, args = args[0], ['--help']
     known = {each: run for group in COMMANDS.values() for each, run in group.items()}
-    if name in ('-h', '--help'):
+    if name in ('-h', '--help', 'help'):
         lines = [line for title, group in COMMANDS.items() for line in (
             f'\n{title}:', *(f'  {each:21} {_summary(run)}' for each, run in group.items()))]
         print(_HELP.format(commands='\n'.join(lines), docs=carried_folder('docs')))
+    elif name in ('-V', '--version', 'version'):
+        print(f'vicmae_mm {__version__}')
     elif name in known:
         _run_script(_script(known[name]), [f'vicmae {name}', *known[name].split()[1:], *args])
     else:
-        hint = ''.join(f'did you mean {each}? ' for each in get_close_matches(name, known, 1))
+        close = get_close_matches(name.lower(), known, 1)
+        hint = f'did you mean {close[0]}? ' if close else ''
         print(f'error: there is no command {name!r}: {hint}`vicmae --help` lists all.',
               file=sys.stderr)
         sys.exit(2)

@@ -1,5 +1,6 @@
 """--init: network, weights and normalisation are those of the file, or the file is refused."""
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,4 +120,22 @@ def test_the_network_of_a_run(data, tmp_path):  # noqa: F811
     assert load_backbone(run).image_size == 32
     (run / 'model.safetensors').touch()
     with pytest.raises(ValueError, match='name the file of the one that you mean'):
+        load_backbone(run)
+
+
+def test_a_run_whose_checkpoints_are_elsewhere(data, tmp_path):  # noqa: F811
+    cfg = choose(data, tmp_path / 'first')
+    run, file = tmp_path / 'first/run', tmp_path / 'elsewhere/epoch_1.pth'
+    file.parent.mkdir()
+    shutil.copy(run / 'pretrain.py', file.parent)
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), file)
+    (run / 'last_checkpoint').write_text(str(file))
+    assert choose(data, tmp_path, '--init', str(run), model=None).load_from == str(file)
+    with pytest.raises(ValueError, match='has a run with other arguments'):
+        choose(data, tmp_path / 'first', '--seed', '1')
+    (run / 'last_checkpoint').write_text('s3://store/run/epoch_1.pth')
+    with pytest.raises(ValueError, match='remote store: name its newest, s3://store/run/epoch_1'):
+        load_backbone(run)
+    (run / 'last_checkpoint').write_text('/moved/epoch_1.pth')
+    with pytest.raises(ValueError, match='it has no weights'):
         load_backbone(run)

@@ -32,6 +32,7 @@ def data(tmp_path_factory) -> Path:
             (root / folder / f'{number}.jpg').touch()
         (root / 'broken' / f'{number}.mp4').write_bytes(b'no video')
     make_video(root / 'long.mp4', num_frames=1200, size=(32, 32))
+    (root / ' new\nline.mp4').touch()
     (root / 'list.txt').write_text(''.join(f'clips/{number}.mp4 0\n' for number in range(12)))
     (root / 'table.csv').write_text('path,label\n' + ''.join(
         f'clips/{number}.mp4,0\n' for number in range(12)))
@@ -77,7 +78,10 @@ def test_images_alone_and_with_videos(data, tmp_path):
 @pytest.mark.parametrize('source, words, message', [
     ('nothing', (), 'There is no file or folder'), ('.', (), r'choose by --use'),
     ('photos', ('--use', 'videos'), 'No video found'),
-    ('photos/0.jpg', (), '1 images of .*needs at least two'),
+    ('photos/0.jpg', (), '1 images of .*0.jpg, of which .*needs at least two'),
+    (' new\nline.mp4', (), 'rename it'),
+    ('table.csv', ('--use', 'images'), r'no images, but 12 videos \('),
+    ('table.csv', ('--prefix', '/nowhere'), 'None of the 12 .* exists.*--prefix'),
     ('first.mp4', (), 'needs at least two'), ('outside.txt', (), 'outside of'),
     ('mixed.txt', ('--use', 'both'), 'a list of each'),
     ('clips', ('--model', 'vit-x'), 'choose one of .*toy'),
@@ -138,6 +142,20 @@ def test_what_is_asked_for_is_used(data, tmp_path):
     assert cfg.model.contrast_weight == 0.5 and cfg.auto_scale_lr.base_batch_size == 6
     # Two steps have no warm-up of two.
     assert [each.type for each in cfg.param_scheduler] == ['CosineAnnealingLR']
+
+
+@pytest.mark.parametrize('out', ['', 's3://store/run'])
+def test_the_run_is_in_a_folder(data, out):
+    with pytest.raises(ValueError, match='should be a folder of this machine'):
+        prepare_run(parse_args([str(data / 'clips'), '--out', out]))
+
+
+def test_pictures_of_a_run_never_become_its_data(data, tmp_path):
+    (tmp_path / 'link').symlink_to(data / 'photos')
+    for out in (data / 'photos', data / 'photos/new/run', tmp_path / 'link/run'):
+        with pytest.raises(ValueError, match='would become its data'):
+            prepare_run(parse_args([str(data / 'photos'), '--out', str(out)]))
+    assert len(os.listdir(data / 'photos')) == 12
 
 
 def test_the_same_command_continues_and_another_is_refused(data, tmp_path):

@@ -30,10 +30,12 @@ def prepare_run(args: argparse.Namespace) -> tuple[Path, bool]:
         The config, and whether there is a checkpoint to continue.
 
     Raises:
-        InputError: The folder has a run of other arguments.
+        InputError: The folder has a run of other arguments, or is in the data.
         WorkDirInUseError: It is in use.
         OSError: It cannot be written to.
     """
+    if not args.out or '://' in args.out:
+        raise InputError(f'--out {args.out!r} should be a folder of this machine.')
     for name in ('data', 'out', 'init', 'prefix', 'probe'):
         value = getattr(args, name)
         if value and '://' not in value:
@@ -41,6 +43,10 @@ def prepare_run(args: argparse.Namespace) -> tuple[Path, bool]:
     out, file = Path(args.out), Path(args.out, NAME)
     arguments = ' '.join(f'{name}={value!r}' for name, value in sorted(vars(args).items())
                          if value is not None and name not in ('out', 'trust_checkpoint'))
+    if os.path.isdir(args.data) and Path(args.data).resolve() in (
+            out.resolve(), *out.resolve().parents):
+        raise InputError(f'--out {out} is in {args.data}: pictures of the run would become its '
+                         'data. Choose a folder outside.')
     check_writable(file)
     lock_work_dir(args.out)
     try:
