@@ -206,6 +206,18 @@ def test_a_classifier_of_clips(tmp_path):
     assert load_backbone(tmp_path / 'hf').num_frames == 4
 
 
+@torch.no_grad()
+def test_clips_without_a_norm_after_the_last_layer(tmp_path):
+    model = transformers.VideoMAEModel(transformers.VideoMAEConfig(
+        image_size=IMG_SIZE, patch_size=PATCH, num_frames=4, hidden_size=WIDTH,
+        num_hidden_layers=1, num_attention_heads=2, intermediate_size=WIDTH)).eval()
+    model.save_pretrained(tmp_path / 'theirs')
+    write_hub_folder(tmp_path / 'theirs', tmp_path / 'hf')
+    back, clips = from_pretrained(transformers.AutoModel, tmp_path / 'hf'), torch.rand(
+        1, 4, 3, IMG_SIZE, IMG_SIZE)
+    assert torch.equal(back(clips).last_hidden_state, model(clips).last_hidden_state)
+
+
 def test_pixels_are_those_of_our_evaluation(checkpoint, tmp_path):
     write_hub_folder(checkpoint, tmp_path / 'hf')
     write_hub_folder(checkpoint, tmp_path / 'timm', 'timm')
@@ -258,7 +270,9 @@ def test_the_code_of_the_card_runs(checkpoint, tmp_path, monkeypatch, target):
     assert (names['outputs'] if target == 'timm' else
             names['outputs'].last_hidden_state[:, 0]).shape == (1, WIDTH)
     for fact in ('epoch_2.pth', 'data/clips', '* epochs: 2\n', 'PyTorch: 2.9.9',
-                 '* probe/knn_accuracy: 50.0\n', '* loss: 1.25\n', 'license: yours to choose'):
+                 '* probe/knn_accuracy: 50\n', '* loss: 1.25\n', 'license: yours to choose',
+                 '* batch: 8 pairs per optimizer step (4 per batch x 2 GPUs)\n',
+                 '"begin_ratio": 0.25'):
         assert fact in text
 
 

@@ -105,7 +105,8 @@ def _network(encoder: Encoder) -> _Settings:
     act = repr(layer.ffn.layers[0][1])
     for wrong, reason in (
             (encoder.bgr, 'takes BGR images'), (act not in names, f'has the activation {act}'),
-            (net.final_norm == pooled, 'has a norm before pooling and one after it, or neither'),
+            (net.final_norm == pooled and (pooled or not encoder.num_frames),
+             'has a norm before pooling and one after it, or neither'),
             (net.out_indices[-1] != len(net.layers) - 1, 'ends before its last layer'),
             (len({*patches.kernel_size[-2:], *patches.stride[-2:]}) > 1,
              'has patches that overlap or are not square')):
@@ -118,7 +119,7 @@ def _network(encoder: Encoder) -> _Settings:
         patch_size=patches.kernel_size[-1])
     if encoder.num_frames:
         settings |= dict(num_frames=net.num_frames, tubelet_size=net.tubelet_size,
-                         use_mean_pooling=pooled)
+                         use_mean_pooling=not net.final_norm)
     if getattr(net, 'num_registers', 0):
         settings['num_register_tokens'] = net.num_registers
     return settings

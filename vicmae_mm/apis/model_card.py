@@ -10,9 +10,12 @@ from vicmae_mm.version import __version__
 from vicmae_mm.visualization.curves import find_scalars
 
 _Settings = dict[str, Any]
-_RECIPE = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
+_RECIPE = ('about', 'model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
            'auto_scale_lr', 'randomness', 'load_from')
-_NO_METRIC = re.compile(r'(.*lr|.*time|memory|epoch.*|iter|step|bad_videos|.*_chance)$')
+_NO_METRIC = re.compile(
+    r'(.*(lr|time|_chance|_weight|_per_second)|memory|epoch.*|iter|step|bad_videos)$')
+# Versions, and the batch of all processes
+_LOGGED = dict(versions=r' ((?:PyTorch|MMEngine): \S+)', batch=r'(\S+ \S+ per optimizer step .*\))')
 TAG = 'tags: [vicmae]'
 _TEXT = '''---
 library_name: {library}
@@ -63,15 +66,17 @@ def model_card(name: str, file: Path, result: Conversion, settings: _Settings, m
     training config as data. If it is of a run, metrics and versions come from the files next to it.
     """
     work_dir = file.parent if 'iter' in meta else file  # the runs next to others are not theirs
-    logs = [path.read_text('utf-8', 'replace')[:9999] for path in work_dir.glob('*/*.log')]
-    facts = dict(
-        epochs=meta.get('epoch'), iterations=meta.get('iter'), end=meta.get('time'),
-        versions=sorted({*re.findall(r' ((?:PyTorch|MMEngine): \S+)', ''.join(logs))}))
+    log = ''.join(path.read_text('utf-8', 'replace')[:99_999] for path in work_dir.glob('*/*.log'))
+    facts = dict(epochs=meta.get('epoch'), iterations=meta.get('iter'), end=meta.get('time')) | {
+        name: ', '.join(sorted({*re.findall(pattern, log)})) for name, pattern in _LOGGED.items()}
+    recipe = {key: cfg[key] for key in _RECIPE if key in cfg}
+    if schedule := (cfg.get('default_hooks') or {}).get('contrast_weight'):
+        recipe['default_hooks'] = dict(contrast_weight=schedule)
     return _TEXT.format(
         name=name, file=file.name, source=result.source, version=__version__,
         tag=TAG, added='; '.join(result.added) or 'nothing',
         facts=_list(facts), metrics=_list(_metrics(work_dir, meta.get('iter', 0))),
-        recipe=json.dumps({key: cfg[key] for key in _RECIPE if key in cfg}, indent=1, default=str),
+        recipe=json.dumps(recipe, indent=1, default=str),
         **_usage(name, settings))
 
 
@@ -79,7 +84,7 @@ def _list(items: _Settings) -> str:
     return '\n'.join(f'* {key}: {value or "not known"}' for key, value in items.items()) or 'None.'
 
 
-def _metrics(work_dir: Path, iterations: int) -> dict[str, float]:
+def _metrics(work_dir: Path, iterations: int) -> dict[str, str]:
     """The last value of each before the checkpoint was written."""
     last: dict[str, float] = {}
     for path in find_scalars(work_dir):
@@ -89,7 +94,7 @@ def _metrics(work_dir: Path, iterations: int) -> dict[str, float]:
                 if record.get('iter', 0) > iterations:
                     break
                 last.update(record)
-    return {key: value for key, value in last.items() if not _NO_METRIC.match(key)}
+    return {key: f'{value:.4g}' for key, value in last.items() if not _NO_METRIC.match(key)}
 
 
 def _usage(name: str, settings: _Settings) -> dict[str, str]:
