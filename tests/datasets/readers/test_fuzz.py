@@ -17,7 +17,7 @@ from tests.helpers.fuzz_videos import FuzzVideo, make_fuzz_video
 from vicmae_mm.datasets.readers import IndexStore, VideoError, open_video
 from vicmae_mm.datasets.readers.container import decode_all
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader
-from vicmae_mm.datasets.readers.torchcodec_reader import TorchCodecReader
+from vicmae_mm.datasets.readers.seeking_reader import TorchCodecReader
 
 FIRST, _, LAST = os.environ.get('VICMAE_FUZZ', '0').rpartition('-')
 TOLERANCE = 12  # mean difference of a picture converted by two libraries; other frames: over 25

@@ -17,7 +17,7 @@ from mmcv.transforms import Compose
 
 from tests.helpers.videos import make_video, read_frame_number
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.datasets.readers.torchcodec_reader import TorchCodecReader
+from vicmae_mm.datasets.readers.seeking_reader import TorchCodecReader
 from vicmae_mm.datasets.transforms.decoding import VideoDecode, VideoInit
 from vicmae_mm.datasets.transforms.frame_pair import SampleFramePair
 from vicmae_mm.datasets.transforms.repeat_aug import RepeatAug

@@ -24,13 +24,8 @@ def check_video(path: str, every_frame: bool = False,
                 segment_seconds: float = 0.) -> Damage | MachineError | None:
     """Decode every, or the first, middle and last frame of a video, as a dataset would.
 
-    With ``segment_seconds``, these are the frames of each segment that a dataset cuts out.
-
-    Returns:
-        What is wrong with the file; None if it is good; an error if the machine cannot read it.
-
-    Raises:
-        ImportError: The decoder is not installed.
+    With ``segment_seconds``, these are the frames of each segment that a dataset cuts out. Returned
+    is what is wrong with the file; None if it is good; an error if the machine cannot read it.
     """
     try:
         segments = segment_seconds and cut_segments(

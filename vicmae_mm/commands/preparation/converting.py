@@ -28,7 +28,6 @@ SAMPLE_PER_WORKER = 4
 @dataclass(frozen=True)
 class JobResult:
     """The result of a job."""
-
     problem: str = ''  # what is wrong with the source; '' if it was converted
     size: int = 0  # bytes of the converted data
     seconds: float = 0.  # that the job took
@@ -48,24 +47,12 @@ def add_convert_options(parser: argparse.ArgumentParser, timeout: float) -> None
 def run_jobs(function: Callable[[Job], JobResult], jobs: Sequence[Job], num_workers: int,
              timeout: float, action: str, target: str,
              cost: Callable[[Job], float]) -> Generator[tuple[Job, JobResult], None, None]:
-    """Run jobs in parallel with a progress bar, and estimate early how much all will need.
+    """Run jobs, which are hashable, as :func:`run_isolated` does, and estimate what all will need.
 
-    A sample of evenly spread jobs runs first; the estimate is made from it. Use within
-    ``contextlib.closing``: closing the generator ends all processes immediately.
-
-    Args:
-        function: Does one job; from a module that a worker process can import.
-        jobs: Hashable.
-        timeout: In seconds, per job.
-        action: Label of the progress bar, such as 'Encoding'.
-        target: Folder that must have room for the results.
-        cost: What the size and time of a job are proportional to.
-
-    Yields:
-        Job and :class:`JobResult`, in the order they finish.
-
-    Raises:
-        OSError, WorkerError: As :func:`run_isolated` does.
+    A sample of evenly spread jobs runs first; the estimate is made from it. ``action`` labels the
+    progress bar, the folder ``target`` must have room for the results, and size and time of a job
+    are proportional to its ``cost``. Jobs and results are in the order in which they finish; errors
+    are those of :func:`run_isolated`.
     """
     workers = min(num_workers, len(jobs))
     count = SAMPLE_PER_WORKER * workers
@@ -92,7 +79,7 @@ def run_jobs(function: Callable[[Job], JobResult], jobs: Sequence[Job], num_work
 
 def sample_first(jobs: Sequence[Job], count: int) -> list[Job]:
     """Reorder the jobs: ``count`` evenly spread ones first, then the rest in order."""
-    chosen = set(np.linspace(0, len(jobs) - 1, min(count, len(jobs))).round().astype(int).tolist())
+    chosen = {*np.linspace(0, len(jobs) - 1, min(count, len(jobs))).round().astype(int).tolist()}
     return [jobs[i] for i in sorted(range(len(jobs)), key=lambda i: i not in chosen)]
 
 
@@ -111,14 +98,10 @@ def _describe_estimate(sample: Sequence[JobResult], num_jobs: int, scale: float,
 
 
 def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
-    """Reserve a new target folder, or one that was made with the same settings.
+    """Reserve a new target folder, or one that was made with the same settings, ``ours``.
 
-    Args:
-        path: JSON file of the settings. It and its folder are created.
-        ours: The settings, as JSON types.
-
-    Returns:
-        The file. Until it is closed, or the process ends in any way, the folder is reserved.
+    They are in the JSON file ``path``, which is created in the folder, and returned. Until it is
+    closed, or the process ends in any way, the folder is reserved.
 
     Raises:
         RunError: Another process has reserved the folder.

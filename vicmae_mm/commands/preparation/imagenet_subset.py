@@ -13,10 +13,8 @@ def nested_subsets(images: Sequence[Image], percentages: Iterable[int],
 
     ``floor(n * percentage / 100)`` of the n images of a class are taken, at least one. The
     draw depends only on the seed, the label and the paths of the class. The images of each
-    percentage, 1 to 100, are sorted by label and path.
-
-    Raises:
-        ValueError: A percentage is out of range, or an image is listed twice.
+    percentage, 1 to 100, are sorted by label and path. An image that is listed twice is an
+    InputError.
     """
     if twice := [path for path, count in Counter(path for path, _ in images).items() if count > 1]:
         raise InputError(f'{twice[0]} is listed twice.')

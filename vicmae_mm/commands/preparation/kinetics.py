@@ -46,11 +46,8 @@ def read_csv_files(files: Iterable[str]) -> Rows:
     """Read official csv files: ``label,youtube_id,time_start,time_end,split[,is_cc]``.
 
     The split is read from its column, so files of several splits may be combined. The test set
-    has no ``label``. A clip that occurs twice keeps its first label.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A column is missing, or a cell has an invalid value.
+    has no ``label``. A clip that occurs twice keeps its first label. A missing column or an invalid
+    cell is an InputError.
     """
     rows: Rows = defaultdict(dict)
     for path in files:
@@ -94,9 +91,8 @@ def parse_clip(path: str) -> Clip | None:
 def find_folders(root: str, given: Mapping[str, str | None]) -> dict[str, str]:
     """Find the folder of each split; ``given`` are those that the user named, below ``root``.
 
-    Raises:
-        FileNotFoundError: No folder was found, or a given one is missing.
-        ValueError: A split has several folders.
+    Raises FileNotFoundError if there is none, or a given one is missing, InputError if there are
+    several of a split.
     """
     folders = {}
     for split, names in FOLDERS.items():
@@ -127,7 +123,7 @@ def build_kinetics_lists(root: str, folders: Mapping[str, str],
         the reason.
 
     Raises:
-        ValueError: No annotated video was found, a class folder is not named after a class, or
+        InputError: No annotated video was found, a class folder is not named after a class, or
             no split can be listed.
     """
     paths = {split: videos_in(folder) for split, folder in folders.items()}

@@ -17,14 +17,8 @@ def build_kinetics710_list(roots: Sequence[str], given: Mapping[str, str | None]
 
     By their YouTube ids, those of the validation and test sets of any dataset are left out, and
     those that an earlier one has. There are no labels: the 710 classes were merged by hand.
-
-    Args:
-        roots: Folder of each dataset: Kinetics-400, 600 and 700.
-        given: Folders of the splits below each root, as in ``find_folders``.
-
-    Raises:
-        FileNotFoundError: A root has no folder of videos.
-        ValueError: A root is given twice, or its training or validation videos are not known.
+    ``roots`` are the folders of Kinetics-400, 600 and 700, ``given`` as in :func:`find_folders`. It
+    is an InputError if a root is given twice, or its training or held-out videos are not known.
     """
     if len({osp.realpath(root) for root in roots}) < len(roots):
         raise InputError(f'A folder is given twice: {quoted(roots)}.')

@@ -60,8 +60,7 @@ def annotation_files(root: str) -> list[str]:
 def read_rows(path: str) -> Iterator[tuple[str, list[str]]]:
     """The rows of a csv file that are not empty, each with its place, for messages.
 
-    Raises:
-        ValueError: It is not a csv file in UTF-8.
+    What is not a csv file in UTF-8 is an InputError.
     """
     with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
         reader = csv.reader(file, skipinitialspace=True)
@@ -78,8 +77,7 @@ def read_rows(path: str) -> Iterator[tuple[str, list[str]]]:
 def find_folder(root: str, names: Sequence[str], remedy: str) -> str | None:
     """Find the one folder in ``root`` that has one of these names; None if there is none.
 
-    Raises:
-        ValueError: There are several; ``remedy`` is the advice in the message.
+    Several are an InputError, with the advice ``remedy``.
     """
     found = [name for name in names if osp.isdir(osp.join(root, name))]
     if len(found) > 1:
@@ -95,19 +93,19 @@ def videos_in(folder: str) -> list[str]:
 
 
 def match_rows(split: str, folder: str, labels: Mapping[Key, int], files: Mapping[Key, str],
-               unlisted: list[str], expected_name: str) -> SplitList:
+               unlisted: Iterable[str], expected_name: str) -> SplitList:
     """List the annotated videos that are on disk: ``labels`` and ``files`` have the same keys.
 
-    Raises:
-        ValueError: None of the annotated videos is on disk.
+    If none is, an InputError compares the names.
     """
     videos = sorted((files[key], label) for key, label in labels.items() if key in files)
+    unlisted = sorted(unlisted)
     if not videos:
         raise InputError(
             f'None of the {len(labels):,} annotated videos of the {split} split is in {folder!r}. '
             f'Its files have names like {quoted(unlisted)}; expected {expected_name}. Check '
             'that the folder and the annotations belong to the same dataset and split.')
-    return SplitList(split, folder, videos, len(labels), sorted(unlisted))
+    return SplitList(split, folder, videos, len(labels), unlisted)
 
 
 def class_key(name: str) -> str:
@@ -127,11 +125,7 @@ def folder_classes(paths: Iterable[str]) -> set[str]:
 
 
 def label_by_folder(paths: Iterable[str], index: Mapping[str, int], folder: str) -> list[Video]:
-    """Label videos by their top-level folder.
-
-    Raises:
-        ValueError: A folder is not named after a class.
-    """
+    """Label videos by their top-level folders; one not named after a class is an InputError."""
     names = {path: path.split(os.sep, 1)[0] for path in paths}
     if unknown := [name for name in names.values() if class_key(name) not in index]:
         raise InputError(f'{osp.join(folder, unknown[0])!r} is not named after any of the '
@@ -144,10 +138,8 @@ def write_lists(out_dir: str, name: str, classes: Sequence[str], lists: Sequence
     """Write, and describe, ``{name}_{split}_list_videos.txt`` and ``{name}_label_map.txt``.
 
     Lists have one ``path label`` per line, with -1 for no label; line k of the label map (from 0)
-    is the name of class k. Both formats are mmaction2's.
-
-    Returns:
-        The videos that :func:`write_labelled` left out.
+    is the name of class k. Both formats are mmaction2's. Returned are the videos that
+    :func:`write_labelled` left out.
     """
     label_map, left_out = osp.join(out_dir, f'{name}_label_map.txt'), []
     write_lines(label_map, classes)
@@ -162,8 +154,7 @@ def write_lists(out_dir: str, name: str, classes: Sequence[str], lists: Sequence
 def write_labelled(path: str, files: Iterable[Video]) -> list[str]:
     """Write one ``path label`` per line, for every file that can be read from its line.
 
-    Returns:
-        The other files, for example with a line break in their names; a message names some.
+    Returned are the others, for example with a line break in their names; a message names some.
     """
     lines, left_out = [], []
     for file in files:

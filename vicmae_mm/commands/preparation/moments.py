@@ -16,8 +16,7 @@ CATEGORIES = 'moments_categories.txt'
 def read_categories(path: str) -> dict[str, int]:
     """Read ``moments_categories.txt``: lines of ``name,index``, indices 0, 1, ... in any order.
 
-    Raises:
-        ValueError: A line is malformed, or the indices have gaps or repeats.
+    Another line, a gap or a repeat is an InputError.
     """
     categories = {}
     for where, row in read_rows(path):
@@ -32,13 +31,9 @@ def read_categories(path: str) -> dict[str, int]:
 
 
 def read_labels(path: str, categories: Mapping[str, int]) -> dict[str, int]:
-    """Read ``trainingSet.csv`` or ``validationSet.csv``: ``class/file.mp4,class,votes,...``.
+    """Labels by path without extension, of a csv file: ``class/file.mp4,class,votes,...``.
 
-    Returns:
-        Label by path without extension.
-
-    Raises:
-        ValueError: The file has no row, or a class is not one of the categories.
+    No row, or a class that is none of the categories, is an InputError.
     """
     labels = {}
     for where, row in read_rows(path):
@@ -56,12 +51,9 @@ def read_labels(path: str, categories: Mapping[str, int]) -> dict[str, int]:
 def build_moments_lists(root: str) -> tuple[list[str], list[SplitList]]:
     """List the videos of each split that has both a folder with videos and a csv file.
 
-    Returns:
-        Class names in the order of their labels, and one list per split.
-
-    Raises:
-        FileNotFoundError: The categories or all splits are missing.
-        ValueError: An annotation file is malformed, or none of its videos is on disk.
+    Returned are class names in the order of their labels, and one list per split. Raises
+    FileNotFoundError if there are no categories or splits, InputError if none of the videos of a
+    csv file is on disk.
     """
     files = {osp.basename(path): path for path in reversed(annotation_files(root))}
     if CATEGORIES not in files:
@@ -72,18 +64,15 @@ def build_moments_lists(root: str) -> tuple[list[str], list[SplitList]]:
     for split, names in FOLDERS.items():
         folder = find_folder(root, names, 'set ROOT to a folder that contains only one of them')
         table = files.get(CSV_NAMES[split])
-        if folder and table and videos_in(folder):
-            lists.append(_list_split(split, folder, read_labels(table, categories)))
+        if not (folder and table and (paths := videos_in(folder))):
+            continue
+        labels = read_labels(table, categories)
+        found = {osp.splitext(path)[0]: path for path in reversed(paths)}
+        unlisted = {*paths} - {path for key, path in found.items() if key in labels}
+        lists.append(match_rows(split, folder, labels, found, unlisted, "'class/file.mp4'"))
     if not lists:
         raise FileNotFoundError(
             f'No split of Moments in Time in {root!r}: expected the folder training (or '
             'videos/training) with trainingSet.csv, or validation with validationSet.csv; the csv '
             'files may be in annotations.')
     return sorted(categories, key=categories.__getitem__), lists
-
-
-def _list_split(split: str, folder: str, labels: dict[str, int]) -> SplitList:
-    paths = videos_in(folder)
-    files = {osp.splitext(path)[0]: path for path in reversed(paths)}
-    unlisted = {*paths} - {path for key, path in files.items() if key in labels}
-    return match_rows(split, folder, labels, files, sorted(unlisted), "'class/file.mp4'")

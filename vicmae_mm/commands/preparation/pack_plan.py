@@ -4,6 +4,7 @@ import json
 import os.path as osp
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TextIO
 
 from vicmae_mm.datasets.annotations.video_lists import Video
@@ -34,10 +35,7 @@ class Plan:
     def check(self) -> TextIO:
         """Reserve the target as :func:`reserve_target` does, for these videos and settings.
 
-        Unfinished files of killed runs are removed.
-
-        Raises:
-            ValueError: The target has other settings or videos, or is the folder of the videos.
+        It may not be the folder of the videos. Unfinished files of killed runs are removed.
         """
         if osp.realpath(self.target) == osp.realpath(self.folder):
             raise InputError(f'DST {self.target!r} is the folder of the videos, which is never '
@@ -53,7 +51,7 @@ class Plan:
         remove_leftovers(self.target)
         return reserved
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """File names of the shards."""
         count = -(-len(self.videos) // self.per_shard)

@@ -68,11 +68,7 @@ class Packed(JobResult):
 def pack_video(job: PackJob) -> JobResult:
     """Decode the frames to store, scale them down and encode them.
 
-    Returns:
-        :class:`Packed`, or a result with a ``problem`` if the video cannot be read.
-
-    Raises:
-        ImportError: The decoder is not installed.
+    Returned is :class:`Packed`, or a result with a ``problem`` if the video cannot be read.
     """
     begin = time.monotonic()
     # There is one process per core already.

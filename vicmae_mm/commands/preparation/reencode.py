@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ReencodeSettings:
     """How to encode: H.264 with 4:2:0 colour in mp4, without sound; never enlarged."""
-
     short_side: int = 256  # px, maximum length of the shorter side
     gop: int = 12  # maximum number of frames from one keyframe to the next
     crf: int = 23  # quality of x264, 0 (lossless) to 51
@@ -55,12 +54,8 @@ def reencode(job: ReencodeJob) -> JobResult:
     Every frame and its time stamp are kept, so a variable frame rate stays variable. Rotation is
     applied, colour range and colour space are kept, width and height become even.
 
-    Returns:
-        A result with a ``problem``, and no target, if the source does not decode to its end, or the
-        target cannot have its name.
-
-    Raises:
-        OSError: The target cannot be written.
+    There is a ``problem``, and no target, if the source does not decode to its end, or the target
+    cannot have its name. It is an OSError if the target cannot be written.
     """
     begin = time.monotonic()
     try:
@@ -80,12 +75,9 @@ def reencode(job: ReencodeJob) -> JobResult:
 def target_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     """Width and height with the shorter side scaled down to ``short_side``, both even."""
     scale = min(1., short_side / min(width, height))
-    return _even(width * scale), _even(height * scale)
-
-
-def _even(side: float) -> int:
     # 4:2:0 colour needs even sides. The nearest even number; of two, the smaller.
-    return max(2, ceil(side / 2 - .5) * 2)
+    wide, high = (max(2, ceil(side * scale / 2 - .5) * 2) for side in (width, height))
+    return wide, high
 
 
 def _encode(source: str, target: str, settings: ReencodeSettings) -> None:

@@ -18,11 +18,9 @@ SETTINGS_FILE = 'reencode.json'
 
 
 def plan_jobs(source: str, target: str, settings: ReencodeSettings) -> list[ReencodeJob]:
-    """One job per video of a folder; targets keep the layout, and become different ``.mp4`` files.
+    """One job per video of a folder; targets keep the layout, as ``.mp4`` files of their own.
 
-    Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: It contains no video, or one of the folders is inside the other.
+    It is an InputError if there is no video, or one of the folders is inside the other.
     """
     inner, outer = osp.realpath(source), osp.realpath(target)
     if inner == outer or inner.startswith(outer + os.sep) or outer.startswith(inner + os.sep):

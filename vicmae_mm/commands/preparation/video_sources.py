@@ -28,14 +28,9 @@ def read_source(source: str, prefix: str, allow_outside_root: bool,
                 labels_from_folders: bool = False) -> tuple[str, Sequence[Video], list[str]]:
     """List the videos of a folder or list.
 
-    Returns:
-        The folder that the paths are relative to, the videos in order, and the class names (empty
-        unless ``labels_from_folders``).
-
-    Raises:
-        FileNotFoundError: The folder or list is missing, or every file that the list names.
-        ValueError: There is no video, a path leads out of ``prefix``, a video is not in a class
-            folder, or ``labels_from_folders`` was used with a list.
+    Returned are the folder that the paths are relative to, the videos in order, and the names of
+    the classes (none unless ``labels_from_folders``, which a list refuses). Errors are those of
+    :func:`find_files`.
     """
     if not osp.exists(source):
         raise FileNotFoundError(f'{source!r} does not exist: name a folder of videos, or a list of '

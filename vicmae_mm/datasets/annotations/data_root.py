@@ -26,13 +26,9 @@ def refuse_outside(paths: Iterable[str], folder: str, ann_file: str, alternative
         # a list cannot create one.
         absolute = os.path.abspath(os.path.join(folder, path))
         if not any(os.path.commonpath([root, absolute]) == root for root in allowed):
+            with open(ann_file, encoding='utf-8-sig', errors='surrogateescape') as file:
+                where = next((f'{ann_file}, line {number}' for number, line in enumerate(file, 1)
+                              if path in line), ann_file)
             raise InputError(
-                f'{_where(ann_file, path)}: {path!r} is outside of {" and ".join(allowed)}, where '
-                'the files of this list should be. Correct the path or the folder, or '
-                f'{alternative}.')
-
-
-def _where(ann_file: str, path: str) -> str:
-    with open(ann_file, encoding='utf-8-sig', errors='surrogateescape') as file:
-        return next((f'{ann_file}, line {number}' for number, line in enumerate(file, 1)
-                     if path in line), ann_file)
+                f'{where}: {path!r} is outside of {" and ".join(allowed)}, where the files of this '
+                f'list should be. Correct the path or the folder, or {alternative}.')

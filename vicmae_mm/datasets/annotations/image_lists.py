@@ -21,10 +21,8 @@ def scan_classes(folder: str, track: Callable[[Sequence[str]], Iterable[str]] = 
                  extensions: Sequence[str] = EXTENSIONS) -> list[Image]:
     """Find the images in class folders, at any depth; the sorted names of the folders are labels.
 
-    Links are followed. ``track`` wraps the class names to show progress.
-
-    Raises:
-        ValueError: There are no class folders, or one contains no images.
+    Links are followed. ``track`` wraps the class names to show progress. Raises ValueError if there
+    are no class folders, or one contains no images.
     """
     images: list[Image] = []
     ignored: Counter[str] = Counter()

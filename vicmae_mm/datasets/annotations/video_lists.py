@@ -74,11 +74,7 @@ def read_annotations(ann_file: str, folder: str = '') -> ListIndex:
 
 
 def read_labelled(ann_file: str, folder: str) -> list[Video]:
-    """Read a list as :func:`read_annotations` does, which must have a label of every file.
-
-    Raises:
-        ValueError: A label is missing or negative; and as there.
-    """
+    """As :func:`read_annotations`, but a ValueError if a label is missing or negative."""
     files = [*read_annotations(ann_file, folder)]
     if unlabelled := [path for path, label in files if label < 0]:
         raise InputError(f'{ann_file} has no label of {unlabelled[0]!r}: it should have one `path '
@@ -184,14 +180,12 @@ def scan_folder(root: str, labels_from_folders: bool = False, noun: str = 'video
 
     Returned are paths relative to ``root`` with labels, and the names of the classes. These are,
     with ``labels_from_folders``, the top-level subfolders that contain videos, numbered in sorted
-    order; else labels are -1 and there are no names.
-
-    Raises:
-        FileNotFoundError: The folder does not exist.
-        ValueError: It contains no video, or a video that is not in a subfolder.
+    order; else labels are -1 and there are no names. Raises FileNotFoundError if there is no such
+    folder, ValueError if it contains no video, or one that is not in a subfolder.
     """
     if not os.path.isdir(root):
-        raise FileNotFoundError(f'There is no folder {root!r} of {noun}s: correct the path (of a '
+        what = 'is a file' if os.path.exists(root) else 'does not exist'
+        raise FileNotFoundError(f'The folder of {noun}s {root!r} {what}: correct the path (of a '
                                 'dataset, data_root and data_prefix, or set ann_file to a list).')
     ignored: Counter[str] = Counter()
     paths = files_below(root, extensions, ignored, labels_from_folders)

@@ -31,10 +31,7 @@ class PackIndex(ListIndex):
 
     ``classes`` are names of the labels, empty if unknown; ``shards`` have name and size in bytes;
     ``frames`` (M,) of FRAME are of all videos, without ``time`` in packs of the first versions.
-
-    Raises:
-        FileNotFoundError: There is no index.
-        ValueError: It is damaged or not an index.
+    Raises FileNotFoundError if there is no index, ValueError if it is damaged or none.
     """
 
     def __init__(self, reader: RangeReader) -> None:
@@ -75,9 +72,7 @@ class PackIndex(ListIndex):
 def build_index(folder: str | Path, names: Sequence[str]) -> PackIndex:
     """Write the index of shards, given by name in the order of the dataset, into their folder.
 
-    Raises:
-        ShardError: A shard is incomplete or damaged.
-        OSError: A shard cannot be read, or the index cannot be written.
+    Raises a ShardError if a shard is incomplete or damaged, an OSError if a disk is at fault.
     """
     folder = Path(folder)
     classes: list[str] = []

@@ -70,11 +70,9 @@ class RemoteReader(RangeReader):
         return {name: size for name, (size, _) in self._files.items()}
 
     def load(self, name: str) -> bytes:
-        """Read a complete file.
+        """Read a complete file; a RunError if the storage cannot be reached or refuses access.
 
-        Raises:
-            RunError: The storage cannot be reached, or refuses access.
-            ImportError: The package for this kind of URL is not installed; the message names it.
+        An ImportError names the package for this kind of URL that is not installed.
         """
         try:
             with _numbered_errors():

@@ -72,11 +72,7 @@ def write_shard(path: str | Path, classes: Sequence[str], videos: Sequence[Store
 
 
 def read_shard(path: str | Path) -> Shard:
-    """Read the contents of a shard, but none of its images.
-
-    Raises:
-        ShardError: The file is truncated, damaged or not a shard.
-    """
+    """Read the contents of a shard, but none of its images; a ShardError if it is incomplete."""
     with open(path, 'rb') as file:
         try:
             with zipfile.ZipFile(file) as archive:

@@ -117,10 +117,7 @@ class VideoReader(ABC):
         self.fps = fps
 
     def get_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
-        """Decode frames; each is decoded once, however often it is requested.
-
-        Args:
-            indices: Frame numbers in [0, num_frames), in any order, repeats allowed.
+        """Decode the frames with these numbers, in any order; repeated ones are decoded once.
 
         Returns:
             One HxWx3 uint8 RGB array per index, in the order requested, none sharing memory.

@@ -66,12 +66,10 @@ def library() -> ModuleType:
 
 @contextmanager
 def open_container(path: str) -> Iterator[InputContainer]:
-    """Open a local file.
+    """Open a local file; an ImportError if PyAV is not installed.
 
-    Raises:
-        ImportError: PyAV is not installed.
-        VideoError: The file does not exist, is not a regular file, is empty, or is not a video; a
-            MachineError if the system cannot read it.
+    Raises a VideoError if the file does not exist, is not a regular file, is empty, or is not a
+    video; a MachineError if the system cannot read it.
     """
     av = library()
     with _open_file(path) as file:
@@ -92,10 +90,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
     """Select the video stream that players show; the others are skipped.
 
     It is the stream flagged as default; if none is, or several are, the first of them. Cover
-    pictures do not count.
-
-    Raises:
-        VideoError: There is none, or PyAV has no decoder for it.
+    pictures do not count. It is a VideoError if there is none, or PyAV has no decoder for it.
     """
     from av.stream import Discard, Disposition
     streams = [stream for stream in container.streams.video
@@ -118,8 +113,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
 def demux(container: InputContainer, stream: VideoStream, path: str) -> Iterator[Packet]:
     """All complete packets of ``stream``, up to where the file is cut off or damaged.
 
-    Raises:
-        VideoError: libavformat cannot read on; a MachineError if the system is at fault.
+    Raises a VideoError if libavformat cannot read on, a MachineError if the system is at fault.
     """
     import av
     file = container.file.file

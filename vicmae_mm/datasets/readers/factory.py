@@ -4,11 +4,10 @@ from vicmae_mm.datasets.readers.kept_index.indexed_reader import open_indexed
 from vicmae_mm.utils.errors import InputError
 
 from .base import VideoError, VideoReader
-from .decord_reader import DecordReader
 from .messages import warn_once
 from .packet_index import PacketIndex
 from .pyav_reader import PyAVReader
-from .torchcodec_reader import TorchCodecReader
+from .seeking_reader import DecordReader, TorchCodecReader
 
 BACKENDS = {'pyav': PyAVReader, 'torchcodec': TorchCodecReader, 'decord': DecordReader}
 
@@ -22,7 +21,7 @@ def open_video(path: str, backend: str = 'pyav', store: IndexStore | None = None
         backend: ``'pyav'``, ``'torchcodec'`` or ``'decord'``. The last two need PyAV as well: it
             reads a file instead, with a warning, if they would return wrong frames or fail.
         store: Keeps indexes, which make opening a video again cheaper; for PyAV only.
-        device: Where torchcodec decodes; PyAV always uses the CPU.
+        device: Where torchcodec decodes; the others use the CPU.
 
     Raises:
         ValueError: There is no such backend.

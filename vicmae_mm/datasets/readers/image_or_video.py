@@ -40,16 +40,10 @@ def read_frames(
         choose: Callable[[int], Sequence[int]] = middle_pair) -> tuple[str, list[np.ndarray]]:
     """Read an image, or some frames of a video or of an animated image.
 
-    Args:
-        path: An image or video file, recognised by its content, or an image in memory.
-        choose: Maps the number of frames to the frame numbers to read.
-
-    Returns:
-        A caption, and the frames, uint8 (H, W, 3) RGB.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If it is neither an image nor a video that can be decoded.
+    ``path`` is a file, recognised by its content, or an image in memory; ``choose`` maps the number
+    of frames to the numbers of those to read. Returned are a caption, and the frames, uint8
+    (H, W, 3) RGB. Raises FileNotFoundError if there is no such file, ValueError if it is neither an
+    image nor a video that can be decoded.
     """
     if not isinstance(path, (str, Path)):
         return 'image', [decode_image(path)]
@@ -96,10 +90,9 @@ def frames_over_time(path: str, fps: float,
 
 def prepare_frame(frame: np.ndarray, size: int | tuple[int, int],
                   resize: float = 256 / 224) -> Tensor:
-    """Resize the short side and crop the centre, as for validation.
+    """Resize the short side of a uint8 (H, W, 3) RGB frame and crop the centre, as for validation.
 
     Args:
-        frame: uint8 (H, W, 3) RGB.
         size: Side of the model's input in pixels, or height and width; then the side that is
             shorter in relation to it is resized.
         resize: Short side before the crop, in shares of ``size``; by default as MAE for ImageNet.

@@ -21,24 +21,15 @@ CHANGE = 'settings of the decoder change during the video'
 
 @dataclass
 class PacketIndex:
-    """The packets of a video stream, in decoding order, and the frames they hold.
-
-    Attributes:
-        pts: Time stamp of each packet, in ticks of the stream.
-        keyframes: Packets at which decoding can start, ascending, including those that an edit
-            list hides.
-        shown: The packet of each frame, in presentation order.
-        disposable: Packets that can be left out without a change to any other frame.
-        edited: Whether an edit list hides some packets.
-        unreliable_reason: Why none of this can be trusted, so that frames must be counted; '' if
-            it can.
-    """
-    pts: list[int] = field(default_factory=list)
+    """The packets of a video stream, in decoding order, and the frames they hold."""
+    pts: list[int] = field(default_factory=list)  # time stamp of each packet, in ticks
+    # Packets at which decoding can start, ascending, including those that an edit list hides
     keyframes: list[int] = field(default_factory=list)
-    shown: list[int] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)  # packet of each frame, in presentation order
+    # Packets that can be left out without a change to any other frame
     disposable: set[int] = field(default_factory=set)
-    edited: bool = False
-    unreliable_reason: str = ''
+    edited: bool = False  # whether an edit list hides some packets
+    unreliable_reason: str = ''  # why frames must be counted instead; '' if this can be trusted
 
     @classmethod
     def of(cls, packets: Iterable[Packet], stream: VideoStream) -> PacketIndex:

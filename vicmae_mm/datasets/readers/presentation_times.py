@@ -12,15 +12,10 @@ def seconds_from_ticks(ticks: np.ndarray, time_base: Fraction, fps: float,
                        restarts: bool) -> np.ndarray:
     """Seconds from the first frame to each frame, (N,) float64, ascending.
 
-    Args:
-        ticks: (N,) Time stamps in the order in which the frames are shown; NaN where missing.
-        time_base: Seconds per tick.
-        fps: Frames per second, for frames without time stamps; 0.0 if unknown.
-        restarts: Whether the clock of this format may jump. A step backwards, or of more than
-            ``LONGEST_STEP``, is then one frame long, as ffmpeg takes it.
-
-    Raises:
-        ValueError: Times are missing, and the frame rate as well.
+    The (N,) ``ticks``, of ``time_base`` seconds, are in the order of the frames as shown, and NaN
+    where missing. Frames without are ``1 / fps`` seconds long; if the rate is unknown, 0.0, that is
+    a ValueError. Where the clock of the format ``restarts``, a step backwards, or of more than
+    ``LONGEST_STEP``, is one frame long, as ffmpeg takes it.
     """
     known = ~np.isnan(ticks)
     if not known.any():

@@ -43,23 +43,14 @@ class PacketBlock:
 
 @dataclass
 class KeptIndex:
-    """Everything learnt by opening a video; read block by block, however long the video is.
-
-    Attributes:
-        num_frames: Number of frames, counted if the index is unreliable.
-        fps: Average frames per second; 0.0 if the file does not say.
-        unreliable_reason: As of :class:`PacketIndex`.
-        decoder: How to decode its packets; None if only the container can read them.
-        arrays: ``times``, ``blocks`` (first packet and frame of each, and totals) and
-            ``OF_PACKETS``, as far as there are any.
-        file_size: Bytes of the video.
-    """
-    num_frames: int
-    fps: float
-    unreliable_reason: str = ''
-    decoder: StreamDecoder | None = None
+    """Everything learnt by opening a video; read block by block, however long the video is."""
+    num_frames: int  # counted if the index is unreliable
+    fps: float  # average; 0.0 if the file does not say
+    unreliable_reason: str = ''  # as of PacketIndex
+    decoder: StreamDecoder | None = None  # of its packets; None if only the container reads them
+    # ``times``, ``blocks`` (first packet and frame of each, and totals), and ``OF_PACKETS``, if any
     arrays: dict[str, np.ndarray] = field(default_factory=lambda: dict(times=np.zeros(0)))
-    file_size: int = 0
+    file_size: int = 0  # bytes of the video
 
     # The keys in the header ('of', 'doubt', 'places', ...) and the names of the arrays are those of
     # existing files: renaming one means a new FORMAT, and indexing every video again.
@@ -81,10 +72,8 @@ class KeptIndex:
 
         Blocks and times are checked when they are used; checksums of a short video, at once.
         Whatever the file contains, a reader stays within the ``file_size`` bytes of the video, and
-        the decoder does nothing that a video could not make it do.
-
-        Raises:
-            OSError: The file is missing or cannot be read.
+        the decoder does nothing that a video could not make it do. It is an OSError if the file is
+        missing or cannot be read.
         """
         try:
             arrays, state = _read_arrays(path)
@@ -110,8 +99,7 @@ class KeptIndex:
     def times(self) -> np.ndarray:
         """The reader's ``frame_times``; empty if the container must be opened for them.
 
-        Raises:
-            ValueError: They are damaged.
+        If they are damaged, it is a ValueError, as below.
         """
         times = self.arrays['times']
         _require(_crc({'times': times}) == self.arrays['checksum'][1]
@@ -120,11 +108,7 @@ class KeptIndex:
         return times
 
     def block_with(self, frame: int) -> PacketBlock:
-        """The block that has a frame.
-
-        Raises:
-            ValueError: It is damaged.
-        """
+        """The block that has a frame."""
         blocks = self.arrays['blocks']
         try:
             block = self._read_block(int(blocks[:, 1].searchsorted(frame, 'right')) - 1, blocks)

@@ -46,8 +46,7 @@ class IndexStore:
     def in_cache(cls) -> IndexStore:
         """The one in the user's cache folder, of the size that the environment says.
 
-        Raises:
-            ValueError: ``VICMAE_MM_INDEX_GB`` is not a number above 0.
+        It is a ValueError if ``VICMAE_MM_INDEX_GB`` is not a number above 0.
         """
         text = os.environ.get(SIZE_VARIABLE) or '5'
         if not text.replace('.', '', 1).isdecimal() or not float(text):

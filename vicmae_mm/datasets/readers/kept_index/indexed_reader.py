@@ -69,11 +69,8 @@ class IndexedReader(PyAVReader):
 
     Opening a container costs more than decoding the few packets between two close keyframes. If
     the decoder contradicts the index, or the file has changed, the container is opened after all.
-
-    Args:
-        kept: The index, with locations or unreliable.
-        state: The :func:`video_state` that the index belongs to.
-        store: Where to record that the index must not be used.
+    The ``kept`` index has locations or is unreliable; it belongs to the :func:`video_state`
+    ``state``. That it must not be used is recorded in ``store``.
     """
 
     def __init__(self, path: str, kept: KeptIndex, state: str,

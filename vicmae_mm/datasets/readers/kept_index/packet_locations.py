@@ -27,16 +27,10 @@ HEADER_BYTES = 32  # at most these come between matroska's position of a packet 
 
 @dataclass
 class StreamDecoder:
-    """How to decode the packets of a video without its container.
-
-    Attributes:
-        decoder: Name of libavcodec's decoder.
-        extradata: The container's data for the decoder, such as H.264's parameter sets.
-        settings: Values of ``DECODER_SETTINGS``.
-    """
-    decoder: str
-    extradata: bytes
-    settings: dict[str, Any]
+    """How to decode the packets of a video without its container."""
+    decoder: str  # name of libavcodec's
+    extradata: bytes  # the container's data for the decoder, such as H.264's parameter sets
+    settings: dict[str, Any]  # values of DECODER_SETTINGS
 
     @classmethod
     def of(cls, context: VideoCodecContext) -> StreamDecoder:
@@ -48,11 +42,7 @@ class StreamDecoder:
             for name, value in settings.items()})
 
     def open(self) -> VideoCodecContext:
-        """Create a decoder in the state in which the container would return it.
-
-        Raises:
-            ValueError: There is no such decoder or setting.
-        """
+        """Create a decoder as the container would; a ValueError if there is none with these."""
         from av.codec import Codec, CodecContext
         codec = Codec(self.decoder, 'r')
         # The name comes from a file: a forged one must not reach libavcodec's other decoders.
