@@ -45,27 +45,27 @@ def extract_features(checkpoint: str | Path | Encoder, paths: FileOrImage | Iter
                      num_workers: int = 0, on_bad_file: OnBadFile | None = None) -> FileFeatures:
     """Encode image and video files, and images in memory.
 
-    An image encoder sees ``num_frames`` frames of a video, spread over it as mmaction2's
-    ``SampleFrames(clip_len=1, num_clips=num_frames, test_mode=True)`` does, and the mean of their
-    features is the video's. A video encoder sees the middle clip, frames four apart, and an image
-    as a still clip. The short side is resized to 256 / 224 of the input, the centre cropped.
+    An image encoder sees ``num_frames`` frames of a video, spread over it as by mmaction2's
+    ``SampleFrames(clip_len=1, num_clips=num_frames, test_mode=True)``; the features of the video
+    are their mean. A video encoder sees the middle clip, with a stride of four frames, and an image
+    as a still clip. The short side is resized to 256 / 224 of the input; the centre is cropped.
 
     Args:
         checkpoint: A checkpoint, or an encoder from :func:`load_backbone`.
-        paths: Files, or folders whose images and videos are used, at any depth. Or images in
-            memory, see :func:`decode_image`, of any size; a stack (N, ...) is N images.
+        paths: Files; folders, whose images and videos are used at any depth; or images in memory
+            of any size, see :func:`decode_image`. A stack (N, ...) is N images.
         level: ``'cls'``: the class token. ``'avg'``: the mean of the patch tokens.
             ``'tokens'``: all tokens, the class token first.
-        config: The config of the checkpoint, see :func:`load_backbone`. Not with an encoder.
-        device: Where to compute. Not with an encoder, which stays where it is.
+        config: The config of the checkpoint, see :func:`load_backbone`. Ignored for an encoder.
+        device: Where to compute. Ignored for an encoder, which stays where it is.
         batch_size: Files per forward pass.
         num_frames: Frames per video, for an image encoder.
-        num_workers: Processes that read files; 0 reads in this one.
-        on_bad_file: Called with the message on a file that is left out; by default it is raised.
+        num_workers: Processes that read files; 0 reads in this process.
+        on_bad_file: Called with the message about a file that is left out; by default, an error.
 
     Returns:
-        The features, and the names of their files: the paths in the order given. An image in
-        memory is named after its position among the files, ``'image 0'``.
+        The features, and the names of their files, which are the paths in the order given. An image
+        in memory is named after its position among the files, ``'image 0'``.
 
     Raises:
         FileNotFoundError: If a path, the checkpoint or its config does not exist.
@@ -92,21 +92,21 @@ def extract_features_over_time(
         config: str | Path | None = None, device: str | torch.device = 'cpu',
         window: int | None = None, stride: int | None = None,
         batch_size: int = 16) -> tuple[Tensor, np.ndarray]:
-    """Encode a video's frames at ``fps`` per second, see :func:`frames_over_time`, or windows.
+    """Encode frames of a video, ``fps`` per second (:func:`frames_over_time`), or windows of them.
 
     Args:
         checkpoint: As for :func:`extract_features`, like ``config``, ``device`` and the pixels.
         path: A video.
-        fps: Above 0 and at most 1000. A rate above the video's gives all of its frames.
+        fps: Above 0 and at most 1000. A rate above the video's gives all its frames.
         level: ``'cls'`` or ``'avg'``.
-        window: Frames per window, whose features are the mean over its frames; by default 1. A
-            video encoder takes windows of its number of frames.
+        window: Frames per window; its features are the mean over them. By default 1. A video
+            encoder needs windows of its own number of frames.
         stride: Frames from the start of a window to that of the next; by default ``window``.
-        batch_size: Frames, or clips, per forward pass.
+        batch_size: Frames or clips per forward pass.
 
     Returns:
-        Features (T, C) of all complete windows, float32, on the CPU, and times (T, 2): seconds from
-        the first frame of the video to the first and to the last frame of each window.
+        Features (T, C) of all complete windows, float32, on the CPU, and times (T, 2) in seconds,
+        from the first frame of the video to the first and to the last frame of each window.
 
     Raises:
         VideoError: If it is not a video, or cannot be decoded to its end.

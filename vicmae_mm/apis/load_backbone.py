@@ -35,19 +35,19 @@ def load_backbone(checkpoint: str | Path, config: str | Path | None = None,
     """Load the encoder of a checkpoint, in eval mode.
 
     Checkpoints of other families (``vicmae_mm.checkpoints.conversion``) are converted. Architecture
-    and normalisation come from the config: the one given, else the one next to the checkpoint
-    (:func:`find_config`). Without one, a Vision Transformer of a standard width is inferred from
-    its tensors and from the JSON files of the Hub next to it (:class:`HubConfig`); if these do not
-    give the normalisation, its family's is used, with a warning.
+    and normalisation come from ``config`` or, without it, from the config next to the checkpoint
+    (:func:`find_config`). If there is none, a Vision Transformer of a standard width is inferred
+    from its tensors and from the JSON files of the Hub next to it (:class:`HubConfig`). If these do
+    not give the normalisation, that of most networks of the family is used, with a warning.
 
     Args:
-        checkpoint: A file of weights, or a folder of the Hub.
+        checkpoint: A file of weights, the folder of a run, or a folder of the Hub.
         config: A training config with the network as ``model.backbone``.
-        device: Of the encoder.
+        device: Device of the encoder.
 
     Returns:
-        The encoder; all of its tensors are the checkpoint's. The ``backbone`` of a Vision
-        Transformer has ``out_type='raw'``: its last output is all tokens (B, 1 + L, C).
+        The encoder, whose tensors all come from the checkpoint. The ``backbone`` of a Vision
+        Transformer has ``out_type='raw'``, so its last output is all tokens (B, 1 + L, C).
 
     Raises:
         FileNotFoundError: If the checkpoint or config does not exist.

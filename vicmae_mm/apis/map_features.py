@@ -26,14 +26,14 @@ def map_features(encoder: Encoder, paths: FileOrImage | Iterable[FileOrImage], *
                  num_frames: int = 8) -> list[MappedFile]:
     """Map what patches encode, for :func:`draw_feature_maps`.
 
-    A network of clips sees a still one of each frame. There is no map of ``'attention'`` if the
-    network has none that can be shown.
+    A network for clips sees each frame as a still clip. There is no ``'attention'`` map if the
+    network has no attention that can be shown.
 
     Args:
         encoder: From :func:`load_backbone`.
         paths: As for :func:`extract_features`.
-        point: Right and down, of the patch that is compared with all of its image or, from the
-            first frame, of its clip. Ints are pixels of the file, floats shares of its sides.
+        point: The patch (right, down) that all patches of its image are compared with; in a clip,
+            one of the first frame. Ints are pixels of the file, floats shares of its sides.
         size: Short side of the input in pixels, rounded to patches; by default that of training.
         num_frames: Frames per clip, evenly spread.
 

@@ -36,27 +36,27 @@ def pretrain(data: str | Path, out: str | Path, *, model: str | None = None,
              device: str | torch.device = 'cpu') -> Encoder:
     """Pre-train on videos or photos, and load the encoder.
 
-    Training is that of ``vicmae pretrain``, in a process of its own, whose lines are printed here;
-    nothing of this process changes. A call with the same arguments continues with the next batch,
-    or loads the encoder if the run is finished.
+    Runs ``vicmae pretrain`` in a separate process, which does not change this one, and prints its
+    output. A second call with the same arguments continues the run with the next batch, or loads
+    the encoder if the run is finished.
 
     Args:
-        data: A folder of videos, of images or of both; a list of them or a csv; packed frames; or
-            one long video.
-        out: Folder of the run: its config ``pretrain.py`` and its checkpoints.
+        data: A folder of videos, of images or of both; a list or csv of them; packed frames; or
+            one video.
+        out: Folder of the run, for its config ``pretrain.py`` and its checkpoints.
         model, init, epochs, devices, batch_size, lr, workers, image_size, use, prefix, probe, seed:
-            The options of the command; what is None is chosen, and said. ``lr`` is that of this
-            batch, ``image_size`` pixels or ``'HEIGHTxWIDTH'``.
-        cfg_options: Settings of the config, after all others, as ``{'model.recon_weight': 1}``.
-        device: Of the encoder that is returned.
+            Options of ``vicmae pretrain``. Settings that are None are chosen and printed. ``lr`` is
+            not scaled to the batch; ``image_size`` is in pixels, or ``'HEIGHTxWIDTH'``.
+        cfg_options: Other settings of the config, such as ``{'model.recon_weight': 1}``.
+        device: Device of the encoder that is returned.
 
     Returns:
-        The encoder of the newest checkpoint, as of :func:`load_backbone`.
+        The encoder of the newest checkpoint, as from :func:`load_backbone`.
 
     Raises:
-        ValueError: An argument or the data cannot be used, or ``out`` has another run.
-        RuntimeError: Training has ended with an error.
-        KeyboardInterrupt: After an interrupt, once the run has ended.
+        ValueError: An argument or the data cannot be used, or ``out`` contains another run.
+        RuntimeError: Training ended with an error.
+        KeyboardInterrupt: The run was interrupted; raised once it has ended.
     """
     options = {**locals()}
     words = [f'--{name.replace("_", "-")}={value}' for name, value in options.items()
