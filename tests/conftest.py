@@ -78,9 +78,13 @@ def own_cache_folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope='session')
 def short_wait_for_workers():
-    """Workers that do not end after an error in another get 1 s instead of 5, each."""
+    """Workers that do not end after an error in another get 1 s instead of 5, each.
+
+    So do those whose parent has died.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.utils.data._utils, 'MP_STATUS_CHECK_INTERVAL', 1.)
+        for module in (torch.utils.data._utils, torch.utils.data._utils.worker):
+            patch.setattr(module, 'MP_STATUS_CHECK_INTERVAL', 1.)
         yield
 
 
