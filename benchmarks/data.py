@@ -20,13 +20,14 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import ConcatDataset, DataLoader
 
+from vicmae_mm.commands.options import positive
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.batch_ring import ring_collate
 from vicmae_mm.utils.processes.pool import num_cores
 
 from . import data_costs
-from .options import add_config, add_number, check_positive, read_config
+from .options import add_config, add_number, read_config
 from .output import doing, print_machine, print_table
 from .timing import REST
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # ViT-B/16 on an H200: from a third to all of what it could do
     add_number(parser, '--gpu-rate', [1000., 2000., 3400.], 'how fast a GPU trains, as measured '
                'by vicmae benchmark step', 'PAIRS_PER_S')
-    parser.add_argument('--workers', type=int, metavar='N',
+    parser.add_argument('--workers', type=positive, metavar='N',
                         help="default: the config's, at most one for each core of this machine")
     add_number(parser, '--samples', 64, 'samples whose stages are timed one by one')
     add_number(parser, '--seconds', 20., 'how long batches are taken, at least', 'S')
@@ -91,7 +92,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _build_loader(args: argparse.Namespace) -> tuple[Config, DataLoader]:
     """Read the config and build its ``train_dataloader`` as the runner does."""
-    check_positive(args, 'samples', 'seconds', 'workers', 'gpu_rate')
     cfg = read_config(args)
     if cfg.get('train_dataloader') is None:
         raise InputError(f'{args.config} has no train_dataloader, so there is nothing to read.')

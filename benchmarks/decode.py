@@ -34,7 +34,6 @@ from vicmae_mm.datasets.readers.container import decode_all, upright
 from vicmae_mm.datasets.transforms import SampleFramePair, VideoDecode, VideoInit
 
 from .clips import add_clips, cut_pieces, encode
-from .options import check_positive
 from .output import load, mib, print_machine, print_table
 from .peers import Peer, decord1, find_peers, transforms
 from .stored_frames import IN_A_ROW, config_pipeline, read_packed, read_peers, read_raw
@@ -105,7 +104,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    check_positive(args, 'gop', 'clips', 'rounds', 'seconds')
     cv2.setNumThreads(1)
     print_machine('mmaction2', 'decord', 'av', 'opencv-python', 'torchcodec', 'webdataset')
     if args.long:

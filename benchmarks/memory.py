@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepText, merge_settings
+from vicmae_mm.commands.options import KeepText, between, merge_settings, positive
 from vicmae_mm.utils.errors import InputError
 
 from .options import add_config, add_number, read_config, select_device
@@ -39,11 +39,12 @@ class _Variant(KeepText):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, clock=True)
-    parser.add_argument('--batch-size', type=int, metavar='PAIRS',
+    parser.add_argument('--batch-size', type=positive, metavar='PAIRS',
                         help='pairs per step; default: {cuda}, on a CPU {cpu}'.format(**BATCH))
     parser.add_argument('--variant', nargs='+', action=_Variant, metavar=('NAME', 'KEY=VALUE'),
                         help='settings to compare with the config; may be given several times')
-    add_number(parser, '--steps', 5, 'timed steps; 0 on a CPU: only count the memory')
+    add_number(parser, '--steps', 5, 'timed steps; 0 on a CPU: only count the memory',
+               kind=between(int, 0, 10**6))
 
 
 @quiet_logs()

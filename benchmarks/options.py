@@ -1,11 +1,19 @@
 """Options that several commands have."""
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
-from vicmae_mm.commands.options import KeepText, add_device, merge_settings, open_config
+from vicmae_mm.commands.options import (
+    KeepText,
+    add_device,
+    merge_settings,
+    open_config,
+    positive,
+    positive_number,
+)
 from vicmae_mm.utils.errors import InputError
 
 
@@ -29,21 +37,16 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def add_number(parser: argparse.ArgumentParser, name: str, default: Any, text: str,
-               metavar: str = 'N') -> None:
-    """Add an option that takes a number or, where the default is a list, several."""
+               metavar: str = 'N', kind: Callable[[str], float] | None = None) -> None:
+    """Add an option that takes a number or, where the default is a list, several.
+
+    They have to be positive, and whole like the default, unless ``kind`` says otherwise.
+    """
     numbers = default if isinstance(default, list) else [default]
     parser.add_argument(
-        name, type=type(numbers[0]), nargs='+' if numbers is default else None, default=default,
+        name, type=kind or (positive if isinstance(numbers[0], int) else positive_number),
+        nargs='+' if numbers is default else None, default=default,
         metavar=metavar, help=f'{text}; default: {" ".join(f"{number:g}" for number in numbers)}')
-
-
-def check_positive(args: argparse.Namespace, *names: str) -> None:
-    """Refuse options that are 0 or less; None passes."""
-    for name in names:
-        value = getattr(args, name)
-        smallest = min(value) if isinstance(value, list) else value
-        if smallest is not None and smallest <= 0:
-            raise InputError(f'--{name.replace("_", "-")} {smallest}: must be above 0.')
 
 
 def select_device(name: str) -> torch.device:

@@ -31,7 +31,7 @@ from vicmae_mm.datasets import EpochSampler, VideoPairDataset
 from vicmae_mm.registry import TRANSFORMS
 from vicmae_mm.utils.errors import InputError
 
-from .options import add_number, check_positive
+from .options import add_number
 from .output import doing, print_machine, print_table
 
 READ, BAD = 20_000, 1_000  # records that the workers read; bad videos added at a time
@@ -60,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    check_positive(args, 'entries', 'workers')
     if not all(number.is_integer() and number >= 1e5 for number in args.entries):
         raise InputError('--entries: give whole numbers of 1e5 or more.')
     if not Path('/proc/self/smaps_rollup').exists():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import vicmae_mm  # noqa: F401  (patches upstream faults)
+from vicmae_mm.commands.options import positive, positive_number
 from vicmae_mm.evaluation.logistic_regression import LinearClassifier, LogisticRegression
 
 
@@ -40,11 +41,12 @@ def mean_loss(classifier: LinearClassifier, features: Tensor, labels: Tensor,
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument('--samples', type=int, default=50000, help='default: %(default)s')
-    parser.add_argument('--features', type=int, default=768, help='default: %(default)s')
-    parser.add_argument('--classes', type=int, default=10, help='default: %(default)s')
-    parser.add_argument('--penalty', type=float, default=1., help='1 / C (default: %(default)s)')
-    parser.add_argument('--max-iterations', type=int, default=1000,
+    parser.add_argument('--samples', type=positive, default=50000, help='default: %(default)s')
+    parser.add_argument('--features', type=positive, default=768, help='default: %(default)s')
+    parser.add_argument('--classes', type=positive, default=10, help='default: %(default)s')
+    parser.add_argument('--penalty', type=positive_number, default=1.,
+                        help='1 / C (default: %(default)s)')
+    parser.add_argument('--max-iterations', type=positive, default=1000,
                         help="for scikit-learn's L-BFGS (default: %(default)s)")
     parser.add_argument('--device', default='cpu', help='for our solver (default: %(default)s)')
 

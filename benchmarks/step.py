@@ -20,9 +20,10 @@ import torch
 from mmengine.config import Config
 from torch.profiler import ProfilerActivity, profile
 
+from vicmae_mm.commands.options import positive
 from vicmae_mm.utils.errors import InputError
 
-from .options import add_config, add_number, check_positive, read_config, select_device
+from .options import add_config, add_number, read_config, select_device
 from .output import doing, mib, print_machine, print_table, quiet_logs
 from .step_costs import MEMORY, measure_peak, measure_steps, memory_of, or_none, run_processes
 from .timing import Clock, PartTimer
@@ -35,7 +36,7 @@ CPU_BATCH = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser, clock=True)
     parser.add_argument(
-        '--batch-size', nargs='+', type=int, metavar='PAIRS',
+        '--batch-size', nargs='+', type=positive, metavar='PAIRS',
         help=f"pairs per process; default: the config's, on a CPU {CPU_BATCH}")
     add_number(parser, '--devices', [1], 'GPUs, one process for each; on a CPU, processes')
     add_number(parser, '--steps', 20, 'timed steps')
@@ -50,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @quiet_logs()
 def run(args: argparse.Namespace) -> None:
     device = select_device(args.device)
-    check_positive(args, 'steps', 'devices', 'batch_size')
     if device.type == 'cuda' and max(args.devices) > torch.cuda.device_count():
         raise InputError(
             f'--devices {max(args.devices)}: this machine has {torch.cuda.device_count()}')

@@ -29,6 +29,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
+from vicmae_mm.commands.options import positive
 from vicmae_mm.registry import MODELS, TRANSFORMS
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.processes.pool import num_cores
@@ -36,7 +37,7 @@ from vicmae_mm.utils.progress import track
 
 from .clips import add_clips, cut_pieces, encode
 from .data_costs import watch_pipeline
-from .options import add_config, check_positive, read_config
+from .options import add_config, read_config
 from .output import doing, print_machine, print_table
 from .timing import REST, Clock, Delivery, PartTimer, deliver, interleave, speed_up
 
@@ -89,14 +90,13 @@ def _stock_steps(steps: Sequence[dict]) -> list[dict]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_clips(parser, 12, 250)
-    parser.add_argument('--workers', type=int, metavar='N',
+    parser.add_argument('--workers', type=positive, metavar='N',
                         help='of the data loaders; default: one for each core but one')
     parser.add_argument('--model', action='store_true', help="predict with the config's model")
 
 
 def run(args: argparse.Namespace) -> None:
     args.workers = args.workers or max(1, num_cores() - 1)
-    check_positive(args, 'gop', 'clips', 'rounds', 'workers', 'seconds')
     cfg = read_config(args)
     if cfg.get('test_dataloader') is None or cfg.get('model') is None:
         raise InputError(f'{args.config} has no test_dataloader and model: nothing can be tested.')

@@ -85,10 +85,11 @@ def test_prints_rate_stages_handover_and_cores(config, capsys):
 
 
 @pytest.mark.parametrize('words', [
-    ('--samples', '0'), ('--workers', '-1'), ('--seconds', '0'), ('--gpu-rate', '0')])
-def test_refuses_options_out_of_range(config, words):
-    with pytest.raises(ValueError, match=f'{words[0]}.*above 0'):
-        data.run(arguments(config, *words))
+    ('--samples', '0'), ('--workers', '-1'), ('--seconds', 'nan'), ('--gpu-rate', '0')])
+def test_refuses_options_out_of_range(config, words, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        arguments(config, *words)
+    assert f'argument {words[0]}: must be ' in capsys.readouterr().err
 
 
 def test_refuses_a_config_without_training(tmp_path):

@@ -137,9 +137,10 @@ def test_a_wrong_frame_is_no_result(videos, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('words', [('--gop', 0), ('--clips', 0), ('--seconds', 0)])
-def test_options_out_of_range(videos, words):
-    with pytest.raises(ValueError, match=f'{words[0]}.*above 0'):
-        decode.run(arguments(videos, *words))
+def test_options_out_of_range(videos, words, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        arguments(videos, *words)
+    assert f'argument {words[0]}: must be ' in capsys.readouterr().err
 
 
 def test_long_videos_are_opened_by_their_index(videos, capsys, tmp_path):

@@ -195,10 +195,9 @@ def test_a_process_without_room_is_told():
         run_processes(_without_room, 2, 'cpu')
 
 
-@pytest.mark.parametrize('words', [['--steps', '0'], ['--clock', 'cpu', '--devices', '2']])
-def test_options_that_make_no_sense(tmp_path, words):
+def test_options_that_make_no_sense(tmp_path):
     with pytest.raises(ValueError, match='--'):
-        step.run(command(write_tiny_step_config(tmp_path), *words))
+        step.run(command(write_tiny_step_config(tmp_path), '--clock', 'cpu', '--devices', '2'))
 
 
 @pytest.mark.gpu

@@ -114,9 +114,10 @@ def test_a_delivery_counts_what_workers_and_the_main_process_do():
 
 
 @pytest.mark.parametrize('options', [('--rounds', '0'), ('--workers', '-1'), ('--seconds', '0')])
-def test_options_out_of_range(arguments, options):
-    with pytest.raises(ValueError, match=f'{options[0]}.*above 0'):
-        views.run(arguments(*options))
+def test_options_out_of_range(arguments, options, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        arguments(*options)
+    assert f'argument {options[0]}: must be ' in capsys.readouterr().err
 
 
 def test_config_without_a_test(arguments, tmp_path):
