@@ -15,8 +15,7 @@ from vicmae_mm.datasets.annotations.video_lists import scan_folder
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.readers.container import demux, open_container, video_stream
 from vicmae_mm.utils.errors import InputError
-from vicmae_mm.utils.processes.failed_call import FailedCall
-from vicmae_mm.utils.processes.pool import num_cores, run_isolated
+from vicmae_mm.utils.processes.pool import FailedCall, num_cores, run_isolated
 from vicmae_mm.utils.progress import Progress
 
 from .options import add_number

@@ -13,9 +13,8 @@ from vicmae_mm.commands.preflight import Findings
 from vicmae_mm.datasets import SampleIndex
 from vicmae_mm.datasets.readers import VideoError
 from vicmae_mm.datasets.readers.container import decode_all, upright
-from vicmae_mm.datasets.segments import cut_segments
+from vicmae_mm.datasets.segments import cut_segments, read_duration
 from vicmae_mm.datasets.transforms import VideoInit
-from vicmae_mm.datasets.video_durations import read_duration
 
 from .helpers import PACK, READ, build, epoch_of, ledger_lines, loader
 
@@ -181,7 +180,7 @@ def test_durations_are_kept_and_read_again_when_a_file_changes(recordings, tmp_p
     settings = config(tmp_path / 'v', str(tmp_path / 'index'), segment_seconds=1)
     assert len(build(settings)) == 6
     calls = []
-    monkeypatch.setattr('vicmae_mm.datasets.video_durations.read_duration',
+    monkeypatch.setattr('vicmae_mm.datasets.segments.read_duration',
                         lambda path: calls.append(path) or read_duration(path))
     assert len(build(settings)) == 6 and not calls
     make_video(path, 90, fps=FPS)

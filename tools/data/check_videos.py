@@ -45,8 +45,7 @@ from vicmae_mm.datasets.readers import MachineError
 from vicmae_mm.utils.atomic_files import check_writable
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.file_state import file_state
-from vicmae_mm.utils.processes.failed_call import FailedCall
-from vicmae_mm.utils.processes.pool import num_cores, run_isolated
+from vicmae_mm.utils.processes.pool import FailedCall, num_cores, run_isolated
 from vicmae_mm.utils.progress import Progress
 
 

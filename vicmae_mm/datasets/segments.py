@@ -1,6 +1,11 @@
-"""Long videos count as many samples: they are cut into segments."""
+"""Long videos count as many samples: by their durations, they are cut into segments."""
+import json
 import math
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +15,18 @@ from mmengine.logging import print_log
 from vicmae_mm.datasets.bad_videos.ledger import Segment
 from vicmae_mm.datasets.bad_videos.limit import BadVideos
 from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingDataset
+from vicmae_mm.datasets.readers import VideoError
+from vicmae_mm.datasets.readers.container import demux, library, open_container, video_stream
+from vicmae_mm.utils.atomic_files import atomic_write_bytes
 from vicmae_mm.utils.errors import InputError
+from vicmae_mm.utils.file_state import file_state
+from vicmae_mm.utils.main_process import on_main_process
+from vicmae_mm.utils.progress import track
 
 from .samplers import SampleIndex
 from .transforms.frame_pair import at_least
+
+_MOST_OTHERS = 100_000  # durations that are kept of other videos, about 15 MB
 
 
 class SegmentedDataset(SkippingDataset):
@@ -91,3 +104,50 @@ def cut_segments(duration: float, seconds: float, stride: float) -> list[Segment
     starts = np.linspace(0, duration - length, count).round(3).tolist()
     ends = [b if abs(a + length - b) < .002 else round(a + length, 3) for a, b in pairwise(starts)]
     return list(zip(starts, [*ends, math.inf], strict=True))
+
+
+def video_durations(paths: Sequence[str], folder: str | None) -> list[float | None]:
+    """Durations in seconds, read by the main process; None for a file that cannot be opened.
+
+    A folder keeps them, each as long as its file keeps its size and modification time, with those
+    of at most 100,000 videos that are not among the paths.
+    """
+    return on_main_process(lambda: _read_all([*map(os.path.abspath, paths)], folder))
+
+
+def _read_all(paths: list[str], folder: str | None) -> list[float | None]:
+    file = os.path.join(os.path.expanduser(folder), 'durations.json') if folder else ''
+    kept: dict[str, list] = {}
+    with suppress(OSError, ValueError, TypeError), open(file, encoding='utf-8') as text:
+        kept = {path: [size, time, float(seconds)]
+                for path, (size, time, seconds) in dict(json.load(text)).items()}
+
+    def read(path: str) -> list:
+        state = [*file_state(path)]
+        with suppress(VideoError):
+            return kept[path] if kept.get(path, [])[:2] == state else [*state, read_duration(path)]
+        return [*state, None]
+
+    with ThreadPoolExecutor(32) as pool:  # on a network disk, they wait most of the time
+        reading = track([pool.submit(read, path) for path in paths], 'Reading durations')
+        found = {path: each.result() for path, each in zip(paths, reading, strict=True)}
+    new = {path: entry for path, entry in found.items() if entry[2] is not None}
+    if file and not new.items() <= kept.items():
+        with suppress(OSError):  # read again at the next start
+            others = [item for item in kept.items() if item[0] not in found][-_MOST_OTHERS:]
+            atomic_write_bytes(file, [json.dumps({**dict(others), **new}).encode()])
+    return [found[path][2] for path in paths]
+
+
+def read_duration(path: str) -> float:
+    """What the header says; else by the times of the packets, or 0 if they have none."""
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        for ticks, unit in ((stream.duration, stream.time_base),
+                            (container.duration, Fraction(1, library().time_base))):
+            seconds = float((ticks or 0) * (unit or 0))
+            # Damaged headers have any number: less than 100 bytes per second is no video.
+            if 0 < seconds <= os.path.getsize(path) / 100:
+                return seconds
+        times = [packet.pts for packet in demux(container, stream, path) if packet.pts is not None]
+        return float((max(times) - min(times)) * (stream.time_base or 0)) if times else 0.

@@ -17,8 +17,7 @@ from vicmae_mm.utils.home_folder import expand_home
 from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
 
 from .samplers import SampleIndex
-from .segments import SegmentedDataset
-from .video_durations import video_durations
+from .segments import SegmentedDataset, video_durations
 
 
 @DATASETS.register_module()

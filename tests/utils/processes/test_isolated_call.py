@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from vicmae_mm.datasets.readers import VideoError
-from vicmae_mm.utils.processes.failed_call import FailedCall
 from vicmae_mm.utils.processes.isolated_call import IsolatedFunction
+from vicmae_mm.utils.processes.pool import FailedCall
 
 TENSOR = torch.arange(2**16, dtype=torch.int32)
 VALUES = [

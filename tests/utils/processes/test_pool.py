@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vicmae_mm.utils.processes.failed_call import FailedCall
-from vicmae_mm.utils.processes.pool import WorkerError, run_isolated
+from vicmae_mm.utils.processes.pool import FailedCall, WorkerError, run_isolated
 
 from .jobs import behave
 

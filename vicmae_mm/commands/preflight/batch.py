@@ -8,8 +8,7 @@ from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import EpochBasedTrainLoop
 
 from vicmae_mm.datasets.innermost import innermost_datasets
-from vicmae_mm.datasets.segments import SegmentedDataset, cut_segments
-from vicmae_mm.datasets.video_durations import video_durations
+from vicmae_mm.datasets.segments import SegmentedDataset, cut_segments, video_durations
 from vicmae_mm.engine.step_size import accumulated_batches, step_size
 from vicmae_mm.models import InfoNCEHead
 from vicmae_mm.utils.errors import InputError

@@ -11,7 +11,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from vicmae_mm.commands.options import setting_at
-from vicmae_mm.utils.processes.failed_call import exit_text
+from vicmae_mm.utils.processes.pool import exit_text
 
 from .disk import check_work_dir
 from .dry_run import DryRunner

@@ -9,8 +9,7 @@ import numpy as np
 from vicmae_mm.datasets.bad_videos.ledger import BadVideoLedger, Segment
 from vicmae_mm.datasets.readers import MachineError, VideoError, open_video
 from vicmae_mm.datasets.readers.pyav_reader import PyAVReader, count_frames
-from vicmae_mm.datasets.segments import cut_segments
-from vicmae_mm.datasets.video_durations import read_duration
+from vicmae_mm.datasets.segments import cut_segments, read_duration
 from vicmae_mm.utils.atomic_files import atomic_write
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.file_state import FileState, file_state

@@ -16,8 +16,7 @@ from rich.filesize import decimal
 
 from vicmae_mm.commands.options import positive, positive_number
 from vicmae_mm.utils.errors import InputError, RunError
-from vicmae_mm.utils.processes.failed_call import FailedCall
-from vicmae_mm.utils.processes.pool import num_cores, run_isolated
+from vicmae_mm.utils.processes.pool import FailedCall, num_cores, run_isolated
 from vicmae_mm.utils.progress import Progress
 
 Job = TypeVar('Job')

@@ -13,8 +13,7 @@ from vicmae_mm.datasets.annotations.video_lists import (
     read_annotations,
 )
 from vicmae_mm.datasets.packed.index import INDEX_FILE
-from vicmae_mm.datasets.segments import cut_segments
-from vicmae_mm.datasets.video_durations import video_durations
+from vicmae_mm.datasets.segments import cut_segments, video_durations
 from vicmae_mm.utils.errors import InputError
 
 # Names of files, the dataset that reads them, and what it calls their folder.

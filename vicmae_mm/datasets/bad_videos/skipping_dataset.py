@@ -12,7 +12,7 @@ from vicmae_mm.datasets.readers.image_or_video import image_problem
 from vicmae_mm.datasets.samplers import SampleIndex, random_stream
 from vicmae_mm.utils.errors import InputError, RunError
 from vicmae_mm.utils.home_folder import expand_home
-from vicmae_mm.utils.processes.failed_call import FailedCall
+from vicmae_mm.utils.processes.pool import FailedCall
 
 from .ledger import Part
 from .limit import BadVideos

@@ -19,7 +19,7 @@ from torch._utils import ExceptionWrapper
 
 from vicmae_mm.utils.errors import UserError
 
-from .failed_call import FailedCall
+from .pool import FailedCall
 from .shared_memory import SampleSender
 
 Result = TypeVar('Result')

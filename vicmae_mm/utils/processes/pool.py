@@ -7,13 +7,12 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from vicmae_mm.utils.errors import RunError
-
-from .failed_call import FailedCall, exit_text
 
 Task = TypeVar('Task')
 Result = TypeVar('Result')
@@ -24,6 +23,31 @@ _progress: Any = None  # in a worker: when its task began or last made progress
 
 class WorkerError(RunError):
     """A worker cannot start, or the function raised an error that is not about one file."""
+
+
+@dataclass(frozen=True)
+class FailedCall:
+    """Takes the place of a result if the process of a call crashed or hung; says which."""
+    reason: str
+
+    @classmethod
+    def timed_out(cls, seconds: float) -> 'FailedCall':
+        """The call was ended after ``seconds``."""
+        return cls(f'took longer than {seconds:g} s')
+
+    @classmethod
+    def crashed(cls, exitcode: int | None) -> 'FailedCall':
+        """The process exited, or died of a signal."""
+        return cls(f'crashed the process that read it ({exit_text(exitcode)})')
+
+
+def exit_text(code: int | None) -> str:
+    """Describe an exit code as in ``multiprocessing``, where negative numbers are signals."""
+    if code is None or code >= 0:
+        return f'exit code {"unknown" if code is None else code}'
+    name = signal.Signals(-code).name
+    # It is the signal that the kernel sends when memory runs out.
+    return f'{name}; out of memory?' if name == 'SIGKILL' else name
 
 
 def num_cores() -> int:
