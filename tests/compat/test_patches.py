@@ -155,17 +155,6 @@ def test_installed_paths():
         get_installed_path('no_such_package')
 
 
-def test_a_missing_package_is_also_what_mmengine_0_10_7_raises(monkeypatch):
-    stock = type('DistributionNotFound', (Exception, ), {'__str__': lambda self: 'stock'})
-    monkeypatch.setitem(
-        sys.modules, 'pkg_resources', SimpleNamespace(DistributionNotFound=stock))
-    with pytest.raises(stock, match='No package metadata was found for no_such_package'):
-        get_installed_path('no_such_package')
-    monkeypatch.setitem(sys.modules, 'pkg_resources', None)  # as with setuptools 82
-    with pytest.raises(importlib.metadata.PackageNotFoundError):
-        get_installed_path('no_such_package')
-
-
 def test_a_bare_folder_is_not_a_package(tmp_path, monkeypatch):
     (tmp_path / 'bare_folder').mkdir()
     (tmp_path / 'plain_module.py').write_text('')

@@ -2,10 +2,7 @@
 
 Each patch names the fault, where it is reported and when the patch can be removed. It waits for
 the module it changes to be imported. A config gets all of them through ``custom_imports`` alone,
-with the tools of mmaction2 and mmpretrain too.
-
-Supported: Python 3.10 to 3.13, torch 2.1 to 2.15, mmengine 0.10, mmaction2 1.2.0,
-mmpretrain 1.2.0, mmcv or mmcv-lite 2.0.1 to 2.1.
+with the tools of mmaction2 and mmpretrain too. docs/stack.md has the versions.
 """
 import re
 import warnings

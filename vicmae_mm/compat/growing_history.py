@@ -22,8 +22,7 @@ def _history(array: str) -> property:
 class GrowingHistory:
     """Appends in constant time, takes values that are read later, is saved as plain numbers.
 
-    mmengine copies all of the history for each value, 23 ms per step after 300,000 steps, and
-    saves its methods, too.
+    mmengine copies the history for each value, 23 ms per step after 300,000, and saves methods.
     """
 
     max_length: int

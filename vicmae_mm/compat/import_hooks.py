@@ -4,7 +4,8 @@
 """
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
+from functools import partial
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -47,21 +48,17 @@ class ImportHooks(MetaPathFinder):
         for finder in sys.meta_path:
             find = getattr(finder, 'find_spec', None)
             spec = find(fullname, path, target) if find and finder is not self else None
+            if spec is not None and spec.loader is not None:
+                # On the instance, which serves this one module: its type stays what tools expect.
+                run_after = partial(self._execute_and_run, spec.loader.exec_module)
+                setattr(spec.loader, 'exec_module', run_after)  # noqa: B010
             if spec is not None:
-                if spec.loader is not None:
-                    self._run_after(spec.loader)
                 return spec
         return None
 
-    def _run_after(self, loader: Loader) -> None:
-        execute = loader.exec_module
-
-        def execute_and_run(module: ModuleType) -> None:
-            execute(module)
-            self._run(module)
-
-        # On the instance, which serves this one module, so that its type stays what tools expect.
-        setattr(loader, 'exec_module', execute_and_run)  # noqa: B010
+    def _execute_and_run(self, execute: Callable, module: ModuleType) -> None:
+        execute(module)
+        self._run(module)
 
     def _run(self, module: ModuleType) -> None:
         for function in self.functions[module.__name__]:

@@ -90,9 +90,7 @@ def is_installed(package: str) -> bool:
 def get_installed_path(package: str) -> str:
     """Folder of the module that a distribution (``'mmaction2'``) installs, or of a module.
 
-    Raises:
-        PackageNotFoundError: There is none.
-        RuntimeError: It is a namespace package (a bare folder), which may have several paths.
+    A PackageNotFoundError if there is none, a RuntimeError if it is a bare folder.
     """
     module = package
     with suppress(importlib.metadata.PackageNotFoundError):
@@ -101,17 +99,10 @@ def get_installed_path(package: str) -> str:
         module = (top_level or package.replace('-', '_')).split()[0]
     spec = find_spec(module)
     if spec is None:
-        raise _not_found(package)
+        raise importlib.metadata.PackageNotFoundError(package)
     if spec.origin is None:
         raise RuntimeError(f'{package} is a namespace package: a folder without __init__.py.')
     return os.path.dirname(spec.origin)
-
-
-def _not_found(package: str) -> Exception:
-    """The error of mmengine's main; also that of 0.10.7, for a caller who imported it to catch."""
-    ours = importlib.metadata.PackageNotFoundError
-    stock = getattr(sys.modules.get('pkg_resources'), 'DistributionNotFound', None)
-    return type(ours.__name__, (ours, stock) if stock else (ours, ), {})(package)
 
 
 @hooks.on_import('mmengine.config.utils')

@@ -125,13 +125,8 @@ def _processes_on_cpu(utils: Any) -> None:
     Without an accelerator the processes are joined by gloo, whatever the config says.
     No report known. Remove when mmengine looks for a device first.
     """
-    for name in ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi'):
-        setattr(utils, name, _over_gloo_on_cpu(getattr(utils, name)))
 
-
-def _over_gloo_on_cpu(stock: Callable) -> Callable:
-    @functools.wraps(stock)
-    def init_dist(backend: str, **kwargs: Any) -> None:
+    def init_dist(stock: Callable, backend: str, **kwargs: Any) -> None:
         import torch
         from mmengine.device import get_device
         if get_device() != 'cpu':
@@ -143,7 +138,8 @@ def _over_gloo_on_cpu(stock: Callable) -> Callable:
         finally:
             torch.cuda.set_device = set_device
 
-    return init_dist
+    for name in ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi'):
+        setattr(utils, name, functools.partial(init_dist, getattr(utils, name)))
 
 
 @hooks.on_import('mmengine.model.wrappers.distributed')

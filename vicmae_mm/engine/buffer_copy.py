@@ -16,7 +16,6 @@ class BufferCopy:
         self._copies: dict[Any, Tensor] = {}
 
     def take(self) -> None:
-        """Copy the buffers."""
         # A clone, because a single buffer is its own flat tensor.
         self._copies = {kind: _flatten_dense_tensors(buffers).clone()
                         for kind, buffers in self._by_kind().items()}

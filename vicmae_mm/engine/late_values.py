@@ -62,10 +62,8 @@ class StepNumbers:
 def settle(runner: Runner) -> None:
     """Have the hooks judge all steps so far, such as whether the last loss was finite.
 
-    To be called on every process, before what a step has left is saved or tested.
-
-    Raises:
-        RunError: A step was not taken, and the run must stop.
+    To be called on every process, before what a step has left is saved or tested. A RunError if a
+    step was not taken, and the run must stop.
     """
     for hook in runner.hooks:
         if hasattr(hook, 'settle'):

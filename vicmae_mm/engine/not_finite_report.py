@@ -3,8 +3,7 @@ import json
 import os.path as osp
 from typing import Any, NamedTuple
 
-from mmengine.dist import all_gather_object, master_only
-from mmengine.logging import MMLogger
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
@@ -37,7 +36,10 @@ def describe_loss(runner: Runner, step: UnreadStep) -> str:
         own = dict(terms=broken or {'their sum': total},
                    samples=_sample_names(step.samples[-1]))
     place, reports, path = _record(runner, step, own)
-    ranks = '; '.join(_summarize(**report) for report in reports)
+    ranks = '; '.join(
+        f'rank {report["rank"]}: '
+        + ', '.join(f'{name} is {value}' for name, value in report['terms'].items())
+        + _with_samples(report['samples']) for report in reports)
     return (f'The loss is not finite in {place}: {ranks}. No step was taken; {path} lists the '
             'complete batch.')
 
@@ -56,8 +58,7 @@ def describe_gradient(runner: Runner, step: UnreadStep) -> str:
     loss = ('' if isinstance(runner.optim_wrapper, OptimWrapperDict) else
             ', although the loss is')
     return (f'The gradient is not finite in {place}{loss}: {some_of(names)}'
-            + (f', with samples {some_of(samples)}' if samples else '')
-            + f'. No step was taken; {path} lists the complete batch.')
+            f'{_with_samples(samples)}. No step was taken; {path} lists the complete batch.')
 
 
 def _record(runner: Runner, step: UnreadStep, own: dict | None) -> tuple[str, list[dict], str]:
@@ -65,7 +66,13 @@ def _record(runner: Runner, step: UnreadStep, own: dict | None) -> tuple[str, li
     reports = [dict(rank=rank, **report)
                for rank, report in enumerate(all_gather_object(own)) if report]
     path = osp.join(runner.work_dir, FILENAME)
-    _append(path, [dict(step.place, **report) for report in reports], runner.logger)
+    if is_main_process():
+        try:
+            with open(path, 'a') as file:
+                file.writelines(
+                    json.dumps(dict(step.place, **report)) + '\n' for report in reports)
+        except OSError as error:
+            runner.logger.warning(f'{path} cannot be written ({error}).')
     return 'iteration {iter} (epoch {epoch})'.format(**step.place), reports, path
 
 
@@ -73,20 +80,9 @@ def _sample_names(samples: Any) -> list[str]:
     """Files (or indices) of the data samples of a batch."""
     infos = [getattr(sample, 'metainfo', {})
              for sample in (samples if isinstance(samples, (list, tuple)) else [])]
-    names = (next((info[key] for key in _NAMES if info.get(key) is not None), None)
-             for info in infos)
-    return [str(name) for name in names if name is not None]
+    found = ([info[key] for key in _NAMES if info.get(key) is not None] for info in infos)
+    return [str(names[0]) for names in found if names]
 
 
-def _summarize(rank: int, terms: dict[str, str], samples: list[str]) -> str:
-    values = ', '.join(f'{name} is {value}' for name, value in terms.items())
-    return f'rank {rank}: {values}' + (f', with samples {some_of(samples)}' if samples else '')
-
-
-@master_only
-def _append(path: str, reports: list[dict], logger: MMLogger) -> None:
-    try:
-        with open(path, 'a') as file:
-            file.writelines(json.dumps(report) + '\n' for report in reports)
-    except OSError as error:
-        logger.warning(f'{path} cannot be written ({error}).')
+def _with_samples(samples: list[str]) -> str:
+    return f', with samples {some_of(samples)}' if samples else ''

@@ -48,9 +48,7 @@ def step_size(runner: Runner, optim_wrapper: Any) -> StepSize:
     """Count the batch of one of a runner's optimizers, whose training loop is built.
 
     A video whose clips ``RepeatAug`` draws several times is one sample, as for VideoMAE's rates.
-
-    Raises:
-        ValueError: Batches differ in size, or the samples of several datasets in pairs.
+    A ValueError if batches differ in size, or the samples of several datasets in pairs.
     """
     loader: Any = runner.train_dataloader
     # A sampler of batches may have a size, too; DataLoader.batch_size is None then.

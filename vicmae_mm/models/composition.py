@@ -11,13 +11,14 @@ from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor
 
-from vicmae_mm.models.modes import evaluating
 from vicmae_mm.models.necks import MAEDecoder
-from vicmae_mm.models.pooling import pool_features
 from vicmae_mm.utils.errors import InputError
 
+from .modes import evaluating
+from .pooling import pool_features
+
 if TYPE_CHECKING:
-    from vicmae_mm.models.vicmae import ViCMAE
+    from .vicmae import ViCMAE
 
 RECON_FRAMES = ('both', 'first', 'random')
 

@@ -17,8 +17,7 @@ def gather_with_grad(x: Tensor) -> Tensor:
 
     The gradient is d(sum_r loss_r)/dx, so that after DistributedDataParallel all gradients equal
     those of one process with the global batch (docs/decisions.md, row 13). Of ``x`` (N, ...), the
-    result is (W * N, ...) for W processes, and ``x`` itself on one. If N differs between them, all
-    raise a ValueError.
+    result is (W * N, ...) for W processes. If N differs between them, all raise a ValueError.
     """
     return x if get_world_size() == 1 else _gather(x)
 

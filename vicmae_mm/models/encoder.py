@@ -46,17 +46,16 @@ class Encoder(nn.Module):
     Args:
         backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it;
             other layouts as in :func:`as_tokens`.
-        mean: Per channel, in 0 to 255, in the order of the network's channels.
-        std: Per channel, in 0 to 255, in the same order.
+        mean, std: Per channel, in 0 to 255, in the order of the network's channels.
         bgr: Whether the network was trained on BGR images. The encoder's input is RGB anyway.
 
     Attributes:
-        image_size: Side of the square images it was built for, in pixels, or height and width; 224
-            if the backbone does not say.
+        image_size: Side of its square images in pixels, or height and width; 224 if not known.
+        num_frames: Frames per clip of a video network; None for an image network.
+        has_cls_token: Whether the first token is a class token.
 
     Raises:
-        ValueError: If the backbone was built for images that are not of three channels, or the
-            normalisation is not finite.
+        ValueError: The backbone is not for three channels, or the normalisation is not finite.
     """
 
     mean: Tensor
@@ -68,6 +67,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.image_size = image_size(backbone)
+        self.num_frames: int | None = getattr(backbone, 'num_frames', None)
+        self.has_cls_token = getattr(innermost_network(backbone), 'cls_token', None) is not None
         self.bgr = bgr
         if not (all(map(math.isfinite, [*mean, *std])) and min(std) > 0):
             raise InputError(f'mean={[*mean]} and std={[*std]} cannot normalise images: they must '
@@ -90,16 +91,6 @@ class Encoder(nn.Module):
         preprocessor: Any = model.data_preprocessor
         return cls(model.backbone, preprocessor.mean.flatten().tolist(),
                    preprocessor.std.flatten().tolist())
-
-    @property
-    def num_frames(self) -> int | None:
-        """Frames per clip of a video network; None for an image network."""
-        return getattr(self.backbone, 'num_frames', None)
-
-    @property
-    def has_cls_token(self) -> bool:
-        """Whether the first token is a class token."""
-        return getattr(innermost_network(self.backbone), 'cls_token', None) is not None
 
     def forward(self, images: Tensor, level: str = 'tokens') -> Tensor:
         """Encode.

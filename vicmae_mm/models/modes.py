@@ -21,10 +21,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def evaluated_outputs(backbone: nn.Module, batch: Tensor) -> list[Tensor]:
-    """Return the features of a backbone in evaluation mode, with the same masks every time.
+    """All features that a backbone returns in evaluation mode, with the same masks every time.
 
-    All tensors of floating point that it returns, in any nesting. Modes, buffers and random
-    generators are left as they were.
+    Modes, buffers and random generators are left as they were.
     """
     with evaluating(backbone), torch.random.fork_rng([batch.device] if batch.is_cuda else []):
         torch.manual_seed(0)

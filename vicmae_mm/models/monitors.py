@@ -36,20 +36,16 @@ def global_monitors(online: Tensor, target: Tensor,
         onlines, targets = gathered or gather_with_grad(torch.stack([online, target], 1)).unbind(1)
     hits = pair_hits(online, targets, get_rank() * len(online))
     std, rank = embedding_spread(onlines, targets)
-    return dict(
-        embedding_std=std,
-        embedding_rank=rank,
-        pair_accuracy=hits.mean(),
-        **sums_by_source('pair_accuracy', [hits], rows or {}))
+    return dict(embedding_std=std, embedding_rank=rank, pair_accuracy=hits.mean(),
+                **sums_by_source('pair_accuracy', [hits], rows or {}))
 
 
 @torch.no_grad()
 def embedding_spread(*views: Tensor) -> tuple[Tensor, Tensor]:
     """How much the l2-normalised embeddings of all views vary, and in how many directions.
 
-    First, their standard deviation: 0 is collapsed, 1 isotropic. SimSiam's figure 2 (Chen and He,
-    arXiv 2011.10566) shows that of each channel of z/||z||, averaged over channels. Multiplied by
-    sqrt(D), it does not depend on the width.
+    First, the mean standard deviation of channels (SimSiam's figure 2: Chen and He, arXiv
+    2011.10566), times sqrt(D), so that the width does not matter: 0 is collapsed, 1 isotropic.
 
     Second, the participation ratio of the eigenvalues of their covariance,
 

@@ -6,12 +6,9 @@ from mmpretrain.models.necks import GeneralizedMeanPooling, GlobalAveragePooling
 from torch import Tensor, nn
 
 from vicmae_mm.models.necks import TokenPooling
-from vicmae_mm.models.token_layout import (
-    declared_extra_tokens,
-    innermost_network,
-    network_width,
-)
 from vicmae_mm.utils.errors import InputError
+
+from .token_layout import declared_extra_tokens, innermost_network, network_width
 
 # They pool one tensor; of several they would pool each, and all but the last would be lost.
 _OF_ONE = (GeneralizedMeanPooling, GlobalAveragePooling, TokenPooling)
@@ -29,10 +26,8 @@ def pool_features(features: Any, pooling: nn.Module | None, backbone: nn.Module)
     Of several stages of one network the last is used, as by the heads of mmpretrain: the backbone
     says that its outputs are stages by as many ``out_indices`` or ``out_scales``. Several other
     outputs, such as SlowFast's pathways, need a pooling that takes them together.
-    None is for a backbone that returns one vector per sample.
-
-    Raises:
-        ValueError: If ``pooling`` would lose outputs or pool other axes than the positions.
+    None is for a backbone that returns one vector per sample. A ValueError if ``pooling`` would
+    lose outputs or pool other axes than the positions.
     """
     parts = last_outputs(features, backbone)
     if any(isinstance(each, Tensor) and not each.is_floating_point() for each in parts):

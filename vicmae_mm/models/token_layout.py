@@ -34,8 +34,7 @@ def declared_extra_tokens(backbone: nn.Module) -> int | None:
 def image_size(backbone: nn.Module) -> int | tuple[int, int]:
     """Side in pixels, or height and width, of a backbone's images; 224 if it does not say.
 
-    Raises:
-        ValueError: If the images do not have three channels.
+    A ValueError for images that do not have three channels.
     """
     network = innermost_network(backbone)
     size: Any = getattr(network, 'img_size', None) or getattr(
@@ -52,8 +51,7 @@ def image_size(backbone: nn.Module) -> int | tuple[int, int]:
 def num_extra_tokens(backbone: nn.Module, output: Tensor) -> int:
     """How many tokens (class, distillation, registers) come before those of the patches.
 
-    Raises:
-        ValueError: If the backbone has such tokens but does not say how many.
+    A ValueError if the backbone has such tokens but does not say how many.
     """
     if output.ndim > 3:
         return 0
@@ -72,10 +70,8 @@ def as_tokens(backbone: nn.Module, output: Tensor, image: Sequence[int]) -> Tens
 
     In an output of three axes, the channels are the axis as long as the network is wide: the second
     in mmpretrain's MLP-Mixer. In a map they are the second or, in timm's Swin, the last; it has two
-    or three dimensions. ``image`` is the height and width in pixels.
-
-    Raises:
-        ValueError: If it is not clear which axis is which.
+    or three dimensions. ``image`` is the height and width in pixels. A ValueError if it is not
+    clear which axis is which.
     """
     if _channels_second(backbone, output, image):
         return output.flatten(2).transpose(1, 2)

@@ -8,19 +8,14 @@ from mmpretrain.models.selfsup.mae import MAEViT
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vicmae_mm.models.composition import (
-    check_composition,
-    check_targets,
-    check_views,
-    check_widths,
-    masked_output,
-)
-from vicmae_mm.models.masking import invert_order, rand_rows, take_patches
-from vicmae_mm.models.monitors import global_monitors, sums_by_source
-from vicmae_mm.models.pooling import pool_features
-from vicmae_mm.models.view_layout import rows_by_source, split_views
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
+
+from . import composition
+from .masking import invert_order, rand_rows, take_patches
+from .monitors import global_monitors, sums_by_source
+from .pooling import pool_features
+from .view_layout import rows_by_source, split_views
 
 
 @MODELS.register_module()
@@ -28,7 +23,7 @@ class ViCMAE(BaseSelfSupervisor):
     """The method of section 3.3 and, depending on the config, the baselines of section 3.2.
 
     The loss is ``w * reconstruction + lambda * s * contrast``, where s is the scale that
-    ``ContrastWeightHook`` sets per epoch.
+    ``ContrastWeightHook`` sets per epoch. Parts that do not fit together raise a ValueError.
 
     | method        | ``decoder``  | ``pooling``  | ``contrast_head``  |
     |---------------|--------------|--------------|--------------------|
@@ -39,15 +34,12 @@ class ViCMAE(BaseSelfSupervisor):
     | contrast only | none         | any          | any                |
 
     Args:
-        backbone: The encoder f: a ``ViCMAEViT``, or without a decoder any 2-D
-            backbone of mmpretrain or mmaction2.
+        backbone: The encoder f: a ``ViCMAEViT``; without a decoder, any of mmpretrain or mmaction2.
         decoder: The decoder d; None trains on contrast alone.
         head: The reconstruction head, required with a decoder.
-        pooling: The pooling operator Omega; None for a backbone that returns one vector
-            per image. Of several stages the last is pooled, as in :func:`pool_features`.
+        pooling: The pooling operator Omega; None for a backbone that returns one vector per image.
         projector: The predictor encoder P; None contrasts pooled tokens.
-        target_projector: The target encoder T; None shares the weights of
-            ``projector``.
+        target_projector: The target encoder T; None shares the weights of ``projector``.
         contrast_head: The contrastive loss; None trains on reconstruction alone.
         recon_weight: Weight w of the reconstruction, 1 in the paper.
         contrast_weight: The paper's lambda, 0.025 in Table 7.
@@ -56,26 +48,17 @@ class ViCMAE(BaseSelfSupervisor):
         decoder_chunks: Number of parts in which a batch is decoded, one after the other. More
             than 1 saves the memory of the decoder's activations, at the cost of a second decoder
             forward pass; the loss is the same.
-        joint_bn: Whether both views share the batch statistics of one projector pass. By default
-            each view has its own.
+        joint_bn: Whether both views share the batch statistics of one projector pass.
         target_generator: Computes the features (B, L, D) of each patch of normalised frames, to
             be predicted instead of pixels, such as ``mmpretrain.HOGGenerator``. It needs
             ``decoder.predict_feature_dim=D`` and ``head.type='mmpretrain.MIMHead'``.
         data_preprocessor: Normalises frames on the device.
         init_cfg: Initialisation of all layers.
-
-    Raises:
-        ValueError: If the parts do not fit together.
     """
 
-    # Built from config, or None; the arguments above describe them.
     backbone: Any
-    neck: Any
+    neck: Any  # the decoder, or None
     head: Any
-    pooling: Any
-    projector: Any
-    target_projector: Any
-    contrast_head: Any
 
     def __init__(self, backbone: dict, decoder: dict | None = None, head: dict | None = None,
                  pooling: dict | None = None, projector: dict | None = None,
@@ -94,7 +77,7 @@ class ViCMAE(BaseSelfSupervisor):
         self.recon_weight, self.contrast_weight = recon_weight, contrast_weight
         self.contrast_scale, self.joint_bn = 1.0, joint_bn
         self.recon_frames, self.decoder_chunks = recon_frames, decoder_chunks
-        check_composition(self)
+        composition.check_composition(self)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Encode images (B, 3, H, W) with the backbone, without masking."""
@@ -116,30 +99,29 @@ class ViCMAE(BaseSelfSupervisor):
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon`` and ``contrast``
             without their weights, of this process, and the monitors ``contrast_weight`` and those
             of :func:`global_monitors`. From a ``MixedPairs`` also ``recon``, ``contrast`` and
-            ``pair_accuracy`` by :func:`sums_by_source`.
-
-        Raises:
-            ValueError: If the samples do not suit the method, or there is nothing to train.
+            ``pair_accuracy`` by :func:`sums_by_source`. A ValueError if the samples do not suit the
+            method, or there is nothing to train.
         """
         views = split_views(inputs, data_samples)
-        check_views(self, views)
-        frames, videos = _stack_pairs(views)
+        composition.check_views(self, views)
+        num_videos, num_pairs = len(views[0]), max(len(views) // 2, 1)
+        frames = torch.cat((*views[0::2], *views[1::2]))  # all I_i, then all I_j
+        videos: Any = torch.arange(num_videos, device=frames.device).repeat(num_pairs)
         # Read in every step, so that what is missing is found before the contrast begins.
         if getattr(self.contrast_head, 'needs_identities', False):
-            videos = self.contrast_head.identify(data_samples, len(views[0])) * (len(views) // 2)
+            videos = self.contrast_head.identify(data_samples, num_videos) * num_pairs
         rows = rows_by_source(data_samples)
         weight = self.contrast_weight * self.contrast_scale
         losses: dict[str, Tensor] = {}
         features = self.backbone(frames)
         if isinstance(self.backbone, MAEViT):
-            features, ids_restore = masked_output(features, self.backbone)
+            features, ids_restore = composition.masked_output(features, self.backbone)
         if self.with_neck:
             recon, each = self._reconstruction_loss(features, ids_restore, frames, bool(rows))
             losses.update(loss_recon=self.recon_weight * recon, recon=recon.detach(),
                           **sums_by_source('recon', each, rows))
         if self.contrast_head is not None:
-            # Before the schedule starts, the projector is not run at all: with zero gradients
-            # AdamW would only shrink it.
+            # Before the schedule starts, the projector is not run: AdamW would only shrink it.
             if weight > 0:
                 losses.update(self._contrast_loss(features, videos, weight, rows))
             losses['contrast_weight'] = frames.new_full((), weight)  # new_tensor waits for a GPU
@@ -150,13 +132,13 @@ class ViCMAE(BaseSelfSupervisor):
 
     def _reconstruction_loss(self, latent: Tensor, ids_restore: Tensor, frames: Tensor,
                              by_frame: bool = False) -> tuple[Tensor, tuple]:
-        """Mean squared error on the hidden patches (eq. 6), and those of frames, by chunk."""
+        """Mean squared error on the hidden patches (eqs. 1, 6), and those of frames, by chunk."""
         rows = self._rows_to_reconstruct(len(frames), frames.device)
         targets = frames[rows]
         if self.target_generator is not None:
             with torch.no_grad():
                 targets = self.target_generator(targets)
-            check_targets(self, targets, ids_restore[rows])
+            composition.check_targets(self, targets, ids_restore[rows])
         batch = latent[rows], ids_restore[rows], targets
         chunks = [*zip(*(tensor.chunk(self.decoder_chunks) for tensor in batch), strict=True)]
         # The activations of a chunk are dropped and recomputed for its gradient.
@@ -165,8 +147,8 @@ class ViCMAE(BaseSelfSupervisor):
         losses, each = zip(*(run(*chunk, by_frame) for chunk in chunks), strict=True)
         if len(chunks) == 1:
             return losses[0], each
-        return torch.stack([len(chunk[0]) * loss for chunk, loss in zip(
-            chunks, losses, strict=True)]).sum() / len(batch[0]), each
+        sums = [len(chunk[0]) * loss for chunk, loss in zip(chunks, losses, strict=True)]
+        return torch.stack(sums).sum() / len(batch[0]), each
 
     def hidden_patch_loss(self, latent: Tensor, ids_restore: Tensor, targets: Tensor,
                           by_frame: bool = False) -> tuple[Tensor, Tensor | None]:
@@ -205,7 +187,7 @@ class ViCMAE(BaseSelfSupervisor):
                        rows: dict[str, list[int]]) -> dict[str, Tensor]:
         """Contrast between the pooled and projected frames (eq. 7)."""
         pooled = pool_features(features, self.pooling, self.backbone)
-        check_widths(self, pooled)
+        composition.check_widths(self, pooled)
         online, target = self._project(pooled)
         contrast = self.contrast_head.loss(online, target, videos)
         # Taken from the head, or its tensors would be kept until the next step.
@@ -216,7 +198,7 @@ class ViCMAE(BaseSelfSupervisor):
                     **global_monitors(online, target, gathered, rows))
 
     def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings p_i and z_j, (N, D) each, before l2 normalisation."""
+        """Embeddings p_i and z_j, (N, D) each, before the l2 normalisation of section 3.3."""
         if self.joint_bn:
             online, target = self.projector(pooled).chunk(2)
             return online, target
@@ -224,11 +206,5 @@ class ViCMAE(BaseSelfSupervisor):
         return self.projector(first), (self.target_projector or self.projector)(second)
 
 
-def _build(cfg: dict | None) -> nn.Module | None:
+def _build(cfg: dict | None) -> Any:
     return None if cfg is None else MODELS.build(cfg)
-
-
-def _stack_pairs(views: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """All first frames (or clips) before all second ones, and the video of each pair (N,)."""
-    videos = torch.arange(len(views[0]), device=views[0].device)
-    return torch.cat((*views[0::2], *views[1::2])), videos.repeat(max(len(views) // 2, 1))

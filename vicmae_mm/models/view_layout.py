@@ -26,8 +26,7 @@ def split_views(inputs: Any, data_samples: Any = None) -> list[Tensor]:
     ``data_samples``, if they are a list, are used to distinguish samples from views in ``inputs``.
 
     Raises:
-        ValueError: For every other layout, and for (B, 3, 3, H, W), which is three images or one
-            clip of three frames.
+        ValueError: For other layouts, and (B, 3, 3, H, W): three images or a clip of three frames.
     """
     views = _unstacked(inputs) if isinstance(inputs, Tensor) else inputs
     tensors = isinstance(views, Sequence) and all(isinstance(view, Tensor) for view in views)

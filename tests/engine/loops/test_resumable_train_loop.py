@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 from mmengine.hooks import Hook
-from torch.utils.data import ConcatDataset
+from torch.utils.data import BatchSampler, ConcatDataset
 
 from tests.helpers.runs import RandomPairs, tiny_runner
 from vicmae_mm.datasets import MixedPairs, SeededSamples
@@ -25,10 +25,24 @@ class Steps(Hook):
                           data_batch['inputs'][1].sum().item() * seeded))
 
 
+class GrowingBatches:
+    """Batches of 4 and 5 in turn, so it has no batch_size."""
+
+    def __init__(self, sampler: Any, batch_size: int) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Any:
+        indices = list(self.sampler)
+        return iter([indices[:4], indices[4:9], indices[9:13], indices[13:18]])
+
+    def __len__(self) -> int:
+        return 4
+
+
 def train(work_dir: Path, checkpoint: str | None = None, batch_size: int = 4, length: int = 18,
           sampler: str = 'vicmae_mm.EpochSampler', seed: int | None = 0,
           loop: str = 'vicmae_mm.ResumableTrainLoop', by_epoch: bool = False,
-          workers: int = 0) -> list[tuple]:
+          workers: int = 0, batch_sampler: type = BatchSampler) -> list[tuple]:
     """Two epochs of four iterations; a checkpoint after each."""
     steps = Steps()
     pairs = RandomPairs(length)
@@ -36,7 +50,9 @@ def train(work_dir: Path, checkpoint: str | None = None, batch_size: int = 4, le
         work_dir, [steps, dict(type='vicmae_mm.StepSeedHook')],
         train_dataloader=dict(
             batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0,
-            drop_last=True, dataset=SeededSamples(pairs) if workers else pairs,
+            dataset=SeededSamples(pairs) if workers else pairs,
+            **(dict(drop_last=True) if batch_sampler is BatchSampler else
+               dict(batch_sampler=dict(type=batch_sampler))),
             sampler=dict(type=sampler, round_up=False),
             collate_fn=dict(type='default_collate')),
         train_cfg=dict(type=loop, max_epochs=2), randomness=dict(seed=seed),
@@ -70,6 +86,16 @@ def test_sampler_that_starts_with_the_first_sample_only(tmp_path):
     with pytest.raises(ValueError, match='2 of the 4 batches of epoch 1, but DefaultSampler'):
         train(tmp_path / 'on', 'iter_2.pth', sampler='DefaultSampler')
     train(tmp_path / 'at_the_end', 'iter_8.pth')
+
+
+def test_batches_that_differ_in_size(tmp_path):
+    whole = train(tmp_path / 'whole', batch_sampler=GrowingBatches, by_epoch=True)
+    assert [len(step) for step in whole] == [7, 8] * 4
+    assert train(tmp_path / 'on', 'epoch_1.pth', batch_sampler=GrowingBatches,
+                 by_epoch=True) == whole[4:]
+    train(tmp_path / 'whole', batch_sampler=GrowingBatches)
+    with pytest.raises(ValueError, match='2 of the 4 batches of epoch 1, but GrowingBatches a'):
+        train(tmp_path / 'within', 'iter_2.pth', batch_sampler=GrowingBatches)
 
 
 @pytest.mark.parametrize('change', [dict(batch_size=3), dict(length=14)])

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from vicmae_mm.engine.optimizers import BF16OptimWrapper
+from vicmae_mm.engine.optimizers.bf16_optim_wrapper import has_bf16
 
 
 def output_dtype(device: str) -> torch.dtype:
@@ -30,10 +31,6 @@ def test_a_gpu_computes_in_bfloat16():
 
 
 def test_an_older_gpu_stays_in_float32(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (7, 0))
-    model = nn.Linear(1, 1)
-    wrapper = BF16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    assert not wrapper._has_bf16(torch.device('cuda'))
-    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
-    fresh = BF16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    assert fresh._has_bf16(torch.device('cuda'))
+    for capability in ((7, 0), (9, 0)):
+        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device, is_=capability: is_)
+        assert has_bf16(torch.device('cuda')) == (capability == (9, 0))

@@ -62,6 +62,14 @@ def test_a_backbone_alone(prefix, wrapped, log):
     assert log[-1].endswith(report(loaded='backbone', new='neck projector', left_out='head 165'))
 
 
+@pytest.mark.parametrize('prefix, lack', [
+    ('encoder.', r"a\.pth has nothing under 'encoder\.'\. The file looks like"),
+    ('', r'a\.pth contains none of the parameters\. It looks like')])
+def test_a_file_without_the_backbone_is_refused_by_the_prefix_it_should_have(prefix, lack):
+    with pytest.raises(ValueError, match=lack):
+        first_weights(dict(weight=torch.ones(1)), 'a.pth', tiny_vicmae(), prefix)
+
+
 def test_our_own_files_stay_as_they_are(log):
     content = dict(state_dict=PRETRAINED, meta=dict(epoch=1))
     assert first_weights(content, 'a.pth', tiny_vicmae()) is PRETRAINED

@@ -21,13 +21,9 @@ class BadVideoHook(Hook):
     (:class:`VideoPairDataset`, :class:`LabelledImages`, :class:`SeededSamples`, ...; also inside
     wrappers) gets ``bad_videos.jsonl`` in the work dir. After every epoch the total of all workers
     and ranks is logged, also as ``train/bad_videos``; it may include some that workers have met in
-    reading ahead. Datasets of validation and testing get
-    ``test_mode=True``: a bad file is an error there, since another one in its place would change
-    the result.
-
-    Raises:
-        TooManyBadVideosError: Before training, if the bad videos known from an earlier run in this
-            work dir exceed the dataset's limit.
+    reading ahead. Datasets of validation and testing get ``test_mode=True``: a bad file is an error
+    there, since another one in its place would change the result. Training does not start, but
+    raises a TooManyBadVideosError, if those of earlier runs in this work dir exceed the limit.
     """
 
     FILENAME = 'bad_videos.jsonl'
@@ -40,19 +36,16 @@ class BadVideoHook(Hook):
             dataset.share_bad_videos(self._ledger_path)
         # Every rank has read the entries of earlier runs before any rank adds one of this run.
         barrier()
-        self.count(runner)
+        self._count(runner)
 
-    def before_val(self, runner: Runner) -> None:
-        """Let a bad file be an error."""
-        _raise_errors(runner.val_dataloader.dataset)
-
-    def before_test(self, runner: Runner) -> None:
-        """Let a bad file be an error."""
-        _raise_errors(runner.test_dataloader.dataset)
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        if mode != 'train':
+            for dataset in iter_pair_datasets(getattr(runner, f'{mode}_dataloader').dataset):
+                dataset.test_mode = True
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Log the number of bad videos."""
-        bad, total = self.count(runner)
+        bad, total = self._count(runner)
         for dataset in self._datasets:
             dataset.bad_videos.forget()  # the machine's faults would add up in a long run
         if self._datasets:
@@ -61,7 +54,7 @@ class BadVideoHook(Hook):
             share = f'{100 * bad / total:.3f} %'
             runner.logger.info(f'bad {kinds}: {bad:,} of {total:,} ({share}){see}')
 
-    def count(self, runner: Runner) -> tuple[int, int]:
+    def _count(self, runner: Runner) -> tuple[int, int]:
         """Log how many are bad now, and return it with the number of all."""
         for dataset in self._datasets:
             dataset.bad_videos.refresh()
@@ -77,8 +70,3 @@ def iter_pair_datasets(dataset: Any) -> Iterator[BadFileSkipping]:
     items = innermost_datasets(
         dataset, lambda item: isinstance(item, SeededSamples) and item.skips)
     return (item for item in items if isinstance(item, BadFileSkipping))
-
-
-def _raise_errors(dataset: Any) -> None:
-    for item in iter_pair_datasets(dataset):
-        item.test_mode = True

@@ -81,8 +81,12 @@ class ClassCountHook(Hook):
                 _check_range(labels, num_classes, list(counts))
                 if reference is not None:
                     check_same_labels(labels, reference)
-                elif split == 'train':
-                    _warn_of_missing(labels, num_classes)
+                elif split == 'train' and (
+                        missing := sorted(set(range(num_classes)) - set(labels.used))):
+                    print_log(
+                        f'{labels} have no sample of {len(missing):,} of the {num_classes:,} '
+                        f'classes of the model: {some_of([*map(str, missing)])}.',
+                        'current', logging.WARNING)
                 reference = reference or labels
             _check_topk(loop, split, num_classes)
         if len(set(counts.values())) > 1:
@@ -135,12 +139,6 @@ def _check_range(labels: ClassLabels, num_classes: int, settings: list[str]) -> 
                       f'without gaps, or {what_to_do}')
     raise InputError(f'{labels} have labels up to {top:,}, the head of the model '
                      f'{num_classes:,} classes (0 to {num_classes - 1:,}): {what_to_do}')
-
-
-def _warn_of_missing(labels: ClassLabels, num_classes: int) -> None:
-    if missing := sorted(set(range(num_classes)) - set(labels.used)):
-        print_log(f'{labels} have no sample of {len(missing):,} of the {num_classes:,} classes of '
-                  f'the model: {some_of([*map(str, missing)])}.', 'current', logging.WARNING)
 
 
 def _check_topk(loop: BaseLoop, split: str, num_classes: int) -> None:

@@ -11,8 +11,10 @@ from vicmae_mm.engine.step_size import step_size
 from vicmae_mm.registry import HOOKS
 from vicmae_mm.utils.errors import InputError
 
-# In smaller batches even healthy embeddings have a low rank: two pairs of similar frames are on
-# a line.
+# Lower bounds, far from the values of healthy runs (docs/reliability.md, section 8). The first is
+# between 0 (collapsed) and 1 (isotropic), the second between 0 and the width.
+_BOUNDS = dict(embedding_std=0.1, embedding_rank=2.)
+# In smaller batches even healthy embeddings have a low rank: two similar pairs are on a line.
 _MIN_BATCH = 8
 _REMIND_EVERY = 20  # times ``patience``
 
@@ -25,19 +27,14 @@ class CollapseHook(Hook):
     near 1) satisfy a loss without negatives and teach nothing. Iterations without either value,
     as before contrast begins, are ignored.
 
-    The defaults are far from the values of healthy runs (docs/reliability.md, section 8).
-
     Args:
-        min_std: Lower bound of ``embedding_std``, between 0 (collapsed) and 1 (isotropic).
-        min_rank: Lower bound of ``embedding_rank``, between 0 (collapsed) and the width.
         patience: Number of consecutive iterations (at least 1) below a bound before a warning. It
             is repeated after 20 times as many, or if the embeddings recover and collapse again.
     """
 
-    def __init__(self, min_std: float = 0.1, min_rank: float = 2.0, patience: int = 50) -> None:
+    def __init__(self, patience: int = 50) -> None:
         if patience < 1:
             raise InputError(f'patience={patience} must be a number of iterations, 1 or more.')
-        self.bounds = dict(embedding_std=min_std, embedding_rank=min_rank)
         self.patience = patience
         self._below = 0
         self._unread: tuple[int, dict[str, Callable[[], Any]]] = (0, {})
@@ -60,7 +57,7 @@ class CollapseHook(Hook):
         read = numbers.later if numbers else partial(partial, float)
         if self._watching and outputs:
             self._unread = runner.iter + 1, {
-                name: read(outputs[name]) for name in self.bounds if name in outputs}
+                name: read(outputs[name]) for name in _BOUNDS if name in outputs}
         if not numbers:
             self.settle(runner)
 
@@ -70,20 +67,18 @@ class CollapseHook(Hook):
         values = {name: read() for name, read in unread.items()}
         if not values or None in values.values():  # the step was skipped
             return
-        low = {name: value for name, value in values.items() if value < self.bounds[name]}
+        low = {name: value for name, value in values.items() if value < _BOUNDS[name]}
         self._below = self._below + 1 if low else 0
         if self._below and (self._below - self.patience) % (_REMIND_EVERY * self.patience) == 0:
-            runner.logger.warning(self._describe(low, iteration))
-
-    after_train_epoch: Any = settle  # of the last iteration
-
-    def _describe(self, low: dict[str, float], iteration: int) -> str:
-        # The iteration makes each text unique: mmengine does not log the same warning twice.
-        found = ' and '.join(f'{name} is {value:.3g}, below {self.bounds[name]:g}'
-                             for name, value in low.items())
-        return (f'The embeddings have collapsed: {found}, for {self._below} iterations up to '
+            found = ' and '.join(f'{name} is {value:.3g}, below {_BOUNDS[name]:g}'
+                                 for name, value in low.items())
+            # The iteration makes each text unique: mmengine does not log the same warning twice.
+            runner.logger.warning(
+                f'The embeddings have collapsed: {found}, for {self._below} iterations up to '
                 f'{iteration}. Nearly all videos are mapped to one point or line, from which the '
                 'encoder learns nothing. Stop and resume from an earlier checkpoint; lower the '
                 'learning rate or lengthen its warm-up, use more pairs per batch, and check that '
                 "the head's protection against collapse is on (negatives of InfoNCEHead, "
                 'stop_grad of SimSiamHead, std of VICRegHead).')
+
+    after_train_epoch: Any = settle  # of the last iteration

@@ -60,11 +60,9 @@ class ContrastWeightHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that pairs have negatives, and that there are enough epochs to start contrast."""
-        if self.schedule != 'constant':
-            self._check_epochs(runner)
         _check_videos(runner)
-
-    def _check_epochs(self, runner: Runner) -> None:
+        if self.schedule == 'constant':
+            return
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop or '
                              "schedule='constant'.")
@@ -109,7 +107,6 @@ class ContrastWeightHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
-        """Set the scale of the current epoch."""
         unwrapped_model(runner).contrast_scale = max(self._scale(runner), self.least)
 
     def _scale(self, runner: Runner) -> float:

@@ -17,8 +17,7 @@ class CurvesHook(Hook):
     The scalars are read from the files of ``LocalVisBackend``; without them there is no picture.
 
     Args:
-        interval_minutes: Time between updates, which are at the ends of epochs. The end of training
-            is always drawn.
+        interval_minutes: Time between updates, which are at the ends of epochs and of training.
     """
 
     def __init__(self, interval_minutes: float = 5.) -> None:
@@ -26,17 +25,14 @@ class CurvesHook(Hook):
         self._drawn_at = time.monotonic()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Draw at the interval."""
+        """Draw what there is, if the last picture is old enough."""
         if (time.monotonic() - self._drawn_at >= 60 * self.interval_minutes
                 and not self.is_last_train_epoch(runner)):
-            self._draw(runner)
-
-    def after_train(self, runner: Runner) -> None:
-        """Draw the complete run."""
-        self._draw(runner)
+            self.after_train(runner)
 
     @master_only
-    def _draw(self, runner: Runner) -> None:
+    def after_train(self, runner: Runner) -> None:
+        """Draw the run."""
         self._drawn_at = time.monotonic()
         scalars = find_scalars(runner.work_dir)
         if not scalars:

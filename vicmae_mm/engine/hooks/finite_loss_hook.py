@@ -15,14 +15,9 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from vicmae_mm.checkpoints.fit import infinite_buffers, not_finite_in_training_state
+from vicmae_mm.engine import not_finite_report as report
 from vicmae_mm.engine.buffer_copy import BufferCopy
 from vicmae_mm.engine.late_values import StepNumbers
-from vicmae_mm.engine.not_finite_report import (
-    FILENAME,
-    UnreadStep,
-    describe_gradient,
-    describe_loss,
-)
 from vicmae_mm.engine.optimizers.gradient_guard import GradientGuard, GuardedStep, skips_by_flag
 from vicmae_mm.engine.runner_access import current_task, unwrapped_model
 from vicmae_mm.engine.step_size import accumulated_batches, each_wrapper
@@ -42,10 +37,10 @@ class FiniteLossHook(Hook):
     """Stop all ranks in the same step, before a non-finite loss or gradient reaches the weights.
 
     A loss is checked before the backward pass, its gradient before the optimizer's step. The
-    message names rank, terms and samples; ``not_finite.jsonl`` in the work dir lists all
-    samples of the batch. Weights, optimizer, scaler and buffers (BatchNorm's running statistics)
-    stay as they were before the step. Overflowing gradients are left to the loss scaler.
-    Training starts neither from a checkpoint nor from weights that are not finite.
+    :class:`NonFiniteLossError` names rank, terms and samples; ``not_finite.jsonl`` in the work dir
+    lists all samples of the batch. Weights, optimizer, scaler and buffers (BatchNorm's running
+    statistics) stay as they were before the step. Overflowing gradients are left to the loss
+    scaler. A checkpoint or initial weights that are not finite are refused by a ValueError.
 
     torch's fused Adam and AdamW skip such steps on the device, if gradients are not accumulated.
     The host then reads about a step after it has launched the next one, so that the device does not
@@ -57,15 +52,11 @@ class FiniteLossHook(Hook):
             ``train/skipped_batches`` and in the checkpoint. Gradient accumulation uses the next
             batch instead, so the last update of a run may remain incomplete; a gradient that is
             not finite is dropped with all its batches.
-
-    Raises:
-        NonFiniteLossError: In training, as described above.
-        ValueError: The checkpoint, or the initial weights, contain NaN or infinity.
     """
 
     # Before the hooks that log the losses, which must not see those of a skipped batch.
     priority = 'HIGHEST'
-    FILENAME = FILENAME
+    FILENAME = report.FILENAME
 
     def __init__(self, max_skipped: int = 0) -> None:
         if type(max_skipped) is not int or max_skipped < 0:
@@ -74,7 +65,8 @@ class FiniteLossHook(Hook):
         self._losses: dict[str, Any] = {}
         self._parts: list[tuple[str, Tensor]] = []
         self._skip = self._late = False
-        self._pending: tuple[Callable[[], Any], UnreadStep] | None = None  # reads the verdict on it
+        # What reads the verdict on a step, and the step.
+        self._pending: tuple[Callable[[], Any], report.UnreadStep] | None = None
         self._forward: RemovableHandle | None = None
         self._guards: list[GradientGuard] = []
         self._samples: deque[Any] = deque(maxlen=1)  # data samples of the batches of a step
@@ -123,7 +115,6 @@ class FiniteLossHook(Hook):
         runner.optim_wrapper.update_params = partial(self._update_if_finite, runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Remove the checks."""
         for guard in self._guards:
             guard.remove()
         self._guards, self._pending = [], None
@@ -205,16 +196,17 @@ class FiniteLossHook(Hook):
         self._skip |= self._judge(runner, 2, self._step(runner, parts, []))
 
     def _step(self, runner: Runner, parts: list[tuple[str, Tensor]],
-              guarded: list[GuardedStep]) -> UnreadStep:
+              guarded: list[GuardedStep]) -> report.UnreadStep:
         self._parts = []
-        return UnreadStep(dict(iter=runner.iter + 1, epoch=runner.epoch + 1), [*self._samples],
-                     parts, guarded)
+        return report.UnreadStep(dict(iter=runner.iter + 1, epoch=runner.epoch + 1),
+                                 [*self._samples], parts, guarded)
 
-    def _judge(self, runner: Runner, verdict: float, step: UnreadStep) -> bool:
+    def _judge(self, runner: Runner, verdict: float, step: report.UnreadStep) -> bool:
         """Whether the step was skipped; stop if it must not be."""
         if not verdict:
             return False
-        message = (describe_loss if verdict == 2 else describe_gradient)(runner, step)
+        describe = report.describe_loss if verdict == 2 else report.describe_gradient
+        message = describe(runner, step)
         skipped = runner.message_hub.get_info('skipped_batches', 0)
         if skipped >= self.max_skipped:
             remedy = 'lower the learning rate' + (

@@ -29,10 +29,8 @@ class GradientCoverageHook(Hook):
     to an output of the backbone, or if no parameter had one. The others have no effect on any
     output, such as the unused norms in mmpretrain's ``DeiT3``: a warning names them.
 
-    A backbone that has all its gradients in the first step is not looked at again.
-
-    Raises:
-        ValueError: On every process, with the parameters' names.
+    A backbone that has all its gradients in the first step is not looked at again. To stop, every
+    process raises a ValueError with the parameters' names.
     """
 
     def __init__(self) -> None:
@@ -41,7 +39,6 @@ class GradientCoverageHook(Hook):
         self._batch: Any = None
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the optimizer."""
         self.after_train(runner)
         backbone = getattr(unwrapped_model(runner), 'backbone', None)
         if not isinstance(backbone, nn.Module):
@@ -60,7 +57,6 @@ class GradientCoverageHook(Hook):
             self._batch = data_batch
 
     def after_train(self, runner: Runner) -> None:
-        """Stop watching."""
         while self._handles:
             self._handles.pop().remove()
         self._batch, self._pending = None, {}

@@ -10,10 +10,8 @@ from vicmae_mm.registry import HOOKS
 class PackedAttentionHook(Hook):
     """Train with :func:`~vicmae_mm.models.layers.packed_attention.packed_attention`.
 
-    Where its kernels do not apply (CPU, fp32, long sequences), torch's are used as before.
-
-    Raises:
-        ImportError: With torch before 2.4.
+    Where its kernels do not apply (CPU, fp32, long sequences), torch's are used as before. Before
+    torch 2.4, an ImportError.
     """
 
     def __init__(self) -> None:
@@ -22,7 +20,6 @@ class PackedAttentionHook(Hook):
         self._use_packed_attention = use_packed_attention
 
     def before_train(self, runner: Runner) -> None:
-        """Convert the attention modules of the model."""
         if count := self._use_packed_attention(unwrapped_model(runner)):
             runner.logger.info(f'{count} attention layers read queries, keys and values in place.')
         else:

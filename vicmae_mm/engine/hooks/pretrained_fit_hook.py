@@ -1,6 +1,5 @@
 """Refusing to train on an encoder that was not loaded."""
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +21,8 @@ from vicmae_mm.utils.errors import InputError
 
 _SCRATCH = ('. To train from scratch on purpose: --cfg-options model.backbone.init_cfg=None '
             'default_hooks.pretrained_fit.allow_untrained=True')
+_FRESH = ('ln2', 'temporal_embed')  # may be new: a norm after pooling, a time embedding
+_UNUSED = ('ln1', )  # the norm before pooling, which the backbone may not have
 
 
 @HOOKS.register_module()
@@ -35,10 +36,6 @@ class PretrainedFitHook(Hook):
     ``load_from``, else that of ``init_cfg``.
 
     Args:
-        fresh: Parts of the backbone that may be missing in the checkpoint: a norm after pooling,
-            a time embedding.
-        unused: Parts of the checkpoint's encoder that the backbone may not have: the norm before
-            pooling.
         allow_untrained: Whether the run may start without a checkpoint, as pre-training does.
 
     Raises:
@@ -46,10 +43,7 @@ class PretrainedFitHook(Hook):
         ValueError: No checkpoint is configured, or the backbone did not load all of it.
     """
 
-    def __init__(self, fresh: Sequence[str] = ('ln2', 'temporal_embed'),
-                 unused: Sequence[str] = ('ln1', ), allow_untrained: bool = False) -> None:
-        self.fresh = tuple(fresh)
-        self.unused = tuple(unused)
+    def __init__(self, allow_untrained: bool = False) -> None:
         self.allow_untrained = allow_untrained
         self._scratch = '.' if allow_untrained else _SCRATCH
         self._source = ''
@@ -112,7 +106,6 @@ class PretrainedFitHook(Hook):
         """The module's own ``init_weights``, which also takes files of other families."""
         del module.init_weights
         prefix = None if module is model else cfg.get('prefix') or ''
-
         read = CheckpointLoader.load_checkpoint
 
         def translate(*args: Any, **kwargs: Any) -> dict:
@@ -133,7 +126,7 @@ class PretrainedFitHook(Hook):
         # BatchNorms of old files have no count of batches, and need none.
         expected = {key: value for key, value in module.state_dict().items()
                     if key in found or not key.endswith('num_batches_tracked')}
-        fit = CheckpointFit.of(found, expected, self.fresh, self.unused)
+        fit = CheckpointFit.of(found, expected, _FRESH, _UNUSED)
         if not fit:
             raise self._refusal(str(fit))
         if broken := not_finite(found):

@@ -15,8 +15,6 @@ from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.seeding import seeded
 from vicmae_mm.visualization.reconstruction import check_can_reconstruct, draw_reconstruction
 
-_FILES = 'filename', 'img_path'  # what samples of mmaction2 and mmpretrain call it
-
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
@@ -57,7 +55,6 @@ class ReconstructionHook(Hook):
 
     @master_only
     def after_train_epoch(self, runner: Runner) -> None:
-        """Draw at the interval and after the last epoch."""
         if self.by_epoch and (self.every_n_epochs(runner, self.interval)
                               or self.is_last_train_epoch(runner)):
             self._try_picture(runner, runner.iter)
@@ -65,7 +62,6 @@ class ReconstructionHook(Hook):
     @master_only
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Draw at the interval and after the last iteration."""
         if not self.by_epoch and (self.every_n_train_iters(runner, self.interval)
                                   or self.is_last_train_iter(runner)):
             self._try_picture(runner, runner.iter + 1)
@@ -82,7 +78,9 @@ class ReconstructionHook(Hook):
                 # A batch of one sample, so that every layout of a sample is read as in training.
                 batch = views[None] if isinstance(views, Tensor) else [view[None] for view in views]
                 frames = [view[0] for view in split_views(batch)[:2]]
-                files = [getattr(sample.get('data_samples'), name, '') for name in _FILES]
+                # What samples of mmaction2 and mmpretrain call their file.
+                files = [getattr(sample.get('data_samples'), name, '')
+                         for name in ('filename', 'img_path')]
                 inputs.append((next(filter(None, files), f'sample {index}'), frames))
         return inputs
 

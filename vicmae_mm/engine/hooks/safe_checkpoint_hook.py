@@ -48,8 +48,7 @@ class SafeCheckpointHook(CheckpointHook):
             is over; the newest is kept until that of an epoch is complete.
         mid_epoch_interval: Also save every N-th iteration within an epoch; 0 for never. Rounded up
             to complete optimizer steps if gradients are accumulated.
-        **kwargs: Those of ``mmengine.hooks.CheckpointHook``; with ``interval``, every N-th epoch
-            has a checkpoint, too.
+        **kwargs: Those of ``CheckpointHook``; with ``interval``, every N-th epoch is saved, too.
 
     Raises:
         CheckpointWriteError: A checkpoint cannot be written (disk full). Older ones are untouched.

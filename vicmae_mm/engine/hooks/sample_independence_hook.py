@@ -21,10 +21,8 @@ class SampleIndependenceHook(Hook):
 
     A backbone that takes consecutive images of a batch for frames of one video, as ``ResNetTSM``
     does, would mix different videos. The backbone is run twice on the first batch, in evaluation
-    mode, where BatchNorm mixes nothing; the second time with all samples but one replaced.
-
-    Raises:
-        ValueError: On every process, if the features of the kept sample differ.
+    mode, where BatchNorm mixes nothing; the second time with all samples but one replaced. If the
+    features of that one differ, every process raises a ValueError.
     """
 
     def __init__(self) -> None:
@@ -58,12 +56,7 @@ class SampleIndependenceHook(Hook):
 
 @torch.no_grad()
 def neighbour_effect(backbone: nn.Module, inputs: Tensor) -> float:
-    """Relative change of one sample's features when all others of the batch are replaced.
-
-    Args:
-        backbone: Run in evaluation mode and left as it was.
-        inputs: A batch (N, ...) as in training.
-    """
+    """Relative change of one sample's features when all others of a batch (N, ...) are replaced."""
     keep = len(inputs) // 2  # has neighbours on both sides, if there are any
     others = -inputs
     others[keep] = inputs[keep]

@@ -22,6 +22,5 @@ class StepSeedHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
-        """Seed the generators."""
         # Seeded, not restored: states would have to be saved for every rank and device.
         seed_generators((runner.seed, runner.iter))

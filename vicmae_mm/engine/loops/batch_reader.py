@@ -21,8 +21,7 @@ class BatchReader:
     read on, because a :class:`SampleIndex` carries its epoch: samples and their order stay the
     same. If a hook changes the sampler, or resets or uses the dataloader's iterator, the workers
     begin the epoch again. Nothing is read ahead without persistent workers, with other samplers
-    than :class:`EpochSampler`, for samples without random streams of their own, and after the
-    last of ``max_epochs()``.
+    than :class:`EpochSampler`, for samples without own random streams, and beyond ``max_epochs()``.
     """
 
     def __init__(self, loader: Any, max_epochs: Callable[[], int]) -> None:
@@ -68,8 +67,7 @@ class _Indices:
     """The indices of an iterator's batches. Without reference to it, so that it ends when unused.
 
     Begins with the epoch ``first`` and reads on; if that is None, because someone else iterates
-    over the dataloader, gives the sampler's epoch. ``expected`` has the sampler's attributes in
-    the epochs that were read ahead.
+    over the dataloader, gives the sampler's epoch. ``expected``: its attributes by epoch, ahead.
     """
 
     def __init__(self, batches: Any, max_epochs: Callable[[], int]) -> None:

@@ -5,12 +5,11 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import DataLoader
 
 from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.mixed_pairs import MixedPairs
-from vicmae_mm.datasets.seeded_samples import SeededSamples
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
@@ -40,11 +39,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     The sampler must be able to start within an epoch: ``vicmae_mm.EpochSampler``. Datasets of
     other packages get its random streams by :class:`SeededSamples`. The number of processes may
     change if the data and the global batch (samples per step over all processes) stay the same.
-    Otherwise the epoch starts again, with a warning.
-
-    Raises:
-        ValueError: When resuming within an epoch with a sampler that cannot start there; if a
-            ``MixedPairs`` is joined with other datasets.
+    Otherwise the epoch starts again, with a warning. A ValueError if the sampler must start within
+    an epoch and cannot, or if a ``MixedPairs`` is joined with other datasets.
     """
 
     # Key in the message hub, which mmengine saves in every checkpoint.
@@ -60,10 +56,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 dataset = dict(type='vicmae_mm.SeededSamples', dataset=dataset)
             dataloader = dict(dataloader, dataset=dataset)
         super().__init__(runner, dataloader, *args, **kwargs)
-        joined = getattr(self.dataloader, 'dataset', None)
-        inside = innermost_datasets(joined, lambda item: isinstance(item, MixedPairs)) if (
-            isinstance(joined, (SeededSamples, ConcatDataset))) else ()
-        parts = [isinstance(part, MixedPairs) for part in inside]
+        parts = [isinstance(part, MixedPairs) for part in innermost_datasets(
+            getattr(self.dataloader, 'dataset', None), lambda item: isinstance(item, MixedPairs))]
         if any(parts) and len(parts) > 1:
             # Processes would log other names, and wait for each other.
             raise InputError('train_dataloader.dataset has a MixedPairs next to another dataset: '
@@ -87,11 +81,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _resume_epoch(self) -> int:
         """Move the sampler to the next batch; return the number of batches already done."""
-        sampler = self.dataloader.batch_sampler.sampler
-        batch_size = self.dataloader.batch_sampler.batch_size
-        now = dict(
-            epoch_batches(self.dataloader), epoch=self._epoch, first_iter=self._iter,
-            sampler_seed=getattr(sampler, 'seed', None))
+        batches = self.dataloader.batch_sampler
+        sampler, batch_size = batches.sampler, getattr(batches, 'batch_size', None)
+        split = epoch_batches(self.dataloader)
+        now = dict(split, epoch=self._epoch, first_iter=self._iter,
+                   sampler_seed=getattr(sampler, 'seed', None))
         hub = self.runner.message_hub
         saved = hub.runtime_info.get(self.STATE) if self._iter else None
         if saved is None and self._iter % len(self.dataloader):
@@ -102,30 +96,26 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if saved is not None and saved['sampler_seed'] is not None:
             # Without a seed in the config, mmengine draws a different one for the sampler.
             now['sampler_seed'] = sampler.seed = saved['sampler_seed']
-        if saved is not None and saved['epoch'] == self._epoch and self._is_same_split(saved, now):
-            now['first_iter'] = saved['first_iter']
+        if saved is not None and saved['epoch'] == self._epoch:
+            if all(saved.get(key, now[key]) == now[key] for key in split):
+                now['first_iter'] = saved['first_iter']
+            else:
+                print_log(
+                    f'The checkpoint was written inside an epoch of {saved["num_batches"]} batches '
+                    f'of {saved["global_batch"]} samples over all processes; now there are '
+                    f'{now["num_batches"]} of {now["global_batch"]}, from {now["num_samples"]} '
+                    f'samples. The position cannot be converted, so epoch {self._epoch + 1} starts '
+                    'again: some samples are seen twice. To avoid that, keep batch size x '
+                    'processes, and the data.', 'current', logging.WARNING)
         hub.update_info(self.STATE, now)
         done = self._iter - now['first_iter']
-        if hasattr(sampler, 'start_at'):
-            sampler.start_at(done * batch_size)
+        if hasattr(sampler, 'start_at') and (batch_size or not done):
+            sampler.start_at(done * (batch_size or 0))
         elif done:
             raise InputError(
                 f'The checkpoint was written after {done} of the {len(self.dataloader)} batches of '
-                f'epoch {self._epoch + 1}, but {type(sampler).__name__} always starts with the '
-                "first: set train_dataloader.sampler=dict(type='vicmae_mm.EpochSampler'), or "
-                'resume from a checkpoint written at the end of an epoch.')
+                f'epoch {self._epoch + 1}, but {type(sampler if batch_size else batches).__name__} '
+                'always starts with the first: set train_dataloader.sampler=dict('
+                "type='vicmae_mm.EpochSampler') without a batch_sampler, or resume from a "
+                'checkpoint written at the end of an epoch.')
         return done
-
-    def _is_same_split(self, saved: dict[str, Any], now: dict[str, Any]) -> bool:
-        """Whether the epoch has the same batches as in the run that wrote the checkpoint."""
-        same = all(saved.get(key, now[key]) == now[key] for key in epoch_batches(self.dataloader))
-        if not same:
-            print_log(
-                'The checkpoint was written inside an epoch of '
-                f'{saved["num_batches"]} batches of {saved["global_batch"]} samples over all '
-                f'processes; now there are {now["num_batches"]} of {now["global_batch"]}, from '
-                f'{now["num_samples"]} samples. '
-                f'The position cannot be converted, so epoch {self._epoch + 1} starts again: some '
-                'samples are seen twice. To avoid that, keep batch size x processes, and the data.',
-                'current', logging.WARNING)
-        return same

@@ -26,14 +26,11 @@ class BF16OptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Enter autocast around the forward pass."""
-        enabled = self._has_bf16(next(model.parameters()).device)
-        with super().optim_context(model), torch.autocast(
-                'cuda', dtype=torch.bfloat16, enabled=enabled):
-            yield
-
-    def _has_bf16(self, device: torch.device) -> bool:
-        if not hasattr(self, '_bf16'):
-            self._bf16 = has_bf16(device)
-            if not self._bf16:
+        if not hasattr(self, '_enabled'):
+            device = next(model.parameters()).device
+            self._enabled = has_bf16(device)
+            if not self._enabled:
                 print_log(f'No native bfloat16 on {device}: training in float32.', logger='current')
-        return self._bf16
+        with super().optim_context(model), torch.autocast(
+                'cuda', dtype=torch.bfloat16, enabled=self._enabled):
+            yield

@@ -11,8 +11,6 @@ from torch import nn
 from vicmae_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from vicmae_mm.utils.errors import InputError
 
-from .tied_parameters import each_once
-
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
@@ -43,16 +41,30 @@ class FusedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
                    **kwargs: Any) -> None:
-        """Add the groups of a module; merge all of them at the end.
-
-        Raises:
-            ValueError: Modules share a parameter, and ``bypass_duplicate`` is not set.
-        """
+        """Add the groups of a module; merge all of them at the end, see :func:`each_once`."""
         super().add_params(params, module, prefix=prefix, **kwargs)
         # mmengine calls this recursively; only the outermost call, for the model, has no prefix.
         if not prefix:
-            bypass = self.paramwise_cfg.get('bypass_duplicate', False)
-            params[:] = _merged(each_once(params, module, bypass))
+            params[:] = _merged(each_once(params, module, self.paramwise_cfg))
+
+
+def each_once(groups: list[dict], model: nn.Module, paramwise_cfg: dict) -> list[dict]:
+    """Groups of one parameter each, without those of a parameter that has had its group.
+
+    A ValueError if there are such, and ``bypass_duplicate`` (as in mmengine) is not set.
+    """
+    first: dict[int, dict] = {}
+    for group in groups:
+        parameter, = group['params']
+        is_new = first.setdefault(id(parameter), group) is group
+        if not is_new and not paramwise_cfg.get('bypass_duplicate', False):
+            names = [name for name, each in model.named_parameters(remove_duplicate=False)
+                     if each is parameter]
+            raise InputError(
+                f'{" and ".join(names)} are one parameter, and some parameters appear in more than '
+                'one parameter group: set optim_wrapper.paramwise_cfg.bypass_duplicate=True to '
+                f'step it once, with the settings of {names[0]}.')
+    return list(first.values())
 
 
 def _merged(groups: list[dict]) -> list[dict]:

@@ -39,8 +39,9 @@ class GradientGuard:
         self.finite_loss: Tensor | None = None  # of this process
         self._allowed, self._held = allowed, torch.zeros(())
         self._last: GuardedStep | None = None
-        self._hooks = [optimizer.register_step_pre_hook(self._before),
-                       optimizer.register_step_post_hook(self._after)]
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before), optimizer.register_step_post_hook(
+                lambda each, args, kwargs: vars(each).pop('found_inf', None))]
 
     def remove(self) -> None:
         """Let the optimizer step on anything again."""
@@ -71,9 +72,6 @@ class GradientGuard:
         elif held:
             for parameter in parameters:
                 parameter.grad = None  # every optimizer leaves such a parameter alone
-
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        vars(optimizer).pop('found_inf', None)
 
 
 def _norms(grads: list[Any]) -> Tensor:

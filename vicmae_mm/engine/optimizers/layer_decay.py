@@ -8,7 +8,7 @@ from torch import nn
 from vicmae_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from vicmae_mm.utils.errors import InputError
 
-from .tied_parameters import each_once
+from .fused_constructor import each_once
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -29,9 +29,8 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
                    **kwargs: Any) -> None:
         """Add a group for each trained parameter of a module to ``params``.
 
-        Raises:
-            ValueError: The backbone has no ``get_layer_depth``; a setting has no meaning here; or
-                modules share a parameter, and ``bypass_duplicate`` is not set.
+        A ValueError if the backbone has no ``get_layer_depth``, or a setting no meaning here; also
+        those of :func:`each_once`.
         """
         # mmpretrain asks the model, but mmaction2's recognizers have no get_layer_depth.
         # mmaction2's own constructor only recognises names under backbone.blocks, not our layers.
@@ -49,8 +48,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
 
         super().add_params(params, module, prefix, get_layer_depth, **kwargs)
         if not prefix:
-            bypass = self.paramwise_cfg.get('bypass_duplicate', False)
-            params[:] = each_once(params, module, bypass)
+            params[:] = each_once(params, module, self.paramwise_cfg)
 
     def _check_settings(self) -> None:
         """Refuse what mmpretrain would take without a message."""

@@ -21,8 +21,6 @@ from vicmae_mm.models.positions import check_table
 from vicmae_mm.utils.errors import InputError
 
 _BACKBONE = 'backbone.'
-_PATCHES = f'{_BACKBONE}patch_embed.projection.weight'
-_TABLE = f'{_BACKBONE}pos_embed'
 _DECODER_TABLE = 'neck.decoder_pos_embed'
 _Tensors = dict[str, Tensor]
 
@@ -32,21 +30,19 @@ def first_weights(content: Any, name: str, model: Any, prefix: str | None = None
 
     A file of another family is converted. Its decoder and projector are used as a whole or, if
     they are of other shapes than the model's, not at all. ``content`` is what was read of the file
-    ``name``; ``prefix``, if only the backbone will load it, what its names there begin with.
-
-    Raises:
-        ValueError: The file has no weights, or several networks; or it is of a family that can be
-            converted, but incomplete, or does not suit the backbone.
+    ``name``; ``prefix``, if only the backbone will load it, what its names there begin with. A
+    ValueError if it has no weights, or several networks, is of a family that can be converted, but
+    incomplete, or does not suit the backbone.
     """
     weights, whole = unwrap(content, name)[0], model.state_dict()
     encoder = [key for key in whole if key.startswith(_BACKBONE)]
     expected = whole if prefix is None else {key: whole[key] for key in encoder}
     family = describe_family(weights)
-    says = f"{name} has nothing under 'backbone.'. The file looks like {family}."
-    subject = f'{says} It'
-    if prefix is None:
-        prefix, subject, says = _BACKBONE, name, says.replace(
-            "has nothing under 'backbone.'. The file", 'contains none of the parameters. It')
+    lacks = f'has nothing under {prefix!r}. The file' if prefix else (
+        'contains none of the parameters. It')
+    says = f'{name} {lacks} looks like {family}.'
+    subject = name if prefix is None else f'{says} It'
+    prefix = _BACKBONE if prefix is None else prefix
     found = {_BACKBONE + key[len(prefix):] if key.startswith(prefix) else key: value
              for key, value in weights.items()}
     # Not a copy, which would lack the versions of modules that torch has saved with it.
@@ -95,7 +91,8 @@ def _convert(weights: _Tensors, name: str, model: Any,
     except ValueError as error:
         raise InputError(f'{subject} cannot be converted: {error} See '
                          'vicmae convert.') from None
-    if frames is None and result.state[_PATCHES].ndim == 5:
+    if frames is None and result.state[
+            f'{_BACKBONE}patch_embed.projection.weight'].ndim == 5:
         raise InputError(
             f'{name} is of a network for clips, but a {type(backbone).__name__} takes images: '
             'start a vicmae_mm.VideoViT (configs/transfer/kinetics400) from it.')
@@ -119,7 +116,7 @@ def _convert(weights: _Tensors, name: str, model: Any,
 
 def _check_positions(found: _Tensors, name: str, model: Any) -> None:
     """Refuse a table of an image encoder that may be of another grid with as many patches."""
-    backbone, table = getattr(model, 'backbone', None), found.get(_TABLE)
+    backbone, table = getattr(model, 'backbone', None), found.get(f'{_BACKBONE}pos_embed')
     if table is not None and isinstance(backbone, VisionTransformer) and (
             not hasattr(backbone, 'num_frames')):
         check_table(table, tuple(backbone.patch_resolution), name, backbone.num_extra_tokens, True)

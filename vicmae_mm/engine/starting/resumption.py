@@ -1,8 +1,7 @@
 """The settings of a run against those of the checkpoint that it resumes.
 
 mmengine loads the saved state of optimizer and schedules over the settings of the config, which
-then have no effect. Here they take effect, are refused or are named; docs/checkpoints.md has the
-table.
+then have no effect. Here they take effect, are refused or are named (see docs/checkpoints.md).
 """
 import re
 from typing import Any
@@ -33,11 +32,8 @@ def adopt_settings(runner: Runner, checkpoint: dict, name: str) -> None:
     """Change a checkpoint, before it is loaded, so that the settings of the run take effect.
 
     What differs is named in one warning. Without differences the checkpoint stays as it is; else
-    it is changed in place. ``name`` is what to call it in messages.
-
-    Raises:
-        ValueError: It lacks a part of the state of a training, or has that of another optimizer
-            or of averaged weights.
+    it is changed in place. ``name`` is what to call it in messages. A ValueError if it lacks a part
+    of the state of a training, or has that of another optimizer or of averaged weights.
     """
     _check_complete(runner, checkpoint, name)
     saved, position = checkpoint['optimizer'], checkpoint['meta']['iter']

@@ -26,12 +26,9 @@ def choose_start(runner: Runner) -> None:
     """Decide what a training starts from, log it in one line, and set it in the runner.
 
     Called on every process, by everything that needs it; only the first call has an effect.
-    Afterwards ``runner._resume`` is a bool, and ``runner._load_from`` the checkpoint to resume or
-    to load, or None.
-
-    Raises:
-        ValueError: All checkpoints of the work dir are damaged, or the tool that started the run
-            has dropped the ``load_from`` of the config.
+    Then ``runner._resume`` is a bool, ``runner._load_from`` the checkpoint to use, or None. If all
+    checkpoints of the work dir are damaged, or the tool that started the run has dropped the
+    ``load_from`` of the config, a ValueError is raised.
     """
     if runner in _decided or current_task(runner) != 'train':
         return
@@ -40,7 +37,7 @@ def choose_start(runner: Runner) -> None:
     if epochs not in (None, runner.max_epochs):
         raise InputError(f"epochs={epochs} takes effect with vicmae train; the "
                          f'tool that started this run makes it {runner.max_epochs} long.')
-    asked, load_from = runner._resume, runner._load_from
+    asked, load_from, model = runner._resume, runner._load_from, unwrapped_model(runner)
     path, what = _to_resume(runner, asked, load_from)
     runner._resume, runner._load_from = path is not None, path or load_from
     log = runner.logger.info
@@ -48,13 +45,19 @@ def choose_start(runner: Runner) -> None:
         line = f'Training resumes {path}{what}.'
         if load_from not in (None, path):
             log, line = runner.logger.warning, f'{line} load_from={load_from} is not used.'
-        for _, module, _ in pretrained_modules(unwrapped_model(runner)):
+        for _, module, _ in pretrained_modules(model):
             # The file may not exist, and its weights would be replaced anyway.
             module.init_cfg = None
     else:
         if asked:
             log = runner.logger.warning
-        line = what + _first_weights(runner)
+        files = [f'load_from={load_from}'] if load_from is not None else [
+            f'{name}.init_cfg={cfg["checkpoint"]}'
+            for name, _, cfg in pretrained_modules(model) if cfg['checkpoint']]
+        source = f'the weights in {", ".join(files)}' if files else (
+            "the model's own initialisation: there is no load_from, and no init_cfg with a "
+            'checkpoint')
+        line = f'{what}Training starts from {source}.'
     log(line)
 
 
@@ -64,11 +67,18 @@ def _to_resume(runner: Runner, asked: bool | str, load_from: str | None) -> tupl
         return asked, ''
     if asked and asked != AUTO and load_from is not None:
         return load_from, ', which load_from names (resume=True)'
-    folder, patterns = _checkpoints_of(runner)
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+    folder = checkpoint_folder(hook, runner) if hook else runner.work_dir
+    patterns = [hook.filename_tmpl.format('*') if hook else 'epoch_*.pth', _MID_EPOCH]
     if asked:
         newest = choose_checkpoint(runner.work_dir, folder, patterns)
-        if newest is None and asked != AUTO:
-            _refuse_dropped_load_from(runner.cfg)
+        # Other tools of OpenMMLab set load_from=None for --resume, whatever the config says.
+        file = runner.cfg.filename if newest is None and asked != AUTO else None
+        if file and os.path.isfile(file) and (named := Config.fromfile(file).get('load_from')):
+            raise InputError(
+                f'There is no checkpoint to resume, and load_from={named} of {file} was dropped by '
+                'the tool that started this run: start it without --resume the first time, or use '
+                'vicmae train.')
         return newest, (', the newest undamaged checkpoint' if newest else
                         f'There is no checkpoint in {runner.work_dir} to resume. ')
     if any(any(Path(folder).glob(pattern)) for pattern in patterns):
@@ -76,14 +86,6 @@ def _to_resume(runner: Runner, asked: bool | str, load_from: str | None) -> tupl
             f'{folder} contains checkpoints of an earlier run: until this run has saved its '
             'first, --resume continues from those. Use another --work-dir to keep both.')
     return None, ''
-
-
-def _checkpoints_of(runner: Runner) -> tuple[str, list[str]]:
-    """Folder of the run's checkpoints, and glob patterns of their names."""
-    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
-    if hook is None:
-        return runner.work_dir, ['epoch_*.pth', _MID_EPOCH]
-    return checkpoint_folder(hook, runner), [hook.filename_tmpl.format('*'), _MID_EPOCH]
 
 
 def checkpoint_folder(hook: CheckpointHook, runner: Runner) -> str:
@@ -107,28 +109,6 @@ def clean_folder(folder: str, runner: Runner) -> None:
     for key in [key for key in info if key.startswith('best_ckpt')]:
         name = os.path.basename(str(info[key]))
         info[key] = os.path.join(folder, name) if name.startswith('best_') else None
-
-
-def _refuse_dropped_load_from(cfg: Config) -> None:
-    # The tools of mmengine's projects set load_from=None for --resume, whatever the config says.
-    is_file = cfg.filename and os.path.isfile(cfg.filename)
-    named = Config.fromfile(cfg.filename).get('load_from') if is_file else None
-    if named:
-        raise InputError(
-            f'There is no checkpoint to resume, and load_from={named} of {cfg.filename} was '
-            'dropped by the tool that started this run: start it without --resume the first time, '
-            "or use vicmae train.")
-
-
-def _first_weights(runner: Runner) -> str:
-    if runner._load_from is not None:
-        return f'Training starts from the weights in load_from={runner._load_from}.'
-    files = [f'{name}.init_cfg={cfg["checkpoint"]}' for name, _, cfg in pretrained_modules(
-        unwrapped_model(runner)) if cfg['checkpoint']]
-    if files:
-        return f'Training starts from the weights in {", ".join(files)}.'
-    return ("Training starts from the model's own initialisation: there is no load_from, and no "
-            'init_cfg with a checkpoint.')
 
 
 def pretrained_modules(model: nn.Module) -> Iterator[tuple[str, Any, dict]]:

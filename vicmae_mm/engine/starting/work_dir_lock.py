@@ -12,8 +12,6 @@ from mmengine.logging import print_log
 
 from vicmae_mm.utils.errors import RunError
 
-_IN_USE = (errno.EACCES, errno.EAGAIN)
-
 
 class WorkDirInUseError(RunError):
     """Another run trains in the same work dir."""
@@ -26,11 +24,8 @@ _held: dict[str, TextIO | None] = {}
 def lock_work_dir(work_dir: str) -> None:
     """Reserve a work dir for this process until :func:`unlock_work_dir` or its end.
 
-    A work dir that this process holds already stays reserved. Where the file system has no locks,
-    a warning says so.
-
-    Raises:
-        WorkDirInUseError: Another process holds it; names machine, process and time.
+    A second call has no effect. Where the file system has no locks, a warning says so. If another
+    process holds it, a WorkDirInUseError names machine, process and time.
     """
     key = os.path.realpath(work_dir)
     if key not in _held:
@@ -45,8 +40,7 @@ def unlock_work_dir(work_dir: str) -> None:
 def _lock(work_dir: str) -> TextIO | None:
     """The locked file in a work dir; None, and a warning, if it cannot be locked.
 
-    It is never removed. Otherwise a run that had just opened it could lock the removed file, while
-    the next run locks a new one.
+    It is never removed: a run that had just opened it could lock that one, and the next a new one.
     """
     path = Path(work_dir, 'run.lock')
     file: TextIO | None = None
@@ -58,7 +52,7 @@ def _lock(work_dir: str) -> TextIO | None:
         # and the kernel releases it however the process ends, also over NFS.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _IN_USE and file is not None:
+        if error.errno in (errno.EACCES, errno.EAGAIN) and file is not None:
             file.seek(0)
             raise WorkDirInUseError(
                 f'{work_dir} is in use by a run: {file.read().strip() or "another process"}. Stop '

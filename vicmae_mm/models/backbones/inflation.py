@@ -28,16 +28,11 @@ def inflate_image_weights(model: VideoViT, state_dict: dict[str, Tensor], prefix
         weight, depth = state_dict[projection][:, :, None], model.tubelet_size
         state_dict[projection] = weight.repeat(1, 1, depth, 1, 1) / depth
     _fit_position(model, state_dict, prefix, from_images)
-    if model.out_type == 'avg_featmap' and not model.final_norm:
-        _norm_after_pooling(state_dict, prefix)
-
-
-def _norm_after_pooling(state_dict: dict[str, Tensor], prefix: str) -> None:
-    """Rename the final norm of tokens (ln1) to the norm after pooling (ln2)."""
-    if any(key.startswith(f'{prefix}ln2.') for key in state_dict):
-        return
-    for key in [key for key in state_dict if key.startswith(f'{prefix}ln1.')]:
-        state_dict[key.replace(f'{prefix}ln1.', f'{prefix}ln2.')] = state_dict.pop(key)
+    if model.out_type == 'avg_featmap' and not model.final_norm and not any(
+            key.startswith(f'{prefix}ln2.') for key in state_dict):
+        # The final norm of the tokens becomes the norm after pooling.
+        for key in [key for key in state_dict if key.startswith(f'{prefix}ln1.')]:
+            state_dict[key.replace(f'{prefix}ln1.', f'{prefix}ln2.')] = state_dict.pop(key)
 
 
 def _fit_position(model: VideoViT, state_dict: dict[str, Tensor], prefix: str,

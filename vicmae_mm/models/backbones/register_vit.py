@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
-_STEM = ('register_tokens', 'pre_norm', 'temporal_embed')
-
 
 @MODELS.register_module()
 class RegisterViT(VisionTransformer):
@@ -53,6 +51,7 @@ class RegisterViT(VisionTransformer):
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter for layer-wise decay, with mmpretrain's and our stem at 0."""
-        if param_name.startswith(tuple(prefix + name for name in _STEM)):
+        ours = 'register_tokens', 'pre_norm', 'temporal_embed'
+        if param_name.startswith(tuple(prefix + name for name in ours)):
             return 0, self.num_layers + 2
         return super().get_layer_depth(param_name, prefix)

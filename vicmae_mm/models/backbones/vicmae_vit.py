@@ -24,10 +24,8 @@ class ViCMAEViT(MAEViT, RegisterViT):
     overwrites its class token, patch and position embeddings after loading them).
 
     Args:
-        arch: A name in mmpretrain's ViT zoo or a dict. ViT-S is ``'deit-s'``: mmpretrain's
-            ``'s'`` is 768 wide and 8 deep.
-        img_size: Side of the square input in pixels, or height and width; multiples of
-            ``patch_size``.
+        arch: A name in mmpretrain's zoo or a dict. ViT-S is ``'deit-s'``; ``'s'`` is 768 wide.
+        img_size: Side of the square input in pixels, or (height, width), in whole patches.
         patch_size: Side of a patch in pixels.
         mask_ratio: Share of patches hidden from the encoder, in [0, 1).
             ``int(L * (1 - mask_ratio))`` of ``L`` patches stay visible.
@@ -81,11 +79,6 @@ class ViCMAEViT(MAEViT, RegisterViT):
                 if isinstance(module, nn.Linear):
                     nn.init.zeros_(module.bias)
 
-    @property
-    def num_visible(self) -> int:
-        """Number of visible patches per image."""
-        return int(self.num_patches * (1 - self.mask_ratio))
-
     def encode_visible(self, images: Tensor, visible: Tensor) -> Tensor:
         """Embed and encode only the patches ``visible`` (B, keep) of images (B, 3, H, W).
 
@@ -121,7 +114,8 @@ class ViCMAEViT(MAEViT, RegisterViT):
                 'pipeline to the same value.')
         if noise is None:
             noise = rand_rows(len(x), self.num_patches, device=self.pos_embed.device)
+        keep = int(self.num_patches * (1 - self.mask_ratio))
         ids_shuffle = noise.argsort(dim=1)  # the first ones stay visible
         ids_restore = invert_order(ids_shuffle)
-        latent = self.encode_visible(x, ids_shuffle[:, :self.num_visible])
-        return latent, (ids_restore >= self.num_visible).float(), ids_restore
+        latent = self.encode_visible(x, ids_shuffle[:, :keep])
+        return latent, (ids_restore >= keep).float(), ids_restore

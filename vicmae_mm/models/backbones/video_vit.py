@@ -45,8 +45,7 @@ class VideoViT(RegisterViT):
     Weights of an image encoder under mmpretrain's names (a ViC-MAE or MAE pre-trained here, a
     converted timm network) are inflated, however they are loaded: the patch embedding is spread
     evenly over the tubelet, the temporal table is zero, and for average pooling the final norm
-    becomes the norm after pooling. Video checkpoints load unchanged, except that position tables
-    of other sizes are interpolated.
+    becomes the norm after pooling. In video checkpoints, only position tables are resized.
 
     Args:
         arch: A name in mmpretrain's ViT zoo or a dict. ViT-S is ``'deit-s'``.
@@ -71,9 +70,6 @@ class VideoViT(RegisterViT):
             ``out_indices`` always give a tuple; ``SlowFastHead`` needs two.
         **kwargs: Passed to :class:`RegisterViT`: ``num_registers``, ``drop_path_rate``,
             ``with_cls_token``, ``frozen_stages``, ``out_indices``, ...
-
-    Raises:
-        ValueError: If ``num_frames`` is not a multiple of ``tubelet_size``.
     """
 
     patch_embed: Any
@@ -127,8 +123,7 @@ class VideoViT(RegisterViT):
         """Encode normalised clips (N, 3, T, H, W), T a multiple of ``tubelet_size``.
 
         T, H and W may differ from what the network was built for: positions are interpolated.
-        Features are as described by ``out_type``; a tuple for several ``out_indices``, or with
-        ``tuple_output``.
+        Features are those of ``out_type``; a tuple for several ``out_indices`` or ``tuple_output``.
         """
         if x.ndim != 5 or x.shape[2] % self.tubelet_size:
             raise InputError(

@@ -14,8 +14,7 @@ class AttentiveHead(BaseHead):
     """:class:`AttentivePooling` over all clips of a view, and a linear classifier.
 
     For ``Recognizer3D``, and ``Recognizer2D``, where the frames of a view are its clips.
-    ``average_clips`` averages views. In ``ImageClassifier``, the probe is ``AttentivePooling``
-    before ``LinearClsHead``.
+    ``average_clips`` averages views. ``ImageClassifier`` takes the pooling and ``LinearClsHead``.
 
     Args:
         num_heads: Attention heads.

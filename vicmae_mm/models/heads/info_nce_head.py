@@ -17,11 +17,16 @@ from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
-from .checks import check_pairs
-
 NEGATIVES = ('both', 'target')
-SAME_VIDEO = ('negatives', 'left_out')
 AT_ONCE = 2**26  # similarities, 256 MiB in fp32
+
+
+def check_pairs(online: Tensor, target: Tensor) -> None:
+    """Raise ValueError unless both are (N, D), with the same N and D."""
+    if online.dim() != 2 or online.shape != target.shape:
+        raise InputError(
+            'A contrastive head needs the embeddings of both frames, of one shape (pairs, '
+            f'channels), but got {tuple(online.shape)} and {tuple(target.shape)}.')
 
 
 @MODELS.register_module()
@@ -57,9 +62,6 @@ class InfoNCEHead(BaseModule):
     Attributes:
         gathered: Both branches of all processes, (M, D) each, of the last loss; for monitors.
         pair_losses: The last losses of this process's pairs, (N,) together for each direction.
-
-    Raises:
-        ValueError: For an argument out of range.
     """
 
     def __init__(self, temperature: float = 0.1, symmetric: bool = True,
@@ -69,7 +71,7 @@ class InfoNCEHead(BaseModule):
         if not temperature > 0:
             raise InputError(f'temperature must be above 0, got {temperature}.')
         for name, value, known in (('negatives', negatives, NEGATIVES),
-                                   ('same_video', same_video, SAME_VIDEO),
+                                   ('same_video', same_video, ('negatives', 'left_out')),
                                    ('across_sources', across_sources, (True, False))):
             if value not in known:
                 raise InputError(f'{name} must be one of {known}, got {value!r}.')
@@ -98,9 +100,7 @@ class InfoNCEHead(BaseModule):
         are integers (N,), the video that a pair is from, where a video provides several (repeated
         augmentation); other pairs of the same video are not negatives. None: every pair is from a
         different video. If ``needs_identities``, what :meth:`identify` returns, for each pair.
-
-        Raises:
-            ValueError: If the shapes do not match, or ``videos`` are not as the options need them.
+        Other shapes, or ``videos`` that are not as the options need them, raise a ValueError.
         """
         check_pairs(online, target)
         self.pair_losses: list[Tensor] = []
@@ -116,7 +116,12 @@ class InfoNCEHead(BaseModule):
         with torch.autocast(online.device.type, enabled=False):
             online = F.normalize(at_least_fp32(online), dim=1)
             target = F.normalize(at_least_fp32(target), dim=1)
-            onlines, targets, first = self._candidates(online, target)
+            onlines, targets, first = online, target, 0  # of all processes, and our first row there
+            if self.gather:
+                # Stacked, so that both branches need only one collective.
+                pairs = gather_with_grad(torch.stack([online, target], dim=1))
+                self.gathered = pairs.detach().unbind(dim=1)
+                (onlines, targets), first = pairs.unbind(dim=1), get_rank() * len(online)
             left_out = self._left_out(videos, first, len(onlines), online.device)
             branches = [(online, onlines, targets), (target, targets, onlines)]
             losses = [self._mean_loss(*each, left_out, first)
@@ -127,16 +132,6 @@ class InfoNCEHead(BaseModule):
         """Most for an anchor, with ``pairs`` of each of ``videos`` samples on a process."""
         seen = videos * (processes if self.gather else 1)
         return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
-
-    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Both branches over all processes, (M, D) each, and the index of our first row there."""
-        if not self.gather:
-            return online, target, 0
-        # Stacked, so that both branches need only one collective.
-        pairs = gather_with_grad(torch.stack([online, target], dim=1))
-        self.gathered = pairs.detach().unbind(dim=1)
-        onlines, targets = pairs.unbind(dim=1)
-        return onlines, targets, get_rank() * len(online)
 
     def _left_out(self, videos: Tensor | list[tuple[int, int]], first: int, number: int,
                   device: torch.device) -> Callable[[Tensor], Tensor]:

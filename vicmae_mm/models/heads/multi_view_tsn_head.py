@@ -14,8 +14,7 @@ class MultiViewTSNHead(TSNHead):
 
     The stock head averages over all frames of a video, across views, before the softmax:
     ``average_clips='prob'`` has no effect, and the result is the softmax of the mean logits. Here
-    it gives the mean over views of their softmax, as ``Recognizer3D`` does. With one view both
-    are the same.
+    it gives the mean over views of their softmax, as ``Recognizer3D`` does.
 
     ``Recognizer2D`` must pass the frames view by view, as ``UniformSample(num_clips=K)`` or
     ``SampleFrames(twice_sample=True)`` followed by ``ThreeCrop`` arrange them.

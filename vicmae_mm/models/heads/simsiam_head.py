@@ -7,7 +7,7 @@ from torch import Tensor
 from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
 
-from .checks import check_pairs
+from .info_nce_head import check_pairs
 
 PREDICTOR = dict(
     type='mmpretrain.NonLinearNeck', in_channels=2048, hid_channels=512, out_channels=2048,
@@ -31,12 +31,10 @@ class SimSiamHead(BaseModule):
         predictor: Config of a neck that takes and returns a tuple of one (N, D) tensor, such as
             ``mmpretrain.NonLinearNeck``. None: no predictor, so the embeddings collapse.
         stop_grad: Stop the gradient into z. Without it the embeddings collapse.
-        init_cfg: Initialisation of the predictor.
     """
 
-    def __init__(self, predictor: dict | None = PREDICTOR, stop_grad: bool = True,
-                 init_cfg: dict | list[dict] | None = None) -> None:
-        super().__init__(init_cfg=init_cfg)
+    def __init__(self, predictor: dict | None = PREDICTOR, stop_grad: bool = True) -> None:
+        super().__init__()
         self.predictor = None if predictor is None else MODELS.build(predictor)
         self.stop_grad = stop_grad
         self.loss_module = CosineSimilarityLoss(shift_factor=2., scale_factor=2.)
@@ -44,8 +42,7 @@ class SimSiamHead(BaseModule):
     def loss(self, online: Tensor, target: Tensor, videos: Tensor | None = None) -> Tensor:
         """Mean loss of this process's pairs, a scalar from 0 to 4.
 
-        Arguments and errors as in :meth:`InfoNCEHead.loss`; ``videos`` is not used, because there
-        are no negatives.
+        Arguments and errors as in :meth:`InfoNCEHead.loss`; ``videos``, for negatives, is not used.
         """
         check_pairs(online, target)
         return (self._one_way(online, target) + self._one_way(target, online)) / 2

@@ -9,7 +9,7 @@ from vicmae_mm.models.precision import at_least_fp32
 from vicmae_mm.registry import MODELS
 from vicmae_mm.utils.errors import InputError
 
-from .checks import check_pairs
+from .info_nce_head import check_pairs
 
 REDUCTIONS = ('code', 'paper')
 
@@ -33,33 +33,24 @@ class VICRegHead(BaseModule):
     with the global batch. Computed in at least fp32.
 
     Args:
-        sim: Weight of the distance.
-        std: Weight of the variance.
-        cov: Weight of the covariance.
+        sim, std, cov: Weights of the distance, the variance and the covariance.
         gamma: Standard deviation that each channel should reach.
         eps: Added to the variance.
         normalize: l2-normalise P and Z first, as in the paper.
         reduction: ``'code'`` follows VICReg's code: the squared distance is also averaged over
-            channels, and v(P), v(Z) are halved; ``'paper'`` follows eq. 5.
-        gather: Variance and covariance over all processes.
+            channels, and v(P), v(Z) are halved; ``'paper'`` follows eq. 5. Else a ValueError.
         predictor: Config of a neck for the online branch, as in :class:`SimSiamHead`; the loss is
             then the mean over both directions. Section 4 of the paper has one, VICReg none.
-        init_cfg: Initialisation of the predictor.
-
-    Raises:
-        ValueError: For an unknown ``reduction``.
     """
 
     def __init__(self, sim: float = 25., std: float = 25., cov: float = 1., gamma: float = 1.,
                  eps: float = 1e-4, normalize: bool = False, reduction: str = 'code',
-                 gather: bool = True, predictor: dict | None = None,
-                 init_cfg: dict | list[dict] | None = None) -> None:
-        super().__init__(init_cfg=init_cfg)
+                 predictor: dict | None = None) -> None:
+        super().__init__()
         if reduction not in REDUCTIONS:
             raise InputError(f'reduction must be one of {REDUCTIONS}, got {reduction!r}.')
         self.sim, self.std, self.cov = sim, std, cov
-        self.gamma, self.eps, self.normalize = gamma, eps, normalize
-        self.reduction, self.gather = reduction, gather
+        self.gamma, self.eps, self.normalize, self.reduction = gamma, eps, normalize, reduction
         self.predictor = None if predictor is None else MODELS.build(predictor)
 
     def loss(self, online: Tensor, target: Tensor, videos: Tensor | None = None) -> Tensor:
@@ -81,11 +72,11 @@ class VICRegHead(BaseModule):
             both = torch.stack([at_least_fp32(online), at_least_fp32(target)], dim=1)
             if self.normalize:
                 both = F.normalize(both, dim=2)
-            distance = self._distance(both)
-            if self.gather:
-                both = gather_with_grad(both)
-                if self.predictor is None:  # otherwise one of them is a prediction
-                    self.gathered = both.detach().unbind(dim=1)
+            squared = (both[:, 0] - both[:, 1]).square()
+            distance = squared.mean() if self.reduction == 'code' else squared.sum(dim=1).mean()
+            both = gather_with_grad(both)
+            if self.predictor is None:  # otherwise one of them is a prediction
+                self.gathered = both.detach().unbind(dim=1)
             if len(both) < 2:
                 raise InputError('VICReg needs the variance of a batch: at least 2 pairs, got 1.')
             p, z = (both - both.mean(dim=0)).unbind(dim=1)
@@ -94,12 +85,6 @@ class VICRegHead(BaseModule):
             if self.reduction == 'code':
                 variance = variance / 2
         return self.sim * distance + self.std * variance + self.cov * covariance
-
-    def _distance(self, both: Tensor) -> Tensor:
-        """Squared distance between P and Z, from (N, 2, D)."""
-        online, target = both.unbind(dim=1)
-        squared = (online - target).square()
-        return squared.mean() if self.reduction == 'code' else squared.sum(dim=1).mean()
 
     def _variance(self, centred: Tensor) -> Tensor:
         """Eq. 3, from (M, D) of zero mean."""

@@ -1,8 +1,7 @@
 """Attention for short sequences that works directly on the packed output of the qkv layer.
 
 torch's kernels are made for longer sequences and wider heads: 197 tokens in heads of 32 channels
-fill cuDNN's tiles badly, and the gradients of q, k and v are put together by a copy
-(docs/performance.md).
+fill cuDNN's tiles badly, and gradients of q, k, v are joined by a copy (docs/performance.md).
 """
 import importlib.util
 import math
@@ -64,12 +63,12 @@ def _is_ampere_or_later(device: int) -> bool:
 
 
 # A custom op with a fake version and a gradient: torch.compile traces it without a graph break.
+# ROWS, warps and stages are the fastest of about forty settings on an H200, for ViC-MAE ViT-B/16.
 @torch.library.custom_op('vicmae_mm::packed_attention', mutates_args=(),
                          schema='(Tensor qkv, int num_heads) -> (Tensor, Tensor)')
 def _attend(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
     """Return the output and the base-2 logarithm of the softmax's denominator (B, H, N)."""
-    # Imported here because Triton is optional.
-    from .packed_attention_kernels import forward_kernel
+    from .packed_attention_kernels import forward_kernel  # here, because Triton is optional
 
     qkv = qkv.contiguous()
     out, lse = _empty_outputs(qkv, num_heads)
@@ -79,7 +78,7 @@ def _attend(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
     with torch.cuda.device_of(qkv):
         forward_kernel[(batch * num_heads, )](
             qkv, out, lse, length, num_heads, dims**-0.5 * math.log2(math.e), HEAD_DIM=dims,
-            COLUMNS=_padded(length), **_forward_config(length))
+            COLUMNS=_padded(length), ROWS=min(64, _padded(length)), num_warps=4, num_stages=2)
     return out, lse
 
 
@@ -95,28 +94,18 @@ def _attend_backward(grad: Tensor, qkv: Tensor, out: Tensor, lse: Tensor,
     grad_qkv = torch.empty_like(qkv)
     batch, length, _ = qkv.shape
     dims = out.shape[2] // num_heads
+    rows, warps = (64, 8) if length > 128 else (min(32, _padded(length)), 4)
     with torch.cuda.device_of(qkv):
         backward_kernel[(batch * num_heads, )](
             qkv, out.contiguous(), lse.contiguous(), grad.contiguous(), grad_qkv, length,
             num_heads, dims**-0.5 * math.log2(math.e), dims**-0.5, HEAD_DIM=dims,
-            COLUMNS=_padded(length), **_backward_config(length))
+            COLUMNS=_padded(length), ROWS=rows, num_warps=warps, num_stages=1)
     return grad_qkv
 
 
 def _padded(length: int) -> int:
     """Round up to a size that a tile may have: a power of 2 of at least 16."""
     return max(16, 1 << (length - 1).bit_length())
-
-
-# The fastest of about forty configurations on an H200, for the shapes of ViC-MAE ViT-B/16.
-def _forward_config(length: int) -> dict[str, int]:
-    return dict(ROWS=min(64, _padded(length)), num_warps=4, num_stages=2)
-
-
-def _backward_config(length: int) -> dict[str, int]:
-    if length > 128:
-        return dict(ROWS=64, num_warps=8, num_stages=1)
-    return dict(ROWS=min(32, _padded(length)), num_warps=4, num_stages=1)
 
 
 @_attend.register_fake
@@ -136,8 +125,7 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, int], output: tuple[Tenso
     qkv, ctx.num_heads = inputs
     # lse instead of the probabilities, which are N / D times the size of the output.
     ctx.save_for_backward(qkv, *output)
-    # lse gets no gradient: None instead of a tensor of zeros.
-    ctx.set_materialize_grads(False)
+    ctx.set_materialize_grads(False)  # lse gets none, instead of a tensor of zeros
 
 
 def _differentiate(ctx: Any, grad: Tensor, grad_lse: None) -> tuple[Tensor, None]:
@@ -166,10 +154,8 @@ class PackedAttention(MultiheadAttention):
     Faster in training on a recent GPU with short sequences, for which torch's kernels are not
     made: the 50 tokens of a masked encoder, the 197 of its decoder with heads of 32 channels.
     Without gradients, or for longer sequences, there is little to gain. Arguments, shapes and
-    state dict are those of the base class.
-
-    Raises:
-        ValueError: If ``attn_drop``, ``v_shortcut`` or ``qk_scale`` is set.
+    state dict are those of the base class; ``attn_drop``, ``v_shortcut`` and ``qk_scale`` raise a
+    ValueError.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -188,8 +174,7 @@ def use_packed_attention(model: nn.Module) -> int:
     """Convert the ``MultiheadAttention`` modules of a model to :class:`PackedAttention`, in place.
 
     Modules with an option that :class:`PackedAttention` lacks, and subclasses, are not converted.
-    ``torch.compile`` may be set up for the model, but must not have been called yet. Returned is
-    the number of :class:`PackedAttention` modules that it has then.
+    A compiled model must not have been called yet. Returned is how many it has then.
     """
     # Changing the class keeps parameters, hooks and names, and references to the modules.
     for module in model.modules():

@@ -3,8 +3,7 @@
 One program handles one head of one sequence. It sees all keys at once, so the softmax needs no
 running rescaling, and it sums every gradient itself: no atomics, hence deterministic. Tensors are
 contiguous: ``qkv`` and its gradient (B, N, 3 * H * D), ``out`` and its gradient (B, N, H * D),
-``lse`` (B, H, N) fp32. Triton comes with torch's CUDA builds, so nothing has to be compiled when
-this package is installed.
+``lse`` (B, H, N) fp32. Triton comes with torch's CUDA builds, and compiles them when first used.
 """
 import triton
 import triton.language as tl

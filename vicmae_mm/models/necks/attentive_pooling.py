@@ -19,8 +19,7 @@ class AttentivePooling(BaseModule):
     Args:
         in_channels: Channels C of the tokens.
         num_heads: Attention heads, a divisor of ``in_channels`` (else a ValueError).
-        num_clips: Consecutive items of the batch that belong to one sample: clips, or frames of an
-            image network.
+        num_clips: Consecutive items of the batch that belong to one sample: its clips or frames.
     """
 
     def __init__(self, in_channels: int, num_heads: int, num_clips: int = 1) -> None:

@@ -21,10 +21,7 @@ class MAEDecoder(MAEPretrainDecoder):
 
     Args:
         num_patches: Patches of the encoder: their number in a square image, or rows and columns.
-        **kwargs: Passed to ``mmpretrain.MAEPretrainDecoder``.
-
-    Raises:
-        ValueError: For ``decoder_depth=0``, or if ``num_patches`` is not a square number.
+        **kwargs: Passed to ``mmpretrain.MAEPretrainDecoder``; ``decoder_depth`` of 1 or more.
     """
 
     def __init__(self, num_patches: int | tuple[int, int] = 196, **kwargs: Any) -> None:
@@ -46,18 +43,15 @@ class MAEDecoder(MAEPretrainDecoder):
         Of restoring indices (B, L), all patches (B, L, patch_size**2 * 3) row by row, or the hidden
         ones (B, L - keep, patch_size**2 * 3) in the order ``ids_restore.argsort(dim=1)[:, keep:]``.
         """
-        if hidden_only:
-            return self._predict_hidden(x, invert_order(ids_restore))
-        return super().forward(x, ids_restore)
-
-    def _predict_hidden(self, latent: Tensor, ids_shuffle: Tensor) -> Tensor:
+        if not hidden_only:
+            return super().forward(x, ids_restore)
         # A transformer does not depend on the order of its tokens. They stay in the encoder's
         # order, the hidden ones at the end, and the positions are reordered instead.
-        num_known = latent.shape[1]
+        num_known = x.shape[1]
         position = self.decoder_pos_embed[0]
-        cls_position = position[:1].expand(len(latent), -1, -1)
-        position = torch.cat((cls_position, position[1:][ids_shuffle]), dim=1)
-        known = self.decoder_embed(latent) + position[:, :num_known]
+        cls_position = position[:1].expand(len(x), -1, -1)
+        position = torch.cat((cls_position, position[1:][invert_order(ids_restore)]), dim=1)
+        known = self.decoder_embed(x) + position[:, :num_known]
         tokens = torch.cat((known, self.mask_token + position[:, num_known:]), dim=1)
         *blocks, last = self.decoder_blocks
         for block in blocks:

@@ -14,9 +14,8 @@ from vicmae_mm.utils.errors import InputError
 class PathwayPooling(BaseModule):
     """Average each output of a backbone over its positions, and concatenate the averages.
 
-    As mmaction2's ``SlowFastHead`` does for the two pathways of SlowFast. Also for the map and the
-    class token of MViT, the two branches of Conformer, the two tokens of a distilled ViT and the
-    resolutions of HRNet.
+    As mmaction2's ``SlowFastHead`` does for SlowFast's pathways. Also for map and class token of
+    MViT, Conformer's branches, the two tokens of a distilled ViT and the resolutions of HRNet.
     """
 
     def forward(self, features: Tensor | Sequence) -> Tensor | tuple[Tensor]:

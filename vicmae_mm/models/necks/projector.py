@@ -41,16 +41,11 @@ class Projector(NonLinearNeck):
 
     Args:
         in_channels: C, the width of the backbone.
-        variant: One of :data:`VARIANTS`.
-        hid_channels: Width of the hidden layers. None: that of the variant (4096 for
-            ``'official'``, 2048 for ``'simsiam'``, else 2 C).
-        out_channels: Width D of the embedding. None: that of the variant (128 for
-            ``'official'``, 2048 for ``'simsiam'``, else 2 C).
+        variant: One of :data:`VARIANTS`, else a ValueError.
+        hid_channels, out_channels: Widths of the hidden layers and D of the embedding. None: those
+            of the variant (4096 and 128 for ``'official'``, 2048 for ``'simsiam'``, else 2 C).
         norm_cfg: Normalisation; the default computes statistics over all processes.
         init_cfg: Initialisation; a model's ``init_cfg`` also applies here.
-
-    Raises:
-        ValueError: For an unknown variant.
     """
 
     def __init__(self, in_channels: int, variant: str = 'default',
@@ -77,8 +72,7 @@ class Projector(NonLinearNeck):
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor | tuple[Tensor]:
         """Project features (N, C) to un-normalised embeddings (N, D).
 
-        Of a tuple or list of one such tensor, as mmpretrain's necks take it, to a tuple; several
-        raise a ValueError.
+        A tuple or list of one such tensor, as for mmpretrain's necks, gives a tuple.
         """
         if isinstance(x, Tensor):
             return self.forward((x, ))[0]

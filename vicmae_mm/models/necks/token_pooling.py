@@ -18,22 +18,19 @@ class TokenPooling(BaseModule):
     """Pool the visible patch tokens of a frame, without the class token.
 
     ``'gem'`` is the generalised mean (mean of x^p)^(1/p) per channel: the mean for p = 1, close to
-    the maximum for large p (docs/decisions.md, rows 14, 15).
+    the maximum for large p (docs/decisions.md, rows 14, 15). Arguments out of range raise a
+    ValueError.
 
     Args:
         mode: ``'mean'``, ``'max'``, ``'gem'``, or ``'cls'`` for the class token itself.
         p: Initial exponent of ``'gem'``, >= 1.
         p_trainable: Whether p is learned.
-        eps: Lower bound of x in ``'gem'``.
         num_extra_tokens: Tokens before those of the patches, 0 or more: the class token, and
-            those of distilled networks (2) or networks with registers.
-
-    Raises:
-        ValueError: For an unknown mode, p below 1, or ``'cls'`` without a class token.
+            those of distilled networks (2) or networks with registers; 1 or more for ``'cls'``.
     """
 
     def __init__(self, mode: str = 'mean', p: float = 3., p_trainable: bool = True,
-                 eps: float = 1e-6, num_extra_tokens: int = 1) -> None:
+                 num_extra_tokens: int = 1) -> None:
         super().__init__()
         if mode not in MODES:
             raise InputError(f'The pooling mode must be one of {MODES}, got {mode!r}.')
@@ -42,7 +39,7 @@ class TokenPooling(BaseModule):
         if num_extra_tokens < (mode == 'cls'):
             raise InputError(f'num_extra_tokens={num_extra_tokens} must be 0 or more, and 1 or '
                              "more for mode='cls', which takes the first token.")
-        self.mode, self.num_extra_tokens, self.eps = mode, num_extra_tokens, eps
+        self.mode, self.num_extra_tokens = mode, num_extra_tokens
         if mode == 'gem':
             # One-dimensional, so that flat_decay_mult=0 exempts it from weight decay.
             self.p = nn.Parameter(torch.full((1, ), float(p)), requires_grad=p_trainable)
@@ -71,8 +68,8 @@ class TokenPooling(BaseModule):
             return patches.mean(dim=1)
         if self.mode == 'max':
             return patches.amax(dim=1)
-        # In half precision eps^p underflows. x is clamped because about half of a LayerNorm's
-        # output is negative, p so that it stays between the mean and the maximum.
+        # x is clamped to 1e-6, whose powers underflow in half precision, because about half of a
+        # LayerNorm's output is negative; p so that it stays between the mean and the maximum.
         with torch.autocast(patches.device.type, enabled=False):
             image = at_least_fp32(patches).transpose(1, 2).unsqueeze(-1)  # (B, C, L, 1)
-            return gem(image, p=self.p.clamp(min=1), eps=self.eps).flatten(1)
+            return gem(image, p=self.p.clamp(min=1)).flatten(1)

@@ -21,19 +21,15 @@ class AugmentedPairPreprocessor(PairDataPreprocessor):
     The augmentations are kornia's, drawn per sample, except for the order of the four operations
     of a ``ColorJitter``, which is drawn per batch. They depend on the step
     (``vicmae_mm.StepSeedHook``), the process's rank and the position in its batch: a resumed run
-    repeats them, a different number of processes changes them.
+    repeats them, a different number of processes changes them. Without kornia, an ImportError; for
+    an augmentation that it lacks, a ValueError.
 
     Args:
         transforms: Classes of ``kornia.augmentation`` by name, with their arguments, such as
-            ``dict(type='RandomGrayscale', p=0.2)``. They get frames (B, 3, H, W) in [0, 1] and
-            must keep the shape.
+            ``dict(type='RandomGrayscale', p=0.2)``. They keep the shape of frames in [0, 1].
         frames: Positions within the pair to augment, as in ``vicmae_mm.PerFrame``: ``[1]`` is
-            the second frame of every pair. None: all.
+            the second frame of every pair. None: all. Others than 0 and 1 raise a ValueError.
         **kwargs: Passed to :class:`PairDataPreprocessor`.
-
-    Raises:
-        ImportError: If kornia is not installed.
-        ValueError: For an unknown augmentation, or ``frames`` other than 0 and 1.
     """
 
     def __init__(self, transforms: Sequence[dict], frames: Sequence[int] | None = None,
@@ -52,15 +48,11 @@ class AugmentedPairPreprocessor(PairDataPreprocessor):
             raise InputError('AugmentedPairPreprocessor augments frames, not clips: use '
                              'PairDataPreprocessor, and augment clips in the pipeline.')
         # Drawn from the process's generator, which StepSeedHook seeds in every step.
-        step = int(torch.randint(2**62, ()))
-        with seeded((step, ), get_rank()), torch.autocast(self.device.type, enabled=False):
-            return [self._augmented(view) if position % 2 in self.frames else view
-                    for position, view in enumerate(views)]
-
-    @torch.no_grad()
-    def _augmented(self, view: Tensor) -> Tensor:
-        transforms, = self._transforms
-        return transforms(view.float().div(255)).mul_(255)
+        step, (transforms, ) = int(torch.randint(2**62, ())), self._transforms
+        with (seeded((step, ), get_rank()), torch.no_grad(),
+              torch.autocast(self.device.type, enabled=False)):
+            return [transforms(view.float().div(255)).mul_(255) if position % 2 in self.frames
+                    else view for position, view in enumerate(views)]
 
 
 def _build(settings: Sequence[dict]) -> nn.Module:

@@ -15,8 +15,7 @@ class MixupCutmix:
 
     Args:
         num_classes: Number of classes, the same as in the head.
-        mixup_alpha: Parameter of the Beta distribution that Mixup draws from.
-        cutmix_alpha: The same for CutMix.
+        mixup_alpha, cutmix_alpha: Parameters of the Beta distributions that they draw from.
     """
 
     def __init__(self, num_classes: int, mixup_alpha: float = 0.8,
