@@ -93,8 +93,11 @@ def test_workers_say_what_is_broken_in_one_line(
         tool, checkpoint, tmp_path):  # noqa: F811
     folder = make_class_folders(tmp_path / 'mine')
     (folder / 'train/class 0/1.png').write_bytes(b'')
-    with pytest.raises(SystemExit, match='1 of 1 datasets not measured: mine'):
-        tool(TOOL, checkpoint, '--folder', f'mine={folder}', '--out', 'out', '--workers', 1)
+    (tmp_path / 'list.txt').write_text('a.png\n')
+    with pytest.raises(SystemExit, match='2 of 2 datasets not measured: list, mine'):
+        tool(TOOL, checkpoint, '--folder', 'list=list.txt', '--folder', f'mine={folder}',
+             '--out', 'out', '--workers', 1)
+    assert 'listed in list.txt exists' in results('out/linear_cls.json')['not_measured']['list']
     assert results('out/linear_cls.json')['not_measured']['mine'].startswith(
         f'image {folder}/train/class 0/1.png cannot be read: ')
 

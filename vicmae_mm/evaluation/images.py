@@ -11,13 +11,9 @@ from torch.utils.data import Dataset
 
 from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
 from vicmae_mm.datasets.readers.image_or_video import decode_image, prepare_frame, read_frames
-from vicmae_mm.utils.errors import UserError
+from vicmae_mm.utils.errors import InputError
 
 PREPARATION = 'short side bicubic, centre crop'  # part of the key of cached features
-
-
-class DatasetProblem(UserError):
-    """A dataset is missing or broken; other datasets can still be measured."""
 
 
 class Images(Dataset):
@@ -67,7 +63,7 @@ class Images(Dataset):
                 # Not the contents: reading a large dataset would take as long as encoding it.
                 status = os.stat(record['img_path'])
             except OSError as error:
-                raise DatasetProblem(f'image {record["img_path"]}: {error.strerror}') from error
+                raise InputError(f'image {record["img_path"]}: {error.strerror}') from error
             content.update(
                 os.fsencode(f'{record["img_path"]} {status.st_size} {status.st_mtime_ns}'))
         return content.hexdigest()
@@ -90,4 +86,4 @@ def _read(path: str, position: float, length: int) -> list[np.ndarray]:
         return read_frames(path, around)[1] if is_video(path) else [
             decode_image(path, upright=False)]
     except (OSError, ValueError) as error:
-        raise DatasetProblem(f'image {path} cannot be read: {error}') from error
+        raise InputError(f'image {path} cannot be read: {error}') from error

@@ -10,8 +10,9 @@ import torch
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, scan_classes
 from vicmae_mm.datasets.annotations.video_lists import VIDEO_EXTENSIONS
 from vicmae_mm.datasets.innermost import build_inner
+from vicmae_mm.utils.errors import InputError
 
-from .images import DatasetProblem, Images, is_video
+from .images import Images, is_video
 from .protocol import TOP_1, hold_out
 
 FOLDERS = ('train', 'val', 'test')
@@ -47,13 +48,12 @@ def open_labelled(name: str, setting: Any, size: Any, clip_length: int | None = 
         size: As in :class:`Images`, as is ``clip_length``.
 
     Raises:
-        DatasetProblem: If images, labels or classes are missing.
-        ValueError: If a list or a dataset is refused.
+        ValueError: If images, labels or classes are missing, or a list or a dataset is refused.
     """
     if isinstance(setting, Mapping) and {*setting} == {'train', 'test'}:
         train, test = (_open_part(setting[part], size, clip_length) for part in ('train', 'test'))
         if train.classes != test.classes or {*test.targets.tolist()} - {*train.targets.tolist()}:
-            raise DatasetProblem(f'train and test of {dict(setting)} should have the same classes.')
+            raise InputError(f'train and test of {dict(setting)} should have the same classes.')
         return Source(name, TOP_1, int(train.targets.max()) + 1, train, None, test)
     folder = Path('' if isinstance(setting, Mapping) else setting).expanduser()
     if str(folder) != '.' and folder.is_dir() and (
@@ -75,7 +75,7 @@ def open_pairs(setting: Any, size: Any, clip_length: int | None = None) -> list[
     infos, _ = open_dataset(setting, 'video', type='vicmae_mm.VideoPairDataset')
     names = [info.get('filename', '') for info in infos]
     if len(names) < 2 or not all(map(is_video, names)):
-        raise DatasetProblem(f'{setting} should be of video files, two or more.')
+        raise InputError(f'{setting} should be of video files, two or more.')
     return [Images([dict(img_path=name, position=position) for name in names],
                    torch.arange(len(names)), size, clip_length=clip_length)
             for position in (0.25, 0.75)]
@@ -87,7 +87,7 @@ def _open_splits(name: str, folder: Path, size: Any, clip_length: int | None) ->
     files = [_class_folder_files(folder / split) if split else [] for split in splits]
     train, val, test = (sorted({Path(path).parts[0] for path in part}) for part in files)
     if len(train) < 2 or not test:
-        raise DatasetProblem(
+        raise InputError(
             f'missing: {folder} should contain <class>/<image>, or train/<class>/<image>, '
             'test/<class>/<image> and, optionally, val/<class>/<image>, of two classes or more; '
             f'train has {len(train)}, test {len(test)}.')
@@ -95,8 +95,8 @@ def _open_splits(name: str, folder: Path, size: Any, clip_length: int | None) ->
     unknown = [name if name == name.strip() else repr(name)
                for name in sorted({*val, *test} - {*train})]
     if unknown:
-        raise DatasetProblem(f'{folder} has class folders that are missing in train: '
-                             f'{", ".join(unknown[:3])}.')
+        raise InputError(f'{folder} has class folders that are missing in train: '
+                         f'{", ".join(unknown[:3])}.')
     numbers = {name: number for number, name in enumerate(train)}
     parts = [Images([dict(img_path=str(folder / split / path)) for path in paths],
                     torch.tensor([numbers[Path(path).parts[0]] for path in paths]),
@@ -114,8 +114,8 @@ def _open_part(setting: Any, size: Any, clip_length: int | None) -> Images:
     labels: list[Any] = [info.get('gt_label', info.get('label')) for info in infos]
     if not all(isinstance(label, Integral) and int(label) >= 0 for label in labels) or (
             len({*labels}) < 2):
-        raise DatasetProblem(f'{setting}: each image needs one label, a number from 0, and there '
-                             'should be two classes or more.')
+        raise InputError(f'{setting}: each image needs one label, a number from 0, and there '
+                         'should be two classes or more.')
     return Images([{'img_path': info.get('filename', ''), **info} for info in infos],
                   torch.tensor([*map(int, labels)]), size, classes, clip_length)
 
@@ -125,7 +125,7 @@ def open_dataset(setting: Any, prefix: str = '', **own: Any) -> tuple[list[dict[
     if not isinstance(setting, Mapping):
         path = Path(setting).expanduser()
         if not setting or not path.exists():
-            raise DatasetProblem(f'There is no file or folder {str(setting)!r} to probe on.')
+            raise InputError(f'There is no file or folder {str(setting)!r} to probe on.')
         is_list = path.is_file()
         setting = dict(own, allow_outside_root=True, ann_file=str(path) if is_list else '',
                        data_prefix={prefix: str(path.parent if is_list else path)})
@@ -138,7 +138,4 @@ def _class_folder_files(folder: Path) -> list[str]:
     """Paths ``<class>/<file>`` in a folder; empty if it has no class folders."""
     if not any(path.is_dir() and not path.name.startswith('.') for path in folder.glob('*')):
         return []
-    try:
-        return [path for path, _ in scan_classes(str(folder), extensions=_EXTENSIONS)]
-    except ValueError as error:
-        raise DatasetProblem(str(error)) from error
+    return [path for path, _ in scan_classes(str(folder), extensions=_EXTENSIONS)]

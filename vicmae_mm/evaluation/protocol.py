@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vicmae_mm.utils.errors import InputError
+
 from .eleven_point_map import ElevenPointMAP
-from .images import DatasetProblem
 from .knn import knn_votes
 from .logistic_regression import LinearClassifier, LogisticRegression
 
@@ -83,7 +84,7 @@ class LinearScore:
 def hold_out(data: Any, share: float = HELD_OUT, seed: int = 0) -> tuple[Any, Any]:
     """Hold out a random share of each class for validation.
 
-    The share is rounded, but at least one sample of a class with two or more; a DatasetProblem is
+    The share is rounded, but at least one sample of a class with two or more; a ValueError is
     raised if none has. Returns the rest and the share, each in the order of ``data``, features or
     images whose targets are classes (N,).
     """
@@ -94,8 +95,8 @@ def hold_out(data: Any, share: float = HELD_OUT, seed: int = 0) -> tuple[Any, An
         count = round(share * len(members)) or int(len(members) > 1)
         held[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     if not held.any():
-        raise DatasetProblem('no class has two images to train on, so none can be held out for '
-                             'validation.')
+        raise InputError('no class has two images to train on, so none can be held out for '
+                         'validation.')
     rest, held_out = (data.take(chosen.nonzero().flatten()) for chosen in (~held, held))
     return rest, held_out
 

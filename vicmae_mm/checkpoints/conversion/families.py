@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from .rules import Family, rules
+from .rules import Family, Rule, rules
 
 OURS = 'vicmae_mm'
 NO_EMBED_CLASS = 'timm-no_embed_class'
@@ -15,22 +15,30 @@ WRAPPER = re.compile(
     r'teacher|student|(base|momentum|target|online|context)_(encoder|backbone)|'
     r'encoder_[qk]|momentum_backbone|state_dict|state_dict_ema)\.')
 
+
+
+def _layers(theirs: str, ours: str, qkv: str = 'qkv.*') -> tuple[Rule, ...]:
+    """The layers of timm, which those of MAE's decoder are, too."""
+    return rules(f'''
+{theirs}.norm1.*      {ours}.ln1.*
+{theirs}.attn.{qkv}   {ours}.attn.{qkv.replace('[q/k/v]', 'qkv')}
+{theirs}.attn.proj.*  {ours}.attn.proj.*
+{theirs}.norm2.*      {ours}.ln2.*
+{theirs}.mlp.fc1.*    {ours}.ffn.layers.0.0.*
+{theirs}.mlp.fc2.*    {ours}.ffn.layers.1.*
+''')
+
+
 VIT = rules('''
 cls_token                      backbone.cls_token
 pos_embed                      backbone.pos_embed
 patch_embed.proj.weight        backbone.patch_embed.projection.weight
 ?patch_embed.proj.bias         backbone.patch_embed.projection.bias
-blocks.{i}.norm1.*             backbone.layers.{i}.ln1.*
-blocks.{i}.attn.qkv.*          backbone.layers.{i}.attn.qkv.*
-blocks.{i}.attn.proj.*         backbone.layers.{i}.attn.proj.*
-blocks.{i}.norm2.*             backbone.layers.{i}.ln2.*
-blocks.{i}.mlp.fc1.*           backbone.layers.{i}.ffn.layers.0.0.*
-blocks.{i}.mlp.fc2.*           backbone.layers.{i}.ffn.layers.1.*
 ?norm.*                        backbone.ln1.*
 ?fc_norm.*                     backbone.ln2.*
 head.*                         head.fc.*
 head.*                         head.layers.head.*
-''')
+''') + _layers('blocks.{i}', 'backbone.layers.{i}')
 
 # Layer scale of DINOv2 and DeiT III, and CLIP's norm before the layers.
 TIMM = VIT + rules('''
@@ -51,15 +59,9 @@ MAE_DECODER = rules('''
 mask_token                     neck.mask_token
 decoder_pos_embed              neck.decoder_pos_embed
 decoder_embed.*                neck.decoder_embed.*
-decoder_blocks.{i}.norm1.*     neck.decoder_blocks.{i}.ln1.*
-decoder_blocks.{i}.attn.qkv.*  neck.decoder_blocks.{i}.attn.qkv.*
-decoder_blocks.{i}.attn.proj.* neck.decoder_blocks.{i}.attn.proj.*
-decoder_blocks.{i}.norm2.*     neck.decoder_blocks.{i}.ln2.*
-decoder_blocks.{i}.mlp.fc1.*   neck.decoder_blocks.{i}.ffn.layers.0.0.*
-decoder_blocks.{i}.mlp.fc2.*   neck.decoder_blocks.{i}.ffn.layers.1.*
 decoder_norm.*                 neck.ln1.*
 decoder_pred.*                 neck.decoder_pred.*
-''')
+''') + _layers('decoder_blocks.{i}', 'neck.decoder_blocks.{i}')
 
 PROJECTOR = rules('''
 projector.0.*                  projector.fc0.*
@@ -75,35 +77,23 @@ cls_token                      backbone.cls_token
 pos_embed_[class,spatial]      backbone.pos_embed
 pos_embed_temporal             backbone.temporal_embed
 patch_embed.proj.*             backbone.patch_embed.projection.*
-blocks.{i}.norm1.*             backbone.layers.{i}.ln1.*
-blocks.{i}.attn.[q/k/v].*      backbone.layers.{i}.attn.qkv.*
-blocks.{i}.attn.proj.*         backbone.layers.{i}.attn.proj.*
-blocks.{i}.norm2.*             backbone.layers.{i}.ln2.*
-blocks.{i}.mlp.fc1.*           backbone.layers.{i}.ffn.layers.0.0.*
-blocks.{i}.mlp.fc2.*           backbone.layers.{i}.ffn.layers.1.*
 norm.*                         backbone.ln1.*
 norm.*                         backbone.ln2.*
 head.*                         cls_head.fc_cls.*
 ?mask_token                    -
 ?decoder_**                    -
-''')
+''') + _layers('blocks.{i}', 'backbone.layers.{i}', '[q/k/v].*')
 
 VIDEOMAE = rules('''
 @patch_embed.proj.*                     backbone.patch_embed.projection.*
-@blocks.{i}.norm1.*                     backbone.layers.{i}.ln1.*
-@blocks.{i}.attn.qkv.weight             backbone.layers.{i}.attn.qkv.weight
 @blocks.{i}.attn.[q_bias/0/v_bias]      backbone.layers.{i}.attn.qkv.bias
-@blocks.{i}.attn.proj.*                 backbone.layers.{i}.attn.proj.*
-@blocks.{i}.norm2.*                     backbone.layers.{i}.ln2.*
-@blocks.{i}.mlp.fc1.*                   backbone.layers.{i}.ffn.layers.0.0.*
-@blocks.{i}.mlp.fc2.*                   backbone.layers.{i}.ffn.layers.1.*
 ?@norm.*                                backbone.ln1.*
 ?@fc_norm.*                             backbone.ln2.*
 @head.*                                 cls_head.fc_cls.*
 ?mask_token                             -
 ?encoder_to_decoder.**                  -
 ?decoder.**                             -
-''')
+''') + _layers('@blocks.{i}', 'backbone.layers.{i}', 'qkv.weight')
 
 HF_LAYERS = '''
 @encoder.layer.{i}.layernorm_before.*                        backbone.layers.{i}.ln1.*
@@ -112,15 +102,14 @@ HF_LAYERS = '''
 @encoder.layer.{i}.intermediate.dense.*                      backbone.layers.{i}.ffn.layers.0.0.*
 @encoder.layer.{i}.output.dense.*                            backbone.layers.{i}.ffn.layers.1.*
 '''
+HF_QKV = '@encoder.layer.{i}.attention.attention.[query/key/value].* backbone.layers.{i}.attn.qkv.*'
 
-_HF_ENCODER = f'''
+_HF_ENCODER = '''
 @embeddings.cls_token                                        backbone.cls_token
 @embeddings.position_embeddings                              backbone.pos_embed
 @embeddings.patch_embeddings.projection.*                    backbone.patch_embed.projection.*
-@encoder.layer.{{i}}.attention.attention.[query/key/value].* backbone.layers.{{i}}.attn.qkv.*
-{HF_LAYERS.strip()}
 @layernorm.*                                                 backbone.ln1.*
-'''
+''' + HF_QKV + HF_LAYERS
 HF_ENCODER = rules(_HF_ENCODER)
 HF_DINOV2 = rules(
     _HF_ENCODER.replace('layernorm_before', 'norm1').replace('layernorm_after', 'norm2')
@@ -137,20 +126,14 @@ classifier.*                                                 head.layers.head.*
 ?@pooler.dense.*                                             -
 ''')
 
-_D, _N = 'decoder.decoder_layers.{i}', 'neck.decoder_blocks.{i}'
-HF_DECODER = rules(f'''
+HF_DECODER = rules('''
 decoder.mask_token                             neck.mask_token
 decoder.decoder_pos_embed                      neck.decoder_pos_embed
 decoder.decoder_embed.*                        neck.decoder_embed.*
-{_D}.layernorm_before.*                        {_N}.ln1.*
-{_D}.attention.attention.[query/key/value].*   {_N}.attn.qkv.*
-{_D}.attention.output.dense.*                  {_N}.attn.proj.*
-{_D}.layernorm_after.*                         {_N}.ln2.*
-{_D}.intermediate.dense.*                      {_N}.ffn.layers.0.0.*
-{_D}.output.dense.*                            {_N}.ffn.layers.1.*
 decoder.decoder_norm.*                         neck.ln1.*
 decoder.decoder_pred.*                         neck.decoder_pred.*
-''')
+''' + (HF_QKV + HF_LAYERS).replace('@encoder.layer', 'decoder.decoder_layers').replace(
+    'backbone.layers', 'neck.decoder_blocks'))
 
 _ATTENTION = '@encoder.layer.{i}.attention.attention'
 HF_VIDEOMAE = rules(f'''

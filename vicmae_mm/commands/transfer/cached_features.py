@@ -17,9 +17,10 @@ from vicmae_mm.checkpoints.find_config import find_config
 from vicmae_mm.checkpoints.weight_folders import files_of_weights
 from vicmae_mm.commands.run_tool import own_message
 from vicmae_mm.evaluation.encode import encode
-from vicmae_mm.evaluation.images import PREPARATION, DatasetProblem, Images
+from vicmae_mm.evaluation.images import PREPARATION, Images
 from vicmae_mm.evaluation.protocol import Features
 from vicmae_mm.utils.atomic_files import atomic_write
+from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class FeatureCache:
         """Read the features from their :meth:`path`, or compute and save them.
 
         Raises:
-            DatasetProblem: If an image cannot be read.
+            ValueError: If an image cannot be read.
         """
         features = _read(path, len(images))
         if features is None:
@@ -74,9 +75,9 @@ class FeatureCache:
                 with Progress(f'{path.stem}: features', len(images), transient=True) as progress:
                     features = encode(self.encoder, images, self.level, self.batch_size,
                                       self.num_workers, progress.advance)
-            except DatasetProblem as error:
+            except InputError as error:
                 # From a worker, the error's text is a traceback: the table needs one line.
-                raise DatasetProblem(own_message(error)) from error
+                raise InputError(own_message(error)) from error
             with atomic_write(path) as part, open(part, 'wb') as file:
                 np.savez(file, features=features.numpy())
         return Features(features, images.targets)

@@ -14,7 +14,6 @@ from torch import Tensor
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.options import add_checkpoint, add_device, positive
 from vicmae_mm.commands.result_files import results_folder
-from vicmae_mm.evaluation.images import DatasetProblem
 from vicmae_mm.evaluation.labelled_sources import Source, open_labelled
 from vicmae_mm.evaluation.protocol import MAP_11, Splits, hold_out
 from vicmae_mm.utils.errors import InputError
@@ -74,6 +73,7 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
         raise InputError(f'--workers {args.workers} should be at least 0.')
     sources = _choose_sources(args)
     encoder = load_backbone(args.checkpoint, args.config, args.device)
+    encoder.check_level(args.level)
     key = checkpoint_key(args.checkpoint, args.config)
     cache = FeatureCache(args.cache, encoder, key, args.level, args.batch_size, args.workers)
     out = args.out or results_folder('transfer', args.checkpoint)
@@ -86,7 +86,7 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
             source = open_source(encoder.image_size, encoder.num_frames)
             results[name] = _measure_one(source, cache, method, results.get(name),
                                          table.with_name(f'{table.stem}_{name}.csv'))
-        except DatasetProblem as error:
+        except (InputError, FileNotFoundError) as error:
             results.pop(name, None)
             problems[name] = str(error)
             say(f'{name}: {error}')

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vicmae_mm.evaluation.images import DatasetProblem, Images
+from vicmae_mm.evaluation.images import Images
 from vicmae_mm.evaluation.labelled_sources import Source, open_dataset
 from vicmae_mm.evaluation.logistic_regression import IGNORE
 from vicmae_mm.evaluation.protocol import MAP_11, PER_CLASS, TOP_1
@@ -122,19 +122,19 @@ def open_task(task: Task, data_root: str | Path, size: int | tuple[int, int],
     They are images whatever ``clip_length``.
 
     Raises:
-        DatasetProblem: If it is missing or cannot be read; says where to get it and its layout.
+        ValueError: If it is missing or cannot be read; says where to get it and its layout.
     """
     folder = Path(data_root).expanduser() / task.folder
     hint = f'Get it from {task.source}. Expected in {folder}: {"; ".join(task.layout)}.'
     if not folder.is_dir():
-        raise DatasetProblem(f'missing: there is no folder {folder}. {hint}')
+        raise InputError(f'missing: there is no folder {folder}. {hint}')
     try:
         train = _open_split(task, task.train, folder, size)
         val = _open_split(task, task.val, folder, size) if task.val else None
         test = _open_split(task, task.test, folder, size)
     except Exception as error:
         # Any type: mmpretrain's loaders parse whatever is on disk.
-        raise DatasetProblem(f'cannot be read: {type(error).__name__}: {error}. {hint}') from error
+        raise InputError(f'cannot be read: {type(error).__name__}: {error}. {hint}') from error
     found = (len(train) + len(val or ()), len(test))
     remark = '' if found == task.sizes else ' and '.join(
         f'{count:,} of {published:,} images to {purpose}'
