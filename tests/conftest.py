@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import signal
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -122,9 +123,14 @@ def configs_read_once():
 
 
 @pytest.fixture(autouse=True, scope='session')
-def one_fork_server():
-    """Whatever starts processes first, the server has imported what any of them needs."""
+def one_fork_server(own_cache_folder):
+    """Whatever starts processes first, the server has imported what any of them needs.
+
+    Started later, in a folder that a test has changed to, it might find another ``tests``: a
+    package of mmpretrain's requirements installs one.
+    """
     multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOAD)
+    forkserver.ensure_running()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseContext, 'set_forkserver_preload', lambda *_: None)
         yield
