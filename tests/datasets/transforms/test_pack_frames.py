@@ -5,7 +5,7 @@ import torch
 from mmpretrain.datasets.transforms import PackInputs
 
 from vicmae_mm.datasets.transforms import PackFrames
-from vicmae_mm.datasets.transforms.pack_frames import video_id
+from vicmae_mm.datasets.transforms.packing import video_id
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 

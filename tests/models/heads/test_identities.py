@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.helpers.distributed import run_distributed, step
-from vicmae_mm.datasets.transforms.pack_frames import video_id
+from vicmae_mm.datasets.transforms.packing import video_id
 from vicmae_mm.models.heads import InfoNCEHead, info_nce_head
 
 SAMPLES, PAIRS, CHANNELS, TEMPERATURE = 8, 2, 5, 0.3  # two pairs of each sample

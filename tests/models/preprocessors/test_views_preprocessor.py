@@ -5,9 +5,9 @@ import torch
 from mmaction.models import ActionDataPreprocessor
 from mmaction.structures import ActionDataSample
 
-from vicmae_mm.datasets.transforms.pack_views import Views
 from vicmae_mm.models import ViewsDataPreprocessor
 from vicmae_mm.registry import MODELS
+from vicmae_mm.structures import Views
 
 NORMALISE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
