@@ -36,7 +36,7 @@ class BadVideoHook(Hook):
             dataset.share_bad_videos(self._ledger_path)
         # Every rank has read the entries of earlier runs before any rank adds one of this run.
         barrier()
-        self._count(runner)
+        self.count(runner)
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         if mode != 'train':
@@ -45,7 +45,7 @@ class BadVideoHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Log the number of bad videos."""
-        bad, total = self._count(runner)
+        bad, total = self.count(runner)
         for dataset in self._datasets:
             dataset.bad_videos.forget()  # the machine's faults would add up in a long run
         if self._datasets:
@@ -54,7 +54,7 @@ class BadVideoHook(Hook):
             share = f'{100 * bad / total:.3f} %'
             runner.logger.info(f'bad {kinds}: {bad:,} of {total:,} ({share}){see}')
 
-    def _count(self, runner: Runner) -> tuple[int, int]:
+    def count(self, runner: Runner) -> tuple[int, int]:
         """Log how many are bad now, and return it with the number of all."""
         for dataset in self._datasets:
             dataset.bad_videos.refresh()
