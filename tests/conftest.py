@@ -42,6 +42,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def mmpretrain_scope():
     """Build unqualified types as pre-training configs do."""
+    # A run of the same config and second would not get a scope of its own (mmengine's Runner).
+    DefaultScope._instance_dict.clear()
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
 
