@@ -31,23 +31,21 @@ CHECKED_BATCHES = 3  # reading pixel values back makes the CPU wait for the GPU
 class Encoder(nn.Module):
     """A backbone with the normalisation its weights were trained with.
 
-    ======== =========== ==========================================================
-    level    shape       features
-    ======== =========== ==========================================================
-    'cls'    (B, C)      the class token
-    'avg'    (B, C)      the mean of the patch tokens, or of the positions of a map; other tokens
-                         (class, distillation, registers) do not count
-    'tokens' (B, N, C)   all tokens, the class token first where there is one
-    ======== =========== ==========================================================
+    | level        | shape     | features                                                        |
+    |--------------|-----------|-----------------------------------------------------------------|
+    | ``'cls'``    | (B, C)    | the class token                                                 |
+    | ``'avg'``    | (B, C)    | the mean of the patch tokens, or of the positions of a map      |
+    | ``'tokens'`` | (B, N, C) | all tokens, the class token first if there is one               |
 
-    Tokens are taken after the final norm. A network that was fine-tuned on their mean applies its
-    final norm to that mean instead: there ``'avg'`` is normalised and the tokens are not.
+    Class, distillation and register tokens are not part of the mean. Tokens are taken after the
+    final norm. A network that was fine-tuned on their mean applies its final norm to that mean
+    instead, so that ``'avg'`` is normalised and the tokens are not.
 
     Args:
         backbone: Returns tokens (B, N, C) or a map (B, C, H, W), or a tuple that ends with it;
             other layouts as in :func:`as_tokens`.
         mean, std: Per channel, in 0 to 255, in the order of the network's channels.
-        bgr: Whether the network was trained on BGR images. The encoder's input is RGB anyway.
+        bgr: Whether the network was trained on BGR images. The input of the encoder is always RGB.
 
     Attributes:
         image_size: Side of its square images in pixels, or height and width; 224 if not known.

@@ -40,8 +40,8 @@ class MAEDecoder(MAEPretrainDecoder):
     def forward(self, x: Tensor, ids_restore: Tensor, hidden_only: bool = False) -> Tensor:
         """Predict patches from class token and visible tokens (B, 1 + keep, C).
 
-        Of restoring indices (B, L), all patches (B, L, patch_size**2 * 3) row by row, or the hidden
-        ones (B, L - keep, patch_size**2 * 3) in the order ``ids_restore.argsort(dim=1)[:, keep:]``.
+        With P = 3 x patch_size x patch_size and restoring indices (B, L): all patches (B, L, P)
+        or the hidden (B, L - keep, P), in the order ``ids_restore.argsort(dim=1)[:, keep:]``.
         """
         if not hidden_only:
             return super().forward(x, ids_restore)
