@@ -54,7 +54,6 @@ class ImagePairDataset(SkippingImages):
         return super().source or self.dataset_name
 
     def load_data_list(self) -> Sequence[dict]:
-        """Read the other dataset or the list, or scan the folder."""
         if self._other is not None:
             other, self._other = self._other, None  # keeps images in memory once
             return self._records(other)

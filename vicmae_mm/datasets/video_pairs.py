@@ -102,7 +102,6 @@ class VideoPairDataset(SegmentedDataset):
             pipeline=list(pipeline), **kwargs)
 
     def load_data_list(self) -> Sequence[dict]:
-        """Read the list or scan the folder, and check that files exist."""
         folder = self.data_prefix['video']
         if not self.ann_file and not folder:
             raise InputError('VideoPairDataset has nothing to read: set ann_file to a list of '

@@ -102,9 +102,9 @@ def test_images_that_are_passed_in_stay_as_they_are(image):
     assert np.array_equal(image, before)
 
 
-@pytest.mark.parametrize('sigma', [(0., 1.), (2., 1.)])
+@pytest.mark.parametrize('sigma', [(0., 1.), (2., 1.), 1., (.1, 1., 2.)])
 def test_wrong_deviations_are_refused(sigma):
-    with pytest.raises(ValueError, match='sigma'):
+    with pytest.raises(ValueError, match='two standard deviations'):
         GaussianBlur(sigma)
 
 

@@ -2,7 +2,6 @@
 import multiprocessing
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,9 +28,9 @@ def check_config(cfg: Config, processes: int = 1, options: Iterable[str] = (),
     line; ``processes`` will train it.
     """
     # Imported before the fork: otherwise training would import them again, which takes seconds.
-    scope = cfg.get('default_scope')
-    for package in ('vicmae_mm', scope if scope in ('mmaction', 'mmpretrain') else None):
-        for part in ('models', 'datasets', 'engine') if package and find_spec(package) else ():
+    scopes = 'vicmae_mm', cfg.get('default_scope')
+    for package in filter(scopes.__contains__, ('vicmae_mm', 'mmaction', 'mmpretrain')):
+        for part in ('models', 'datasets', 'engine'):
             import_module(f'{package}.{part}')
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)

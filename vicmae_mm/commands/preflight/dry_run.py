@@ -79,7 +79,6 @@ class DryRunner(Runner):
         return revert_sync_batchnorm(model)
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Build one hook."""
         custom = self.cfg.get('custom_hooks') or []
         named = {**{f'default_hooks.{key}': each
                     for key, each in (self.cfg.get('default_hooks') or {}).items()},
@@ -170,7 +169,6 @@ class DryRunner(Runner):
             return build_loader(getattr(self, f'_{name}'), name, build, self.findings)
 
     def _build_evaluation(self, split: str) -> None:
-        """Build what validation or a test needs."""
         setattr(self, f'_{split}_dataloader', self._build_loader(split))
         with self.findings.catch(f'{split}_evaluator'):
             settings = getattr(self, f'_{split}_evaluator')

@@ -121,7 +121,6 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
         return self.ann_file or next(iter(self.data_prefix.values()), self.data_root)
 
     def get_data_info(self, idx: int) -> dict:
-        """The record of one video."""
         return {**super().get_data_info(int(idx)), **self.constants}
 
     def get_cat_ids(self, idx: int) -> list[int]:

@@ -72,11 +72,10 @@ class GaussianBlur(ShownTransform):
     """
 
     def __init__(self, sigma: tuple[float, float]) -> None:
-        low, high = sigma
-        if not 0 < low <= high:
+        if not (isinstance(sigma, (list, tuple)) and len(sigma) == 2 and 0 < sigma[0] <= sigma[1]):
             raise InputError(f'GaussianBlur: sigma={sigma!r} should be two standard deviations in '
                              'pixels, above 0, the smaller one first.')
-        self.sigma = (low, high)
+        self.sigma = (sigma[0], sigma[1])
 
     def transform(self, results: dict) -> dict:
         results['img'] = cv2.GaussianBlur(results['img'], (0, 0), np.random.uniform(*self.sigma))

@@ -32,12 +32,10 @@ class FailedCall:
 
     @classmethod
     def timed_out(cls, seconds: float) -> 'FailedCall':
-        """The call was ended after ``seconds``."""
         return cls(f'took longer than {seconds:g} s')
 
     @classmethod
     def crashed(cls, exitcode: int | None) -> 'FailedCall':
-        """The process exited, or died of a signal."""
         return cls(f'crashed the process that read it ({exit_text(exitcode)})')
 
 
