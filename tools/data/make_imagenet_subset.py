@@ -23,7 +23,8 @@ from vicmae_mm.commands.preparation.imagenet_subset import nested_subsets
 from vicmae_mm.commands.preparation.lists import write_labelled
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.datasets.annotations.image_lists import scan_classes
-from vicmae_mm.datasets.annotations.video_lists import read_labelled
+from vicmae_mm.datasets.annotations.list_index import ListIndex
+from vicmae_mm.datasets.annotations.video_lists import find_labelled
 from vicmae_mm.utils.errors import SOME_ARE_BAD
 from vicmae_mm.utils.progress import track
 
@@ -50,8 +51,10 @@ def main() -> int:
     args = parse_args()
     out = args.out or osp.join(args.root, 'subsets')
     folder = osp.join(args.root, 'train')
-    images = read_labelled(args.ann_file, folder) if args.ann_file else scan_classes(
-        folder, lambda names: track(names, 'Scanning class folders'))
+    # Of a list, the paths as listed.
+    images = [*ListIndex(find_labelled(args.ann_file, folder, args.root).source)
+              ] if args.ann_file else scan_classes(
+                  folder, lambda names: track(names, 'Scanning class folders'))
     subsets = nested_subsets(images, args.percentages, args.seed)
     classes = len({label for _, label in images})
     print(f'{len(images):,} images of {classes:,} classes')

@@ -5,9 +5,8 @@ from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 
-from vicmae_mm.datasets.annotations.data_root import ALLOW, refuse_outside
 from vicmae_mm.datasets.annotations.image_lists import EXTENSIONS, Image, scan_classes
-from vicmae_mm.datasets.annotations.video_lists import read_labelled
+from vicmae_mm.datasets.annotations.video_lists import find_labelled
 from vicmae_mm.datasets.bad_videos.skipping_dataset import SkippingImages
 from vicmae_mm.registry import DATASETS
 from vicmae_mm.utils.errors import InputError, quoted
@@ -55,11 +54,9 @@ class LabelledImages(SkippingImages, CustomDataset):
                     f'example train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
         if not self.ann_file and not self.with_label:
             return super().load_data_list()
-        images = (read_labelled(self.ann_file, self.img_prefix) if self.ann_file else
-                  self._scan_classes())
-        if self.ann_file and not self.allow_outside_root:
-            refuse_outside((name for name, _ in images), self.img_prefix, self.ann_file,
-                           ALLOW, [self.data_root])
+        images = self._scan_classes() if not self.ann_file else find_labelled(
+            self.ann_file, self.img_prefix, self.data_root, self.allow_outside_root,
+            self.test_mode)
         return [dict(img_path=osp.join(self.img_prefix, name), gt_label=label)
                 for name, label in images]
 

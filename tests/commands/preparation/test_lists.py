@@ -11,7 +11,7 @@ from vicmae_mm.apis.features import FileFeatures
 from vicmae_mm.commands.feature_files import write_features
 from vicmae_mm.commands.preparation.check_videos import CheckRecord, write_bad_videos
 from vicmae_mm.commands.preparation.lists import SplitList, write_labelled, write_lists
-from vicmae_mm.datasets.annotations.video_lists import read_annotations, read_labelled
+from vicmae_mm.datasets.annotations.video_lists import find_labelled, read_annotations
 from vicmae_mm.datasets.bad_videos.ledger import read_bad_videos
 from vicmae_mm.datasets.packed.shards import StoredVideo, read_shard, write_shard
 from vicmae_mm.utils.file_state import file_state
@@ -54,7 +54,7 @@ def test_lists_of_splits_and_classes(videos):
 def test_lists_of_images(videos):
     left_out = write_labelled('subsets/train_005pct.txt', [(name, 7) for name in videos])
     assert set(left_out) == set(NOT_IN_A_LINE)
-    assert read_labelled('subsets/train_005pct.txt', '') == [(name, 7) for name in NAMES]
+    assert [*find_labelled('subsets/train_005pct.txt', '', '')] == [(name, 7) for name in NAMES]
 
 
 def test_bad_videos(videos):

@@ -103,6 +103,10 @@ def test_another_number_of_classes_than_imagenets_is_said(tool, root, capsys):
     assert tool('make_imagenet_subset', root) == 0
     assert 'not those of ImageNet-1K, which has 1,000 classes' in capsys.readouterr().out
     (root / 'train.txt').write_text(''.join(f'{i}/a.JPEG {i}\n' for i in range(1000)))
+    assert tool('make_imagenet_subset', root, '--ann-file', root / 'train.txt') == 1
+    assert 'None of the 1,000 images' in capsys.readouterr().err
+    (root / 'train/0').mkdir()
+    (root / 'train/0/a.JPEG').touch()
     assert tool('make_imagenet_subset', root, '--ann-file', root / 'train.txt') == 0
     assert 'WARNING' not in capsys.readouterr().out
 

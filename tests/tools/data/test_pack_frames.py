@@ -129,7 +129,7 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     (['source', 'new', '--every-seconds', '2', '--every', '2'], 'cannot be used with --every'),
     (['source', 'file'], 'file'),
     (['source', './source/'], 'is the folder of the videos'),
-    (['list.txt', 'new'], 'of a command, --prefix'),
+    (['list.txt', 'new'], '--prefix or ROOT of a command'),
     (['list.txt', 'new', '--prefix', 'source', '--labels-from-folders'], 'is a list, which'),
 ])
 def test_errors(tool, source, tmp_path, capsys, args, message):

@@ -73,15 +73,6 @@ def read_annotations(ann_file: str, folder: str = '') -> ListIndex:
     return videos
 
 
-def read_labelled(ann_file: str, folder: str) -> list[Video]:
-    """As :func:`read_annotations`, but a ValueError if a label is missing or negative."""
-    files = [*read_annotations(ann_file, folder)]
-    if unlabelled := [path for path, label in files if label < 0]:
-        raise InputError(f'{ann_file} has no label of {unlabelled[0]!r}: it should have one `path '
-                         'label` per line; labels start at 0.')
-    return files
-
-
 def parse_videos(content: bytes, ann_file: str) -> ListIndex:
     """Parse the content of a list as :func:`read_annotations` does; the name is for messages."""
     if b'\0' in content:
@@ -244,11 +235,22 @@ def find_files(ann_file: str, folder: str, data_root: str, allow_outside_root: b
     if len(missing) == checked:
         raise FileNotFoundError(
             f'None of the {total} {noun}s listed in {ann_file} exists, for example {missing[0]!r}. '
-            'Correct the list, or what its paths are relative to: data_root and data_prefix of the '
-            'dataset (of a command, --prefix).')
+            'Correct the list, or the folder that its paths are relative to: data_root and '
+            'data_prefix of a dataset, --prefix or ROOT of a command.')
     if missing:
         effect = ('reading one is an error in test mode' if test_mode else
                   'they will be skipped and counted as bad')
         print_log(f'{len(missing):,} of the {total} {noun}s listed in {ann_file} do not exist, for '
                   f'example {missing[0]!r}: {effect}.', 'current', logging.WARNING)
     return listed, []
+
+
+def find_labelled(ann_file: str, folder: str, data_root: str, allow_outside_root: bool = False,
+                  test_mode: bool = False) -> ListIndex:
+    """As :func:`find_files` of a list of images; a ValueError if a label is missing or negative."""
+    files, _ = find_files(
+        ann_file, folder, data_root, allow_outside_root, test_mode, noun='image')
+    if unlabelled := next((path for path, label in files if label < 0), ''):
+        raise InputError(f'{ann_file} has no label of {unlabelled!r}: it should have one `path '
+                         'label` per line; labels start at 0.')
+    return files
