@@ -233,6 +233,8 @@ def test_linear_layers_start_as_the_authors():
     (dict(backbone=dict(_delete_=True, type='mmpretrain.ResNet', depth=18)), 'masked encoder'),
     (dict(pooling=dict(mode='median')), 'median'),
     (dict(contrast_weight=-1), 'contrast_weight=-1'),
+    (dict(contrast_weight=float('nan')), 'contrast_weight=nan must be'),
+    (dict(recon_weight=-1.), 'recon_weight=-1.0 must be 0 or more'),
     (dict(projector=dict(in_channels=64)), 'takes 64 channels but the backbone has 32'),
     (dict(projector=dict(in_channels=64, variant='appendixA')), 'takes 64 channels'),
     (dict(target_projector=dict(type='vicmae_mm.Projector', in_channels=16)), 'takes 16 channels'),

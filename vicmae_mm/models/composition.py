@@ -28,8 +28,9 @@ def check_composition(model: ViCMAE) -> None:
     if model.recon_frames not in RECON_FRAMES:
         raise InputError(
             f'recon_frames={model.recon_frames!r} is unknown: choose one of {RECON_FRAMES}.')
-    if model.contrast_weight < 0:
-        raise InputError(f'contrast_weight={model.contrast_weight} must be 0 or more.')
+    for name in ('recon_weight', 'contrast_weight'):
+        if not getattr(model, name) >= 0:  # NaN is refused, too
+            raise InputError(f'{name}={getattr(model, name)} must be 0 or more.')
     if model.decoder_chunks < 1:
         raise InputError(f'decoder_chunks={model.decoder_chunks} must be 1 (decode the batch at '
                          'once) or more.')

@@ -87,7 +87,7 @@ class ViCMAE(BaseSelfSupervisor):
 
     def loss(self, inputs: list[Tensor] | Tensor,
              data_samples: list | None = None) -> dict[str, Tensor]:
-        """Compute the losses of a batch.
+        """Compute the losses of a batch; a ValueError if its samples do not suit the method.
 
         Args:
             inputs: Views, in a layout of :func:`split_views`: the frames or clips ``[i, j]`` of a
@@ -99,8 +99,7 @@ class ViCMAE(BaseSelfSupervisor):
             ``loss_recon`` and ``loss_contrast`` as they are summed, ``recon`` and ``contrast``
             without their weights, of this process, and the monitors ``contrast_weight`` and those
             of :func:`global_monitors`. From a ``MixedPairs`` also ``recon``, ``contrast`` and
-            ``pair_accuracy`` by :func:`sums_by_source`. A ValueError if the samples do not suit the
-            method, or there is nothing to train.
+            ``pair_accuracy`` by :func:`sums_by_source`.
         """
         views = split_views(inputs, data_samples)
         composition.check_views(self, views)

@@ -60,9 +60,11 @@ class ContrastWeightHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that pairs have negatives, and that there are enough epochs to start contrast."""
+        if self.schedule != 'constant':
+            self._check_epochs(runner)
         _check_videos(runner)
-        if self.schedule == 'constant':
-            return
+
+    def _check_epochs(self, runner: Runner) -> None:
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('ContrastWeightHook counts epochs: use an EpochBasedTrainLoop or '
                              "schedule='constant'.")
