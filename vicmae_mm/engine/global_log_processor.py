@@ -17,16 +17,16 @@ from .step_size import step_size
 
 @LOG_PROCESSORS.register_module()
 class GlobalLogProcessor(LogProcessor):
-    """mmengine's ``LogProcessor``, whose averages in training are also over all processes.
+    """mmengine's ``LogProcessor``, which in training also averages over all processes.
 
-    What it averages over an interval, that is scalars with "loss" in their names and those of
-    ``custom_cfg`` with ``method_name='mean'``, is averaged over processes by one reduction each
-    time a line is logged. Processes have equal batch sizes, so a mean over samples becomes that of
-    the global batch. All other scalars, such as the learning rate, are left as they are. A scalar
-    that has no new value since the last line, such as a loss that is switched off, is left out.
+    Scalars with "loss" in their names, and those of ``custom_cfg`` with ``method_name='mean'``, are
+    averaged over an interval and, by one reduction per logged line, over all processes. Processes
+    have equal batch sizes, so a mean over samples becomes that of the global batch. Other scalars,
+    such as the learning rate, are not changed. A scalar without a new value since the last line,
+    such as a loss that is switched off, is left out.
 
-    Of ``<name>/<source>/sum`` and ``<name>/<source>/share`` it logs the ratio, ``<name>/<source>``:
-    the mean over all samples of the source in the window, if there are any.
+    For ``<name>/<source>/sum`` and ``<name>/<source>/share``, the ratio is logged as
+    ``<name>/<source>``: the mean over all samples of the source in the window, if there are any.
 
     All arguments are those of ``LogProcessor``.
     """

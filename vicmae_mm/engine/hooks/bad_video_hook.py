@@ -19,11 +19,11 @@ class BadVideoHook(Hook):
 
     Before the workers start, every dataset of the training dataloader that skips bad files
     (:class:`VideoPairDataset`, :class:`LabelledImages`, :class:`SeededSamples`, ...; also inside
-    wrappers) gets ``bad_videos.jsonl`` in the work dir. After every epoch the total of all workers
-    and ranks is logged, also as ``train/bad_videos``; it may include some that workers have met in
-    reading ahead. Datasets of validation and testing get ``test_mode=True``: a bad file is an error
-    there, since another one in its place would change the result. Training does not start, but
-    raises a TooManyBadVideosError, if those of earlier runs in this work dir exceed the limit.
+    wrappers) records them in ``bad_videos.jsonl`` in the work dir. After every epoch, the total of
+    all workers and ranks is logged, also as ``train/bad_videos``. It may include files that workers
+    read ahead. Datasets for validation and testing get ``test_mode=True``: a bad file is an error,
+    because another one in its place would change the result. If the bad files of earlier runs in
+    this work dir exceed the limit, training does not start: it raises a TooManyBadVideosError.
     """
 
     FILENAME = 'bad_videos.jsonl'

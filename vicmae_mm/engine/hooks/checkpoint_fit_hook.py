@@ -19,11 +19,11 @@ _HEADS = ('head.', 'cls_head.')
 class CheckpointFitHook(Hook):
     """Stop where mmengine would warn and continue with random weights.
 
-    To resume or test, the checkpoint must match the model exactly (but for a head that the model
-    to test lacks, as in mmaction2's feature extraction), and to resume also the
-    optimizer; settings that have changed since it was written take effect, and are named (see
-    :func:`adopt_settings`). For training, ``load_from`` may be of another family, and provide only
-    a part of the model, such as an encoder, but at least one parameter (:func:`first_weights`).
+    In resuming and testing, the checkpoint must match the model exactly, except for a head that a
+    tested model lacks, as in mmaction2's feature extraction. In resuming, it must also match the
+    optimizer; changed settings take effect and are named (:func:`adopt_settings`). For training,
+    ``load_from`` may be of another family and contain only a part of the model, such as an encoder,
+    but at least one parameter (:func:`first_weights`).
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -26,14 +26,14 @@ from vicmae_mm.utils.errors import InputError, quoted, some_of
 class ClassCountHook(Hook):
     """Compare the labels of the data with each other and with ``model.head`` or ``model.cls_head``.
 
-    This happens before training, validation and testing.
+    These are checked before training, validation and testing:
 
-    - Labels are in the range of the head. A dataset that names its classes (class folders, or
-      ``metainfo['classes']``) has as many as the head; a list may lack some.
-    - Classes of validation and test data have names that the training data have, too; without
-      training, those that the checkpoint records. If some are missing or the order differs, the
-      samples get the labels that the training data have for the names.
-    - If each folder at the top of the paths has one label, it has the same in all data.
+    - Labels must be in the range of the head. A dataset that names its classes (class folders, or
+      ``metainfo['classes']``) must have as many as the head; a list may lack some.
+    - Validation and test data may only have class names of the training data or, without training,
+      of the checkpoint. If some are missing or in another order, the samples get the labels of the
+      training data for these names.
+    - If each top-level folder of the paths has one label, it must have the same label in all data.
     """
 
     def before_run(self, runner: Runner) -> None:

@@ -35,17 +35,17 @@ _LOCAL = (LocalBackend, HardDiskBackend)  # the same under an old name
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, but a run never lacks a complete checkpoint.
 
-    Training waits for a copy of its state. A thread writes that atomically, then
-    ``last_checkpoint``, then removes outdated ones (mmengine removes first and writes in place);
-    the next save waits for it. With a remote ``out_dir``, whether writing is atomic depends on the
-    store. ``--resume`` without a path continues from the newest undamaged checkpoint. While a run
-    trains, no other may use its work dir.
+    Training only waits for a copy of its state. A thread writes the copy atomically, then
+    ``last_checkpoint``, and then removes outdated files; the next save waits for it. (mmengine
+    removes first, and writes in place.) With a remote ``out_dir``, whether writing is atomic
+    depends on the store. ``--resume`` without a path continues from the newest undamaged
+    checkpoint. While a run trains, no other run may use its work dir.
 
     Args:
-        interval_minutes: With ``by_epoch``, the most that an interrupted run loses, beside the time
-            of writing; 0 for no limit. An epoch is saved if half of it is over since the last one,
-            or a minute since the start. Within an epoch, ``iter_<n>.pth`` is written when all of it
-            is over; the newest is kept until that of an epoch is complete.
+        interval_minutes: With ``by_epoch``, the longest time that an interrupted run loses, beside
+            the time of writing; 0 for no limit. The end of an epoch is saved if the last checkpoint
+            is half as old, or, for the first one, after a minute. Within an epoch,
+            ``iter_<n>.pth`` is written after this time; the newest is kept until that of an epoch.
         mid_epoch_interval: Also save every N-th iteration within an epoch; 0 for never. Rounded up
             to complete optimizer steps if gradients are accumulated.
         **kwargs: Those of ``CheckpointHook``; with ``interval``, every N-th epoch is saved, too.
