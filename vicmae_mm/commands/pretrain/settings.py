@@ -139,12 +139,12 @@ def _set_batch(cfg: Config, args: argparse.Namespace, number: int, gib: float | 
 def _set_rate(cfg: Config, wanted: float | None, total: int, least: float) -> str:
     """The square root rule for Adam (arXiv 2205.10287): noise and rate keep their ratio."""
     base, pairs = cfg.optim_wrapper.optimizer.lr, cfg.auto_scale_lr.base_batch_size
-    rate = base * max(math.sqrt(total / pairs), least)
-    cfg.optim_wrapper.optimizer.lr = wanted or float(f'{rate:.2g}')
+    factor = max(math.sqrt(total / pairs), least)
+    cfg.optim_wrapper.optimizer.lr = wanted or float(f'{base * factor:.2g}')
     cfg.auto_scale_lr.base_batch_size = total  # it is the rate of this batch
     return f'{cfg.optim_wrapper.optimizer.lr:.2g}, ' + (
-        'as asked' if wanted else f'{base:.2g} for {pairs:,} pairs, scaled to {total:,} by the '
-        f'square root of their ratio, or {least:g} if that is more')
+        'as asked' if wanted else f'which is {base:.2g} for {pairs:,} pairs x {factor:.2g}, the '
+        f'square root of {total:,} / {pairs:,} or at least {least:g}')
 
 
 def _set_length(cfg: Config, wanted: int | None, steps: int, gib: float | None) -> str:
