@@ -8,7 +8,7 @@ from tests.checkpoints.conversion.helpers import randomise
 from vicmae_mm.apis import extract_features, load_backbone
 from vicmae_mm.commands.transfer.cached_features import checkpoint_key
 
-transformers = pytest.importorskip('transformers')
+transformers = pytest.importorskip('transformers', minversion='4.56')
 SIZES = dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
              image_size=32, patch_size=16)
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]

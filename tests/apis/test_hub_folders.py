@@ -20,7 +20,7 @@ from vicmae_mm.datasets.readers.image_or_video import prepare_frame
 from vicmae_mm.engine.starting.first_weights import first_weights
 from vicmae_mm.registry import MODELS
 
-transformers = pytest.importorskip('transformers')
+transformers = pytest.importorskip('transformers', minversion='4.56')
 timm = pytest.importorskip('timm')
 IMAGES = torch.randint(256, (3, 3, IMG_SIZE, IMG_SIZE),
                        generator=torch.Generator().manual_seed(0)).float()

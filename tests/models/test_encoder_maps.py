@@ -81,7 +81,8 @@ def test_positions_are_interpolated_as_by_mmpretrain():
 
 @torch.no_grad()
 def test_packed_attention_shows_the_same():
-    packed_attention = pytest.importorskip('vicmae_mm.models.layers.packed_attention')
+    pytest.importorskip('torch', minversion='2.4')
+    from vicmae_mm.models.layers import packed_attention
     net, images = build(**NETWORKS['ours']), pixels(32, 48)
     before = Encoder(net).class_attention(images)
     assert packed_attention.use_packed_attention(net) == 2

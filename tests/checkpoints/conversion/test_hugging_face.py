@@ -16,7 +16,7 @@ from tests.helpers.models import IMG_SIZE, PATCH, WIDTH, tiny_vicmae
 from vicmae_mm.checkpoints.conversion import convert, detect_family
 from vicmae_mm.checkpoints.weight_files import read_weights
 
-transformers = pytest.importorskip('transformers')
+transformers = pytest.importorskip('transformers', minversion='4.56')
 SIZE = dict(
     hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
     image_size=IMG_SIZE, patch_size=PATCH, layer_norm_eps=1e-6, num_labels=5)

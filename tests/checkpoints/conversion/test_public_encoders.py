@@ -165,7 +165,7 @@ def test_files_of_the_authors_of_dinov2():
 @torch.no_grad()
 @pytest.mark.parametrize('kind, registers', [('Dinov2', 0), ('Dinov2WithRegisters', 3)])
 def test_dinov2_of_transformers(kind, registers, tmp_path):
-    transformers = pytest.importorskip('transformers')
+    transformers = pytest.importorskip('transformers', minversion='4.56')
     extra = dict(num_register_tokens=registers) if registers else dict(use_mask_token=False)
     config = getattr(transformers, f'{kind}Config')(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=70, patch_size=14,
@@ -230,7 +230,7 @@ def test_incomplete_files_are_refused():
     ('DINOv3ViTModel', 'no rotary positions'),
 ])
 def test_other_networks_of_transformers(kind, reason):
-    transformers = pytest.importorskip('transformers')
+    transformers = pytest.importorskip('transformers', minversion='4.56')
     config = getattr(transformers, kind.replace('Model', 'Config'))
     settings = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
     if kind == 'CLIPModel':

@@ -7,7 +7,6 @@ from mmpretrain.models import VisionTransformer
 
 from tests.checkpoints.conversion.helpers import randomise
 from vicmae_mm.models import RegisterViT, TokenPooling, ViCMAEViT, VideoViT
-from vicmae_mm.models.layers.packed_attention import use_packed_attention
 
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 SIZES = dict(arch=ARCH, img_size=32, patch_size=8)
@@ -104,6 +103,8 @@ def test_registers_differ_at_first_and_are_frozen_with_the_stem():
 
 @torch.no_grad()
 def test_packed_attention_has_layer_scale():
+    pytest.importorskip('torch', minversion='2.4')
+    from vicmae_mm.models.layers.packed_attention import use_packed_attention
     vit = network(out_type='raw')
     expected = vit(IMAGES)[0]
     assert use_packed_attention(vit) == 2

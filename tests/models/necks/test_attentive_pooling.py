@@ -19,7 +19,7 @@ def build(num_clips: int = 1) -> AttentivePooling:
     pooling = AttentivePooling(CHANNELS, HEADS, num_clips).double()
     generator = torch.Generator().manual_seed(0)
     for parameter in pooling.parameters():
-        nn.init.normal_(parameter, std=0.5, generator=generator)
+        parameter.data.normal_(std=0.5, generator=generator)
     return pooling
 
 
