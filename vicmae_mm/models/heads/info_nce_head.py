@@ -116,12 +116,7 @@ class InfoNCEHead(BaseModule):
         with torch.autocast(online.device.type, enabled=False):
             online = F.normalize(at_least_fp32(online), dim=1)
             target = F.normalize(at_least_fp32(target), dim=1)
-            onlines, targets, first = online, target, 0  # of all processes, and our first row there
-            if self.gather:
-                # Stacked, so that both branches need only one collective.
-                pairs = gather_with_grad(torch.stack([online, target], dim=1))
-                self.gathered = pairs.detach().unbind(dim=1)
-                (onlines, targets), first = pairs.unbind(dim=1), get_rank() * len(online)
+            onlines, targets, first = self._candidates(online, target)
             left_out = self._left_out(videos, first, len(onlines), online.device)
             branches = [(online, onlines, targets), (target, targets, onlines)]
             losses = [self._mean_loss(*each, left_out, first)
@@ -132,6 +127,16 @@ class InfoNCEHead(BaseModule):
         """Most for an anchor, with ``pairs`` of each of ``videos`` samples on a process."""
         seen = videos * (processes if self.gather else 1)
         return (seen - 1) * pairs * (2 if self.negatives == 'both' else 1)
+
+    def _candidates(self, online: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Both branches over all processes, (M, D) each, and the index of our first row there."""
+        if not self.gather:
+            return online, target, 0
+        # Stacked, so that both branches need only one collective.
+        pairs = gather_with_grad(torch.stack([online, target], dim=1))
+        self.gathered = pairs.detach().unbind(dim=1)
+        onlines, targets = pairs.unbind(dim=1)
+        return onlines, targets, get_rank() * len(online)
 
     def _left_out(self, videos: Tensor | list[tuple[int, int]], first: int, number: int,
                   device: torch.device) -> Callable[[Tensor], Tensor]:
