@@ -18,6 +18,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, lambda *_: os.write(2, b'Stopped by Ctrl-C.\n') and os._exit(130))
 
 from mmengine.config import Config
+from PIL import Image
 
 from vicmae_mm.commands.options import KeepText, positive
 from vicmae_mm.commands.quickstart.clips import render_clips
@@ -29,9 +30,8 @@ from vicmae_mm.commands.quickstart.measuring import (
     majority_share,
     measure,
 )
-from vicmae_mm.commands.quickstart.pictures import draw_pictures
 from vicmae_mm.commands.quickstart.pretraining import build_runner, train_recipe
-from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
+from vicmae_mm.commands.quickstart.report import accuracy_table, write_report
 from vicmae_mm.commands.quickstart.steps import Steps
 from vicmae_mm.commands.result_files import markdown_table
 from vicmae_mm.commands.run_tool import run_tool
@@ -41,6 +41,7 @@ from vicmae_mm.models import Encoder
 from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.errors import InputError
 from vicmae_mm.utils.progress import Progress, say
+from vicmae_mm.visualization import draw_reconstruction, find_scalars, plot_curves
 
 RECIPES = {path.stem: path
            for path in sorted((carried_folder('configs') / 'quickstart').glob('*.py'))}
@@ -113,14 +114,18 @@ def main() -> None:
                 progress.update(len(accuracies), name)
 
     with steps.step():
-        draw_pictures(first.model, test, first.work_dir, args.work_dir)
+        digits = [(f'held-out digit {label}', [image])
+                  for image, label in zip(test.images[:5], test.labels, strict=False)]
+        Image.fromarray(draw_reconstruction(first.model, digits, seed=0)).save(
+            args.work_dir / 'reconstruction.png')
+        # The last run only: each quickstart in the same folder adds one.
+        plot_curves(find_scalars(first.work_dir)[-1:], args.work_dir / 'curves.png')
     table = [*accuracy_table(accuracies, majority_share(train, test)), '',
              'The mask of the digit, propagated through 30 held-out clips (docs/dense.md):', '',
              *markdown_table(['network', 'J&F'], [
                  [name, f'{scores["J&F"]:.1%}'] for name, scores in masks.items()])]
-    setting = Setting(counts['clips'], counts['stills'], len(train.labels), len(test.labels),
-                      args.seed)
-    write_report(args.work_dir / 'report.md', table, trained, setting, steps.seconds)
+    write_report(args.work_dir / 'report.md', table, trained, steps.seconds, args.seed, counts,
+                 len(train.labels), len(test.labels))
     print('\n'.join(['', *table, '', f'Wrote {args.work_dir / "report.md"}']))
 
 

@@ -19,10 +19,14 @@ END
 [[ ${1:-} != @(-h|--help) ]] || { usage; exit; }
 (($# >= 3)) && [[ $1 != -* ]] || { usage >&2; exit 2; }
 
-[[ -f $3 ]] || { echo "error: $3 does not exist" >&2; exit 1; }
+tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# Before the job waits in the queue; which of them it is, train.py says.
+name=${3#configs/}
+[[ -f $3 || -n $(find "$tools/../configs" -path "*/configs/${name%.py}.py" -o \
+  -path "*/configs/*/${name%.py}.py" 2>/dev/null) ]] ||
+  { echo "error: $3 does not exist, and no shipped config has this name" >&2; exit 1; }
 command -v srun >/dev/null || { echo 'error: srun was not found: is this a Slurm cluster?' >&2; exit 1; }
 
-tools=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-8}
 for count in "$gpus" "$per_node"; do

@@ -93,8 +93,19 @@ def test_the_run_knows_the_command_to_repeat(script, tmp_path):
     assert words == ['bash', f'{AWKWARD_FOLDER}/tools/slurm_train.sh', 'p', 'j', 'CONFIG']
 
 
+@pytest.mark.parametrize('name', ['a', 'b', 'configs/more/b.py'])
+def test_a_shipped_config(name, script, checkout):
+    for path in ('a', 'more/b', 'more/bb'):
+        (checkout / f'configs/{path}.py').parent.mkdir(exist_ok=True, parents=True)
+        (checkout / f'configs/{path}.py').touch()
+    assert f'{checkout}/tools/train.py\n{name}\n--launcher' in script(
+        'slurm_train.sh', 'p', 'j', name)
+    assert script('slurm_train.sh', 'p', 'j', f'{name}x', status=1) == (
+        f'error: {name}x does not exist, and no shipped config has this name\n')
+
+
 def test_missing_config(script):
-    assert script('slurm_train.sh', 'p', 'j', 'no.py', status=1) == 'error: no.py does not exist\n'
+    assert 'error: no.py does not exist' in script('slurm_train.sh', 'p', 'j', 'no.py', status=1)
 
 
 def test_slurm(script, checkout):

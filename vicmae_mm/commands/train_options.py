@@ -29,19 +29,13 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_train_config(args: argparse.Namespace) -> Config:
-    """The config with the options merged into it."""
-    cfg = open_config(args.config)
-    merge_args(cfg, args)
-    return cfg
-
-
-def merge_args(cfg: Config, args: argparse.Namespace) -> None:
-    """Write the options into the config.
+    """The config with the options merged into it.
 
     Raises:
         FileNotFoundError: The checkpoint to resume from does not exist.
         ValueError: An option is incompatible with the config.
     """
+    cfg = open_config(args.config)
     if args.amp:
         _use_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
@@ -60,6 +54,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     # Last, since --cfg-options may set parts of validation.
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    return cfg
 
 
 def _check_scaling(cfg: Config) -> None:

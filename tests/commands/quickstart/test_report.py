@@ -1,14 +1,13 @@
 """The quickstart's report."""
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from vicmae_mm.commands.quickstart.measuring import Accuracy
 from vicmae_mm.commands.quickstart.pretraining import Trained
-from vicmae_mm.commands.quickstart.report import Setting, accuracy_table, write_report
+from vicmae_mm.commands.quickstart.report import accuracy_table, write_report
 
-SETTING = Setting(num_clips=7, num_images=6, num_train=50, num_test=400, seed=9)
+SETTING = dict(seed=9, rendered=dict(clips=7, stills=6), num_train=50, num_test=400)
 TRAINED = [Trained(title, 'Told.', Path('x'), None, None) for title in ('ViC-MAE', 'MAE')]
 
 
@@ -32,7 +31,8 @@ def test_each_accuracy_is_in_its_column(table):
 
 
 def test_the_report_contains_table_setting_times_and_versions(table, tmp_path):
-    write_report(tmp_path / 'report.md', table, TRAINED, SETTING, {'render': 2.0, 'train': 90.0})
+    write_report(tmp_path / 'report.md', table, TRAINED, {'render': 2.0, 'train': 90.0},
+                 **SETTING)
     report = (tmp_path / 'report.md').read_text()
     assert '\n'.join(table) in report
     for part in ('7 H.264 clips', '6 images', '  - MAE: Told.', '50 images', '400 test digits',
@@ -42,6 +42,6 @@ def test_the_report_contains_table_setting_times_and_versions(table, tmp_path):
 
 
 def test_the_report_follows_the_setting(table, tmp_path):
-    changed = dataclasses.replace(SETTING, num_clips=8)
-    write_report(tmp_path / 'report.md', table, TRAINED, changed, {'render': 2.0})
+    changed = dict(SETTING, rendered=dict(clips=8, stills=6))
+    write_report(tmp_path / 'report.md', table, TRAINED, {'render': 2.0}, **changed)
     assert '8 H.264 clips' in (tmp_path / 'report.md').read_text()

@@ -16,7 +16,7 @@ from vicmae_mm.utils.errors import InputError
 
 
 def find_network(init: str, model: str | None, cfg: Config) -> str:
-    """Give a config the normalisation and, without a model, the network of a file.
+    """Give a config the normalisation and, without a model, the network of a file; name it.
 
     Args:
         init: Weights of any family that ``load_backbone`` reads.
@@ -24,16 +24,17 @@ def find_network(init: str, model: str | None, cfg: Config) -> str:
             refuses those that do not fit.
         cfg: With a model, its ``data_preprocessor`` and the settings of configs/adapt; changed.
 
-    Returns:
-        What the network is, in words.
-
     Raises:
         FileNotFoundError, ValueError: The file cannot be used.
     """
     weights, files = read_weights(init), files_of_weights(init)
     cfg.load_from = init if len(files) > 1 else str(files[0])
     words = f'{model}, from {init}; without --model, that of the file'
-    if not needs_conversion(weights):
+    family, hub = describe_family(weights), HubConfig.next_to(init)
+    usual: dict = {}
+    if needs_conversion(weights):
+        weights, usual = convert_encoder(weights, init, hub)
+    else:
         with suppress(FileNotFoundError):
             trained = read_config(find_config(init)).model
             if str(trained.get('type')).endswith('ViCMAE'):
@@ -41,10 +42,6 @@ def find_network(init: str, model: str | None, cfg: Config) -> str:
                 if not model:
                     cfg.model = trained
                 return words if model else f'that of {init}, with its decoder and losses'
-    family, hub = describe_family(weights), HubConfig.next_to(init)
-    usual: dict = {}
-    if needs_conversion(weights):
-        weights, usual = convert_encoder(weights, init, hub)
     cfg.data_preprocessor.update(hub.normalisation or usual)
     if model:
         return words

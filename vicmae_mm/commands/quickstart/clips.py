@@ -39,10 +39,19 @@ def render_clips(folder: Path, world: World, num_clips: int, seed: int,
         raise InputError(f'num_clips={num_clips} should be 1 to {len(world.labels)}, the number '
                          'of digits: every clip shows a different one.')
     stamp, suffix = folder / STAMP, '.png' if stills else '.mp4'
-    recipe = _recipe(num_clips, seed)
+    # Everything that determines the files.
+    code = ''.join(inspect.getsource(part) for part in (digit_scenes, render_clips, write_clip))
+    recipe = dict(count=num_clips, seed=seed, num_frames=NUM_FRAMES,
+                  code=hashlib.sha256(code.encode()).hexdigest())
     if stamp.is_file() and json.loads(stamp.read_text()) == recipe:
         return False
-    _make_empty(folder, suffix)
+    foreign = [path.name for path in folder.glob('*') if path.suffix != suffix and path != stamp]
+    if foreign:
+        raise FileExistsError(f'{folder} is for rendered files only, but contains {foreign[0]}: '
+                              'choose another --work-dir.')
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
     rng = np.random.default_rng([seed, 1] if stills else seed)
     digits = rng.permutation(len(world.labels))[:num_clips].tolist()
     for number, digit in enumerate(track(digits, 'Rendering')):
@@ -70,23 +79,3 @@ def write_clip(path: Path, frames: list[np.ndarray]) -> None:
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode(None))
-
-
-def _recipe(count: int, seed: int) -> dict:
-    """Everything that determines the files, including a hash of the code that draws them."""
-    code = ''.join(inspect.getsource(part) for part in (digit_scenes, render_clips, write_clip))
-    return dict(
-        count=count, seed=seed, num_frames=NUM_FRAMES,
-        code=hashlib.sha256(code.encode()).hexdigest())
-
-
-def _make_empty(folder: Path, suffix: str) -> None:
-    """Create the folder, or delete the earlier rendering in it."""
-    foreign = [path.name for path in folder.glob('*')
-               if path.suffix != suffix and path.name != STAMP]
-    if foreign:
-        raise FileExistsError(f'{folder} is for rendered files only, but contains {foreign[0]}: '
-                              'choose another --work-dir.')
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)

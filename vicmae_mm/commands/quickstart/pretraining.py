@@ -21,12 +21,16 @@ SHOWN = ('recon', 'contrast', 'pair_accuracy')  # of what the runner logs
 
 
 class ProgressHook(Hook):
-    """Show the iterations done, the epoch and the last losses."""
+    """Show the iterations done, the epoch and the last losses; keep ``initial``, a copy."""
 
     priority = 'LOW'  # after the iteration is logged
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
+
+    def before_train(self, runner: Runner) -> None:
+        """Copy the model, whose weights the runner has initialised only now."""
+        self.initial: ViCMAE = deepcopy(runner.model)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
@@ -35,15 +39,6 @@ class ProgressHook(Hook):
         losses = [f'{name} {value.item():.3f}' for name, value in values if value is not None]
         note = '  '.join([f'epoch {runner.epoch + 1}/{runner.max_epochs}', *losses])
         self.progress.update(runner.iter + 1, note)
-
-
-class InitialModelHook(Hook):
-    """Keep a copy of the model as it is before the first step, in ``model``."""
-
-    def before_train(self, runner: Runner) -> None:
-        """Copy the model."""
-        # Not earlier: the runner initialises the weights after it is built.
-        self.model = deepcopy(runner.model)
 
 
 def build_runner(recipe: Path, work_dir: Path, num_pairs: int, seed: int,
@@ -93,10 +88,9 @@ def train_recipe(runner: Runner) -> Trained:
     Raises:
         RuntimeError: If the weights are no longer finite.
     """
-    start = InitialModelHook()
-    runner.register_hook(start)
     with Progress('Training', runner.max_iters) as progress:
-        runner.register_hook(ProgressHook(progress))
+        hook = ProgressHook(progress)
+        runner.register_hook(hook)
         model = runner.train()
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise RunError(f'Training in {runner.work_dir} diverged: its weights are not finite. '
@@ -104,4 +98,4 @@ def train_recipe(runner: Runner) -> Trained:
     about = (f'{runner.cfg.about} {runner.max_epochs} epochs, {runner.max_iters} steps of '
              f'{runner.train_dataloader.batch_size} pairs. It hides '
              f'{model.backbone.mask_ratio:.0%} of the patches.')
-    return Trained(runner.cfg.title, about, Path(runner.work_dir), start.model, model)
+    return Trained(runner.cfg.title, about, Path(runner.work_dir), hook.initial, model)

@@ -1,7 +1,6 @@
 """The quickstart's report."""
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -16,17 +15,6 @@ FEATURES = dict(avg='patches', cls='class token')
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What the networks were trained on and measured with."""
-
-    num_clips: int
-    num_images: int
-    num_train: int  # images that train the probes
-    num_test: int  # images of held-out digits
-    seed: int
-
-
 def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: float) -> list[str]:
     """Lines of a Markdown table: one row per network, and one for the majority class."""
     columns = [f'{kind}, {FEATURES[level]}' for level in LEVELS
@@ -39,23 +27,27 @@ def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: flo
         [name, *(f'{value:.1%}' for value in values)] for name, values in rows.items()])
 
 
-def write_report(path: Path, table: list[str], trained: Sequence[Trained], setting: Setting,
-                 seconds: Mapping[str, float]) -> None:
+def write_report(path: Path, table: list[str], trained: Sequence[Trained],
+                 seconds: Mapping[str, float], seed: int, rendered: Mapping[str, int],
+                 num_train: int, num_test: int) -> None:
     """Write the report as Markdown, in the folder of the pictures of the first network.
 
-    The table is that of :func:`accuracy_table`; ``seconds`` is the wall time of each step.
+    The table is that of :func:`accuracy_table`; ``seconds`` is the wall time of each step;
+    ``rendered`` has the number of ``clips`` and ``stills``. ``num_train`` images train the probes,
+    ``num_test`` are of held-out digits.
     """
     # A share p of n images has the standard error sqrt(p (1 - p) / n), largest at p = 0.5.
-    error = 0.5 / setting.num_test**0.5
+    error = 0.5 / num_test**0.5
+    versions = (f'{name} {import_module(name).__version__}' for name in PACKAGES)
     path.write_text('\n'.join([
         '# ViC-MAE quickstart', '',
         'Share of images of handwritten digits classified correctly from frozen features. None of',
-        f'the {setting.num_test} test digits was in any clip or trained any probe.', '', *table, '',
-        f'A standard error is at most {error:.1%}. One run, seed {setting.seed}.', '',
+        f'the {num_test} test digits was in any clip or trained any probe.', '', *table, '',
+        f'A standard error is at most {error:.1%}. One run, seed {seed}.', '',
         '## What was done', '',
-        f'- {setting.num_clips} H.264 clips, each of one digit that moves, turns and scales while '
+        f'- {rendered["clips"]} H.264 clips, each of one digit that moves, turns and scales while '
         'the photograph behind it moves independently.',
-        f'- {setting.num_images} images, each of one digit in another pose.',
+        f'- {rendered["stills"]} images, each of one digit in another pose.',
         '- Pre-training without labels:',
         *(f'  - {each.title}: {each.about}' for each in trained),
         f'- Untrained: {trained[0].title} with its initial weights. Majority class: always that '
@@ -63,7 +55,7 @@ def write_report(path: Path, table: list[str], trained: Sequence[Trained], setti
         '- Features, computed alike for all networks from the unmasked image: the mean of the last '
         'patch tokens, which the contrast compares, and the class token, which the paper probes.',
         '- Linear probe: logistic regression on standardised features. kNN: cosine-weighted vote.',
-        f'- Only the probes see labels: those of {setting.num_train} images of training digits.',
+        f'- Only the probes see labels: those of {num_train} images of training digits.',
         '', '## Pictures', '',
         f'Held-out digits, reconstructed by {trained[0].title}:', '',
         '![reconstruction](reconstruction.png)',
@@ -73,11 +65,5 @@ def write_report(path: Path, table: list[str], trained: Sequence[Trained], setti
         *markdown_table(['step', 'time'], [
             *([name, duration(time)] for name, time in seconds.items()),
             ['all', duration(sum(seconds.values()))]]), '',
-        f'{machine()}', '']))
-
-
-def machine() -> str:
-    """Processor, cores and versions."""
-    versions = (f'{name} {import_module(name).__version__}' for name in PACKAGES)
-    return (f'{platform.machine()}, {num_cores()} cores, {platform.system()}, '
-            f'Python {platform.python_version()}, {", ".join(versions)}.')
+        f'{platform.machine()}, {num_cores()} cores, {platform.system()}, Python '
+        f'{platform.python_version()}, {", ".join(versions)}.', '']))
