@@ -22,9 +22,9 @@ def some_of(names: Sequence[str], most: int = 4) -> str:
     return ', '.join(names[:most]) + more
 
 
-def quoted(names: Collection[str], most: int = 3) -> str:
+def quoted(names: Collection[str]) -> str:
     """Some names in quotes, which show spaces at their ends."""
-    return some_of([*map(repr, sorted(names))], most)
+    return some_of([*map(repr, sorted(names))], 3)
 
 
 class InputError(UserError, ValueError):

@@ -7,8 +7,6 @@ from mmengine.dist import broadcast_object_list, is_main_process
 
 from vicmae_mm.utils.errors import InputError, RunError
 
-_SHARED = 'is_shared'  # attribute of an error that every process knows
-
 
 def on_main_process(call: Callable[[], Any]) -> Any:
     """Call a function on the main process only; every process returns its result, pickled.
@@ -38,8 +36,6 @@ def on_main_process(call: Callable[[], Any]) -> Any:
 def shared_errors() -> Iterator[None]:
     """Let an error of the main process in the block stop every process, at the end of the block.
 
-    Blocks may be nested: what an inner one has shared passes the outer one.
-
     Raises:
         RunError: On the other processes, with the message of the main process.
     """
@@ -47,13 +43,8 @@ def shared_errors() -> Iterator[None]:
     try:
         yield
     except Exception as raised:
-        if _SHARED in vars(raised):
-            raise
         error = raised
     message = [error and (str(error) or type(error).__name__)]
     broadcast_object_list(message)
-    if error is None and message[0] is not None:
-        error = RunError(message[0])
-    if error is not None:
-        vars(error)[_SHARED] = True
-        raise error
+    if error or message[0]:
+        raise error or RunError(message[0])
