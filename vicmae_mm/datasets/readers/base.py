@@ -104,17 +104,12 @@ class VideoReader(ABC):
 
     Frame ``i`` is the ``i``-th frame of a sequential decode, rotated as the file specifies,
     whichever frames are requested and in whatever order.
-
-    Attributes:
-        path: The file.
-        num_frames: Number of frames, >= 1.
-        fps: Average frames per second; 0.0 if the file does not say.
     """
 
     def __init__(self, path: str, num_frames: int, fps: float) -> None:
         self.path = path
-        self.num_frames = num_frames
-        self.fps = fps
+        self.num_frames = num_frames  # >= 1
+        self.fps = fps  # average frames per second; 0.0 if the file does not say
 
     def get_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Decode the frames with these numbers, in any order; repeated ones are decoded once.
@@ -143,11 +138,7 @@ class VideoReader(ABC):
         """Seconds from the first frame to each: (num_frames,) float64, ascending.
 
         These are the times at which players show the frames, also with a variable frame rate. Found
-        on first use.
-
-        Raises:
-            VideoError: The file does not tell, or has changed; a MachineError if the system is at
-                fault.
+        on first use; a VideoError if the file does not tell, or has changed.
         """
         try:
             with naming_file(self.path):

@@ -121,12 +121,10 @@ def prepare_frames(model: ViCMAE, frames: list[np.ndarray]) -> list[Tensor]:
 
 
 def decode_image(source: str | Path | ImageInMemory, upright: bool = True) -> np.ndarray:
-    """Decode an image of any mode to uint8 (H, W, 3) RGB.
+    """Decode an image of any mode to uint8 (H, W, 3) RGB, ``upright`` by its Exif tag.
 
-    Args:
-        source: An image file, an image of Pillow, or an array or tensor, uint8 or uint16, (H, W),
-            (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
-        upright: Whether to rotate it as its Exif tag specifies.
+    The source is an image file, an image of Pillow, or an array or tensor, uint8 or uint16, (H, W),
+    (H, W, C) or (C, H, W): grey, grey and alpha, RGB or RGBA.
 
     Raises:
         UnidentifiedImageError: If it is not an image.

@@ -46,19 +46,12 @@ class PyAVReader(VideoReader):
     The packets are first read without decoding, to identify frames by their time stamps. If these
     are unreliable, or the decoder contradicts them, frames are counted from the start instead:
     slower, but correct by definition.
-
-    Attributes:
-        index: The packets and the frames they hold.
-        stream: The container's description of the video.
-        decoder: libavcodec's decoder, with the settings of the container.
-        contradiction: How the decoder contradicted the index; '' if it did not.
-        most_concealed: ``MOST_CONCEALED``, or 0 if all damage is to be an error.
     """
-    contradiction = ''
+    contradiction = ''  # how the decoder contradicted the index
 
     def __init__(self, path: str) -> None:
         super().__init__(path, 0, 0.0)
-        self.most_concealed = MOST_CONCEALED
+        self.most_concealed = MOST_CONCEALED  # or 0 if all damage is to be an error
         self._stack = ExitStack()
         self._counted: Iterator[tuple[int, VideoFrame]] = iter(())
         self._next = 0  # the frame that ``_counted`` comes to next; 0: start again
@@ -73,7 +66,7 @@ class PyAVReader(VideoReader):
         container = self._stack.enter_context(open_container(self.path))
         self.stream = video_stream(container, self.path)
         self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 0)
-        self.decoder = self.stream.codec_context
+        self.decoder = self.stream.codec_context  # with the settings of the container
         time_base = self.stream.time_base or Fraction(1)
         # PyAV 19 has a type of its own.
         self._time_base = Fraction(time_base.numerator, time_base.denominator)

@@ -14,13 +14,9 @@ class SeekingReader(VideoReader):
     """Reads single frames with another library; from its first error on, with PyAV.
 
     Only for files without a :func:`~vicmae_mm.datasets.readers.factory.seek_problem`.
-
-    Attributes:
-        backend: Name of the library.
-        errors: What the library raises for a frame that it cannot decode.
     """
-    backend: str
-    errors: tuple[type[Exception], ...]
+    backend: str  # name of the library
+    errors: tuple[type[Exception], ...]  # that it raises for a frame that it cannot decode
     _video: Any
     _pyav: PyAVReader | None = None
 
