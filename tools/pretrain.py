@@ -8,7 +8,7 @@
 DATA is a folder of videos, of images or of both; a list or csv of them; packed frames; or one
 recording. Long recordings are cut into segments. Settings that you leave out are chosen and
 printed. The checkpoints and the config, pretrain.py, which `vicmae train` accepts, are written to
-DIR. The same command again continues the run with the next batch.
+DIR. The same command again continues the run after its newest checkpoint.
 """
 import argparse
 import os

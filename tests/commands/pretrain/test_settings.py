@@ -158,13 +158,16 @@ def test_pictures_of_a_run_never_become_its_data(data, tmp_path):
     assert len(os.listdir(data / 'photos')) == 12
 
 
-def test_the_same_command_continues_and_another_is_refused(data, tmp_path):
+def test_the_same_command_continues_and_another_is_refused(data, tmp_path, capsys):
     file = tmp_path / 'run/pretrain.py'
     choose(data, tmp_path, '--epochs', '2')
+    capsys.readouterr()
     choose(data, tmp_path, '--epochs', '3')  # nothing was trained
+    said = capsys.readouterr().err
     (tmp_path / 'run/epoch_1.pth').touch()
     before = file.stat().st_mtime_ns
     assert choose(data, tmp_path, '--epochs', '3').epochs == 3
+    assert capsys.readouterr().err == said and said.startswith('data  ')
     assert file.stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r'has a run with other arguments: .* epochs=3'):
         choose(data, tmp_path, '--epochs', '4')

@@ -58,11 +58,12 @@ def prepare_run(args: argparse.Namespace) -> tuple[Path, bool]:
                 'another --out.')
         about = kept['about']
     else:
-        cfg, about = choose_settings(args)
+        cfg, chosen = choose_settings(args)
+        about = [f'{topic:14} {words}' for topic, words in chosen.items()]
         # In the config, since training writes a copy of that to the same place.
         head = dict(arguments=arguments, about=about, allow_unknown=['arguments', 'about'])
         text = Config({**head, **cfg._cfg_dict.to_dict(), 'work_dir': args.out}).pretty_text
         atomic_write_bytes(file, [text.encode()])
-    for topic, words in {**about, 'config': file}.items():
-        say(f'{topic:14} {words}')
+    for line in (*about, f'config         {file}'):
+        say(line)
     return file, continues
