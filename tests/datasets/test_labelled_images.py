@@ -25,11 +25,13 @@ def test_equal_to_mmpretrains(photos, ann_file, count):
     assert len(ours) == count
 
 
-@pytest.mark.parametrize('setting, value', [('data_prefix', 'train'), ('ann_file', 'none.txt')])
-def test_missing_files_and_folders(photos, setting, value):
-    with pytest.raises(FileNotFoundError, match=(
-            rf'{value} does not exist: set data_root and {setting} of the dataset')):
-        LabelledImages(data_root=str(photos), **{setting: value})
+@pytest.mark.parametrize('settings, words', [
+    (dict(data_prefix='train'), 'train does not exist: set data_root and data_prefix of the data'),
+    (dict(ann_file='none.txt'), "none.txt' does not exist. Set ann_file to a text list"),
+    (dict(data_prefix='train', ann_file='list.txt'), 'None of the 2 images listed in .*list.txt')])
+def test_missing_files_and_folders(photos, settings, words):
+    with pytest.raises(FileNotFoundError, match=words):
+        LabelledImages(data_root=str(photos), **settings)
 
 
 def test_a_list_without_labels(photos):

@@ -46,12 +46,10 @@ class LabelledImages(SkippingImages, CustomDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the list or scan the folders."""
-        for setting, path, exists in (('data_prefix', self.img_prefix, osp.isdir),
-                                      ('ann_file', self.ann_file, osp.isfile)):
-            if path and not exists(path):
-                raise FileNotFoundError(
-                    f'{path} does not exist: set data_root and {setting} of the dataset, for '
-                    f'example train_dataloader.dataset.{setting}=... (docs/imagenet.md).')
+        if not self.ann_file and not osp.isdir(self.img_prefix):
+            raise FileNotFoundError(
+                f'{self.img_prefix} does not exist: set data_root and data_prefix of the dataset, '
+                'for example train_dataloader.dataset.data_prefix=... (docs/imagenet.md).')
         if not self.ann_file and not self.with_label:
             return super().load_data_list()
         images = self._scan_classes() if not self.ann_file else find_labelled(
