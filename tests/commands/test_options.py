@@ -7,10 +7,12 @@ from mmengine.config import Config
 
 from vicmae_mm.commands.options import (
     add_run_options,
+    between,
     merge_options,
     merge_settings,
     open_config,
     parse_setting,
+    positive_number,
 )
 
 
@@ -122,3 +124,13 @@ def test_an_option_without_a_value_is_refused(capsys):
     with pytest.raises(SystemExit):
         options('train_cfg.max_epochs')
     assert "takes KEY=VALUE, not 'train_cfg.max_epochs'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kind, good, bad', [
+    (positive_number, '1e-7 2 inf', '0 -1 nan x'), (between(int, 1, 100), '1 100', '0 101 1.5 x'),
+    (between(float, .1, 10), '0.1 1e1', '0.09 11 nan inf x')])
+def test_numbers_out_of_range_are_refused(kind, good, bad):
+    assert [kind(text) for text in good.split()] == [float(text) for text in good.split()]
+    for text in bad.split():
+        with pytest.raises(argparse.ArgumentTypeError, match=f'must be .*, not {text!r}'):
+            kind(text)

@@ -88,8 +88,9 @@ def test_record_knows_unchanged_files(tmp_path):
         assert not record.is_current(str(path), every_frame=False)
         record.add(str(path), file_state(str(path)), False, reason)
     record.close()
-    with log.open('a') as file:
-        file.write('{"path": "half a li')  # the program was killed
+    with log.open('ab') as file:
+        file.write(b'\xff\n{"path": [], "size": 1, "mtime_ns": 1, "whole": true, "reason": null}\n'
+                   b'{"path": "half a li')  # the program was killed
     record = CheckRecord(str(log))
     assert record.is_current(str(good), every_frame=False) and record.reason(str(good)) is None
     assert record.is_current(str(bad), every_frame=False) and record.reason(str(bad)) == 'is bad'

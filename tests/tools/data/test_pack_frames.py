@@ -131,8 +131,13 @@ def test_settings_and_videos_are_not_mixed(tool, source, tmp_path, capsys):
     (['source', './source/'], 'is the folder of the videos'),
     (['list.txt', 'new'], '--prefix or ROOT of a command'),
     (['list.txt', 'new', '--prefix', 'source', '--labels-from-folders'], 'is a list, which'),
+    (['source', 'damaged'], 'damaged/pack.json is damaged'),
+    (['source', 'other'], 'other/pack.json is damaged'),
 ])
 def test_errors(tool, source, tmp_path, capsys, args, message):
+    for name, content in (('damaged', b'{"fra'), ('other', b'\xff')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'pack.json').write_bytes(content)
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'file').write_text('')
     (tmp_path / 'list.txt').write_text('one.mp4\n')

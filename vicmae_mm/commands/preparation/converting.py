@@ -122,7 +122,7 @@ def reserve_target(path: str, ours: Mapping[str, Any]) -> TextIO:
             theirs = dict(json.loads(saved))
         except (TypeError, ValueError):
             raise InputError(f'{path} is damaged, so it is not known how the videos in {folder!r} '
-                             'were made: choose another DST, or remove this one.') from None
+                             'were made: remove the folder, or choose another DST.') from None
         then, now = ({name: value for name, value in one.items() if other.get(name) != value}
                      for one, other in ((theirs, ours), (ours, theirs)))
         if then or now:
