@@ -173,11 +173,11 @@ def test_two_at_once(tool, source, tmp_path, capsys):
 
 
 def test_a_name_that_cannot_be_handled_affects_only_itself(tool, tmp_path, capsys):
-    """Case: names of 255 bytes, as the titles of videos make them, and of a folder in the target."""
+    """Case: names of 255 bytes, as the titles of videos make them, and of folders."""
     long = '\u4f1a' * 83 + 'ab'
-    names = [f'{long}.mp4', f'{long}.mkv', 'z.avi', 'z.mp4/in.mp4', 'zz\udce9\n.mp4', 'y.mp4']
+    names = [f'{long}.mp4', f'{long}.mkv', 'z.avi', 'z.mp4/in.mp4', 'zz\udce9\n.mp4', 'zy.mp4']
     (tmp_path / 'source/z.mp4').mkdir(parents=True)
-    (tmp_path / 'new/y.mp4').mkdir(parents=True)
+    (tmp_path / 'new/zy.mp4').mkdir(parents=True)
     first = make_video(tmp_path / 'source' / names[0], 3)
     for name in names[1:]:
         os.link(first, tmp_path / 'source' / name)
@@ -187,7 +187,7 @@ def test_a_name_that_cannot_be_handled_affects_only_itself(tool, tmp_path, capsy
     bad = read_bad_videos('new/bad_videos.jsonl', [f'source/{name}' for name in names])
     assert {path: entry['reason'].split(' (')[1] for path, entry in bad.items()} == {
         f'source/{long}.mkv': 'File name too long): rename it',
-        'source/y.mp4': 'Is a directory): rename it',
+        'source/zy.mp4': 'Is a directory): rename it',
         'source/z.mp4/in.mp4': 'File exists): rename it'}
 
 
