@@ -31,8 +31,7 @@ from vicmae_mm.commands.quickstart.measuring import (
     measure,
 )
 from vicmae_mm.commands.quickstart.pretraining import build_runner, train_recipe
-from vicmae_mm.commands.quickstart.report import accuracy_table, write_report
-from vicmae_mm.commands.quickstart.steps import Steps
+from vicmae_mm.commands.quickstart.report import Steps, accuracy_table, write_report
 from vicmae_mm.commands.result_files import markdown_table
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.engine.hooks import ProbeHook

@@ -77,7 +77,7 @@ def test_images_alone_and_with_videos(data, tmp_path):
 
 @pytest.mark.parametrize('source, words, message', [
     ('nothing', (), 'There is no file or folder'), ('.', (), r'choose by --use'),
-    ('photos', ('--use', 'videos'), 'No video found'),
+    ('photos', ('--use', 'videos'), r'photos has no videos, but 12 images \('),
     ('photos/0.jpg', (), '1 images of .*0.jpg, of which .*needs at least two'),
     (' new\nline.mp4', (), 'rename it'),
     ('table.csv', ('--use', 'images'), r'no images, but 12 videos \('),

@@ -1,11 +1,12 @@
-"""The quickstart's report."""
+"""The quickstart's steps and its report."""
+import time
 from pathlib import Path
 
 import pytest
 
 from vicmae_mm.commands.quickstart.measuring import Accuracy
 from vicmae_mm.commands.quickstart.pretraining import Trained
-from vicmae_mm.commands.quickstart.report import accuracy_table, write_report
+from vicmae_mm.commands.quickstart.report import Steps, accuracy_table, write_report
 
 SETTING = dict(seed=9, rendered=dict(clips=7, stills=6), num_train=50, num_test=400)
 TRAINED = [Trained(title, 'Told.', Path('x'), None, None) for title in ('ViC-MAE', 'MAE')]
@@ -45,3 +46,21 @@ def test_the_report_follows_the_setting(table, tmp_path):
     changed = dict(SETTING, rendered=dict(clips=8, stills=6))
     write_report(tmp_path / 'report.md', table, TRAINED, {'render': 2.0}, **changed)
     assert '8 H.264 clips' in (tmp_path / 'report.md').read_text()
+
+
+def test_steps_are_numbered_and_timed(monkeypatch, capsys):
+    now = [100.]
+    monkeypatch.setattr(time, 'monotonic', lambda: now[0])
+    steps = Steps(['render', 'train'])
+    for seconds in (3, 62):
+        with steps.step():
+            now[0] += seconds
+    assert steps.seconds == {'render': 3, 'train': 62}
+    assert capsys.readouterr().err.splitlines() == [
+        '[1/2] render', '      took 3 s', '[2/2] train', '      took 1 min 02 s']
+
+
+def test_a_step_that_fails_is_not_said_to_be_done(capsys):
+    with pytest.raises(RuntimeError), Steps(['render']).step():
+        raise RuntimeError
+    assert capsys.readouterr().err == '[1/1] render\n'

@@ -36,13 +36,9 @@ _CPU_STEPS, _CPU_IMAGE, _CPU_TOY_IMAGE = 900, 96, '64'
 
 
 def choose_settings(args: argparse.Namespace) -> tuple[Config, dict[str, str]]:
-    """Make the config of a run.
+    """Make the complete config of a run, and say each choice in words.
 
-    Args:
-        args: The options of tools/pretrain.py; those that are None are chosen.
-
-    Returns:
-        A complete config, and each choice in words.
+    Options of tools/pretrain.py that are None are chosen.
 
     Raises:
         FileNotFoundError, ValueError: What was asked for is not there or does not fit.

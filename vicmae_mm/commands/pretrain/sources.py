@@ -59,10 +59,8 @@ def find_source(data: str, use: str | None, prefix: str | None,
         folder = prefix or folder
         if not prefix and os.path.isabs(read_annotations(data, folder)[0][0]):
             folder = ''  # they may be anywhere
-    wanted = _KINDS[use][0] if use in _KINDS and not ann_file else endings
-    noun = 'media file' if wanted is endings else str(use).removesuffix('s')
     files = [path for path, _ in find_files(
-        ann_file, folder, '', False, False, noun=noun, extensions=wanted)[0]]
+        ann_file, folder, '', False, False, noun='media file', extensions=endings)[0]]
     found = {kind: [file for file in files if file.lower().endswith(names)]
              for kind, (names, *_) in _KINDS.items()}
     kinds = [kind for kind in found if found[kind] and use in (None, 'both', kind)]
@@ -71,7 +69,7 @@ def find_source(data: str, use: str | None, prefix: str | None,
     if len(kinds) == 2 and (ann_file or use is None):
         raise InputError(f'{data} has {words}: ' + (
             'make a list of each.' if ann_file else 'choose by --use videos, images or both.'))
-    if not kinds and use and any(found.values()):
+    if not kinds and words:
         raise InputError(f'{data} has no {use}, but {words}.')
     total, notes, datasets = 0, [], {}
     for kind in kinds or ['videos']:

@@ -1,18 +1,38 @@
-"""The quickstart's report."""
+"""The quickstart's steps and its report."""
 import platform
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 from vicmae_mm.commands.result_files import markdown_table
 from vicmae_mm.utils.processes.pool import num_cores
-from vicmae_mm.utils.progress import duration
+from vicmae_mm.utils.progress import duration, say
 
 from .measuring import LEVELS, Accuracy
 from .pretraining import Trained
 
 FEATURES = dict(avg='patches', cls='class token')
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmaction', 'av', 'sklearn', 'numpy')
+
+
+class Steps:
+    """Announces steps and measures their wall time: ``seconds``, by title."""
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        self.titles = titles
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Print the number and title of the next step, then how long it took."""
+        title = self.titles[len(self.seconds)]
+        say(f'[{len(self.seconds) + 1}/{len(self.titles)}] {title}')
+        start = time.monotonic()
+        yield
+        self.seconds[title] = time.monotonic() - start
+        say(f'      took {duration(self.seconds[title])}')
 
 
 def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]], chance: float) -> list[str]:
