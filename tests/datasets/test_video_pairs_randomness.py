@@ -7,6 +7,7 @@ import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset
 
 from vicmae_mm.datasets import EpochSampler, SampleIndex
+from vicmae_mm.datasets.samplers import random_stream
 
 from .helpers import NUM_GOOD, READ, build, epoch_of, loader
 
@@ -88,6 +89,6 @@ def test_stream_survives_concat_and_repeat(config, clips):
     index = SampleIndex(NUM_GOOD + 2, seed=4, epoch=1)
     sample = concat[index]
     assert sample['sample_idx'] == 2
-    with index.random_stream():
+    with random_stream(index):
         again = folder.pipeline(folder.get_data_info(2))
     assert np.array_equal(sample['frame_inds'], again['frame_inds'])

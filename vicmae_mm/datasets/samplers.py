@@ -43,14 +43,15 @@ class SampleIndex(int):
     def __mod__(self, other: int) -> 'SampleIndex':
         return SampleIndex(int(self) % other, self.seed, self.epoch, self.origin)
 
-    def random_stream(self, attempt: int = 0) -> AbstractContextManager[None]:
-        """Context in which all randomness is a function of (seed, epoch, origin, attempt)."""
-        return seeded((self.seed, self.epoch, self.origin), attempt)
 
+def random_stream(index: int, stream: int = 0) -> AbstractContextManager[None]:
+    """Context whose randomness is a function of an index's (seed, epoch, origin) and of ``stream``.
 
-def random_stream(index: int) -> AbstractContextManager[None]:
-    """Context with the random stream of an index; a plain int keeps the process's generators."""
-    return index.random_stream() if isinstance(index, SampleIndex) else nullcontext()
+    A plain integer keeps the process's generators.
+    """
+    if not isinstance(index, SampleIndex):
+        return nullcontext()
+    return seeded((index.seed, index.epoch, index.origin), stream)
 
 
 def computed_permutation(places: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:

@@ -66,5 +66,5 @@ class SeededSamples(BadFileSkipping):
     @retried
     def _run_pipeline(self, info: dict, index: SampleIndex, stream: int) -> Any:
         inner = SampleIndex(info['index'], index.seed, index.epoch, index.origin)
-        with naming_bad_image(info['img_path']), index.random_stream(stream):
+        with naming_bad_image(info['img_path']), random_stream(index, stream):
             return self.dataset[inner]

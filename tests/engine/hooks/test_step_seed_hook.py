@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from vicmae_mm.datasets import SampleIndex
+from vicmae_mm.datasets.samplers import random_stream
 from vicmae_mm.engine import StepSeedHook
 from vicmae_mm.utils import seeding
 
@@ -26,7 +27,7 @@ def test_same_step_same_numbers():
 
 
 def test_no_step_draws_what_a_sample_draws():
-    with SampleIndex(0, seed=3, epoch=7).random_stream():
+    with random_stream(SampleIndex(0, seed=3, epoch=7)):
         sample = random.random(), np.random.rand(), torch.rand(()).item()
     assert not set(draws(3, 7)) & set(sample)
 

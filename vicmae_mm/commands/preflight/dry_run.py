@@ -79,11 +79,10 @@ class DryRunner(Runner):
         return revert_sync_batchnorm(model)
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
-        custom = self.cfg.get('custom_hooks') or []
-        named = {**{f'default_hooks.{key}': each
-                    for key, each in (self.cfg.get('default_hooks') or {}).items()},
-                 **{f'custom_hooks.{index}': each for index, each in enumerate(custom)}}
-        name = next((key for key, each in named.items() if each == hook), 'default_hooks')
+        groups = dict(default_hooks=self.cfg.get('default_hooks') or {},
+                      custom_hooks=dict(enumerate(self.cfg.get('custom_hooks') or [])))
+        name = next((f'{group}.{key}' for group, hooks in groups.items()
+                     for key, each in hooks.items() if each == hook), 'default_hooks')
         with self.findings.catch(name):
             super().register_hook(hook, priority)
 

@@ -46,7 +46,7 @@ class BadFileSkipping:
             # this process already knew that it was bad.
             candidate = int(index)
             if attempt > 0:
-                with index.random_stream(2 * attempt - 1):
+                with random_stream(index, 2 * attempt - 1):
                     candidate = np.random.randint(0, len(self))
             sample = self._read(candidate, index, 2 * attempt)
             if sample is not None:
@@ -148,7 +148,7 @@ class SkippingDataset(BaseDataset, BadFileSkipping):
 
 def run_seeded(pipeline: Callable, info: dict, index: SampleIndex, stream: int) -> Any:
     """Run a pipeline on a record with one of the index's random streams."""
-    with index.random_stream(stream):
+    with random_stream(index, stream):
         return pipeline(info)
 
 
