@@ -37,8 +37,8 @@ def pretrain(data: str | Path, out: str | Path, *, model: str | None = None,
     """Pre-train on videos or photos, and load the encoder.
 
     Runs ``vicmae pretrain`` in a separate process, which does not change this one, and prints its
-    output. A second call with the same arguments continues the run with the next batch, or loads
-    the encoder if the run is finished.
+    output. A second call with the same arguments continues the run after its newest checkpoint, or
+    loads the encoder if the run is finished.
 
     Args:
         data: A folder of videos, of images or of both; a list or csv of them; packed frames; or
