@@ -28,7 +28,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.apis import extract_features, load_backbone
 from vicmae_mm.apis.features import encoding_over_time
 from vicmae_mm.commands import feature_files
-from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust, positive
+from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust, between, positive
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.utils.errors import SOME_ARE_BAD, InputError
 from vicmae_mm.utils.file_state import file_state
@@ -52,10 +52,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--frames', type=positive, help='frames per video that an image encoder sees (default: 8)')
     parser.add_argument(
-        '--workers', type=int, help='processes that read files; 0: this one (default: 0)')
+        '--workers', type=between(int, 0, 128),
+        help='processes that read files; 0: this one (default: 0)')
     over_time = parser.add_argument_group('features over time, of videos only')
     over_time.add_argument(
-        '--fps', type=float, help="frames per second; a rate above a video's gives each frame once")
+        '--fps', type=between(float, 1e-3, 1000),
+        help="frames per second; a rate above a video's gives each frame once")
     over_time.add_argument(
         '--window', type=positive,
         help='frames per window (default: 1; the clip of a video encoder)')

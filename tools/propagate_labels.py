@@ -20,7 +20,14 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.apis import load_backbone
 from vicmae_mm.commands.label_propagation.datasets import Davis, Jhmdb, Vip
 from vicmae_mm.commands.label_propagation.dense_evaluation import DenseEvaluation
-from vicmae_mm.commands.options import add_checkpoint, add_device, add_trust, positive
+from vicmae_mm.commands.options import (
+    add_checkpoint,
+    add_device,
+    add_trust,
+    between,
+    positive,
+    positive_number,
+)
 from vicmae_mm.commands.result_files import results_folder
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.commands.transfer.cached_features import checkpoint_key
@@ -43,12 +50,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', nargs='+', type=positive, metavar='PX', help='height and width '
                         'of the input, or its long side (default: davis 480 880, jhmdb 320 320, '
                         'vip 880)')
-    parser.add_argument('--temperature', type=float, default=0.7, help='default: %(default)s')
+    parser.add_argument('--temperature', type=positive_number, default=0.7,
+                        help='default: %(default)s')
     parser.add_argument('--top-k', type=positive, help='cells that vote (default: 7, for vip 10)')
-    parser.add_argument('--radius', type=float, default=20, help='of the search in the frames '
-                        'before, in cells (default: %(default)s)')
-    parser.add_argument('--context-frames', type=int, default=20, help='frames before, besides the '
-                        'first (default: %(default)s)')
+    parser.add_argument('--radius', type=positive_number, default=20,
+                        help='of the search in the frames before, in cells (default: %(default)s)')
+    parser.add_argument('--context-frames', type=between(int, 0, 10**6), default=20,
+                        help='frames before, besides the first (default: %(default)s)')
     parser.add_argument('--out', type=Path, help='folder for tables, masks and pictures '
                         '(default: work_dirs/label_propagation/RUN_CHECKPOINT)')
     parser.add_argument('--masks', action='store_true', help='write masks as DAVIS has them')

@@ -18,7 +18,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from PIL import Image
 
 from vicmae_mm.apis import load_model, reconstruction_picture
-from vicmae_mm.commands.options import add_device, add_trust
+from vicmae_mm.commands.options import add_device, add_trust, between
 from vicmae_mm.commands.run_tool import run_tool
 from vicmae_mm.visualization import check_picture, write_picture
 
@@ -33,9 +33,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', default='reconstruction.png', type=Path,
         help='a .png or .jpg file, or a folder for reconstruction.png (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the masks (default: %(default)s)')
+    parser.add_argument('--seed', type=between(int, 0, 2**63 - 1), default=0,
+                        help='of the masks (default: %(default)s)')
     parser.add_argument(
-        '--mask-ratio', type=float, help="share of hidden patches (default: the model's own)")
+        '--mask-ratio', type=between(float, 0, 1),
+        help="share of hidden patches (default: the model's own)")
     add_trust(parser)
     add_device(parser)
     return parser.parse_args()

@@ -194,13 +194,18 @@ def test_an_interruption_leaves_no_file(tool, checkpoint, videos, tmp_path, monk
     assert not [path for path in (tmp_path / 'o').rglob('*') if path.is_file()]
 
 
+@pytest.mark.parametrize('option, value', [('--fps', 0), ('--fps', 'nan'), ('--workers', -1)])
+def test_numbers_out_of_range(tool, checkpoint, option, value):
+    with pytest.raises(SystemExit, match=r'^2$'):
+        tool(checkpoint, 'clip.mp4', option, value, '--out', 'a.npz')
+
+
 @pytest.mark.parametrize('args, message', [
     (['PHOTOS', '--window', 2], 'error: --window and --stride count frames at a rate'),
     (['PHOTO', '--fps', 5], 'a photo.png is an image: only videos have features over time'),
     (['PHOTOS', '--fps', 5], 'error: There is no video in '),
     (['', '--fps', 5], 'error: A path is empty.'),
     (['none.mp4', '--fps', 5], 'none.mp4 is missing.'),
-    (['FILE', '--fps', 0], 'error: fps=0 must be above 0'),
     (['FILE', '--fps', 5, '--frames', 2], 'error: --frames and --workers do not'),
     (['FILE', '--fps', 5, '--level', 'tokens'], "error: level='tokens'"),
     (['FILE', '--fps', 5, '--out', 'a.npy'], 'error: a.npy is neither a folder nor a .npz file'),

@@ -30,12 +30,10 @@ def reconstruction_picture(model: ViCMAE, paths: Sequence[str | Path], seed: int
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If a file cannot be read, the model has no decoder or the seed or the mask ratio
-            is out of range.
+        ValueError: If a file cannot be read, the model has no decoder or the mask ratio is out
+            of range.
     """
     check_can_reconstruct(model)
-    if not -2**63 <= seed < 2**64:
-        raise InputError(f'seed={seed} must be a number of 64 bits.')
     inputs = [(caption, prepare_frames(model, frames))
               for caption, frames in map(read_frames, paths)]
     backbone = model.backbone

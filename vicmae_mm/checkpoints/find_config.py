@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from vicmae_mm.utils.errors import InputError
 
+from .saved_config import read_config_text
 from .weight_folders import files_of_weights
 
 CONFIG_CALLS = {'dict', 'float', 'list', 'set', 'tuple'}
@@ -61,12 +62,11 @@ def read_config(config: str | Path) -> Config:
 def _is_dumped_config(path: Path) -> bool:
     """Whether the file only assigns plain values, ``model`` among them."""
     try:
-        tree = ast.parse(path.read_text(encoding='utf-8'))
+        text = path.read_text(encoding='utf-8')
+        tree = ast.parse(text)
     except (OSError, SyntaxError, ValueError):
         return False
-    names = {target.id for statement in tree.body if isinstance(statement, ast.Assign)
-             for target in statement.targets if isinstance(target, ast.Name)}
     return (all(isinstance(statement, ast.Assign) for statement in tree.body)
             and all(isinstance(node.func, ast.Name) and node.func.id in CONFIG_CALLS
                     for node in ast.walk(tree) if isinstance(node, ast.Call))
-            and 'model' in names)
+            and 'model' in read_config_text(text))

@@ -23,11 +23,8 @@ class CheckpointFit:
     reshaped: tuple[str, ...]  # descriptions of those whose shapes differ
 
     @classmethod
-    def of(cls,
-           found: Mapping[str, Tensor],
-           expected: Mapping[str, Tensor],
-           fresh: Sequence[str] = (),
-           unused: Sequence[str] = ()) -> CheckpointFit:
+    def of(cls, found: Mapping[str, Tensor], expected: Mapping[str, Tensor],
+           fresh: Sequence[str] = (), unused: Sequence[str] = ()) -> CheckpointFit:
         """Compare names and shapes of the checkpoint's tensors with the model's.
 
         ``fresh`` and ``unused`` are first components of names that file and model may lack.

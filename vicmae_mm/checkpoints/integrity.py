@@ -44,15 +44,6 @@ def find_damage(path: str | Path) -> str | None:
         return f'it cannot be read: {type(error).__name__}: {text}'
 
 
-def newest_undamaged_in_folder_of(path: str | Path) -> Path | None:
-    """Find the newest undamaged file with the same suffix in the folder of a damaged one."""
-    path = Path(path).expanduser()
-    candidates = [other for other in path.parent.glob(f'*{path.suffix}')
-                  if other.is_file() and other != path]
-    candidates.sort(key=lambda other: other.stat().st_mtime_ns, reverse=True)
-    return next((other for other in candidates if find_damage(other) is None), None)
-
-
 def _check_members(archive: zipfile.ZipFile) -> str | None:
     members = archive.infolist()
     for member in members:

@@ -15,6 +15,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from safetensors.torch import load_file
 from vicmae_mm.utils.errors import InputError, UserError
 
 from .file_kinds import foreign_kind, is_safetensors
-from .integrity import find_damage, newest_undamaged_in_folder_of
+from .integrity import find_damage
 from .weight_folders import check_exists, files_of_weights
 
 CAN_LOAD_SAFELY = tuple(int(n) for n in torch.__version__.split('.')[:2]) >= (2, 6)
@@ -45,9 +46,7 @@ class UnsafeCheckpointError(UserError, pickle.UnpicklingError):
 def trust(path: str) -> None:
     """Let this process execute what one local file contains, except its config text.
 
-    Raises:
-        FileNotFoundError: It does not exist.
-        ValueError: It is a URL, whose content can change.
+    Errors are those of :func:`check_exists`; the content of a URL can change.
     """
     check_exists(path, allow_url=False)
     _trusted.add(_resolve(path))
@@ -130,9 +129,8 @@ def _read_safetensors(filename: str) -> dict[str, torch.Tensor]:
         return load_file(os.path.expanduser(filename))
     except SafetensorError as error:
         kind = foreign_kind(os.path.expanduser(filename))
-        reason = error if kind is None else f'it is {kind}'
-        raise InputError(
-            f'{filename} is not a safetensors file, or is damaged: {reason}.') from None
+        raise InputError(f'{filename} is not a safetensors file, or is damaged: '
+                         f'{f"it is {kind}" if kind else error}.') from None
 
 
 @contextmanager
@@ -176,7 +174,10 @@ def _user_error(filename: str, error: Exception) -> Exception:
 def _alternative(filename: str) -> str:
     if '://' in str(filename):
         return 'Download it again, or pass another file.'
-    other = newest_undamaged_in_folder_of(filename)
+    path = Path(filename).expanduser()
+    others = [each for each in path.parent.glob(f'*{path.suffix}') if each.is_file()]
+    others.sort(key=lambda each: each.stat().st_mtime_ns, reverse=True)
+    other = next((each for each in others if each != path and not find_damage(each)), None)
     return ('No undamaged checkpoint was found in this folder; pass another file.'
             if other is None else f'The newest undamaged file in this folder is {other}.')
 

@@ -94,15 +94,11 @@ def _tensors(content: object) -> dict[str, Tensor]:
     return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
-def write_weights(path: str | Path,
-                  state: Mapping[str, Tensor],
+def write_weights(path: str | Path, state: Mapping[str, Tensor],
                   wrapper: str | None = 'state_dict') -> None:
-    """Write tensors atomically.
+    """Write tensors atomically, in the format of the suffix (:func:`check_suffix`).
 
-    Args:
-        path: ``.safetensors``, or ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` for a pickled file.
-        state: The tensors.
-        wrapper: Key of the state dict in a pickled file; None if the file is the state dict.
+    ``wrapper`` is the key of the state dict in a pickled file; None if the file is the state dict.
     """
     path = Path(path).expanduser()
     check_suffix(path)

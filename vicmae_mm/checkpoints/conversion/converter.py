@@ -71,7 +71,10 @@ def convert_with_report(
                              f'{", ".join(NAMES)}.')
     result = Conversion(dict(state_dict), source or '', target)
     for prefix in drop:
-        _drop(result, prefix)
+        names = [key for key in result.state if prefix and key.startswith(prefix)]
+        if not names:
+            raise InputError(f'No tensor to drop has a name that begins with {prefix!r}.')
+        _remove(result, names)
     source = _unwrap(result, encoder_only or leave_out)
     # Families are converted by way of ours: n tables instead of one for each of n x n directions.
     if source != OURS:
@@ -148,13 +151,6 @@ def _no_place(target: str, unplaced: list[str]) -> InputError:
                           f'A whole encoder fits into: {", ".join(able)}.' if able else
                           'Name those to leave out (--drop, drop=[...]), or keep only the encoder '
                           '(--encoder-only, encoder_only=True).'))
-
-
-def _drop(result: Conversion, prefix: str) -> None:
-    names = [key for key in result.state if key.startswith(prefix)]
-    if not names or not prefix:
-        raise InputError(f'No tensor to drop has a name that begins with {prefix!r}.')
-    _remove(result, names)
 
 
 def _remove(result: Conversion, names: list[str]) -> None:

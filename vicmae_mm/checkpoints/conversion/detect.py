@@ -29,8 +29,8 @@ def find_networks(keys: Collection[str]) -> dict[str, Family]:
             family = _first_match([key[len(prefix):] for key in keys if key.startswith(prefix)])
             if family is not None:
                 found[prefix] = family
-    convertible = {prefix: family for prefix, family in found.items() if family.name}
-    return convertible or dict([*found.items()][:1])
+    return {prefix: family for prefix, family in found.items() if family.name} or dict(
+        [*found.items()][:1])
 
 
 def needs_conversion(keys: Collection[str]) -> bool:

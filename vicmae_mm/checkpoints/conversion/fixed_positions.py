@@ -20,10 +20,8 @@ def sinusoid_table(positions: int, width: int) -> Tensor:
 def fixed_positions(patches: Tensor, num_frames: int, img_size: int | tuple[int, int]) -> Tensor:
     """Make the table for clips of a size.
 
-    Args:
-        patches: Weight (C, 3, t, p, p) of the patch embedding.
-        num_frames: Frames per clip, a multiple of t.
-        img_size: Side of its frames in pixels, or height and width; multiples of p.
+    ``patches`` is the weight (C, 3, t, p, p) of the patch embedding; ``num_frames`` is a multiple
+    of t, ``img_size``, the side of frames in pixels or height and width, of p.
     """
     tubelet, side = patches.shape[2:4]
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size

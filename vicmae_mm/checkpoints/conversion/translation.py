@@ -150,23 +150,18 @@ def from_ours(ours: Mapping[str, Tensor],
 
 def _pack(parts: Sequence[Tensor | None], packing: Packing) -> Tensor:
     """Join parts to one tensor, bit for bit; None becomes zeros of the size of its neighbours."""
+    like, dim = next(part for part in parts if part is not None), int(packing is Packing.ROWS)
     if packing is Packing.ONE:
-        (only, ) = parts
-        assert only is not None
-        return only
-    like = next(part for part in parts if part is not None)
-    zeros = torch.zeros_like(like if packing is Packing.STACKED else like[:, :1])
-    filled = [zeros if part is None else part for part in parts]
-    return torch.cat(filled, dim=0 if packing is Packing.STACKED else 1)
+        return like
+    zeros = torch.zeros_like(like[:, :1] if dim else like)
+    return torch.cat([zeros if part is None else part for part in parts], dim)
 
 
 def _unpack(tensor: Tensor, packing: Packing, count: int) -> Sequence[Tensor]:
     """Split a tensor into the parts that :func:`_pack` joined."""
     if packing is Packing.ONE:
         return [tensor]
-    if packing is Packing.STACKED:
-        parts = tensor.chunk(count, dim=0)
-    else:
-        parts = tensor.split((1, tensor.shape[1] - 1), dim=1)
+    parts = (tensor.chunk(count) if packing is Packing.STACKED else
+             tensor.split((1, tensor.shape[1] - 1), dim=1))
     # Copies: a view would be saved with the memory of the complete tensor.
     return [part.clone() for part in parts]

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from vicmae_mm.apis import load_backbone
-from vicmae_mm.commands.options import add_checkpoint, add_device, positive
+from vicmae_mm.commands.options import add_checkpoint, add_device, between, positive
 from vicmae_mm.commands.result_files import results_folder
 from vicmae_mm.evaluation.labelled_sources import Source, open_labelled
 from vicmae_mm.evaluation.protocol import MAP_11, Splits, hold_out
@@ -52,8 +52,8 @@ def add_transfer_options(parser: argparse.ArgumentParser) -> None:
                         'mean of the patch tokens (default: %(default)s)')
     add_device(parser)
     parser.add_argument('--batch-size', type=positive, default=256, help='default: %(default)s')
-    parser.add_argument('--workers', type=int, default=4, help='processes that read images '
-                        '(default: %(default)s)')
+    parser.add_argument('--workers', type=between(int, 0, 128), default=4,
+                        help='processes that read images (default: %(default)s)')
     parser.add_argument('--cache', type=Path, default='work_dirs/transfer/features',
                         help='folder where features are kept (default: %(default)s)')
     parser.add_argument('--out', type=Path, help='folder for tables and predictions '
@@ -69,8 +69,6 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     Raises:
         ValueError: If an option is out of range, a dataset unknown or a name used twice.
     """
-    if args.workers < 0:
-        raise InputError(f'--workers {args.workers} should be at least 0.')
     sources = _choose_sources(args)
     encoder = load_backbone(args.checkpoint, args.config, args.device)
     encoder.check_level(args.level)
