@@ -67,6 +67,16 @@ def test_views_of_different_numbers_or_sizes_are_refused(tmp_path):
         assert '3x16x8 and 3x16x8 in a' in error and found in error
 
 
+@pytest.mark.parametrize('size, words', [
+    (None, 'batch_size=None makes no batches'), (0, 'got batch_size=0'), ('8', 'got batch_size=8')])
+def test_samples_are_read_in_spite_of_a_wrong_batch_size(size, words):
+    findings = Findings()
+    loader = build_loader(dict(batch_size=size, dataset=[1, 2], num_workers=0, sampler=dict(
+        type='mmengine.DefaultSampler')), 'train_dataloader', Runner.build_dataloader, findings)
+    error, = findings.errors
+    assert words in error and read_samples(loader, findings) == [1, 2]
+
+
 def test_bad_images_alone(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'x')
     write_photos(tmp_path / 'good', 1, 40)

@@ -46,6 +46,7 @@ def child(tmp_path):
     ('default_hooks = dict(checkpont=dict(interval=2))', 'did you mean checkpoint?'),
     ("default_hooks = dict(checkpont=dict(type='CheckpointHook'))", 'did you mean checkpoint?'),
     ('default_hooks = dict(finite_los=None)', 'did you mean finite_loss?'),
+    ('default_hooks = dict(finite_los=3)', 'did you mean finite_loss?'),
     ('env_cfg = dict(cudnn_benchmrk=True)', 'did you mean cudnn_benchmark?'),
     ('env_cfg = dict(threads=2)', 'env_cfg.threads is not a setting (if it is intended'),
     ('auto_scale_lr = dict(enabled=True)', 'did you mean enable?'),
@@ -57,7 +58,7 @@ def test_a_key_that_nothing_reads(lines, words, child):
 
 
 @pytest.mark.parametrize('lines', [
-    'threads = 2', 'default_hooks = dict(finite_loss=None)',
+    'threads = 2', 'auto_scale_lr = True', 'default_hooks = dict(finite_loss=None)',
     "my = dict()\nallow_unknown = ['my']", 'my = dict(batch_size=2)\ntrain_dataloader = my',
     "default_hooks = dict(checkpoint_fit2=dict(type='vicmae_mm.CheckpointFitHook'))"])
 def test_variables_and_other_hooks_pass(lines, child):

@@ -7,6 +7,7 @@ from mmengine.dist import get_world_size
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import EpochBasedTrainLoop
 
+from vicmae_mm.commands.options import setting_at
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.segments import SegmentedDataset, cut_segments, video_durations
 from vicmae_mm.engine.step_size import accumulated_batches, step_size
@@ -101,10 +102,10 @@ def check_batch(runner: Any, size: int, num_views: int, findings: Findings) -> N
 
 
 def _check_learning_rate(runner: Any, findings: Findings) -> None:
-    scaling = runner.auto_scale_lr or {}
-    base = scaling.get('base_batch_size')
-    rate = ((runner.cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
-    if not base or not isinstance(rate, (int, float)) or scaling.get('enable'):
+    base = setting_at(runner.cfg, 'auto_scale_lr.base_batch_size')
+    rate = setting_at(runner.cfg, 'optim_wrapper.optimizer.lr')
+    if not (base and isinstance(rate, (int, float))) or setting_at(
+            runner.cfg, 'auto_scale_lr.enable'):
         return
     # A batch that cannot be counted is an error only for --auto-scale-lr, which counts it, too.
     with suppress(InputError):

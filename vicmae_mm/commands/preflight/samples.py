@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from vicmae_mm.commands.run_length import nested_dicts
 from vicmae_mm.datasets import EpochSampler, SampleIndex
+from vicmae_mm.utils.errors import InputError
 
 from .findings import Findings, describe
 
@@ -34,6 +35,8 @@ def build_loader(settings: Any, name: str, build: Callable[[dict], DataLoader],
     for stand_in in _STAND_INS:
         with findings.catch(name):
             loader = build({**settings, **stand_in})
+            if loader.batch_sampler is None:
+                raise InputError('batch_size=None makes no batches: set a number')
             if len(cast(Sized, loader.dataset)):
                 return loader
             findings.error(f'{name}.dataset is empty: correct its ann_file or data_prefix')

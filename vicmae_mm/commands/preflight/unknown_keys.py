@@ -40,14 +40,15 @@ def check_keys(cfg: Config, runner: type, options: Collection[str], findings: Fi
     allowed = cfg.get('allow_unknown') or ()
     allowed = {*([allowed] if isinstance(allowed, str) else allowed), 'tta_model', 'tta_pipeline'}
     for path, names in _READ.items():
-        node, known = (setting_at(cfg, path) or {}, {*names.split()}) if path else (
+        node, known = (setting_at(cfg, path), {*names.split()}) if path else (
             cfg, {*names.split(), *arguments(runner)})
-        for key in sorted({*node} - known - allowed):
+        # What should be a dict, and is none, is refused where it is used.
+        for key in sorted({*node} - known - allowed) if hasattr(node, 'keys') else ():
             asked = not path and any(option.partition('.')[0] == key for option in options)
             place = None if path or asked else _unused(cfg, key)
             doubtful = asked or place is not None or path in ('auto_scale_lr', 'env_cfg')
             likeness, others = _ALIKE if doubtful else _VERY_ALIKE, known
-            if path == 'default_hooks' and 'type' not in (node[key] or {}):
+            if path == 'default_hooks' and not setting_at(node, f'{key}.type'):
                 likeness, others = _ALIKE, {*LOSSES, *node, *known} - {key}
             close = get_close_matches(key, others, 1, likeness)
             if (path == 'default_hooks' and key in LOSSES) or not (doubtful or close):
