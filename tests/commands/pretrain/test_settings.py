@@ -85,6 +85,7 @@ def test_images_alone_and_with_videos(data, tmp_path):
     ('first.mp4', (), 'needs at least two'), ('outside.txt', (), 'outside of'),
     ('mixed.txt', ('--use', 'both'), 'a list of each'),
     ('clips', ('--model', 'vit-x'), 'choose one of .*toy'),
+    ('clips', ('--batch-size', '7', '--devices', '2'), '14 pairs is more than the 12 videos'),
     ('clips', ('--devices', '7'), 'at least two for each device'),
     ('clips', ('--image-size', '33'), 'multiple of the 4 pixels'),
     ('clips', ('--init', 'no.pth'), 'There is no checkpoint'),
@@ -144,10 +145,11 @@ def test_what_is_asked_for_is_used(data, tmp_path):
     assert [each.type for each in cfg.param_scheduler] == ['CosineAnnealingLR']
 
 
-@pytest.mark.parametrize('out', ['', 's3://store/run'])
-def test_the_run_is_in_a_folder(data, out):
-    with pytest.raises(ValueError, match='should be a folder of this machine'):
-        prepare_run(parse_args([str(data / 'clips'), '--out', out]))
+@pytest.mark.parametrize('words', ['--out=s3://store/run', '--out=', '--init=', '--probe='])
+def test_paths_that_are_none(data, tmp_path, words):
+    """An empty one may be a variable of the shell that is not set."""
+    with pytest.raises(ValueError, match=f'{words[2:5]}.*should be a path of this machine'):
+        prepare_run(parse_args([str(data / 'clips'), '--out', str(tmp_path / 'run'), words]))
 
 
 def test_pictures_of_a_run_never_become_its_data(data, tmp_path):

@@ -32,10 +32,10 @@ def prepare_run(args: argparse.Namespace) -> tuple[Path, bool]:
         WorkDirInUseError: It is in use.
         OSError: It cannot be written to.
     """
-    if not args.out or '://' in args.out:
-        raise InputError(f'--out {args.out!r} should be a folder of this machine.')
     for name in ('data', 'out', 'init', 'prefix', 'probe'):
         value = getattr(args, name)
+        if value == '' or (name == 'out' and '://' in value):
+            raise InputError(f'{name}={value!r} should be a path of this machine.')
         if value and '://' not in value:
             setattr(args, name, os.path.abspath(value))
     out, file = Path(args.out), Path(args.out, 'pretrain.py')

@@ -58,6 +58,9 @@ def choose_settings(args: argparse.Namespace) -> tuple[Config, dict[str, str]]:
              'image size': _set_image_size(cfg, args.image_size, gib),
              'batch': _set_batch(cfg, args, number, gib)}
     total = cfg.train_dataloader.batch_size * args.devices
+    if total > number:
+        raise InputError(f'--batch-size {args.batch_size}: a step of {total:,} pairs is more than '
+                         f'the {words}.')
     about['learning rate'] = _set_rate(cfg, args.lr, total, 0.125 if gib else 0.4)
     about['length'] = _set_length(cfg, args.epochs, number // total, gib)
     loader, share = cfg.train_dataloader, num_cores() // args.devices
@@ -146,7 +149,7 @@ def _set_rate(cfg: Config, wanted: float | None, total: int, least: float) -> st
 def _set_length(cfg: Config, wanted: int | None, steps: int, gib: float | None) -> str:
     """Epochs, schedules and contrast; ``steps`` are those of an epoch."""
     usual, least = cfg.train_cfg.max_epochs, 12.5 * cfg.train_cfg.max_epochs
-    enough = math.ceil((least if gib else _CPU_STEPS) / max(steps, 1))
+    enough = math.ceil((least if gib else _CPU_STEPS) / steps)
     epochs = wanted or (max(usual, enough) if gib else enough)
     set_epochs(cfg, epochs)
     warm_up, decay = cfg.param_scheduler
