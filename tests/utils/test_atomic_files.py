@@ -54,6 +54,12 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
         pass
 
 
+def test_errors_name_the_file_that_was_to_be_written(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught:
+        atomic_write_bytes(tmp_path, [b'x'])
+    assert caught.value.filename == str(tmp_path) and not [*tmp_path.parent.glob('*.part')]
+
+
 def test_leftovers_are_removed_but_not_a_file_that_is_being_written(tmp_path):
     with atomic_write(tmp_path / 'a.pth') as part:
         part.touch()

@@ -40,6 +40,10 @@ def atomic_write(path: str | Path, sync: bool = True) -> Iterator[Path]:
         if sync:
             with suppress(OSError):  # not every file system can sync a folder
                 _sync(path.parent)
+    except OSError as error:
+        if str(error.filename) == str(part):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         part.unlink(missing_ok=True)
 
