@@ -46,14 +46,12 @@ class VideoInit(ShownTransform):
 
     Raises:
         ValueError: The backend is unknown, or does not support ``index_dir`` or ``device``;
-            ``index_dir`` is not a folder.
+            ``index_dir`` is not a folder; or, when transforming, a record lacks ``filename``, or
+            has a ``start_index`` other than 0, which would shift the frames of a video.
         ImportError: The backend's package is not installed.
         RuntimeError: The reading process cannot use the device (when transforming).
         VideoError: The file cannot be opened as a video, or has no frame in the segment (when
             transforming).
-
-    Also refused when transforming, with a ValueError: records without ``filename``, and those whose
-    ``start_index`` is not 0, which would shift the frames of a video.
     """
 
     def __init__(self, backend: str = 'pyav', index_dir: str | Path | bool | None = True,

@@ -196,6 +196,6 @@ def _detach(parent: int) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with suppress(OSError, ValueError):  # closed, or a terminal or pipe that is gone
-                stream.flush()
+        # none, closed, or a terminal or pipe that is gone
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()
