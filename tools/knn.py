@@ -21,9 +21,9 @@ from torch import Tensor
 import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.options import add_trust, positive
 from vicmae_mm.commands.run_tool import run_tool
-from vicmae_mm.commands.transfer import Method, add_transfer_options, knn_score, measure_all
+from vicmae_mm.commands.transfer.command import Method, add_transfer_options, measure_all
 from vicmae_mm.evaluation.labelled_sources import Source
-from vicmae_mm.evaluation.protocol import Splits
+from vicmae_mm.evaluation.protocol import Splits, knn_score
 
 
 def measure(k: int, source: Source, splits: Splits,

@@ -22,15 +22,9 @@ from torch import Tensor
 import vicmae_mm  # noqa: F401  (patches upstream faults)
 from vicmae_mm.commands.options import add_trust
 from vicmae_mm.commands.run_tool import run_tool
-from vicmae_mm.commands.transfer import (
-    PENALTIES,
-    Method,
-    add_transfer_options,
-    linear_score,
-    measure_all,
-)
+from vicmae_mm.commands.transfer.command import Method, add_transfer_options, measure_all
 from vicmae_mm.evaluation.labelled_sources import Source
-from vicmae_mm.evaluation.protocol import Splits
+from vicmae_mm.evaluation.protocol import PENALTIES, Splits, linear_score
 
 
 def main() -> None:

@@ -3,10 +3,10 @@ import pytest
 import torch
 from mmpretrain.evaluation import SingleLabelMetric
 
-from vicmae_mm.commands.transfer import PENALTIES
 from vicmae_mm.commands.transfer.tasks import PAPER, TASKS, choose_tasks
 from vicmae_mm.evaluation import protocol
 from vicmae_mm.evaluation.protocol import (
+    PENALTIES,
     TOP_1,
     Features,
     Splits,
@@ -24,8 +24,7 @@ def test_a_share_of_each_class_is_held_out():
     assert held.targets.bincount().tolist() == [10, 2, 1]
     assert rest.targets.bincount().tolist() == [40, 8, 1, 1]
     assert sorted(torch.cat([rest.features, held.features])[:, 0].tolist()) == list(range(63))
-    again, other = hold_out(data)[1], hold_out(data, seed=1)[1]
-    assert again.features.equal(held.features) and not other.features.equal(held.features)
+    assert hold_out(data)[1].features.equal(held.features)
 
 
 def test_nothing_to_hold_out():
@@ -86,8 +85,8 @@ def test_table_3():
         'Pets', 'Caltech101', 'Flowers']
     assert all(len(row) == len(TASKS) for row in PAPER.values())
     # the paper's text: ViC-MAE is best on 9 of 12, MAE on Cars, Aircraft and Pets
-    best = {task.name: max(PAPER, key=lambda row, i=i: PAPER[row][i])
-            for i, task in enumerate(TASKS)}
+    best = {task.name: max(PAPER, key=lambda row, name=task.name: PAPER[row][name])
+            for task in TASKS}
     assert {name for name, row in best.items() if row.startswith('MAE')} == {
         'Cars', 'Aircraft', 'Pets'}
     assert choose_tasks(['DTD', 'all']) == list(TASKS)

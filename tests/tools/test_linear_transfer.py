@@ -36,7 +36,7 @@ def test_all_twelve(
     assert results()['not_measured'] == {}
     assert Path('work_dirs/transfer/run_epoch_1/linear_cls.md').read_text() in printed.out
     rows = [line.split(' | ') for line in printed.out.splitlines() if line.startswith('| Food')]
-    assert rows[0][3:7] == [f'{row[0]:.2f}' for row in PAPER.values()]
+    assert rows[0][3:7] == [f'{row["Food"]:.2f}' for row in PAPER.values()]
     assert '8 of 75,750 images to train and 6 of 25,250 images to test' in rows[0][7]
     voc = next(line for line in printed.out.splitlines() if line.startswith('| VOC2007'))
     assert '11-point mAP' in voc and '12 of 5,011 images to train' in voc

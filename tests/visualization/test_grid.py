@@ -36,7 +36,7 @@ def test_texts_are_drawn_and_a_footnote_adds_lines():
     without = draw_grid(['title'], [('caption', picture)])
     assert (without[:BAR] < 128).any(), 'no title'
     assert (without[BAR:2 * BAR] < 128).any(), 'no caption'
-    long = draw_grid(['title'], [('caption', picture)], footnote='many words ' * 6)
+    long = draw_grid(['title'], [('caption', picture)], footnote='many words\n' * 3)
     assert (len(long) - len(without)) % BAR == 0 and len(long) >= len(without) + 2 * BAR
     assert long.shape[1] == without.shape[1]
 

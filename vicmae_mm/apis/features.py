@@ -245,7 +245,8 @@ class _Views(Dataset):
         name = file if isinstance(file, str) else f'image {index}'
         # Returned, not raised: the other files of the batch are still needed.
         try:
-            _, frames = read_frames(file, self._choose)
+            _, frames = read_frames(file, lambda total: self.sampler(
+                dict(total_frames=total, start_index=0))['frame_inds'].tolist())
         except (OSError, ValueError) as error:
             return name, error if name is file else InputError(f'{name}: {error}')
         squares = torch.stack([prepare_frame(frame, self.size) for frame in frames])
@@ -254,6 +255,3 @@ class _Views(Dataset):
         # An image, one frame, becomes a still clip.
         clip = squares.expand(self.clip_length, -1, -1, -1)
         return name, clip.transpose(0, 1)[None]
-
-    def _choose(self, total: int) -> list[int]:
-        return self.sampler(dict(total_frames=total, start_index=0))['frame_inds'].tolist()

@@ -14,8 +14,9 @@ from vicmae_mm.utils.errors import InputError
 _KINDS = ('vit', 'vit_mae', 'vit_msn', 'videomae')
 _SIZES = ('hidden_size', 'num_hidden_layers', 'patch_size')
 _DEFAULTS = dict(num_attention_heads=12, layer_norm_eps=1e-12)
-# Of timm's arguments, what transformers calls the same.
-_TIMM = dict(embed_dim='hidden_size', depth='num_hidden_layers', num_heads='num_attention_heads')
+# What timm calls settings of transformers.
+_TIMM = dict(hidden_size='embed_dim', num_hidden_layers='depth', num_attention_heads='num_heads',
+             patch_size='patch_size')
 # Names of transformers, and ours.
 ACTIVATIONS = {'gelu': 'GELU', 'quick_gelu': 'mmpretrain.QuickGELU'}
 
@@ -52,13 +53,11 @@ class HubConfig:
     @classmethod
     def _of(cls, network: Mapping, images: Mapping, source: str) -> HubConfig:
         if timm := network.get('pretrained_cfg'):
-            act = 'quick_gelu' if 'quickgelu' in network['architecture'] else 'gelu'
-            args = {_TIMM.get(key, key): value for key, value in (
-                network | network.get('model_args', {})).items()}
-            return cls(source, {key: _positive(args[key]) for key in _SIZES if args.get(key)},
-                       _positive(args.get('num_attention_heads')), is_timm=True,
-                       activation=act, image=_size(args.get('img_size', timm['input_size'][-2:])),
-                       normalisation=_scaled(timm['mean'], timm['std'], 255))
+            args = network | network.get('model_args', {})
+            network = {ours: args.get(name) for ours, name in _TIMM.items()} | dict(
+                image_size=args.get('img_size', timm['input_size'][-2:]),
+                hidden_act='quick_gelu' if 'quickgelu' in network['architecture'] else 'gelu')
+            images = dict(image_mean=timm['mean'], image_std=timm['std'])
         if not {'model_type', 'num_attention_heads', 'hidden_act'} & network.keys():
             network = {}  # not a config of transformers
         network = {**(_DEFAULTS if network.get('model_type') in _KINDS else {}), **network}
@@ -68,7 +67,7 @@ class HubConfig:
         heads, frames = (_positive(network.get(key)) for key in (
             'num_attention_heads', 'num_frames'))
         sizes = {key: _positive(network[key]) for key in _SIZES if network.get(key) is not None}
-        return cls(source, sizes, heads, activation=activation,
+        return cls(source, sizes, heads, is_timm=bool(timm), activation=activation,
                    norm_eps=_positive(network.get('layer_norm_eps'), float),
                    image=_size(network.get('image_size')), frames=frames,
                    normalisation=_preprocessing(images))
@@ -108,13 +107,10 @@ def _preprocessing(images: Mapping) -> dict[str, Any]:
     scale = 1 / images.get('rescale_factor', 1 / 255) if images.get('do_rescale', True) else 1.
     if not images.get('do_normalize', True):
         return dict(mean=[0.] * 3, std=[scale] * 3)
-    return _scaled(images['image_mean'], images['image_std'], scale)
-
-
-def _scaled(mean: list[float], std: list[float], scale: float) -> dict[str, Any]:
+    mean, std = ([value * scale for value in images[name]] for name in ('image_mean', 'image_std'))
     if len(mean) != 3 or len(std) != 3:
         raise ValueError('mean and std should have three numbers')
-    return dict(mean=[value * scale for value in mean], std=[value * scale for value in std])
+    return dict(mean=mean, std=std)
 
 
 def _size(value: Any) -> tuple[int, int] | None:

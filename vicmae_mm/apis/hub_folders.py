@@ -26,10 +26,9 @@ from .model_card import TAG, model_card
 if TYPE_CHECKING:
     from vicmae_mm.models import Encoder
 
-# Families with classes in transformers: its model_type, and the classes of encoder and classifier.
-_CLASSES = {'hf-vit': ('vit', 'ViTModel', 'ViTForImageClassification'),
-            'hf-dinov2': ('dinov2', 'Dinov2Model', ''),
-            'hf-videomae': ('videomae', 'VideoMAEModel', 'VideoMAEForVideoClassification')}
+# Classes of transformers for encoder and classifier, by its model_type.
+_CLASSES = dict(vit=('ViTModel', 'ViTForImageClassification'), dinov2=('Dinov2Model', ''),
+                videomae=('VideoMAEModel', 'VideoMAEForVideoClassification'))
 FOLDERS = ('hf', 'timm')
 _FILES = ('model.safetensors', 'preprocessor_config.json', 'config.json', 'README.md')
 _TIMM = {192: 'tiny_patch16', 384: 'small_patch16', 1024: 'large_patch16', 1280: 'huge_patch14'}
@@ -165,9 +164,9 @@ def _convert(weights: dict[str, Tensor], net: _Settings, target: str,
 
 
 def _transformers_config(net: _Settings, result: Conversion, names: list[str]) -> _Settings:
-    kind, encoder, classifier = _CLASSES[result.target]
+    kind = result.target.removeprefix('hf-')
     settings = dict(
-        net, model_type=kind, architectures=[classifier if names else encoder],
+        net, model_type=kind, architectures=[_CLASSES[kind][bool(names)]],
         torch_dtype=str(next(iter(result.state.values())).dtype).removeprefix('torch.'))
     if names:
         settings.update(id2label=dict(enumerate(names)),

@@ -52,13 +52,8 @@ def choose_checkpoint(work_dir: str, folder: str, patterns: list[str]) -> str | 
     killed before it could update that file; then the remaining ones, newest first. Only integrity
     is checked: an undamaged file that contains code is chosen, and refused when it is loaded.
 
-    Args:
-        work_dir: Where ``last_checkpoint`` is.
-        folder: Where the checkpoints are.
-        patterns: Glob patterns of their names, such as ``'epoch_*.pth'``.
-
-    Returns:
-        The path, the same on every process; None if there is no checkpoint.
+    ``last_checkpoint`` is in ``work_dir``, the checkpoints are in ``folder``, with names such as
+    ``'epoch_*.pth'``. The path is the same on every process; None if there is no checkpoint.
 
     Raises:
         ValueError: There are checkpoints, but all are damaged; or the search failed.

@@ -37,18 +37,13 @@ class Source:
 
 
 def open_labelled(name: str, setting: Any, size: Any, clip_length: int | None = None) -> Source:
-    """Open labelled images or videos, to be scored by top-1.
+    """Open labelled images or videos, to be scored by top-1; ``size`` as in :class:`Images`.
 
-    Args:
-        name: Of the source.
-        setting: ``folder/{train,[val,]test}/<class>/<image>``; without ``test``, ``val`` is tested
-            on. Without a test part, a fifth of each class is held out: ``folder/<class>/<image>``,
-            a list of ``path label``, relative to its folder, or the config of a dataset. Or
-            ``dict(train=..., test=...)`` of these three or of :class:`Images`.
-        size: As in :class:`Images`, as is ``clip_length``.
-
-    Raises:
-        ValueError: If images, labels or classes are missing, or a list or a dataset is refused.
+    ``setting`` is ``folder/{train,[val,]test}/<class>/<image>``; without ``test``, ``val`` is
+    tested on. Without a test part, a fifth of each class is held out: ``folder/<class>/<image>``,
+    a list of ``path label``, relative to its folder, or the config of a dataset. Or it is
+    ``dict(train=..., test=...)`` of these three or of :class:`Images`. A ValueError is raised if
+    images, labels or classes are missing, or a list or a dataset is refused.
     """
     if isinstance(setting, Mapping) and {*setting} == {'train', 'test'}:
         train, test = (_open_part(setting[part], size, clip_length) for part in ('train', 'test'))

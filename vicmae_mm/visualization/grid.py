@@ -20,7 +20,7 @@ def draw_grid(titles: Sequence[str], sections: Sequence[Section],
     """Draw sections of rows under common column titles, as uint8 (height, width, 3) RGB.
 
     A section has a caption and rows of one uint8 (H, W, 3) RGB picture per column, all of the same
-    size. The text at the bottom is wrapped if it is too long.
+    size. ``footnote`` is the text at the bottom, of any number of lines.
     """
     height, width = sections[0][1][0][0].shape[:2]
     # An integer factor and nearest neighbour, so that pixels and patch borders stay sharp.
@@ -28,7 +28,7 @@ def draw_grid(titles: Sequence[str], sections: Sequence[Section],
     cell_h, cell_w = height * scale, width * scale
     font = ImageFont.load_default(size=FONT_SIZE)
     total_width = len(titles) * (cell_w + GAP) + GAP
-    notes = _wrap(footnote, font, total_width - 2 * GAP)
+    notes = footnote.splitlines()
     num_rows = sum(len(rows) for _, rows in sections)
     total_height = BAR * (1 + len(sections) + len(notes)) + num_rows * (cell_h + GAP) + GAP
     canvas = Image.new('RGB', (total_width, total_height), BACKGROUND)
@@ -60,14 +60,3 @@ def _shorten(text: str, font: Font, width: int) -> str:
     while text and font.getlength('...' + text) > width:
         text = text[1:]
     return '...' + text
-
-
-def _wrap(text: str, font: Font, width: int) -> list[str]:
-    """Break a text into lines at spaces."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and font.getlength(f'{lines[-1]} {word}') <= width:
-            lines[-1] += f' {word}'
-        else:
-            lines.append(word)
-    return lines

@@ -35,12 +35,10 @@ class TracedSample:
 
 
 def trace_sample(dataset: Any, index: int, videos: str = '') -> TracedSample:
-    """Run the pipeline of a dataset step by step.
+    """Run the pipeline of a :class:`VideoPairDataset` or :class:`PackedFrameDataset` step by step.
 
-    Args:
-        dataset: A :class:`VideoPairDataset` or :class:`PackedFrameDataset`.
-        index: Index; a :class:`SampleIndex` gives the sample of training.
-        videos: Folder of the videos that packed frames were made of, which do not store times.
+    A :class:`SampleIndex` as ``index`` gives the sample of training. ``videos`` is the folder of
+    the videos that packed frames, which do not store times, were made of.
 
     Raises:
         VideoError: The video cannot be read.
@@ -62,9 +60,13 @@ def trace_sample(dataset: Any, index: int, videos: str = '') -> TracedSample:
     # A frame without a partner is a pair of one view, as for the MAE baseline.
     if not whole or views is None or views.shape[0] * views.shape[1] != len(whole):
         raise InputError(f'The pipeline of {type(dataset).__name__} {NO_PAIRS}.')
-    frames = np.reshape(seen['frame_inds'], views.shape[:2])
-    return TracedSample(seen['filename'], seen['total_frames'], _fps(seen, videos), frames, whole,
-                        views)
+    frames, path, fps = np.reshape(seen['frame_inds'], views.shape[:2]), seen['filename'], 0.
+    if 'avg_fps' in seen:
+        fps = seen['avg_fps']
+    else:
+        with suppress(VideoError), open_video(os.path.join(videos, path)) as video:
+            fps = video.fps
+    return TracedSample(path, seen['total_frames'], fps, frames, whole, views)
 
 
 def draw_samples(samples: Sequence[TracedSample]) -> np.ndarray:
@@ -81,7 +83,8 @@ def draw_samples(samples: Sequence[TracedSample]) -> np.ndarray:
         for first in range(0, num_views, columns):
             pair = range(first, first + columns)
             rows = [[picture for view in pair for picture in (
-                _fit(sample.whole[view * length + frame], height, width),
+                np.array(ImageOps.pad(Image.fromarray(sample.whole[view * length + frame]),
+                                      (width, height), Image.Resampling.BICUBIC, BACKGROUND)),
                 sample.views[view, frame])] for frame in shown]
             sections.append((_caption(sample, pair), rows))
     return draw_grid(TITLES[:2 * columns], sections)
@@ -95,20 +98,6 @@ def _pictures(inputs: Any) -> np.ndarray | None:
     if stacked.ndim == 4:
         stacked = stacked.unsqueeze(2)
     return stacked.permute(0, 2, 3, 4, 1).clamp(0, 255).byte().numpy()
-
-
-def _fps(results: dict[str, Any], videos: str) -> float:
-    if 'avg_fps' in results:
-        return results['avg_fps']
-    with suppress(VideoError), open_video(os.path.join(videos, results['filename'])) as video:
-        return video.fps
-    return 0.
-
-
-def _fit(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The frame, scaled to fit into a picture with a border."""
-    return np.array(ImageOps.pad(
-        Image.fromarray(frame), (width, height), Image.Resampling.BICUBIC, color=BACKGROUND))
 
 
 def _caption(sample: TracedSample, pair: range) -> str:

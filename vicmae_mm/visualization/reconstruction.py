@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vicmae_mm.models import ViCMAE
 
 TITLES = ('frame', 'masked', 'reconstruction', 'reconstruction + visible')
-NORM_PIX_NOTE = ('The network predicts patches with mean 0 and variance 1 (norm_pix): '
-                 'the mean and contrast of each patch are taken from the original.')
+NORM_PIX_NOTE = ('The network predicts patches with mean 0 and variance 1 (norm_pix): the mean and '
+                 'contrast of each patch\nare taken from the original.')
 GREY = 127.
 
 

@@ -8,6 +8,7 @@ from mmpretrain.models import VisionTransformer
 from torch import Tensor, nn
 
 from tests.helpers.models import IMG_SIZE, PATCH, TINY_ARCH
+from vicmae_mm.checkpoints.conversion.detect import choose_network
 from vicmae_mm.checkpoints.weight_files import write_weights
 from vicmae_mm.models import VideoViT
 
@@ -15,6 +16,10 @@ from vicmae_mm.models import VideoViT
 # compared here are up to about 5.
 FP32 = dict(rtol=0, atol=1e-5)
 FP64 = dict(rtol=0, atol=1e-12)
+
+
+def detect_family(keys) -> str:
+    return choose_network(keys)[1]
 
 
 def randomise(model: nn.Module) -> nn.Module:

@@ -7,6 +7,7 @@ from tests.checkpoints.conversion.helpers import (
     FP32,
     FP64,
     assert_same,
+    detect_family,
     load_hugging_face,
     load_part,
     randomise,
@@ -14,7 +15,7 @@ from tests.checkpoints.conversion.helpers import (
 )
 from tests.checkpoints.conversion.references import VideoEncoder, sinusoid
 from tests.helpers.models import IMG_SIZE, PATCH, WIDTH
-from vicmae_mm.checkpoints.conversion import convert, convert_with_report, detect_family
+from vicmae_mm.checkpoints.conversion import convert, convert_with_report
 
 CLIPS = torch.randn(2, 3, 4, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(1))
 # of VideoMAE: no class token, one table for space and time, for clips of this size

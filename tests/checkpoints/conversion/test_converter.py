@@ -2,9 +2,9 @@
 import pytest
 import torch
 
-from tests.checkpoints.conversion.helpers import assert_same, randomise
+from tests.checkpoints.conversion.helpers import assert_same, detect_family, randomise
 from tests.helpers.models import TINY_ARCH, tiny_vicmae
-from vicmae_mm.checkpoints.conversion import convert, convert_with_report, detect_family
+from vicmae_mm.checkpoints.conversion import convert, convert_with_report
 
 # One name of each kind that was seen in the authors' files.
 OFFICIAL = {

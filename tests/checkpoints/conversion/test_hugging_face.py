@@ -7,13 +7,14 @@ from tests.checkpoints.conversion.helpers import (
     FP32,
     FP64,
     assert_same,
+    detect_family,
     image_encoder,
     load_hugging_face,
     load_part,
     randomise,
 )
 from tests.helpers.models import IMG_SIZE, PATCH, WIDTH, tiny_vicmae
-from vicmae_mm.checkpoints.conversion import convert, detect_family
+from vicmae_mm.checkpoints.conversion import convert
 from vicmae_mm.checkpoints.weight_files import read_weights
 
 transformers = pytest.importorskip('transformers', minversion='4.56')

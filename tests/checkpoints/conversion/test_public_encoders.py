@@ -6,11 +6,12 @@ import torch
 from tests.checkpoints.conversion.helpers import (
     FP32,
     assert_same,
+    detect_family,
     load_hugging_face,
     load_part,
     randomise,
 )
-from vicmae_mm.checkpoints.conversion import convert, convert_with_report, detect_family
+from vicmae_mm.checkpoints.conversion import convert, convert_with_report
 from vicmae_mm.checkpoints.weight_files import read_weights
 from vicmae_mm.models import ViCMAEViT
 

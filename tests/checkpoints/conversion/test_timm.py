@@ -10,12 +10,13 @@ from tests.checkpoints.conversion.helpers import (
     FP32,
     FP64,
     assert_same,
+    detect_family,
     image_encoder,
     load_part,
     randomise,
 )
 from tests.helpers.models import IMG_SIZE, PATCH, WIDTH, tiny_vicmae
-from vicmae_mm.checkpoints.conversion import convert, detect_family
+from vicmae_mm.checkpoints.conversion import convert
 
 timm = pytest.importorskip('timm')
 IMAGES = torch.randn(2, 3, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(1))

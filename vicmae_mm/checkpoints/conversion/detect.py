@@ -49,11 +49,6 @@ def describe_family(keys: Collection[str]) -> str:
                         for prefix, family in networks.items())
 
 
-def detect_family(keys: Collection[str]) -> str:
-    """Name the convertible family that tensor names belong to; a ValueError if there is none."""
-    return choose_network(keys)[1]
-
-
 def choose_network(keys: Collection[str]) -> tuple[str, str]:
     """The prefix and the family of the only network in a file that can be converted.
 

@@ -64,11 +64,7 @@ class FeatureCache:
         return self.folder / f'{name}_{self.level}_{digest}.npz'
 
     def get(self, path: Path, images: Images) -> Features:
-        """Read the features from their :meth:`path`, or compute and save them.
-
-        Raises:
-            ValueError: If an image cannot be read.
-        """
+        """Read the features from their :meth:`path`, or compute and save them."""
         features = _read(path, len(images))
         if features is None:
             try:

@@ -64,10 +64,8 @@ def measure_all(args: argparse.Namespace, method: Method) -> None:
     """Measure the requested datasets; print and save the table.
 
     Missing and broken datasets are reported and skipped; the process then exits with status 1
-    after the others. A dataset is not measured again if nothing has changed.
-
-    Raises:
-        ValueError: If an option is out of range, a dataset unknown or a name used twice.
+    after the others. A dataset is not measured again if nothing has changed. A ValueError is raised
+    if a dataset is unknown or a name used twice.
     """
     sources = _choose_sources(args)
     encoder = load_backbone(args.checkpoint, args.config, args.device)

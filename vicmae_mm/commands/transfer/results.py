@@ -10,7 +10,7 @@ from vicmae_mm.commands.result_files import markdown_table, write_result_files
 from vicmae_mm.evaluation.images import Images
 from vicmae_mm.utils.atomic_files import atomic_write
 
-from .tasks import PAPER, paper_score
+from .tasks import PAPER
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,11 @@ class Result:
 
 def as_markdown(title: str, results: list[Result], problems: dict[str, str]) -> str:
     """One row per dataset, next to the paper's numbers, if any; then what was not measured."""
-    columns = [row for row in PAPER
-               if any(paper_score(row, result.dataset) is not None for result in results)]
-    rows = []
-    for result in results:
-        paper = (paper_score(row, result.dataset) for row in columns)
-        rows.append([
-            result.dataset, result.metric, f'{result.score:.2f}',
-            *('' if score is None else f'{score:.2f}' for score in paper), result.details])
+    columns = [row for row, scores in PAPER.items()
+               if any(result.dataset in scores for result in results)]
+    rows = [[result.dataset, result.metric, f'{result.score:.2f}',
+             *(f'{PAPER[row][result.dataset]:.2f}' if result.dataset in PAPER[row] else ''
+               for row in columns), result.details] for result in results]
     lines = [f'# {title}']
     if results:
         lines += ['', *markdown_table(['dataset', 'metric', 'this checkpoint', *columns, 'details'],
