@@ -68,8 +68,8 @@ class TokenPooling(BaseModule):
             return patches.mean(dim=1)
         if self.mode == 'max':
             return patches.amax(dim=1)
-        # x is clamped to 1e-6, whose powers underflow in half precision, because about half of a
-        # LayerNorm's output is negative; p so that it stays between the mean and the maximum.
+        # About half of a LayerNorm's output is negative: gem clamps it to 1e-6, whose powers would
+        # underflow in half precision. p is clamped to stay between the mean and the maximum.
         with torch.autocast(patches.device.type, enabled=False):
             image = at_least_fp32(patches).transpose(1, 2).unsqueeze(-1)  # (B, C, L, 1)
             return gem(image, p=self.p.clamp(min=1)).flatten(1)
