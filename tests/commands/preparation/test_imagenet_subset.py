@@ -36,12 +36,6 @@ def test_the_draw_is_the_seeds():
     assert 3 <= early <= 26
 
 
-@pytest.mark.parametrize('percentage', [0, 101])
-def test_shares_out_of_range(percentage):
-    with pytest.raises(ValueError, match=f'{percentage} % is not a share'):
-        nested_subsets(IMAGES, [percentage])
-
-
 @pytest.mark.parametrize('label', [0, 1])
 def test_a_repeated_image(label):
     with pytest.raises(ValueError, match=r'0/0\.jpg is listed twice'):

@@ -99,6 +99,12 @@ def test_hidden_files_and_folders_are_no_classes_or_images(tool, root, capsys):
     assert '21 images of 3 classes' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('percentage', ['0', '101', '1.5'])
+def test_shares_out_of_range(tool, root, capsys, percentage):
+    assert tool('make_imagenet_subset', root, '--percentages', '5', percentage) == 2
+    assert f'must be 1 to 100, not {percentage!r}' in capsys.readouterr().err
+
+
 def test_another_number_of_classes_than_imagenets_is_said(tool, root, capsys):
     assert tool('make_imagenet_subset', root) == 0
     assert 'not those of ImageNet-1K, which has 1,000 classes' in capsys.readouterr().out

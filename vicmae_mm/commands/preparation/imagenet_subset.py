@@ -25,12 +25,7 @@ def nested_subsets(images: Sequence[Image], percentages: Iterable[int],
         paths.sort()
         # One shuffle per class; each share is a prefix of it, so the subsets are nested.
         random.Random(f'{seed} {label}').shuffle(paths)
-    subsets = {}
-    for percentage in percentages:
-        if not 1 <= percentage <= 100:
-            raise InputError(f'{percentage} % is not a share of the data: choose 1 to 100.')
-        subsets[percentage] = sorted(
-            ((path, label) for label, paths in by_label.items()
-             for path in paths[:max(1, len(paths) * percentage // 100)]),
-            key=lambda image: (image[1], image[0]))
-    return subsets
+    return {percentage: sorted(
+        ((path, label) for label, paths in by_label.items()
+         for path in paths[:max(1, len(paths) * percentage // 100)]),
+        key=lambda image: (image[1], image[0])) for percentage in percentages}
