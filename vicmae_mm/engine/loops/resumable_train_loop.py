@@ -5,11 +5,12 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
 from vicmae_mm.datasets.bad_videos.skipping_dataset import BadFileSkipping
 from vicmae_mm.datasets.innermost import innermost_datasets
 from vicmae_mm.datasets.mixed_pairs import MixedPairs
+from vicmae_mm.datasets.seeded_samples import SeededSamples
 from vicmae_mm.engine.runner_access import unwrapped_model
 from vicmae_mm.registry import DATASETS, LOOPS
 from vicmae_mm.utils.errors import InputError
@@ -56,8 +57,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 dataset = dict(type='vicmae_mm.SeededSamples', dataset=dataset)
             dataloader = dict(dataloader, dataset=dataset)
         super().__init__(runner, dataloader, *args, **kwargs)
-        parts = [isinstance(part, MixedPairs) for part in innermost_datasets(
-            getattr(self.dataloader, 'dataset', None), lambda item: isinstance(item, MixedPairs))]
+        joined = getattr(self.dataloader, 'dataset', None)
+        # Not into others: the mock of mmpretrain's vis_scheduler.py has a dataset in every dataset.
+        inside = innermost_datasets(joined, lambda item: isinstance(item, MixedPairs)) if (
+            isinstance(joined, (SeededSamples, ConcatDataset))) else ()
+        parts = [isinstance(part, MixedPairs) for part in inside]
         if any(parts) and len(parts) > 1:
             # Processes would log other names, and wait for each other.
             raise InputError('train_dataloader.dataset has a MixedPairs next to another dataset: '
