@@ -86,6 +86,14 @@ def test_what_a_config_raises_is_one_line(name, text, words, tmp_path):
     assert words in str(caught.value) and '\n' not in str(caught.value)
 
 
+def test_what_is_no_config_is_told_by_its_name(tmp_path):
+    (tmp_path / 'weights.pth').touch()
+    (tmp_path / 'a.py').mkdir()
+    for name in ('weights.pth', 'a.py'):
+        with pytest.raises(ValueError, match=f'{name} is not a config, whose name ends with'):
+            open_config(str(tmp_path / name))
+
+
 def test_a_syntax_error_names_the_config(tmp_path):
     (tmp_path / 'a.py').write_text('x = (')
     with pytest.raises(SyntaxError) as caught:

@@ -1,6 +1,9 @@
 """Errors that a config causes inside the libraries end in one line; bugs keep their traceback."""
 import io
 import logging
+import multiprocessing
+import os
+import signal
 import sys
 from collections import OrderedDict
 
@@ -218,3 +221,22 @@ def test_ctrl_c_is_quiet():
     with pytest.raises(SystemExit) as caught:
         run_tool(interrupted)
     assert caught.value.code == 130
+
+
+def test_a_reader_that_has_ended_is_no_error():
+    def tool() -> None:
+        reader, writer = os.pipe()
+        os.dup2(writer, 1)
+        os.close(reader)
+        run_tool(lambda: os.write(1, b'x') and None)
+
+    process = multiprocessing.get_context('fork').Process(target=tool)
+    process.start()
+    process.join()
+    assert process.exitcode == 128 + signal.SIGPIPE
+
+    def other_pipe() -> None:
+        raise BrokenPipeError('of a worker')
+
+    with pytest.raises(SystemExit, match=r'^error: of a worker$'):
+        run_tool(other_pipe)

@@ -237,6 +237,7 @@ def test_train_py_stops_before_the_runner(rank, config, tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(REPO / 'tools/train.py'), run_name='__main__')
     if rank == 0:
-        assert caught.value.code.startswith('error (rank 0): train_dataloader: ValueError: batch_size should')
+        assert caught.value.code.startswith(
+            'error (rank 0): train_dataloader: ValueError: batch_size should')
     assert bool(built) == (rank != 0)  # the first process checks for all
     assert not torch.cuda.is_initialized() and not torch.distributed.is_initialized()

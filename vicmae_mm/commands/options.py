@@ -56,8 +56,8 @@ def open_config(path: str) -> Config:
         OSError, ImportError, SyntaxError: As raised.
     """
     path = find_shipped(path)
-    if os.path.isdir(path):
-        raise InputError(f'{path} is a folder, not a config.')
+    if os.path.isdir(path) or not path.endswith(('.py', '.json', '.yaml', '.yml')):
+        raise InputError(f'{path} is not a config, whose name ends with .py, .json or .yaml.')
     try:
         return Config.fromfile(path)
     except SyntaxError as error:

@@ -3,6 +3,7 @@ import io
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import traceback
@@ -51,6 +52,9 @@ def run_tool(main: Callable[[], int | None]) -> None:
     except Exception as error:
         # torch's handler raises, at whatever line is running, when a data-loading worker dies.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python's last flush would fail
+            sys.exit(128 + signal.SIGPIPE)  # as a shell counts it
         message = user_message(error)
         if message is None or is_stopped() or os.environ.get('VICMAE_TRACEBACK') == '1':
             raise
@@ -61,6 +65,13 @@ def run_tool(main: Callable[[], int | None]) -> None:
                 handler.handle(record)
         rank = f' (rank {os.environ["RANK"]})' if os.environ.get('WORLD_SIZE', '1') != '1' else ''
         sys.exit(f'error{rank}: {message}')
+
+
+def _output_is_closed() -> bool:
+    """Whether the program that reads the output, such as ``head``, has ended."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def user_message(error: Exception) -> str | None:
