@@ -54,7 +54,8 @@ class HubConfig:
     def _of(cls, network: Mapping, images: Mapping, source: str) -> HubConfig:
         if timm := network.get('pretrained_cfg'):
             args = network | network.get('model_args', {})
-            network = {ours: args.get(name) for ours, name in _TIMM.items()} | dict(
+            # Either name: the error about unknown heads says what to add to the file.
+            network = {ours: args.get(name, args.get(ours)) for ours, name in _TIMM.items()} | dict(
                 image_size=args.get('img_size', timm['input_size'][-2:]),
                 hidden_act='quick_gelu' if 'quickgelu' in network['architecture'] else 'gelu')
             images = dict(image_mean=timm['mean'], image_std=timm['std'])
