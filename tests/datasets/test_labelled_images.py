@@ -19,10 +19,12 @@ def infos(dataset):
 
 
 @pytest.mark.parametrize('ann_file, count', [('', 6), ('list.txt', 2)])
-def test_equal_to_mmpretrains(photos, ann_file, count):
-    ours = infos(LabelledImages(data_root=str(photos), ann_file=ann_file))
-    assert ours == infos(CustomDataset(data_root=str(photos), ann_file=ann_file))
-    assert len(ours) == count
+def test_equal_to_mmpretrains(photos, ann_file, count, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    for root in (str(photos), 'photos'):  # the configs have relative paths
+        ours = infos(LabelledImages(data_root=root, ann_file=ann_file))
+        assert ours == infos(CustomDataset(data_root=root, ann_file=ann_file))
+        assert len(ours) == count
 
 
 @pytest.mark.parametrize('settings, words', [

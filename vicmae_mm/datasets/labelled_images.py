@@ -55,8 +55,7 @@ class LabelledImages(SkippingImages, CustomDataset):
         images = self._scan_classes() if not self.ann_file else find_labelled(
             self.ann_file, self.img_prefix, self.data_root, self.allow_outside_root,
             self.test_mode)
-        return [dict(img_path=osp.join(self.img_prefix, name), gt_label=label)
-                for name, label in images]
+        return [dict(img_path=path, gt_label=label) for path, label in images]
 
     def _scan_classes(self) -> list[Image]:
         images = scan_classes(self.img_prefix, extensions=self.extensions)
@@ -72,4 +71,5 @@ class LabelledImages(SkippingImages, CustomDataset):
                 f'lacks {quoted(unknown)}. Name all folders, or as many classes '
                 'as there are folders in sorted order, or leave classes out.')
         self.folder_to_idx = {name: given.index(name) for name in names}
-        return [(path, self.folder_to_idx[names[number]]) for path, number in images]
+        return [(osp.join(self.img_prefix, path), self.folder_to_idx[names[number]])
+                for path, number in images]
