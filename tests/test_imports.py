@@ -1,6 +1,8 @@
 """Rooms import only what is below them: the contract in pyproject.toml, and no name twice."""
 import ast
+import inspect
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,12 @@ def test_a_name_occurs_once(names_of):
 def test_only_the_package_itself_is_loose_at_its_root():
     assert {path.name for path in PACKAGE.glob('*.py')} == {
         '__init__.py', 'registry.py', 'structures.py', 'version.py'}
+
+
+@pytest.mark.parametrize('folder', ['models', 'datasets'])
+def test_a_star_import_gives_no_modules(folder):
+    names: dict = {}
+    exec(f'from vicmae_mm.{folder} import *', names)
+    del names['__builtins__']
+    assert names and not [name for name, each in names.items() if inspect.ismodule(each)]
+    assert {*import_module(f'vicmae_mm.{folder}').__all__} == {*names}
