@@ -270,9 +270,9 @@ def test_the_code_of_the_card_runs(checkpoint, tmp_path, monkeypatch, target):
     assert (names['outputs'] if target == 'timm' else
             names['outputs'].last_hidden_state[:, 0]).shape == (1, WIDTH)
     for fact in ('epoch_2.pth', 'data/clips', '* epochs: 2\n', 'PyTorch: 2.9.9',
-                 '* probe/knn_accuracy: 50\n', '* loss: 1.25\n', 'license: yours to choose',
-                 '* batch: 8 pairs per optimizer step (4 per batch x 2 GPUs)\n',
-                 '"begin_ratio": 0.25'):
+                 '* probe/knn_accuracy: 50\n', '* loss: 1.25\n', '* per_class: [1, 2]\n',
+                 'license: yours to choose', '"begin_ratio": 0.25',
+                 '* batch: 8 pairs per optimizer step (4 per batch x 2 GPUs)\n'):
         assert fact in text
 
 

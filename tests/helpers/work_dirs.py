@@ -23,8 +23,9 @@ def write_work_dir(folder: Path, model: nn.Module, cfg: dict, classes: Any = Non
     torch.save(dict(meta=meta, state_dict=model.state_dict(), optimizer={}), folder / 'epoch_2.pth')
     (folder / '1/1.log').write_text('    PyTorch: 2.9.9\n    MMEngine: 0.10.7\n'
                                     '- INFO - 8 pairs per optimizer step (4 per batch x 2 GPUs).\n')
-    records = [dict(loss=1.5, lr=0.1, iter=10), {'probe/knn_accuracy': 50., 'step': 1},
-               dict(loss=1.25, lr=0.1, iter=20), dict(loss=0.5, iter=30)]
+    records = [dict(loss=1.5, lr=0.1, iter=10), dict(step=1, per_class=[1, 2]),
+               {'probe/knn_accuracy': 50., 'step': 1}, dict(loss=1.25, lr=0.1, iter=20),
+               dict(loss=0.5, iter=30)]
     (folder / '1/vis_data/scalars.json').write_text(
         '\n'.join(map(json.dumps, records)) + '\n{"lo')
     return folder / 'epoch_2.pth'

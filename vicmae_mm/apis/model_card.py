@@ -94,7 +94,9 @@ def _metrics(work_dir: Path, iterations: int) -> dict[str, str]:
                 if record.get('iter', 0) > iterations:
                     break
                 last.update(record)
-    return {key: f'{value:.4g}' for key, value in last.items() if not _NO_METRIC.match(key)}
+    # A hook may log any type of JSON.
+    return {key: f'{value:.4g}' if isinstance(value, float) else str(value)
+            for key, value in last.items() if not _NO_METRIC.match(key)}
 
 
 def _usage(name: str, settings: _Settings) -> dict[str, str]:
