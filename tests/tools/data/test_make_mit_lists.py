@@ -60,6 +60,8 @@ def test_two_files_of_one_video_are_named(tool, tmp_path, capsys):
 def test_one_split_is_enough(tool, tmp_path):
     write(tmp_path / 'mit', ('training', 'validation'))
     (tmp_path / 'mit/annotations/trainingSet.csv').unlink()
+    with open(tmp_path / 'mit/annotations/moments_categories.txt', 'a') as file:
+        file.write('\n  \n')
     assert tool('make_mit_lists', 'mit') == 0
     assert not (tmp_path / 'mit/mit_train_list_videos.txt').exists()
     assert (tmp_path / 'mit/mit_val_list_videos.txt').read_text() == f'{VAL[0]} 0\n'

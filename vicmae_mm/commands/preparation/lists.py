@@ -58,7 +58,7 @@ def annotation_files(root: str) -> list[str]:
 
 
 def read_rows(path: str) -> Iterator[tuple[str, list[str]]]:
-    """The rows of a csv file that are not empty, each with its place, for messages.
+    """The rows of a csv file that are not blank, each with its place, for messages.
 
     What is not a csv file in UTF-8 is an InputError.
     """
@@ -68,7 +68,7 @@ def read_rows(path: str) -> Iterator[tuple[str, list[str]]]:
             for row in reader:
                 if '\0' in ''.join(row):
                     raise csv.Error('it has zero bytes, as UTF-16 does: convert it to UTF-8')
-                if row:
+                if ','.join(row).strip():
                     yield f'{path}, line {reader.line_num}', row
         except csv.Error as error:
             raise InputError(f'{path}, line {reader.line_num}: {error}') from error
