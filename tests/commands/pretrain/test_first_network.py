@@ -116,6 +116,8 @@ def test_the_network_of_a_run(data, tmp_path):  # noqa: F811
     again = choose(data, tmp_path, '--init', str(run), model=None)
     assert again.model == cfg.model and again.load_from == str(run / 'epoch_1.pth')
     assert load_backbone(run).image_size == 32  # the folder is as good as the file
+    (run / 'config.json').write_text('{"hidden_act": "silu"}')  # of another network
+    assert choose(data, tmp_path, '--init', str(run), model=None).model == cfg.model
     (run / 'epoch_2.pth').write_bytes(b'PK damaged')
     assert load_backbone(run).image_size == 32
     (run / 'model.safetensors').touch()

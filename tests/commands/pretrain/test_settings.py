@@ -37,6 +37,8 @@ def data(tmp_path_factory) -> Path:
     (root / 'table.csv').write_text('path,label\n' + ''.join(
         f'clips/{number}.mp4,0\n' for number in range(12)))
     (root / 'mixed.txt').write_text('clips/0.mp4\nphotos/0.jpg\n')
+    (root / 'gifs.txt').write_text('a.gif\nb.gif\n')
+    (root / 'a.gif').touch()
     (root / 'outside.txt').write_text('../clips/0.mp4\n')
     pack(root / 'clips', root / 'packed')
     return root
@@ -70,6 +72,8 @@ def test_images_alone_and_with_videos(data, tmp_path):
     cfg = choose(data, tmp_path, source='photos')
     assert cfg.train_dataloader.dataset.type == 'vicmae_mm.ImagePairDataset'
     assert cfg.train_dataloader.dataset.pipeline[1].scale == 32
+    cfg = choose(data, tmp_path / 'gifs', '--use', 'images', source='gifs.txt')
+    assert cfg.train_dataloader.dataset.type == 'vicmae_mm.ImagePairDataset'
     cfg = choose(data, tmp_path / 'both', '--use', 'both', source='mixed')
     assert [*cfg.train_dataloader.dataset.datasets] == ['images', 'videos']
     assert cfg.train_dataloader.batch_size == 8  # of 24 samples

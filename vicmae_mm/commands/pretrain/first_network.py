@@ -30,11 +30,7 @@ def find_network(init: str, model: str | None, cfg: Config) -> str:
     weights, files = read_weights(init), files_of_weights(init)
     cfg.load_from = init if len(files) > 1 else str(files[0])
     words = f'{model}, from {init}; without --model, that of the file'
-    family, hub = describe_family(weights), HubConfig.next_to(init)
-    usual: dict = {}
-    if needs_conversion(weights):
-        weights, usual = convert_encoder(weights, init, hub)
-    else:
+    if not needs_conversion(weights):
         with suppress(FileNotFoundError):
             trained = read_config(find_config(init)).model
             if str(trained.get('type')).endswith('ViCMAE'):
@@ -42,6 +38,10 @@ def find_network(init: str, model: str | None, cfg: Config) -> str:
                 if not model:
                     cfg.model = trained
                 return words if model else f'that of {init}, with its decoder and losses'
+    family, hub = describe_family(weights), HubConfig.next_to(init)
+    usual: dict = {}
+    if needs_conversion(weights):
+        weights, usual = convert_encoder(weights, init, hub)
     cfg.data_preprocessor.update(hub.normalisation or usual)
     if model:
         return words

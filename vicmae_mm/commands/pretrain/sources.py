@@ -72,7 +72,7 @@ def find_source(data: str, use: str | None, prefix: str | None,
     if not kinds and words:
         raise InputError(f'{data} has no {use}, but {words}.')
     total, notes, datasets = 0, [], {}
-    for kind in kinds or ['videos']:
+    for kind in kinds or ['images' if use == 'images' else 'videos']:  # unknown endings
         paths = found[kind] or files
         number = len(paths)
         note = f'{number:,} {kind} of {data}'
