@@ -53,15 +53,16 @@ def test_room(room, kind, message, tmp_path, monkeypatch):
     assert not (tmp_path / 'a').exists()
 
 
-@pytest.mark.parametrize('hook', [{}, dict(out_dir='elsewhere')])
+@pytest.mark.parametrize('hook, folder', [
+    ({}, 'run'), (dict(out_dir='elsewhere'), 'elsewhere/run'), (dict(out_dir='run'), 'run')])
 @pytest.mark.parametrize('room, refused', [(1.5, False), (0.9, True)])
-def test_a_resumed_run_has_the_room_of_its_checkpoints(room, refused, hook, tmp_path, monkeypatch):
+def test_a_resumed_run_has_the_room_of_its_checkpoints(
+        room, refused, hook, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(disk.shutil, 'disk_usage', lambda folder: Usage(int(room * 1e6)))
-    folder = tmp_path / hook.get('out_dir', '') / 'run'
-    folder.mkdir(parents=True)
-    (folder / 'epoch_1.pth').write_bytes(bytes(1_000_000))
-    cfg = Config(dict(work_dir=str(tmp_path / 'run'), resume=True,
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / 'epoch_1.pth').write_bytes(bytes(1_000_000))
+    cfg = Config(dict(work_dir='run', resume=True,
                       default_hooks=dict(checkpoint=dict(hook, type='CheckpointHook')),
                       optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.))))
     findings = Findings()

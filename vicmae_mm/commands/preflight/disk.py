@@ -48,7 +48,8 @@ def check_disk(cfg: Config, one: int, findings: Findings) -> None:
     if not isinstance(hook, dict) or '://' in (hook.get('out_dir') or ''):
         return
     target = Path(cfg.work_dir)
-    if out_dir := hook.get('out_dir'):  # to which the hook adds the name of the work dir
+    # To another folder, the hook adds the name of the work dir.
+    if (out_dir := hook.get('out_dir')) and out_dir != cfg.work_dir:
         target = Path(out_dir, target.name)
     # A resumed run deletes its checkpoints as it writes new ones.
     files = target.glob('*.pth') if cfg.get('resume') else ()
