@@ -68,6 +68,12 @@ def test_sources_of_videos(data, tmp_path, source, words):
     assert len(DATASETS.build(dict(dataset, pipeline=[]))) == 12
 
 
+def test_a_list_is_counted_as_its_dataset_reads_it(data, tmp_path):
+    cfg = choose(data, tmp_path, '--use', 'videos', source='mixed.txt')
+    assert cfg.about[0].startswith('data           2 videos of ')
+    assert len(DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[]))) == 2
+
+
 def test_images_alone_and_with_videos(data, tmp_path):
     cfg = choose(data, tmp_path, source='photos')
     assert cfg.train_dataloader.dataset.type == 'vicmae_mm.ImagePairDataset'

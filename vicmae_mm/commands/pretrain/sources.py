@@ -73,7 +73,7 @@ def find_source(data: str, use: str | None, prefix: str | None,
         raise InputError(f'{data} has no {use}, but {words}.')
     total, notes, datasets = 0, [], {}
     for kind in kinds or ['images' if use == 'images' else 'videos']:  # unknown endings
-        paths = found[kind] or files
+        paths = files if ann_file else found[kind]  # a dataset reads all of a list
         number = len(paths)
         note = f'{number:,} {kind} of {data}'
         settings: dict = dict(type=_KINDS[kind][1], data_root='', ann_file=ann_file,
