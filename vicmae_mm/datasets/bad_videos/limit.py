@@ -1,5 +1,6 @@
 """The bad videos of a dataset, and the limit of their number."""
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class BadVideos:
         self.num_segments = 0  # of all of them
         self.ledger: BadVideoLedger | None = None
         self._reasons: dict[Part, str] = {}
+        self._bad_segments: Counter[str] = Counter()  # of each file, those with a reason
         self._count = 0
         self._machine: set[Part] = set()  # those among them that the machine failed to read
 
@@ -139,19 +141,21 @@ class BadVideos:
                 self._note(part, entry['reason'], entry.get('machine', False))
 
     def _note(self, part: Part, reason: str | None, machine: bool = False) -> None:
-        """Set the reason of a part, or remove it, without counting the other files again."""
-        before = self._weight(_file(part))
+        """Set the reason of a part, or remove it, in constant time."""
+        file, had_one = _file(part), part in self._reasons
+        before = self._weight(file)
         if reason is None:
             del self._reasons[part]
         else:
             self._reasons[part] = reason
-        self._count += self._weight(_file(part)) - before
+        if part != file:
+            self._bad_segments[file] += (reason is not None) - had_one
+        self._count += self._weight(file) - before
         (self._machine.add if machine else self._machine.discard)(part)
 
     def _weight(self, file: str) -> int:
-        segments = self.segments.get(file, ())
-        return max(len(segments), 1) if file in self._reasons else sum(
-            (file, segment) in self._reasons for segment in segments)
+        return (max(len(self.segments.get(file, ())), 1) if file in self._reasons else
+                self._bad_segments[file])
 
 
 def _file(part: Part) -> str:
