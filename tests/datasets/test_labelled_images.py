@@ -62,7 +62,7 @@ def test_a_class_of_another_format(photos, suffix):
         assert len(LabelledImages(data_root=str(photos))) == 6
     else:
         with pytest.raises(ValueError, match=(
-                rf'class_1 contains no images .*, only {suffix or "nothing"}: remove the folder')):
+                rf'class_1 contains no images .* Found: {suffix or "nothing"}\. Remove the')):
             LabelledImages(data_root=str(photos))
 
 

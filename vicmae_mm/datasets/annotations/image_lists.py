@@ -31,8 +31,8 @@ def scan_classes(folder: str, track: Callable[[Sequence[str]], Iterable[str]] = 
         found = files_below(osp.join(folder, name), extensions, others)
         if not found:
             raise InputError(f'{osp.join(folder, name)} contains no images '
-                             f'({", ".join(sorted(extensions))}), only '
-                             f'{", ".join(sorted(others)) or "nothing"}: remove the folder or add '
+                             f'({", ".join(sorted(extensions))}). Found: '
+                             f'{", ".join(sorted(others)) or "nothing"}. Remove the folder or add '
                              'some.')
         images += [(osp.join(name, path), label) for path in found]
         ignored += others

@@ -98,7 +98,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
     if not streams:
         kinds = sorted({stream.type.replace('video', 'a cover picture')
                         for stream in container.streams})
-        raise VideoError(path, f'has no video in it, only {" and ".join(kinds) or "nothing"}')
+        raise VideoError(path, 'has no video in it' + f', only {" and ".join(kinds)}' * bool(kinds))
     chosen = next((s for s in streams if s.disposition & Disposition.default), streams[0])
     if chosen.codec_context is None:
         raise VideoError(path, 'has a damaged header, or a codec that PyAV does not know')
