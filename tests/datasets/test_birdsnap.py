@@ -1,4 +1,6 @@
 """Birdsnap in the layout of its distribution."""
+from pathlib import Path
+
 import pytest
 
 from tests.helpers.transfer_datasets import COUNTS, make_birdsnap
@@ -33,6 +35,19 @@ def test_images_missing_on_disk_are_left_out(root):
     assert len(Birdsnap(str(root), data_prefix='elsewhere')) == 2 * COUNTS['train'] - 1
     with pytest.raises(FileNotFoundError, match=r"None of the 6 images .* for 'test'"):
         Birdsnap(str(root), split='test')
+
+
+def test_images_that_the_machine_fails_to_find_are_not_missing(root, monkeypatch):
+    stat = Path.stat
+
+    def fail(path, **options):
+        if path.suffix == '.jpg':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return stat(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(PermissionError):
+        patch.setattr(Path, 'stat', fail)
+        Birdsnap(str(root))
 
 
 def test_errors(root):

@@ -1,6 +1,5 @@
 """Birdsnap (Berg et al., CVPR 2014), which mmpretrain lacks."""
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ class Birdsnap(SkippingImages, BaseDataset):
         listed = [(str(Path(self.img_prefix, path)), int(species_id) - 1)
                   for path, species_id in images if (path in test_paths) == (self.split == 'test')]
         records = [dict(img_path=path, gt_label=label) for path, label in listed
-                   if os.path.isfile(path)]
+                   if Path(path).is_file()]  # os.path's would take a failing disk for no file
         missing = len(listed) - len(records)
         if not records:
             raise FileNotFoundError(f'None of the {missing:,} images that images.txt lists for '
