@@ -89,7 +89,8 @@ def _process(folder: Path, rank: int, world_size: int, timeout: float, fn: Calla
             result = fn(*args)
         torch.save(result, folder / f'{rank}.tmp')
         (folder / f'{rank}.tmp').rename(folder / f'{rank}.pt')
-        distributed.destroy_process_group()
+        # The group ends with the process: to destroy it hangs at times with gloo before torch 2.8,
+        # which waits for its threads while it holds Python's lock (pytorch pull request 154976).
     except BaseException:
         (folder / f'{rank}.error').write_text(f'rank {rank}:\n{traceback.format_exc()}')
         raise
