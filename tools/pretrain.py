@@ -22,7 +22,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 from vicmae_mm.commands.run_tool import run_tool  # isort: skip  (first: patches mmengine)
 
 from vicmae_mm.commands.launcher import detect_launcher
-from vicmae_mm.commands.options import KeepText, add_trust, positive
+from vicmae_mm.commands.options import KeepText, add_trust, between, positive
 from vicmae_mm.commands.pretrain.run_folder import prepare_run
 from vicmae_mm.commands.pretrain.settings import CPU_MODEL, DEFAULT_MODEL, NETWORKS
 from vicmae_mm.utils.carried_files import carried_folder
@@ -45,7 +45,7 @@ def parse_args(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--epochs', type=positive, metavar='N', help='length of the run')
     parser.add_argument('--batch-size', type=positive, metavar='N', help='pairs per device')
     parser.add_argument('--lr', type=_rate, help='learning rate, which is not scaled further')
-    parser.add_argument('--workers', type=int, choices=range(129), metavar='N',
+    parser.add_argument('--workers', type=between(int, 0, 128), metavar='N',
                         help='processes per device that read the data, 0 to 128')
     parser.add_argument('--image-size', metavar='SIZE', help='pixels, or HEIGHTxWIDTH')
     parser.add_argument('--use', choices=['videos', 'images', 'both'],

@@ -9,6 +9,7 @@ from vicmae_mm.utils.errors import InputError
 from .saved_config import read_config_text
 from .weight_folders import files_of_weights
 
+CONFIG_SUFFIXES = '.py', '.yaml', '.yml', '.json'  # that mmengine reads
 CONFIG_CALLS = {'dict', 'float', 'list', 'set', 'tuple'}
 
 
@@ -48,7 +49,7 @@ def read_config(config: str | Path) -> Config:
     config = Path(config).expanduser()
     if not config.is_file():
         raise FileNotFoundError(f'There is no config {config}.')
-    if config.suffix not in ('.py', '.json', '.yaml', '.yml'):
+    if config.suffix not in CONFIG_SUFFIXES:
         raise InputError(f'{config} is not a config: a config is a .py, .json or .yaml file.')
     cfg = Config.fromfile(config)
     if not isinstance(cfg.get('model'), dict):

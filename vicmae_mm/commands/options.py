@@ -15,6 +15,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
 
+from vicmae_mm.checkpoints.find_config import CONFIG_SUFFIXES
 from vicmae_mm.checkpoints.safety import trust
 from vicmae_mm.utils.errors import InputError, UserError
 from vicmae_mm.utils.home_folder import expand_home
@@ -56,7 +57,7 @@ def open_config(path: str) -> Config:
         OSError, ImportError, SyntaxError: As raised.
     """
     path = find_shipped(path)
-    if os.path.isdir(path) or not path.endswith(('.py', '.json', '.yaml', '.yml')):
+    if os.path.isdir(path) or not path.endswith(CONFIG_SUFFIXES):
         raise InputError(f'{path} is not a config, whose name ends with .py, .json or .yaml.')
     try:
         return Config.fromfile(path)

@@ -1,10 +1,9 @@
 """The configs of this package, found by their names."""
 import os
 
+from vicmae_mm.checkpoints.find_config import CONFIG_SUFFIXES
 from vicmae_mm.utils.carried_files import carried_folder
 from vicmae_mm.utils.progress import say
-
-_SUFFIXES = '.py', '.yaml', '.yml', '.json'  # of configs that mmengine reads
 
 
 def find_shipped(path: str) -> str:
@@ -15,7 +14,7 @@ def find_shipped(path: str) -> str:
     Raises:
         FileNotFoundError: No shipped config has this name, or several have it.
     """
-    file = path if path.endswith(_SUFFIXES) else f'{path}.py'
+    file = path if path.endswith(CONFIG_SUFFIXES) else f'{path}.py'
     if '://' in path or os.path.exists(file) or os.path.exists(path):
         return file if os.path.exists(file) else path
     folder, name = carried_folder('configs'), file.removeprefix('configs/')

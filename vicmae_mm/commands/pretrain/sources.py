@@ -77,7 +77,7 @@ def find_source(data: str, use: str | None, prefix: str | None,
         number = len(paths)
         note = f'{number:,} {kind} of {data}'
         settings: dict = dict(type=_KINDS[kind][1], data_root='', ann_file=ann_file,
-                        data_prefix={_KINDS[kind][2]: folder})
+                              data_prefix={_KINDS[kind][2]: folder})
         if kind == 'videos' and (more := _count_segments(paths)) >= 2 * number:
             settings['segment_seconds'], number = _SEGMENT, more
             note += f', long ones, cut into about {more:,} samples of {_SEGMENT} s'
